@@ -1,1 +1,1 @@
-"""The network and what its outputs mean: runtime, classifier, manifest, decision."""
+"""Runs a model, and decides what the outputs of the model mean: runtime, classifier, manifest, decision."""

@@ -1,4 +1,4 @@
-"""Reads and writes further files in the zip at the end of a .tflite, besides the manifest and the labels."""
+"""Reads and writes associated files other than the manifest and the labels. They are in the zip that ends a .tflite."""
 
 from __future__ import annotations
 
@@ -12,12 +12,15 @@ from dermedge.edge.model.unpacking import ZIP_ERRORS, unpack
 
 __all__ = ["MOST_BYTES", "attach_file", "read_associated"]
 
-# A larger file is not unpacked: a small zip can claim gigabytes.
+# A larger file is not unpacked, because a small zip can state that it holds gigabytes.
 MOST_BYTES = 64_000_000
 
 
 def attach_file(model: bytes, name: str, content: bytes) -> bytes:
-    """Returns the model, which must have a manifest, with one more associated file; a later `attach` drops it."""
+    """Returns the model with one more associated file.
+
+    The model must have a manifest. A later call of `dermedge.edge.model.manifest.attach` removes the file again.
+    """
     buffer = io.BytesIO(model)
     with zipfile.ZipFile(buffer, "a", zipfile.ZIP_STORED) as archive:
         archive.writestr(zipfile.ZipInfo(name, ZIP_EPOCH), content)
@@ -25,10 +28,11 @@ def attach_file(model: bytes, name: str, content: bytes) -> bytes:
 
 
 def read_associated(path: Path | str, name: str) -> bytes | None:
-    """Returns the content of one associated file, or None if the model does not have it.
+    """Returns the content of one associated file, or None if the model does not contain the file.
 
     Raises:
-        ModelError: the file claims more than `MOST_BYTES`, or is damaged.
+        ModelError: the associated file is damaged, or has more than `MOST_BYTES` according to the zip; or the model
+            cannot be read.
     """
     try:
         with zipfile.ZipFile(path) as archive:

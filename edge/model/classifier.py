@@ -1,4 +1,4 @@
-"""Opens a model file, and classifies frames with it: crop, infer, decide."""
+"""Opens a model file, and classifies frames with the model: crop, infer, decide."""
 
 from __future__ import annotations
 
@@ -34,46 +34,50 @@ from dermedge.edge.preprocess import Preprocessor
 __all__ = ["Classifier", "common_labels"]
 
 _NS_PER_MS = 1e6
-# Steps along rows and columns. They turn the network's image into its mirror image, and into both of them rotated by
-# 180 degrees.
+# Slice steps along rows and columns. They make the mirror image of an image, the image rotated by 180 degrees, and the
+# mirror image rotated by 180 degrees.
 _TURNS = ((1, -1), (-1, -1), (-1, 1))
 
 
 class Classifier:
-    """A .tflite and its interpreter. Use it from one thread at a time.
+    """A .tflite model with the interpreter that runs it. Use a classifier from one thread at a time.
 
-    `predict` classifies one frame. It is `crop`, `infer` and `decide`, which a loop can call one by one.
+    `predict` classifies one frame: it calls `crop`, `infer` and `decide`. You can also call these three one by one.
 
     Args:
-        model: the name of a model that ships, or the path of a .tflite whose input is one colour or gray image:
-            uint8, int8, int16 or float32, [N, H, W, C] or [N, C, H, W].
-        labels: class names for a file without a manifest.
-        num_threads: threads of the interpreter.
-        runtime: ``auto``, ``litert`` or ``tflite-runtime``.
-        tta: test-time augmentation: average over the crop, its mirror image and both rotated by 180 degrees, which
-            takes four inferences. Averaged are the logits (without a manifest: the network's outputs) and the
-            probability of a close-up. The evidence is that of the crop itself.
-        xnnpack: False uses the runtime's own kernels, so that they can be compared with those of XNNPACK.
-        normalization: how to normalize pixels for a file without a manifest, a name in
-            `dermedge.edge.model.normalization`; None uses what the file's metadata states.
+        model: the name of a model that ships with dermedge, or the path of a .tflite file. The input of the model must
+            be one colour or gray image: uint8, int8, int16 or float32, [N, H, W, C] or [N, C, H, W].
+        labels: the class names, in the order of the outputs. None uses the names that the file states.
+        num_threads: the number of threads of the interpreter, 1 or more.
+        runtime: the TFLite runtime: ``auto``, ``litert`` or ``tflite-runtime``.
+        tta: whether to use test-time augmentation. The network then runs on the crop, on the mirror image of the crop,
+            and on these two images rotated by 180 degrees. The four vectors of logits are averaged; without a manifest,
+            the outputs of the network are averaged instead. The probability of a close-up is averaged too. The
+            evidence is that of the crop alone.
+        xnnpack: whether to use XNNPACK, the default library of kernels for CPUs. False uses the runtime's own kernels.
+        normalization: how to normalize pixels for a file without a manifest: a key of
+            `dermedge.edge.model.normalization.NORMALIZATIONS`. None uses what the metadata of the file states.
 
     Attributes:
-        calibration: temperature and thresholds for dermoscopic photos; for all photos if the file does not tell the
-            view.
-        close_up_calibration: temperature and thresholds for close-ups; equal to ``calibration`` if the manifest has
-            none.
-        head: the kind of the probabilities output; None for a file with a manifest whose logits come from the
-            evidence.
-        interpreter: the runtime's own interpreter, for measurements.
-        load_ms: how long it took to open the model, in milliseconds.
-        manifest: manifest of the model, or None.
+        calibration: the temperature and thresholds for dermoscopic photos. They are used for all photos if the file
+            does not tell close-ups from dermoscopic photos.
+        close_up_calibration: the temperature and thresholds for close-ups. They are equal to ``calibration`` if the
+            manifest has none for close-ups.
+        head: the kind of the output ``probabilities``. It is None if the file has a manifest and the logits are
+            computed from the evidence.
+        interpreter: the interpreter of the runtime, for measurements.
+        load_ms: the time that it took to open the model, in milliseconds.
+        manifest: the manifest in the file, or None if there is none.
         labels: the class names, in the order of the outputs.
         layout: the shape of the input.
-        normalization: normalization of the pixels before the network; None if the network takes pixel values.
+        normalization: the normalization of the pixels before they are written into the input; None if the input holds
+            pixel values.
 
     Raises:
-        ModelError: the file cannot be run, or is not an image classifier.
-        OptionError: the number of labels is not that of the classes, or the normalization is unknown or missing.
+        ModelError: the file is missing, cannot be run, or is not an image classifier.
+        OptionError: the number of labels differs from the number of classes, the normalization is unknown or missing,
+            the runtime is unknown, or ``num_threads`` is less than 1.
+        MissingExtra: the runtime is not installed.
     """
 
     def __init__(
@@ -112,7 +116,7 @@ class Classifier:
         self.close_up_calibration = calibration_of(
             self.manifest, CLOSE_UP if self.tells_view else DERMOSCOPIC
         )
-        # thresholds name the classes by the labels of the manifest, even if other labels were given
+        # the thresholds name classes by the labels in the manifest, even if the caller gave other labels
         self._own_labels = self.manifest.labels if self.manifest else self.labels
         self._none_label = self.manifest.none_label if self.manifest else None
 
@@ -125,18 +129,18 @@ class Classifier:
         self.close()
 
     def close(self) -> None:
-        """Frees the interpreter and its memory; the classifier cannot be used afterwards."""
+        """Frees the interpreter and its memory. The classifier cannot be used afterwards."""
         del self.interpreter
 
     @property
     def input_quantization(self) -> tuple[float, int]:
-        """Scale and zero point of the input; the scale is 0 if it is not quantized."""
+        """The scale and the zero point of the input. The scale is 0 if the input is not quantized."""
         scale, zero_point = self._input["quantization"]
         return float(scale), int(zero_point)
 
     @property
     def input_size(self) -> int:
-        """The side of the input in pixels; the shorter one, where it is not square."""
+        """The side of the input in pixels. If the input is not square, this is the shorter side."""
         return min(self.layout.height, self.layout.width)
 
     @property
@@ -146,26 +150,26 @@ class Classifier:
 
     @property
     def has_heat_map(self) -> bool:
-        """Whether the evidence has more than one cell, so that it shows a place."""
+        """Whether the evidence has more than one cell, so that a heat map can show where the evidence lies."""
         return self._evidence is not None and int(np.prod(self._evidence["shape"][1:3])) > 1
 
     @property
     def tells_view(self) -> bool:
-        """Whether the file tells close-ups from dermoscopic photos.
+        """Whether the model tells close-ups from dermoscopic photos.
 
-        A file without a manifest never does, because nothing states what an output [N, 1] means.
+        False for a file without a manifest, because such a file does not state what an output [N, 1] means.
         """
         return self._close_up is not None and self.manifest is not None
 
     @property
     def alert_label(self) -> str | None:
-        """The class that has an alert in at least one of the views; or None."""
+        """The class for which the alert can be on, for dermoscopic photos or for close-ups. None if there is none."""
         labels = (self._alert_label(one.thresholds) for one in (self.calibration, self.close_up_calibration))
         return next(filter(None, labels), None)
 
     @property
     def has_prediction_sets(self) -> bool:
-        """Whether `prediction_set` can be called."""
+        """Whether the model has thresholds for prediction sets, which `prediction_set` needs."""
         return any("conformal" in one.thresholds for one in (self.calibration, self.close_up_calibration))
 
     def predict(self, frame_bgr: NDArray[np.uint8]) -> Prediction:
@@ -174,7 +178,11 @@ class Classifier:
         return self.decide(outputs, outputs.probabilities)
 
     def crop(self, frame_bgr: NDArray[np.uint8]) -> Crop:
-        """Crops a uint8 [h, w, 3] BGR frame to the network's input: resized, in RGB."""
+        """Cuts out the region that the network sees, resizes it to the size of the input, and converts it to RGB.
+
+        Args:
+            frame_bgr: uint8 [h, w, 3], 0 to 255, blue first.
+        """
         started = perf_counter_ns()
         region = self._preprocess.region(frame_bgr.shape[0], frame_bgr.shape[1])
         image = self._preprocess(frame_bgr)
@@ -202,16 +210,17 @@ class Classifier:
         return Outputs(probabilities, logits, evidence, timing, close_up, view)
 
     def in_view(self, outputs: Outputs, view: str | None) -> Outputs:
-        """Returns the outputs with the probabilities that the temperature of another view gives."""
+        """Returns the outputs with probabilities that are computed again, with the temperature of ``view``."""
         temperature = self._calibration_of(view).temperature
         return replace(outputs, probabilities=softmax(outputs.logits, temperature), view=view)
 
     def decide(self, outputs: Outputs, probabilities: tuple[float, ...]) -> Prediction:
-        """Answers by the manifest's thresholds, as `dermedge.edge.model.decision` describes them.
+        """Chooses the answer by the thresholds in the manifest. `dermedge.edge.model.decision` states the rules.
 
         Args:
-            outputs: outputs of the frame; its view chooses the thresholds.
-            probabilities: the probabilities to decide on: those of the outputs, or these smoothed over time.
+            outputs: the outputs for the frame. ``outputs.view`` selects the thresholds.
+            probabilities: the probabilities to decide on, one for each class. They are ``outputs.probabilities``, or
+                the same smoothed over time.
         """
         started = perf_counter_ns()
         thresholds = self._calibration_of(outputs.view).thresholds
@@ -224,17 +233,19 @@ class Classifier:
         return Prediction(label, decision, alert, probabilities, outputs.logits, timing, levels, outputs.view)
 
     def headline(self, prediction: Prediction, confidence: float = 0.0) -> Headline:
-        """Returns the headline of a prediction of this classifier, as `dermedge.edge.model.decision.headline`
-        describes it.
+        """Returns the headline for a prediction of this classifier.
+
+        `dermedge.edge.model.decision.headline` describes the rules and ``confidence``.
         """
         has_none = self._none_label in self._own_labels
         return headline(prediction.probabilities, prediction.decision, self.labels, has_none, confidence)
 
     def raw_outputs(self, frame_bgr: NDArray[np.uint8]) -> dict[str, Tensor]:
-        """Runs the network on a frame, and returns its outputs before any decision.
+        """Runs the network on a frame, and returns the output tensors.
 
         Returns:
-            Copies of the tensors by name: ``probabilities`` and, if the model has them, ``evidence`` and ``close_up``.
+            A dict from the name of an output to a copy of the tensor. The names are ``probabilities`` and, if the
+            model has these outputs, ``evidence`` and ``close_up``.
         """
         self._write(self.crop(frame_bgr).image_rgb)
         invoke(self.interpreter, self.path)
@@ -250,13 +261,14 @@ class Classifier:
         if not self.has_prediction_sets:
             raise OptionError(
                 f"--sets needs a model with thresholds for prediction sets, and '{self.path}' has none; "
-                "convert it again"
+                "convert the model again"
             )
 
     def prediction_set(self, prediction: Prediction) -> tuple[str, ...]:
-        """Returns the classes that a prediction of this classifier does not rule out: none, one or several.
+        """Returns the classes that a prediction of this classifier does not rule out. The set may be empty.
 
-        If only one view has thresholds for prediction sets, no class is ruled out in the other view.
+        If the model has thresholds for prediction sets only for close-ups, or only for dermoscopic photos, all classes
+        are returned for the other photos.
 
         Raises:
             KeyError: the model has no thresholds for prediction sets.
@@ -271,7 +283,7 @@ class Classifier:
         return self.close_up_calibration if view == CLOSE_UP else self.calibration
 
     def _alert_label(self, thresholds: Mapping[str, Any]) -> str | None:
-        """Returns the class of the alert, by its label in ``labels``."""
+        """Returns the label, of ``labels``, of the class that has an alert; None if no class has one."""
         if "alert" not in thresholds:
             return None
         return self.labels[self._own_labels.index(thresholds["alert"]["label"])]
@@ -283,8 +295,14 @@ class Classifier:
     def _mean_with_turns(
         self, image_rgb: NDArray[np.uint8], values: tuple[float, ...], close_up: float | None
     ) -> tuple[tuple[float, ...], float | None, int]:
-        """Returns the means of the values and of close_up over an image and its `_TURNS`, and the nanoseconds of all
-        inferences.
+        """Returns the means of the values and of the probability of a close-up over an image and its `_TURNS`.
+
+        The third value is the time that the additional inferences took, in nanoseconds.
+
+        Args:
+            image_rgb: uint8 [H, W, 3], red first.
+            values: the values for the image itself, as `_read_values` returns them.
+            close_up: the probability of a close-up for the image itself, or None.
         """
         rows, close_ups, invoke_ns = [values], [close_up], 0
         for down, right in _TURNS:
@@ -305,7 +323,7 @@ class Classifier:
     def _read_values(self) -> tuple[Tensor | None, tuple[float, ...], float | None]:
         """Returns the evidence, the logits, and the probability of a close-up.
 
-        Without a manifest, the values of the network's output are returned in place of the logits.
+        For a file without a manifest, the second value is the output of the network, which need not be logits.
         """
         evidence = None if self._evidence is None else self._read(self._evidence)
         close_up = self._read_close_up()
@@ -317,7 +335,7 @@ class Classifier:
         return evidence, calibrated_logits_of(self.head, outputs), close_up
 
     def _read_close_up(self) -> float | None:
-        """Returns the dequantized probability of a close-up, or None if the file has no such output."""
+        """Returns the dequantized probability of a close-up, or None if the model has no such output."""
         if self._close_up is None or self.manifest is None:
             return None
         scale, zero_point = self._close_up["quantization"]
@@ -327,35 +345,42 @@ class Classifier:
     def _interpret(
         self, values: tuple[float, ...], view: str | None
     ) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """Returns the probabilities and the logits that follow from what `_read_values` returned, in a view."""
+        """Returns the probabilities and the logits, computed from the values that `_read_values` returned.
+
+        With a manifest, the temperature for ``view`` calibrates the probabilities.
+        """
         if self.manifest is not None or self.head is None:
             return softmax(values, self._calibration_of(view).temperature), values
         return probabilities_of(self.head, values), logits_of(self.head, values)
 
     def _find_head(self) -> Head:
-        """Returns the kind of the network's output, as its file states it."""
+        """Returns the kind of the output ``probabilities``, which `read_facts` derives from the file."""
         indices = [one["index"] for one in self.interpreter.get_output_details()]
         head = read_facts(self.path).heads[indices.index(self._probabilities["index"])]
         if head is Head.SOFTMAX and self._probabilities["shape"][-1] == 1:
-            raise ModelError(f"'{self.path}' ends in a softmax over one class, whose probability is always 1")
+            raise ModelError(
+                f"'{self.path}' ends in a softmax over one class, whose probability is always 1; "
+                "train the network with a sigmoid, or with two classes"
+            )
         return head
 
 
 def common_labels(classifiers: Sequence[Classifier]) -> tuple[str, ...]:
-    """Returns the labels of one or more classifiers, which must have the same ones.
+    """Returns the labels of one or more classifiers. All classifiers must have the same labels.
 
     Raises:
-        OptionError: the classes differ, so that a photo has no label that is valid for all models.
+        OptionError: the labels of two classifiers differ, so that both cannot be scored on the same photos.
     """
     first, *others = classifiers
     for other in others:
         if other.labels != first.labels:
             raise OptionError(
                 f"the classes of '{other.path}' ({_some(other.labels)}) differ from those of '{first.path}' "
-                f"({_some(first.labels)}): they cannot be scored on the same photos"
+                f"({_some(first.labels)}): these models cannot be scored on the same photos; "
+                "score each one in a command of its own"
             )
     return first.labels
 
 
 def _some(labels: Sequence[str]) -> str:
-    return ", ".join(labels[:3]) + (f", … {len(labels)} in all" if len(labels) > 3 else "")
+    return ", ".join(labels[:3]) + (f", … {len(labels)} in total" if len(labels) > 3 else "")

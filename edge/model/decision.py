@@ -1,29 +1,32 @@
-"""Turns outputs into calibrated probabilities, and probabilities into an answer.
+"""Turns logits into calibrated probabilities, and probabilities into an answer.
 
-The thresholds of a decision are those of a manifest, fitted on the validation split by `convert`; each may
-be absent:
+The manifest stores the thresholds of a decision, which `dermedge convert` fits on the validation photos. Each of these
+keys may be absent:
 
-- ``none``: the photo is declined (answered "none of these") if p(none of these) >= this threshold. Otherwise the
-  answer is the most probable of the other classes. Without this threshold, the answer is the most probable of all
-  classes.
-- ``uncertain``: an answer that is not declined is uncertain if its share among the classes other than "none of
-  these", p / (sum of their p), is below this threshold (Chow, "On Optimum Recognition Error and Reject Tradeoff",
-  1970).
-- ``alert``: {"label", "threshold"}: the alert is on if p(label) >= threshold, whatever the answer is.
-- ``conformal``: {"coverage", "thresholds": {label: threshold}}: the prediction set holds each class with p >= its
-  threshold. It may be empty, and may hold several. For photos of each class that are sampled like those of validation,
-  the set holds the true class with a probability of at least ``coverage``: least ambiguous set-valued classifiers
-  (Sadinle, Lei and Wasserman, "Least Ambiguous Set-Valued Classifiers with Bounded Error Levels", 2019), class by
-  class (Vovk, "Conditional Validity of Inductive Conformal Predictors", 2012).
+- ``none``: a threshold for the probability of "none of these". If p(none of these) >= ``none``, the answer is "none of
+  these", and the photo is called declined. Otherwise, the answer is the most probable of the other classes. Without
+  this key, the answer is the most probable of all classes.
+- ``uncertain``: a threshold for the share of the answer, p(answer) / sum of p over all classes except "none of these".
+  If the answer is not "none of these" and its share is below ``uncertain``, the answer is uncertain (Chow, "On Optimum
+  Recognition Error and Reject Tradeoff", 1970).
+- ``alert``: an object with the keys ``label`` and ``threshold``. The alert is on if p(label) >= threshold, whatever the
+  answer is.
+- ``conformal``: an object with the keys ``coverage`` and ``thresholds``; the latter maps each label to a threshold. The
+  prediction set holds each class whose p is at least the threshold of the class. The set may be empty, and it may hold
+  several classes. If the photos of each class are sampled like the validation photos of this class, the set holds the
+  true class with a probability of at least ``coverage``. The method is that of least ambiguous set-valued classifiers
+  (Sadinle, Lei and Wasserman, "Least Ambiguous Set-Valued Classifiers with Bounded Error Levels", 2019), with one
+  threshold for each class (Vovk, "Conditional Validity of Inductive Conformal Predictors", 2012).
 
-The text of an answer is its `Headline`, the same in every view. It names a single class only if that class is
-the most probable of all and its probability suffices, so that it agrees with the bars beside it.
+The `Headline` is the text of an answer. The terminal, the window and the web page all show the same text. The headline
+names a single class only if this class is the most probable of all classes and its probability is high enough. So the
+headline agrees with the bars of the probabilities beside it.
 
 All probabilities are calibrated: softmax(logits / temperature).
 
-The code uses plain Python floats, because the classes are few. Right after an inference the caches are full of the
-network, and a few NumPy calls then take longer than all of this code. The phone app repeats these rules;
-tests/edge/decision_vectors.json holds both equal.
+The code uses plain Python floats, because there are few classes. Right after an inference, the CPU's caches are full of
+data of the network. A few NumPy calls would then take longer than all of this code. The phone app implements the same
+rules, and tests/edge/decision_vectors.json tests that both implementations agree.
 """
 
 from __future__ import annotations
@@ -43,14 +46,14 @@ __all__ = [
     "softmax",
 ]
 
-# The label of an answer whose probability is too low.
+# The text that replaces the label of an answer whose probability is too low.
 UNCERTAIN = "uncertain"
 
 
 def softmax(logits: Sequence[float], temperature: float = 1.0) -> tuple[float, ...]:
-    """Returns exp(z / T) / sum(exp(z / T)).
+    """Returns exp(z / T) / sum(exp(z / T)) for the logits z and the temperature T.
 
-    Temperature scaling as in Guo et al., "On Calibration of Modern Neural Networks", 2017.
+    Guo et al., "On Calibration of Modern Neural Networks", 2017, describe this temperature scaling.
     """
     top = max(logits)
     exponents = [exp((one - top) / temperature) for one in logits]
@@ -63,11 +66,10 @@ class Decision:
     """The decision for one vector of probabilities.
 
     Attributes:
-        index: index of the answered class.
+        index: the index of the class that is the answer.
         declined: whether the answer is "none of these".
-        uncertain: whether the share of the answer among the classes other than "none of these" is below the
-            threshold.
-        alert: whether the class of the alert reached its threshold, independent of the answer.
+        uncertain: whether the share of the answer is below the threshold ``uncertain``; False for "none of these".
+        alert: whether the probability of the alert's class reached the alert's threshold, whatever the answer is.
     """
 
     index: int
@@ -82,13 +84,13 @@ def decide(
     none_label: str | None,
     thresholds: Mapping[str, Any],
 ) -> Decision:
-    """Returns the answer by the rules that the module's docstring states.
+    """Returns the decision by the rules that the docstring of this module states.
 
     Args:
-        probabilities: calibrated, one a class, sum 1.
-        labels: labels of the classes.
-        none_label: the label that stands for "none of these", or None.
-        thresholds: thresholds of a manifest; an empty dict decides for the most probable class.
+        probabilities: the calibrated probabilities, one for each class.
+        labels: the labels of the classes, in the same order.
+        none_label: the label that stands for "none of these"; None if there is no such class.
+        thresholds: the thresholds in a manifest. If the dict is empty, the answer is the most probable class.
     """
     none_index = labels.index(none_label) if none_label in labels else None
     named = [index for index in range(len(labels)) if index != none_index]
@@ -114,8 +116,8 @@ class Headline:
     """The text of an answer.
 
     Attributes:
-        title: the answered class, or a text that says that no class is clear.
-        nearest: the most probable class other than "none of these", if `title` does not name a class; else None.
+        title: the label of the answer, or a text that says that no class is clear.
+        nearest: the most probable class other than "none of these", if ``title`` names no class; else None.
     """
 
     title: str
@@ -137,16 +139,18 @@ def headline(
     """Returns the text of a decision.
 
     Args:
-        probabilities: probabilities that the decision is based on.
+        probabilities: the probabilities on which the decision is based.
         decision: the result of `decide`.
-        labels: labels of the classes.
+        labels: the labels of the classes.
         has_none: whether one of the classes stands for "none of these".
-        confidence: the probability, 0 to 1, below which an answer is uncertain for the user.
+        confidence: a probability, 0 to 1, that the user chose. An answer whose probability is lower is called
+            uncertain.
     """
     label, probability = labels[decision.index], probabilities[decision.index]
     if probability < max(probabilities):
-        # The most probable class is not the answer: "none of these" is more probable than an answer that was not
-        # declined, or less probable than another class although the photo was declined.
+        # The most probable class differs from the answer in two cases. Either "none of these" is the most probable
+        # class, but its probability is below its threshold, so that another class is the answer. Or "none of these" is
+        # the answer, because its probability reached its threshold, although another class is more probable.
         nearest = labels[probabilities.index(max(probabilities))] if decision.declined else label
         classes = len(labels) - has_none
         if classes == 1:
@@ -158,10 +162,10 @@ def headline(
 def prediction_set(
     probabilities: Sequence[float], labels: Sequence[str], thresholds: Mapping[str, Any]
 ) -> tuple[int, ...]:
-    """Returns the indices of the classes that the probabilities do not rule out, by ``conformal`` of the thresholds.
+    """Returns the indices of the classes in the prediction set, by the key ``conformal`` of the thresholds.
 
     Raises:
-        KeyError: there are no thresholds for prediction sets.
+        KeyError: ``thresholds`` has no key ``conformal``.
     """
     least = thresholds["conformal"]["thresholds"]
     return tuple(index for index, label in enumerate(labels) if probabilities[index] >= least[label])

@@ -1,4 +1,4 @@
-"""Reads the tensors and operators of a .tflite from its flatbuffer, without running it."""
+"""Reads the tensors and operators of a .tflite from its flatbuffer, without running the network."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from dermedge.edge.errors import MissingExtra, ModelError
 __all__ = ["MACS", "Graph", "Operator", "TensorInfo", "float_ops", "read_graph", "tflite_schema"]
 
 _FILE_IDENTIFIER = b"TFL3"
-# The precision of an operator is the type of the first tensor that it reads or writes.
+# The precision of an operator is the first of these types that an activation it reads or writes has.
 _COMPUTED_IN = ("float32", "float16", "bfloat16", "float64", "int16", "int8", "uint8", "int4")
 _FLOATS = _COMPUTED_IN[:4]
-# Types of shapes, axes, indices and biases. They do not tell how weights are stored.
+# Constants of these types are shapes, axes, indices or biases, and not weights.
 _NOT_WEIGHTS = ("int32", "int64", "bool")
 # Operators that only convert one type into another.
 _CONVERSIONS = ("QUANTIZE", "DEQUANTIZE", "CAST")
@@ -25,21 +25,22 @@ _CONVERSION = "conversion"
 
 _Shape = tuple[int, ...]
 
-# Operator -> a function that counts its multiply-accumulates from the shapes of its inputs and of its output. Howard
-# et al., "MobileNets", 2017, section 3.1: every output value takes as many multiply-accumulates as its kernel has
-# weights. The layouts are those of TensorFlow's schema.fbs and of the operators' shape functions.
+# Maps an operator to a function that counts the multiply-accumulates of the operator from the shapes of its inputs and
+# of its output. Each output value needs one multiply-accumulate for each weight of its kernel (Howard et al.,
+# "MobileNets", 2017, section 3.1). The layouts are those of TensorFlow's schema.fbs and of the operators' shape
+# functions.
 MACS: dict[str, Callable[[Sequence[_Shape], _Shape], int]] = {
     # the filter is [c_out, h, w, c_in / groups]
     "CONV_2D": lambda inputs, output: prod(output) * prod(inputs[1][1:]),
-    # [1, h, w, c_out]
+    # the filter is [1, h, w, c_out]
     "DEPTHWISE_CONV_2D": lambda inputs, output: prod(output) * prod(inputs[1][1:3]),
-    # [d, h, w, c_in / groups, c_out]
+    # the filter is [d, h, w, c_in / groups, c_out]
     "CONV_3D": lambda inputs, output: prod(output) * prod(inputs[1][:4]),
-    # [c_out, h, w, c_in]; the image is the third input, and the kernel is applied to each of its values once
+    # the filter is [c_out, h, w, c_in]; the third input is the image, each of whose values meets c_out * h * w weights
     "TRANSPOSE_CONV": lambda inputs, output: prod(inputs[2]) * prod(inputs[1][:3]),
-    # [out, in]
+    # the weights are [out, in]
     "FULLY_CONNECTED": lambda inputs, output: prod(output) * inputs[1][-1],
-    # [.., rows, inner] or its transpose; the output is [.., rows, columns]
+    # the first input is [.., rows, inner] or its transpose; the output is [.., rows, columns]
     "BATCH_MATMUL": lambda inputs, output: prod(output) * prod(inputs[0][-2:]) // output[-2],
 }
 
@@ -49,12 +50,12 @@ class TensorInfo:
     """One tensor as the file describes it.
 
     Attributes:
-        name: given by the converter.
-        shape: shape, with 1 for a dimension of unknown size.
-        dtype: type of the values, as NumPy calls it.
-        scales: scales of the quantization: none, one, or one a channel.
-        zero_points: zero points, one for each scale.
-        is_constant: whether its values are in the file.
+        name: the name that the converter gave the tensor.
+        shape: the shape. A dimension of unknown size is 1.
+        dtype: the type of the values, as NumPy calls it.
+        scales: the scales of the quantization: none, one, or one for each channel.
+        zero_points: the zero points of the quantization, one for each scale.
+        is_constant: whether the file stores the values of the tensor.
     """
 
     name: str
@@ -67,16 +68,17 @@ class TensorInfo:
 
 @dataclass(frozen=True)
 class Operator:
-    """One step of the computation.
+    """One operator of a network.
 
     Attributes:
-        name: name in the schema, or that of a custom operator.
-        output: the name of its first output tensor.
-        precision: precision of its arithmetic, such as ``int8``, ``float32``, ``float32 with int8 weights`` (dynamic
-            range) or ``float32 with float16 weights``; ``conversion`` for one that only changes the type.
-        macs: multiply-accumulates of convolutions and matrix products; 0 for all other operators, as the literature
-            counts. It is also 0 for recurrent and custom operators, whose multiply-accumulates do not follow from
-            their shapes.
+        name: the name of the operator in TensorFlow's schema, or the name of a custom operator.
+        output: the name of the first tensor that the operator writes.
+        precision: the precision of the arithmetic, such as ``int8``, ``float32``, ``float32 with int8 weights``
+            (dynamic-range quantization) or ``float32 with float16 weights``. It is ``conversion`` if the operator only
+            converts one type into another.
+        macs: the number of multiply-accumulates of a convolution or a matrix product. It is 0 for all other operators,
+            as is usual in the literature. It is also 0 for recurrent and custom operators, because their
+            multiply-accumulates cannot be computed from the shapes.
     """
 
     name: str
@@ -86,19 +88,19 @@ class Operator:
 
     @property
     def is_float(self) -> bool:
-        """Whether the operator computes in floats, however its weights are stored."""
+        """Whether the operator computes in floats, even if its weights are stored as integers."""
         return self.precision.startswith(_FLOATS)
 
 
 @dataclass(frozen=True)
 class Graph:
-    """The content of one .tflite.
+    """The tensors, operators and metadata of one .tflite.
 
     Attributes:
-        inputs: inputs of the model.
-        outputs: outputs of the model, in the file's order.
-        operators: operators in the order in which they run.
-        metadata: the names of the entries that tools have added.
+        inputs: the inputs of the model, in the file's order.
+        outputs: the outputs of the model, in the file's order.
+        operators: the operators, in the order in which they run.
+        metadata: the names of the metadata entries.
     """
 
     inputs: tuple[TensorInfo, ...]
@@ -108,18 +110,20 @@ class Graph:
 
 
 def read_graph(model: bytes, source: Path | str) -> Graph:
-    """Reads a .tflite, with or without an appended zip; ``source`` names it in errors.
+    """Reads the bytes of a .tflite, with or without an appended zip. ``source`` names the file in error messages.
 
     Raises:
-        ModelError: it is damaged, or no .tflite.
-        MissingExtra: the schema is not installed.
+        ModelError: the bytes are damaged, or are not a .tflite.
+        MissingExtra: the package that contains the schema of .tflite files is not installed.
     """
     schema = tflite_schema()
     if model[4:8] != _FILE_IDENTIFIER:
-        raise ModelError(f"'{source}' is no .tflite model, or its beginning is damaged")
+        raise ModelError(
+            f"'{source}' is not a .tflite model, or its beginning is damaged; copy the file again"
+        )
     try:
         root = schema.Model.GetRootAs(model)
-        # large files, and files of some tools, store the values behind the flatbuffer; offset and size tell where
+        # large files, and files of some tools, store values after the flatbuffer; the buffer then has an offset
         constant = [
             bool(root.Buffers(index).DataLength() and root.Buffers(index).DataAsNumpy().size)
             or root.Buffers(index).Offset() > 1
@@ -140,29 +144,31 @@ def read_graph(model: bytes, source: Path | str) -> Graph:
         )
     except (struct.error, ValueError, TypeError, IndexError, AttributeError, OverflowError) as error:
         # the generated code does not check offsets; a damaged offset raises one of these exceptions
-        raise ModelError(f"'{source}' is damaged: its flatbuffer cannot be read ({error})") from error
+        raise ModelError(
+            f"'{source}' is damaged: its flatbuffer cannot be read ({error}); copy the file again"
+        ) from error
 
 
 def float_ops(model: bytes) -> tuple[Operator, ...]:
-    """Returns the operators of a .tflite that compute in floats; none for a file that only computes in integers.
+    """Returns the operators of a .tflite that compute in floats. Empty if the file computes in integers only.
 
-    Conversions at the inputs and outputs, such as that of a float input, are not counted.
+    Operators that only convert one type into another, such as a float input into int8, are not included.
     """
     return tuple(one for one in read_graph(model, "the model").operators if one.is_float)
 
 
 def tflite_schema() -> Any:
-    """Returns the code that TensorFlow's schema.fbs was generated into; ai-edge-litert ships it.
+    """Returns the module that was generated from TensorFlow's schema.fbs. It is a part of ai-edge-litert.
 
     Raises:
-        MissingExtra: the package with the schema is not installed, for example beside tflite-runtime alone.
+        MissingExtra: ai-edge-litert is not installed, for example because tflite-runtime is used in its place.
     """
     try:
         from ai_edge_litert import schema_py_generated
     except ImportError as error:
         note = (
             "which contains the schema of .tflite files (if there is no wheel for this machine, run the command "
-            "on another one)"
+            "on another machine)"
         )
         raise MissingExtra("ai-edge-litert", note=note) from error
     return schema_py_generated
@@ -181,7 +187,7 @@ def _tensors(graph: Any, constant: Sequence[bool], schema: Any) -> list[TensorIn
                 dtype=dtypes.get(tensor.Type(), f"type {tensor.Type()}"),
                 scales=_vector(quantization, "Scale") if quantization else (),
                 zero_points=_vector(quantization, "ZeroPoint") if quantization else (),
-                # a file may have no buffers, although its tensors refer to the first one
+                # some files have no buffers at all, although their tensors refer to the first buffer
                 is_constant=tensor.Buffer() < len(constant) and constant[tensor.Buffer()],
             )
         )
@@ -190,13 +196,14 @@ def _tensors(graph: Any, constant: Sequence[bool], schema: Any) -> list[TensorIn
 
 def _operators(root: Any, graph: Any, tensors: Sequence[TensorInfo], schema: Any) -> list[Operator]:
     names = {value: name for name, value in vars(schema.BuiltinOperator).items() if name.isupper()}
-    # tensor -> the type in which its values are stored; weights that a DEQUANTIZE unpacks also count as constants
+    # Maps the index of a constant tensor to the type in which the file stores its values. The output of a DEQUANTIZE
+    # that reads a constant counts as a constant too.
     stored = {index: one.dtype for index, one in enumerate(tensors) if one.is_constant}
     found = []
     for number in range(graph.OperatorsLength()):
         operator = graph.Operators(number)
         code = root.OperatorCodes(operator.OpcodeIndex())
-        # codes below 127 are in the older field, which has one byte
+        # a file stores codes below 127 in the older field, which has one byte
         builtin = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())
         name = _text(code.CustomCode()) if builtin == schema.BuiltinOperator.CUSTOM else names.get(builtin)
         # -1 stands for an optional input that is absent
@@ -219,7 +226,7 @@ def _operators(root: Any, graph: Any, tensors: Sequence[TensorInfo], schema: Any
 
 
 def _precision(moving: Sequence[str], weights: Sequence[str]) -> str:
-    """Returns the precision in which an operator computes, from the types of its activations and constants."""
+    """Returns the precision of an operator, from the types of its activations and the types of its constants."""
     computed = next((dtype for dtype in _COMPUTED_IN if dtype in moving), moving[0] if moving else "constant")
     others = sorted({*weights} - {computed, *_NOT_WEIGHTS})
     return f"{computed} with {' and '.join(others)} weights" if others else computed
@@ -229,11 +236,11 @@ def _macs(name: str | None, inputs: Sequence[_Shape], output: _Shape) -> int:
     try:
         return MACS[name](inputs, output) if name in MACS else 0
     except (IndexError, ZeroDivisionError):
-        return 0  # the shape is known only when the model runs
+        return 0  # the file does not state the full shapes, which are known only when the model runs
 
 
 def _vector(table: Any, field: str) -> tuple[Any, ...]:
-    """Returns a vector of numbers, empty where it is absent."""
+    """Returns a vector of numbers. It is empty if the table lacks the field."""
     return tuple(getattr(table, f"{field}AsNumpy")().tolist()) if getattr(table, f"{field}Length")() else ()
 
 

@@ -1,13 +1,13 @@
-"""The golden test: any machine can compare its answers to generated images with those that the model file holds.
+"""The golden test compares a model's outputs for generated images with the outputs that the model file stores.
 
-The images are computed with integers only: they are the same everywhere, and need not be stored. The
-answers are stored in the manifest as the raw levels of the outputs. XNNPACK computes the int8 classes to the same bits
-on x86-64 and ARM; other kernels do not, and floats differ in their last digits.
+The images are computed with integers only, so that they are the same on all machines and need not be stored. The
+manifest stores the raw levels of the outputs. XNNPACK computes bit-identical int8 probabilities on x86-64 and ARM.
+Other kernels do not, and float outputs differ in their last digits.
 
-The output ``close_up`` may differ by as much as one step of its logit changes it. The logit is computed from averages
-of features over positions. In a network of quantization-aware training, an average has the scale of its features, so
-that it often lies halfway between two levels, and the kernels for x86-64 and ARM do not all round it to the same side.
-Of the shipped models, one output differed by one level.
+The test allows a difference of the output ``close_up``: as many levels as a change of its logit by one level can cause.
+The logit is computed from averages of features over positions. After quantization-aware training, an average has the
+same scale as its features. It then often lies halfway between two levels, and the kernels for x86-64 and ARM do not all
+round it in the same direction. For the models that ship with dermedge, one output differed by one level.
 """
 
 from __future__ import annotations
@@ -44,14 +44,14 @@ __all__ = [
 ]
 
 IMAGE_COUNT = 12
-# The version of the images, which the manifest holds: outputs are compared only for the same version.
+# The version of the generated images. The manifest states it too; outputs are compared only if both are equal.
 DRAWING = 1
 _HEIGHT, _WIDTH = 240, 320
-# Allowed error of a float output, as a share of the greatest expected value. Between x86-64 and arm64, the outputs of
-# float networks differed by 6e-7, and those of a dynamic-range network, which rounds its activations at run time, by
-# 9e-4.
+# The allowed difference of a float output, as a share of the greatest expected value. Between x86-64 and arm64, the
+# measured difference was 6e-7 for float networks. It was 9e-4 for a dynamic-range network, which rounds its activations
+# at run time.
 _FLOAT_TOLERANCE = 1e-2
-# The greatest slope of a sigmoid, at a probability of 0.5.
+# The greatest slope of the sigmoid function, which it has at a probability of 0.5.
 _SIGMOID_SLOPE = 0.25
 
 # Colours, blue first: skin from pale to dark, and spots on it.
@@ -63,12 +63,12 @@ _Whole = NDArray[np.int64]  # [240, 320]
 
 @dataclass(frozen=True)
 class ChangedOutput:
-    """An output that differs from the output on the machine that converted the model.
+    """An output that differs from the output that the model file stores.
 
     Attributes:
         output: ``probabilities``, ``evidence`` or ``close_up``.
-        images: the number of images for which it differs.
-        by: the greatest difference, in levels if the output is quantized, else in the units of the output.
+        images: the number of images for which the output differs.
+        by: the greatest difference. It is in levels if the output is quantized, and else in the units of the output.
         is_quantized: whether the output is quantized.
     """
 
@@ -91,11 +91,11 @@ class GoldenResult:
     """The result of the golden test.
 
     Attributes:
-        same_pixels: whether the preprocessing gives the same network inputs as at the conversion.
-        moved: the outputs that differ; empty if none does.
-        other_class: the number of images for which another class is the most probable one.
-        is_xnnpack: False if an output differs, and the runtime gives the same bits with XNNPACK turned off. Then the
-            runtime used its own kernels, and these are the reason.
+        same_pixels: whether the preprocessing computed the same network inputs as when the model was converted.
+        moved: the outputs that differ; empty if all outputs are as expected.
+        other_class: the number of images for which the most probable class differs.
+        is_xnnpack: whether the runtime used XNNPACK. It is False if an output differs and the outputs stay the same
+            when XNNPACK is turned off. In this case, the runtime's own kernels are the reason for the difference.
     """
 
     same_pixels: bool
@@ -109,11 +109,11 @@ class GoldenResult:
 
 
 def record(model: Path) -> dict[str, Any]:
-    """Returns the entry ``golden`` for the manifest of a model: its answers, computed by LiteRT with XNNPACK on one
-    thread.
+    """Returns the entry ``golden`` for the manifest of a model.
 
-    The keys are ``drawing``, the version of the images; ``pixels``, the SHA-256 of the network's inputs; and
-    ``outputs``, which maps each output to the base64 of its raw little-endian values for all images.
+    The entry has three keys. ``drawing`` is the version of the images. ``pixels`` is the SHA-256 of the network's
+    inputs. ``outputs`` maps the name of each output to the base64 of its raw little-endian values for all images.
+    LiteRT computes the outputs with XNNPACK on one thread.
 
     Raises:
         ModelError: the model cannot be run.
@@ -130,15 +130,16 @@ def record(model: Path) -> dict[str, Any]:
 def replay(
     model: Path, runtime: str = "auto", open_model: Callable[..., Classifier] = Classifier
 ) -> GoldenResult | None:
-    """Runs the golden test with a runtime of this machine; returns None if the manifest has no answers.
+    """Runs the golden test with a runtime of this machine. Returns None if the manifest stores no outputs to compare.
 
     Args:
-        model: a .tflite.
-        runtime: as for `Classifier`.
-        open_model: makes the `Classifier`.
+        model: path of a .tflite.
+        runtime: ``auto``, ``litert`` or ``tflite-runtime``.
+        open_model: a function that returns a `Classifier`, and accepts the same arguments.
 
     Raises:
-        ModelError: the model cannot be run, or its answers are damaged or belong to another version of the images.
+        ModelError: the model cannot be run, or the stored outputs are damaged or belong to another version of the
+            images.
     """
     with open_model(model, runtime=runtime) as classifier:
         golden = classifier.manifest.golden if classifier.manifest else {}
@@ -158,7 +159,7 @@ def replay(
 
 
 def answers(classifier: Classifier) -> dict[str, NDArray[Any]]:
-    """Returns the raw values of each output for all images, [IMAGE_COUNT, ...]."""
+    """Returns a dict from the name of each output to its raw values for all images, [IMAGE_COUNT, ...]."""
     rows: dict[str, list[NDArray[Any]]] = {}
     for number in range(IMAGE_COUNT):
         for name, tensor in classifier.raw_outputs(golden_image(number)).items():
@@ -167,7 +168,10 @@ def answers(classifier: Classifier) -> dict[str, NDArray[Any]]:
 
 
 def allowed_levels(classifier: Classifier) -> dict[str, int]:
-    """Returns by how many levels ``close_up`` may differ, if the model has this output and quantizes its logit."""
+    """Returns the number of levels by which the output ``close_up`` may differ.
+
+    The dict is empty if the model does not have this output, or does not quantize the logit of this output.
+    """
     outputs = classifier.interpreter.get_output_details()
     place = (output_places([one["shape"].tolist() for one in outputs]) or {}).get("close_up")
     if place is None:
@@ -182,10 +186,10 @@ def compare(
     """Returns the outputs of ``got`` that differ from ``expected`` by more than is allowed.
 
     Args:
-        expected: the recorded outputs.
-        got: the outputs of this machine.
-        levels: output -> the levels by which it may differ if it is quantized; 0 for an output that is not there.
-            Floats may differ by `_FLOAT_TOLERANCE`.
+        expected: the stored outputs.
+        got: the outputs on this machine.
+        levels: a dict from the name of a quantized output to the number of levels by which the output may differ. A
+            quantized output that is not in the dict may not differ. A float output may differ by `_FLOAT_TOLERANCE`.
     """
     moved = []
     for name, values in got.items():
@@ -193,7 +197,7 @@ def compare(
         wide = expected[name].astype(np.float64)
         apart = np.abs(values - wide).reshape(len(values), -1).max(axis=1)
         allowed = levels.get(name, 0) if is_quantized else _FLOAT_TOLERANCE * float(np.abs(wide).max())
-        # a NaN is not within any tolerance
+        # a NaN counts as a difference
         off = ~(apart <= allowed)
         if off.any():
             moved.append(ChangedOutput(name, int(off.sum()), float(apart.max()), is_quantized))
@@ -202,15 +206,19 @@ def compare(
 
 @cache
 def golden_image(number: int) -> NDArray[np.uint8]:
-    """Returns the image ``number``: a spot on skin; uint8 [240, 320, 3], blue first, read-only."""
-    # 64 bits also on systems whose default integers have 32
+    """Returns one of the generated images, which shows a spot on skin: uint8 [240, 320, 3], blue first, read-only.
+
+    Args:
+        number: number of the image, from 0 to IMAGE_COUNT - 1.
+    """
+    # NumPy's default integers have only 32 bits on some systems
     y, x = np.indices((_HEIGHT, _WIDTH), np.int64)
     skin, spot = _SKINS[number % len(_SKINS)], _SPOTS[number % len(_SPOTS)]
     centre_x, centre_y = _pick(number, 1, 120, 200), _pick(number, 2, 90, 150)
     radius_x, radius_y = _pick(number, 3, 20, 100), _pick(number, 4, 20, 100)
     distance = 1024 * (x - centre_x) ** 2 // radius_x**2 + 1024 * (y - centre_y) ** 2 // radius_y**2
     ragged = _smooth(x, y, 24, 10 * number) - 128
-    # 0 outside, 256 inside
+    # 0 outside the spot, 256 inside
     amount = np.clip(1152 - distance - 3 * ragged, 0, 256)
     mottled = (_smooth(x, y, 12, 10 * number + 1) - 128) * amount // 1024
     shade = (_smooth(x, y, 90, 10 * number + 2) - 128) // 6
@@ -235,13 +243,13 @@ def _smooth(x: _Whole, y: _Whole, cell: int, salt: int) -> _Whole:
 
 
 def _pick(number: int, salt: int, low: int, high: int) -> int:
-    """Returns a whole number from ``low`` to ``high``, which depends on the image and the purpose."""
+    """Returns an integer from ``low`` to ``high`` that looks random. It depends on ``number`` and ``salt`` only."""
     bits = _hash(np.full((1, 1), number, np.int64), np.full((1, 1), salt, np.int64), 0)
     return low + int(bits[0, 0]) % (high - low + 1)
 
 
 def _hash(x: _Whole, y: _Whole, salt: int) -> _Whole:
-    """Returns 32-bit numbers that look random: the finalizer of MurmurHash3 (Appleby, public domain)."""
+    """Returns 32-bit numbers that look random, by the finalizer of MurmurHash3 (Appleby, public domain)."""
     bits = (x * 73856093 ^ y * 19349663 ^ salt * 83492791).astype(np.uint32)
     for shift, factor in ((16, 0x85EBCA6B), (13, 0xC2B2AE35)):
         bits = (bits ^ bits >> np.uint32(shift)) * np.uint32(factor)
@@ -249,7 +257,7 @@ def _hash(x: _Whole, y: _Whole, salt: int) -> _Whole:
 
 
 def _digest(size: int) -> str:
-    """Returns the SHA-256 of the inputs that a network of this size gets for all images."""
+    """Returns the SHA-256 of the network inputs for all images. ``size`` is the side of the input in pixels."""
     digest = hashlib.sha256()
     for number in range(IMAGE_COUNT):
         digest.update(to_input(golden_image(number), size).tobytes())
@@ -264,11 +272,11 @@ def _encode(values: NDArray[Any]) -> str:
 def _expected(
     golden: dict[str, Any], got: Mapping[str, NDArray[Any]], model: Path
 ) -> dict[str, NDArray[Any]]:
-    """Returns the recorded outputs, in the types and shapes that the model has."""
+    """Returns the stored outputs, with the types and shapes of the outputs ``got`` on this machine."""
     if golden.get("drawing") != DRAWING:
         raise ModelError(
             f"the golden test of '{model}' has version {golden.get('drawing')!r} of the images, and this dermedge "
-            f"has version {DRAWING}; install the dermedge that made it"
+            f"has version {DRAWING}; install the version of dermedge that converted the model"
         )
     try:
         return {
@@ -278,4 +286,6 @@ def _expected(
             for name, values in got.items()
         }
     except (KeyError, TypeError, ValueError) as error:
-        raise ModelError(f"the golden test in '{model}' is damaged ({error}); convert it again") from error
+        raise ModelError(
+            f"the golden test in '{model}' is damaged ({error}); convert the model again"
+        ) from error

@@ -1,4 +1,4 @@
-"""The kinds of a classifier's output, and how probabilities are computed from each."""
+"""Names the kinds of a classifier's output, and computes probabilities and logits from each kind."""
 
 from __future__ import annotations
 
@@ -10,17 +10,21 @@ from dermedge.edge.model.decision import softmax
 
 __all__ = ["Head", "calibrated_logits_of", "logits_of", "probabilities_of"]
 
-# Half of a uint8 probability's step: the largest probability that is rounded to 0.
+# Half of the step between two uint8 probabilities. Probabilities up to this one are rounded to 0.
 _HALF_STEP = 0.5 / 256
-# The largest sum of probabilities that the quantized zeros of all classes may stand for.
+# The probabilities that replace the quantized zeros of all classes have at most this sum.
 _MOST_OF_ZEROS = 0.1
 
-# Replaces a probability of 0 where its logarithm is needed.
+# This probability replaces a probability of 0 before its logarithm is computed.
 _LEAST_PROBABILITY = 1e-12
 
 
 class Head(StrEnum):
-    """The kind of an output: probabilities of classes that exclude each other, of independent labels, or logits."""
+    """The kind of an output.
+
+    SOFTMAX: probabilities of classes that exclude each other; SIGMOID: probabilities of independent labels; LOGITS:
+    logits.
+    """
 
     SOFTMAX = "softmax"
     SIGMOID = "sigmoid"
@@ -28,9 +32,11 @@ class Head(StrEnum):
 
 
 def probabilities_of(head: Head, outputs: Sequence[float]) -> tuple[float, ...]:
-    """Returns one probability for each class: those that the network computes, unchanged, or those of its logits.
+    """Returns one probability for each class.
 
-    A single value is the probability p, or the logit, of the second of two classes; the result is 1 - p and p.
+    Probabilities that the network computes are returned unchanged. Logits are turned into probabilities. If the output
+    is a single value, it is the probability p, or the logit, of the second of two classes. The result is then
+    (1 - p, p).
     """
     if len(outputs) == 1:
         positive = _sigmoid(outputs[0]) if head is Head.LOGITS else outputs[0]
@@ -39,9 +45,9 @@ def probabilities_of(head: Head, outputs: Sequence[float]) -> tuple[float, ...]:
 
 
 def logits_of(head: Head, outputs: Sequence[float]) -> tuple[float, ...]:
-    """Returns logits, one for each class, up to a constant.
+    """Returns one logit for each class. Only the differences between the logits have a meaning.
 
-    Their softmax equals `probabilities_of` if these sum to 1.
+    If the probabilities that `probabilities_of` returns sum to 1, they are the softmax of the logits.
     """
     if head is Head.LOGITS:
         return (0.0, outputs[0]) if len(outputs) == 1 else tuple(outputs)
@@ -49,11 +55,12 @@ def logits_of(head: Head, outputs: Sequence[float]) -> tuple[float, ...]:
 
 
 def calibrated_logits_of(head: Head, outputs: Sequence[float]) -> tuple[float, ...]:
-    """Returns the logits that a manifest's temperature divides, one for each class, up to a constant.
+    """Returns one logit for each class, to be divided by a manifest's temperature.
 
-    If the head computes probabilities, the logits are their logarithms. A probability counts as at least half a step
-    of uint8, because a quantized 0 may stand for that much; with more than 51 classes, as at least 0.1 / K.
-    edge/phone/page/decision.js repeats this function.
+    Only the differences between the logits have a meaning. If the network computes probabilities, the logits are the
+    logarithms of the probabilities. A lower limit replaces smaller probabilities, because a quantized 0 may stand for
+    any value below half a step of uint8. For up to 51 classes, the limit is half a step, 0.5 / 256. For more classes,
+    it is 0.1 / K, where K is the number of classes. edge/phone/page/decision.js implements the same function.
     """
     if head is Head.LOGITS:
         return tuple(outputs)

@@ -9,19 +9,20 @@ from dermedge.edge.model.prediction import Prediction
 
 __all__ = ["heat_map"]
 
-# The heat is 1 at this much evidence, in logits, or more. A lower limit would show noise as hot.
+# If no cell has this much evidence, in logits, no cell has a heat of 1. Otherwise, noise would look hot.
 _FULL_HEAT = 2.0
 
 
 def heat_map(prediction: Prediction) -> NDArray[np.float32] | None:
-    """Returns where in the crop the evidence for the predicted class lies, or None without evidence.
+    """Returns where in the crop the evidence for the answer lies. Returns None if the prediction has no evidence.
 
-    The heat of a cell is the evidence for the class less the mean evidence for the other classes. Its mean over the
-    cells is the lead of the class in logits, so that the map shows exactly what the decision rests on.
+    The heat of a cell comes from a difference: the evidence for the answered class minus the mean evidence for the
+    other classes. The mean of this difference over all cells is the same difference of the logits. So the map shows
+    the numbers from which the answer was computed.
 
     Returns:
-        float32 [h, w], one value for each cell. 0 means no evidence, or evidence against the class. 1 means the
-        evidence of the hottest cell, or two logits if no cell has that much.
+        float32 [h, w], 0 to 1, one value for each cell. 0 means that the difference is 0 or negative. 1 means the
+        greatest difference of all cells, or a difference of two logits if no cell has that much.
     """
     evidence = prediction.evidence
     if evidence is None:

@@ -1,4 +1,4 @@
-"""Writes an image into a network's input: layout, channels, batch, normalization and quantization."""
+"""Writes an image into a network's input, in the layout, normalization and quantization that the input needs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Layout:
         height: height of the image in pixels.
         width: width of the image in pixels.
         channels: 3 for colour, 1 for gray.
-        channels_first: whether the shape is [N, C, H, W]; else it is [N, H, W, C].
+        channels_first: True for the shape [N, C, H, W], False for the shape [N, H, W, C].
     """
 
     height: int
@@ -36,7 +36,7 @@ class Layout:
 
     @classmethod
     def of_shape(cls, shape: Sequence[int]) -> Self | None:
-        """Returns the layout of a shape; None if it is not the shape of a batch of gray or colour images."""
+        """Returns the layout of a shape, or None if it is not the shape of a batch of gray or colour images."""
         if len(shape) != 4 or min(shape) < 1:
             return None
         if shape[3] in _CHANNELS:
@@ -50,10 +50,10 @@ class InputTensor:
     """Writes an image into the input tensor of an interpreter.
 
     Args:
-        details: details of the tensor, as the interpreter returns them.
-        layout: layout of its shape.
-        normalization: the normalization of the pixels that the network was trained with; None if the tensor takes
-            pixel values: uint8 and float unchanged, int8 less 128.
+        details: the details of the tensor, as the interpreter returns them.
+        layout: the layout of the tensor.
+        normalization: the normalization with which the network was trained. None if the tensor holds pixel values:
+            int8 holds the pixel value minus 128; the other types hold the pixel value unchanged.
     """
 
     def __init__(self, details: dict[str, Any], layout: Layout, normalization: Normalization | None) -> None:
@@ -67,7 +67,7 @@ class InputTensor:
         """Writes the image into each entry of the batch.
 
         Args:
-            tensor: the memory of the input, [N, H, W, C] or [N, C, H, W].
+            tensor: a view of the tensor's memory, [N, H, W, C] or [N, C, H, W].
             image_rgb: uint8 [H, W, 3], 0 to 255, red first.
         """
         image: NDArray[Any] = image_rgb
@@ -76,13 +76,13 @@ class InputTensor:
         if self._table is not None:
             image = cv2.LUT(image, self._table).reshape(image.shape)
         elif self._dtype == np.int8:
-            image = (image ^ 0x80).view(np.int8)  # the pixel less 128
+            image = (image ^ 0x80).view(np.int8)  # subtracts 128
         if self.normalization is not None and self.normalization.blue_first:
             image = image[..., ::-1]
         tensor[...] = image.transpose(2, 0, 1) if self.layout.channels_first else image
 
     def _normalized_levels(self, normalization: Normalization) -> NDArray[Any]:
-        """Returns the network's input value for each pixel value and channel, red first: [1, 256, C]."""
+        """Returns the value of the input tensor for each pixel value and channel: [1, 256, C], red first."""
         mean, std = (
             np.array(one[: self.layout.channels], np.float32)
             for one in (normalization.mean, normalization.std)

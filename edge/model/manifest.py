@@ -1,4 +1,7 @@
-"""The manifest of a model file, in a zip that is appended to the .tflite like TFLite's associated files."""
+"""Reads and writes the manifest of a model file. The manifest is in a zip at the end of the .tflite.
+
+TFLite's own associated files are appended in the same way.
+"""
 
 from __future__ import annotations
 
@@ -29,15 +32,16 @@ __all__ = [
     "strip",
 ]
 
-# A value of the catalogue's column `view`, and the key of `Manifest.views`.
+# The view of a photo that was taken without a dermatoscope: a value in the column `view` of a catalogue, and the key in
+# `Manifest.views`.
 CLOSE_UP = "close-up"
 _MANIFEST_NAME = "dermedge.json"
 LABELS_NAME = "labels.txt"
 MANIFEST_VERSION = 1
-# The largest file in the zip that is unpacked, in bytes; golden answers of 1,000 classes take about 1 MB.
+# A larger file in the zip is not unpacked. The golden answers of a model with 1,000 classes need about 1 MB.
 _MAX_UNPACKED_BYTES = 8 << 20
 _MAX_DEPTH = 32
-# Size of the pieces that are read, so that a model is never in memory twice.
+# The digest of a model is computed from pieces of this size, so that the file is never completely in memory.
 _PIECE_BYTES = 1 << 20
 _TYPES: dict[str, Any] = {
     "labels": list | tuple,
@@ -56,9 +60,9 @@ _TYPES: dict[str, Any] = {
     "inputs": list,
     "outputs": list,
 }
-# A fixed time stamp, so that two equal conversions give equal bytes.
+# The time stamp of all files in the zip. It is fixed, so that two equal conversions give equal bytes.
 ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
-# The header of the manifest in the zip that `attach` writes. It is still found if the end of the zip is cut off.
+# The headers of files in the zip that `attach` writes. They can be found even if the end of the zip is cut off.
 _BEGUN_ZIP = re.compile(rb"PK\x03\x04.{26}(labels\.txt|dermedge\.json)", re.DOTALL)
 _BEGUN_MANIFEST = re.compile(rb"PK\x03\x04.{26}dermedge\.json", re.DOTALL)
 
@@ -68,32 +72,35 @@ class Manifest:
     """The description of one model file.
 
     Attributes:
-        labels: class names in the order of the outputs.
-        input_size: side of the square input in pixels; the shorter side where it is not square.
-        quantization: float32, float16, dynamic, int16x8, int8-ptq, int8-qat or int8-mixed; of ONNX files
-            onnx-float32 or onnx-int8.
-        architecture: the network's name.
-        none_label: the class that stands for "none of these", or None where there is none.
-        temperature: divides the logits before the softmax; set on validation.
-        thresholds: thresholds of the decision: see `dermedge.edge.model.decision`. If empty, the answer is the most
-            probable class.
-        views: for a file that tells close-ups from dermoscopic photos: ``{"close-up": {"temperature": T,
-            "thresholds": {...}}}``, the values for close-ups. ``temperature`` and ``thresholds`` above are then those
-            of dermoscopic photos. If empty, they are those of all photos.
-        metrics: figures by name. Each was measured with the device runtime on the split that its key names, or in
-            Keras if its key says float. ``logit_adjustment``: how strongly rare classes were adjusted;
-            ``validated_by``: the run whose figures, temperature and thresholds these are, if this network has learned
-            from the validation photos.
-        parity: how the file compares with the Keras model that it was made from, on the same images.
-        data_digest: SHA-256 of the catalogue it was trained on.
-        command: the command line that trained it.
-        licence: licence of the weights.
-        tools: versions of the packages that made it.
-        golden: its answers to the images of `dermedge.edge.model.golden`, or empty.
-        network_sha256: SHA-256 of the file before the zip, in hexadecimal, which `attach` fills in; None in older
-            files.
-        inputs: inputs of the network, as `dermedge.edge.model.tensors` describes them, which `attach` fills in.
-        outputs: the same for the outputs.
+        labels: the class names, in the order of the outputs.
+        input_size: the side of the square input in pixels. If the input is not square, this is the shorter side.
+        quantization: ``float32``, ``float16``, ``dynamic``, ``int16x8``, ``int8-ptq``, ``int8-qat`` or ``int8-mixed``.
+            For an ONNX file, it is ``onnx-float32`` or ``onnx-int8``.
+        architecture: the name of the network's architecture.
+        preprocessing: a description of the steps from a photo to the input. It must equal
+            `dermedge.edge.preprocess.PREPROCESSING`.
+        none_label: the label that stands for "none of these"; None if there is no such class.
+        temperature: the number that divides the logits before the softmax. It was fitted on the validation photos.
+        thresholds: the thresholds of the decision, which `dermedge.edge.model.decision` describes. If the dict is
+            empty, the answer is the most probable class.
+        views: ``{"close-up": {"temperature": T, "thresholds": {...}}}``, the temperature and thresholds for close-ups,
+            if the model tells close-ups from dermoscopic photos. ``temperature`` and ``thresholds`` above are then
+            those for dermoscopic photos. If ``views`` is empty, they are those for all photos.
+        metrics: a dict from the name of a metric to its value. The name states the split on which the metric was
+            measured. Metrics with ``float`` in their name were measured with Keras, the others with the device
+            runtime. ``logit_adjustment`` states how strongly the weights are adjusted for rare classes.
+            ``validated_by`` is present if the network has also learned from the validation photos. It names the run
+            whose metrics, temperature and thresholds the manifest states.
+        parity: a comparison of the file with the Keras model from which it was converted, on the same images.
+        data_digest: the SHA-256 of the catalogue of the training photos.
+        command: the command that trained the network.
+        licence: the licence of the weights.
+        tools: the versions of the packages that made the file.
+        golden: the outputs for the images of `dermedge.edge.model.golden`, or an empty dict.
+        network_sha256: the SHA-256 of the bytes before the zip, in hexadecimal. `attach` sets it. None in older files.
+        inputs: a description of each input, as `dermedge.edge.model.tensors` makes it. `attach` sets it.
+        outputs: a description of each output, in the same format. `attach` sets it.
+        version: the version of the format of the manifest.
     """
 
     labels: tuple[str, ...]
@@ -120,7 +127,7 @@ class Manifest:
     def to_json(self) -> str:
         """Returns the manifest as indented JSON with sorted keys, so that equal manifests give equal bytes.
 
-        Empty views are left out, so that a file without them has the bytes that earlier versions wrote.
+        Empty ``views`` are left out. A manifest without views so has the same bytes as in earlier versions of dermedge.
         """
         values = asdict(self)
         if not self.views:
@@ -129,10 +136,10 @@ class Manifest:
 
     @classmethod
     def from_json(cls, text: str, source: Path | str) -> Manifest:
-        """Parses a manifest; ``source`` names its file in errors. Unknown keys of later versions are ignored.
+        """Parses a manifest. ``source`` names the file in error messages. Unknown keys are ignored.
 
         Raises:
-            ModelError: the text is not a manifest of dermedge, or is one of a later version.
+            ModelError: the text is not a manifest of dermedge, or has a later version than `MANIFEST_VERSION`.
         """
         try:
             values = json.loads(text)
@@ -149,10 +156,12 @@ class Manifest:
             _part(manifest.golden, "golden")
             return cls(**{**manifest.__dict__, "labels": labels})
         except RecursionError as error:
-            raise ModelError(f"the manifest in '{source}' is nested too deep; convert it again") from error
+            raise ModelError(
+                f"the manifest in '{source}' is nested too deep; convert the model again"
+            ) from error
         except (ValueError, TypeError, AttributeError) as error:
             raise ModelError(
-                f"the manifest in '{source}' cannot be read ({error}); convert it again"
+                f"the manifest in '{source}' cannot be read ({error}); convert the model again"
             ) from error
 
 
@@ -171,9 +180,12 @@ def _check_depth(values: Any) -> None:
 
 
 def _check_version(version: Any, source: Path | str) -> None:
-    """Raises ModelError if a manifest is of a later version, whose keys may mean something else."""
+    """Raises ModelError for a later version, in which keys may have another meaning.
+
+    Raises ValueError if the version is not a whole number of 1 or more.
+    """
     if isinstance(version, bool) or not isinstance(version, int) or version < 1:
-        raise ValueError(f"its version is {version!r:.40}")
+        raise ValueError(f"its version is {version!r:.40}, not a whole number of 1 or more")
     if version > MANIFEST_VERSION:
         raise ModelError(
             f"the manifest in '{source}' has version {version}, and this dermedge reads version {MANIFEST_VERSION}; "
@@ -182,11 +194,11 @@ def _check_version(version: Any, source: Path | str) -> None:
 
 
 def _check_labels(labels: tuple[str, ...], none_label: str | None) -> None:
-    """Raises ValueError if labels cannot name the outputs, or none of them is ``none_label``."""
+    """Raises ValueError if a label is empty, or if ``none_label`` is not one of the labels."""
     if not all(map(str.strip, labels)):
         raise ValueError("one of its labels is empty")
     if none_label is not None and none_label not in labels:
-        raise ValueError(f"it has no such class as its label for none of these: {none_label!r:.40}")
+        raise ValueError(f"its none_label is {none_label!r:.40}, which is not one of its labels")
 
 
 def _check_types(manifest: Manifest) -> None:
@@ -194,7 +206,7 @@ def _check_types(manifest: Manifest) -> None:
     for name, types in _TYPES.items():
         value = getattr(manifest, name)
         if isinstance(value, bool) or not isinstance(value, types):
-            raise ValueError(f"{name} is {value!r:.40}")
+            raise ValueError(f"{name} is {value!r:.40}, which has the wrong type")
 
 
 def _check_temperature(temperature: Any) -> None:
@@ -210,14 +222,14 @@ def _check_thresholds(thresholds: Any, labels: tuple[str, ...], none_label: str 
     if "none" in thresholds:
         _check_probability(thresholds["none"], "none")
         if none_label not in labels:
-            raise ValueError(f"it has a threshold for none of these, but no such class: {none_label!r}")
+            raise ValueError(f"it has a threshold for none of these, but its none_label is {none_label!r}")
     if "uncertain" in thresholds:
         _check_probability(thresholds["uncertain"], "uncertain")
     if "alert" in thresholds:
         alert = _part(thresholds["alert"], "alert")
         _check_probability(alert.get("threshold"), "alert")
         if alert.get("label") not in labels:
-            raise ValueError(f"the alert is for the class {alert.get('label')!r}, which it does not have")
+            raise ValueError(f"the alert is for {alert.get('label')!r}, which is not one of its labels")
     if "conformal" in thresholds:
         conformal = _part(thresholds["conformal"], "conformal")
         _check_probability(conformal.get("coverage"), "coverage")
@@ -242,11 +254,11 @@ def _part(value: Any, name: str) -> dict[str, Any]:
 
 def _check_probability(value: Any, name: str) -> None:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
-        raise ValueError(f"the threshold {name} is {value!r}, not a number of 0 to 1")
+        raise ValueError(f"the threshold {name} is {value!r}, not a number from 0 to 1")
 
 
 def strip(model: bytes) -> bytes:
-    """Returns the flatbuffer, without an appended zip."""
+    """Returns the bytes of a model without the zip at their end. Without such a zip, returns all bytes."""
     try:
         with zipfile.ZipFile(io.BytesIO(model)) as archive:
             return model[: _network_bytes(archive, len(model))]
@@ -255,14 +267,14 @@ def strip(model: bytes) -> bytes:
 
 
 def _network_bytes(archive: zipfile.ZipFile, file_bytes: int) -> int:
-    """Returns how many bytes of a file lie before its zip."""
+    """Returns the number of bytes before the zip of a file."""
     return min((info.header_offset for info in archive.infolist()), default=file_bytes)
 
 
 def attach(model: bytes, manifest: Manifest) -> bytes:
-    """Returns the model with the manifest and its labels appended; a manifest that it already had is replaced.
+    """Returns the model with a zip appended that holds the manifest and a label file.
 
-    The manifest gets the SHA-256 of the network, and its inputs and outputs.
+    The zip replaces an older one. The SHA-256, the inputs and the outputs of the network are added to the manifest.
     """
     network = strip(model)
     inputs, outputs = describe_inputs_and_outputs(network)
@@ -282,7 +294,7 @@ def read_manifest(path: Path | str) -> Manifest | None:
     """Returns the manifest of a .tflite, or None if dermedge did not make the file.
 
     Raises:
-        ModelError: the file is missing, or its manifest is damaged.
+        ModelError: the file is missing, or the manifest is damaged.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -290,7 +302,7 @@ def read_manifest(path: Path | str) -> Manifest | None:
     except OSError as error:
         raise ModelError(f"cannot read the model '{path}': {error.strerror}") from error
     except (KeyError, *ZIP_ERRORS) as error:
-        # a file that lost its manifest would answer without thresholds, and with numbers in place of labels
+        # without this check, a file with a damaged zip would run without thresholds and without the names of classes
         begun = _BEGUN_MANIFEST if isinstance(error, KeyError) else _BEGUN_ZIP
         if begun.search(Path(path).read_bytes()):
             raise ModelError(f"'{path}' is cut off or damaged in its manifest; copy it again") from error
@@ -299,10 +311,12 @@ def read_manifest(path: Path | str) -> Manifest | None:
 
 
 def check_network(path: Path) -> None:
-    """Checks the network of a file against the digest in its manifest. A file without a manifest or a digest passes.
+    """Compares the SHA-256 of the network with the one that the manifest states.
+
+    Does nothing if the file has no manifest, or if the manifest states no SHA-256.
 
     Raises:
-        ModelError: the network's bytes are not those that the manifest was written for, or the manifest is damaged.
+        ModelError: the two differ, or the manifest is damaged.
     """
     manifest = read_manifest(path)
     if manifest is None or manifest.network_sha256 is None:
@@ -315,7 +329,7 @@ def check_network(path: Path) -> None:
 
 
 def _network_digest(path: Path) -> str:
-    """Returns the SHA-256 of the bytes before the zip."""
+    """Returns the SHA-256 of the bytes before the zip, in hexadecimal."""
     with zipfile.ZipFile(path) as archive:
         left = _network_bytes(archive, path.stat().st_size)
     made = hashlib.sha256()
@@ -327,10 +341,12 @@ def _network_digest(path: Path) -> str:
 
 
 def read_associated_labels(path: Path | str) -> tuple[str, ...] | None:
-    """Returns the lines of ``labels.txt`` in a .tflite of any maker, or None.
+    """Returns the lines of the label file in the zip of any .tflite, or None if there is no readable label file.
+
+    The label file is ``labels.txt``, or else the first file whose name ends in ``.txt``.
 
     Raises:
-        ModelError: the unpacked file would be too large for a label file.
+        ModelError: the label file is too large, or is compressed with a method that dermedge does not read.
     """
     try:
         with zipfile.ZipFile(path) as archive:

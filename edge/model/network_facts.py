@@ -1,4 +1,4 @@
-"""Reads facts that a .tflite of any maker states: the kind of its outputs, its normalization, its custom operators."""
+"""Reads facts from any .tflite: the kinds of the outputs, the normalization, and the custom operators."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["METADATA_NAME", "NetworkFacts", "read_facts"]
 METADATA_NAME = "TFLITE_METADATA"
 _FILE_IDENTIFIER = b"TFL3"
 
-# Slots of the tables of TensorFlow's schema.fbs.
+# The slots (numbers of the fields) in the tables of TensorFlow's schema.fbs.
 _CODES, _SUBGRAPHS, _BUFFERS, _METADATA = 1, 2, 4, 6
 _DATA, _DATA_OFFSET, _DATA_BYTES = 0, 1, 2
 _OLD_CODE, _CUSTOM_CODE, _CODE = 0, 1, 3
@@ -23,15 +23,15 @@ _TENSORS, _INPUTS, _OUTPUTS, _OPERATORS = 0, 1, 2, 3
 _QUANTIZATION, _SCALE, _ZERO_POINT = 4, 2, 3
 _TENSOR_TYPE = 1
 _UINT8, _INT8 = 3, 9
-# Slots of the tables of metadata_schema.fbs, TensorFlow Lite Support.
+# The slots in the tables of metadata_schema.fbs, which is a part of TensorFlow Lite Support.
 _SUBGRAPH_METADATA, _INPUT_METADATA, _PROCESS_UNITS = 3, 2, 4
 _OPTIONS_TYPE, _OPTIONS, _NORMALIZATION_OPTIONS = 0, 1, 1
 
-# Numbers of schema.fbs's BuiltinOperator.
+# Values of the enum BuiltinOperator in schema.fbs.
 _CUSTOM, _SOFTMAX, _LOGISTIC, _DIV, _SUM = 32, 25, 14, 42, 74
-# Operators whose output has the same meaning as their input: reshaping, conversions, and means over cells.
+# Operators whose output has the same meaning as their input: they reshape, cut, convert or average the values.
 _KEEPING = frozenset({1, 6, 22, 39, 40, 43, 45, 53, 65, 70, 114})
-# Operators that combine values: ADD, CONCATENATION, MUL, SUB, PACK, SPLIT and the like.
+# Operators that combine the values of several inputs: ADD, CONCATENATION, MUL, SUB and PACK.
 _COMBINING = frozenset({0, 2, 18, 41, 83})
 # The scale that TFLite prescribes for quantized outputs of SOFTMAX and LOGISTIC.
 _PROBABILITY_SCALE = 1 / 256
@@ -39,16 +39,16 @@ _PROBABILITY_SCALE = 1 / 256
 
 @dataclass(frozen=True)
 class NetworkFacts:
-    """The facts that a file states about itself.
+    """The facts that a .tflite states about its network.
 
     Attributes:
         heads: the kind of each output, in the file's order.
-        custom_operators: the names of operators that are not TFLite's own, each once.
-        mean: mean of the normalization (p - mean) / std of pixels of 0 to 255, one number or one per channel, as
-            TFLite Metadata states it; empty if it does not.
-        std: standard deviation, as many numbers as ``mean``.
-        logit_scales: for each output that a sigmoid computes from quantized logits, the scale of these; 0 for all
-            others.
+        custom_operators: the names of the operators that are not TFLite's own. Each name occurs once.
+        mean: the mean in the normalization (p - mean) / std of pixel values p from 0 to 255. TFLite Metadata states
+            one number, or one number for each channel. Empty if the file does not state it.
+        std: the standard deviation in this normalization, with as many numbers.
+        logit_scales: one number for each output. It is the scale of the logits if a sigmoid computes the output from
+            quantized logits, and else 0.
     """
 
     heads: tuple[Head, ...]
@@ -59,21 +59,23 @@ class NetworkFacts:
 
 
 def read_facts(path: Path) -> NetworkFacts:
-    """Reads a .tflite.
+    """Reads the facts from a .tflite.
 
     Raises:
-        ModelError: it is missing, damaged, or no .tflite.
+        ModelError: the file is missing, damaged, or not a .tflite.
     """
     try:
         content = path.read_bytes()
     except OSError as error:
         raise ModelError(f"cannot read the model '{path}': {error.strerror}") from error
     if content[4:8] != _FILE_IDENTIFIER:
-        raise ModelError(f"'{path}' is no .tflite model, or its beginning is damaged")
+        raise ModelError(f"'{path}' is not a .tflite model, or its beginning is damaged; copy the file again")
     try:
         return _facts(content)
     except READ_ERRORS as error:
-        raise ModelError(f"'{path}' is damaged: its flatbuffer cannot be read ({error})") from error
+        raise ModelError(
+            f"'{path}' is damaged: its flatbuffer cannot be read ({error}); copy the file again"
+        ) from error
 
 
 def _facts(content: bytes) -> NetworkFacts:
@@ -94,7 +96,7 @@ def _facts(content: bytes) -> NetworkFacts:
 
 
 def _heads(graph: Table, numbers: Sequence[int]) -> tuple[Head, ...]:
-    """Follows the operators in the order in which they run, and notes the kind of each tensor."""
+    """Returns the kind of each output, by following the operators in the order in which they run."""
     held = dict.fromkeys(map(int, graph.numbers(_INPUTS)), Head.LOGITS)
     made_by: dict[int, int] = {}
     for operator in graph.tables(_OPERATORS):
@@ -113,7 +115,7 @@ def _heads(graph: Table, numbers: Sequence[int]) -> tuple[Head, ...]:
 
 
 def _head_of(number: int, inputs: Sequence[Head]) -> Head:
-    """Returns the kind of an operator's output, from the kinds of its computed inputs."""
+    """Returns the kind of an operator's output. ``inputs`` are the kinds of the inputs that are not constant."""
     if number == _SOFTMAX:
         return Head.SOFTMAX
     if number == _LOGISTIC:
@@ -124,7 +126,7 @@ def _head_of(number: int, inputs: Sequence[Head]) -> Head:
 
 
 def _by_quantization(head: Head, tensor: Table) -> Head:
-    """Returns the kind of an output by its quantization: a range of exactly 0 to 255/256 means probabilities."""
+    """Returns the kind of an output. A quantization to exactly 0 to 255/256 means probabilities, not logits."""
     quantization = tensor.table(_QUANTIZATION)
     if head is not Head.LOGITS or quantization is None:
         return head
@@ -135,7 +137,7 @@ def _by_quantization(head: Head, tensor: Table) -> Head:
 
 
 def _logit_scales(graph: Table, numbers: Sequence[int]) -> tuple[float, ...]:
-    """Follows the operators from each sigmoid to the outputs, and notes the scale of its logits."""
+    """Returns `NetworkFacts.logit_scales`, by following the operators from each sigmoid to the outputs."""
     tensors = graph.tables(_TENSORS)
     scales: dict[float, float] = {}
     for operator in graph.tables(_OPERATORS):
@@ -149,18 +151,21 @@ def _logit_scales(graph: Table, numbers: Sequence[int]) -> tuple[float, ...]:
 
 
 def _scale_of(tensor: Table) -> float:
-    """Returns the scale of a tensor; 0 if it is not quantized, or has several scales."""
+    """Returns the scale of a tensor. Returns 0 if the tensor is not quantized, or has several scales."""
     quantization = tensor.table(_QUANTIZATION)
     scales = quantization.numbers(_SCALE, "f") if quantization else ()
     return scales[0] if len(scales) == 1 else 0.0
 
 
 def _normalization(root: Table, content: bytes) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Returns mean and std of the first input in TFLite Metadata; both are empty if it states none."""
+    """Returns the mean and the standard deviation that TFLite Metadata states for the first input.
+
+    Both are empty if the metadata does not state them.
+    """
     for entry in root.tables(_METADATA):
         if entry.text(0) == METADATA_NAME:
             buffer = root.tables(_BUFFERS)[entry.number(1, "<I")]
-            # files above 2 GB, and files of some tools, store the data behind the flatbuffer
+            # files larger than 2 GB, and the files of some tools, store the data after the flatbuffer
             start = buffer.number(_DATA_OFFSET, "<Q")
             behind = content[start : start + buffer.number(_DATA_BYTES, "<Q")] if start > 1 else b""
             return _normalization_options(Table.root(buffer.data(_DATA) or behind))

@@ -1,4 +1,4 @@
-"""The input normalizations of image classifiers, by the names that the field uses."""
+"""Defines the usual input normalizations of image classifiers."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ class Normalization:
     """Turns a pixel p into (p - mean) / std, channel by channel, and may swap red and blue.
 
     Attributes:
-        name: its key in `NORMALIZATIONS`.
-        mean: one number per channel, red first, in pixel values.
-        std: one number per channel, red first, in pixel values.
-        blue_first: whether the network takes BGR.
+        name: the name: a key of `NORMALIZATIONS`, or ``metadata`` if the metadata of a file states the normalization.
+        mean: the mean, one number for each channel, red first, in the units of pixel values (0 to 255).
+        std: the standard deviation, in the same format.
+        blue_first: whether the network expects blue first (BGR).
     """
 
     name: str
@@ -33,26 +33,28 @@ class Normalization:
 
     @property
     def is_affine(self) -> bool:
-        """Whether the normalization is one scale and one offset for all channels, so that a quantized input can hold
-        it without arithmetic.
+        """Whether one scale and one offset for all channels describe the normalization.
+
+        The scale and zero point of a quantized input can then state the normalization, and the input holds pixel
+        values.
         """
         return len(set(self.mean)) == len(set(self.std)) == 1 and not self.blue_first
 
     @property
     def ends(self) -> tuple[float, float]:
-        """The normalized values of the pixels 0 and 255; only for a normalization that `is_affine`."""
+        """The normalized values of the pixel values 0 and 255. The normalization must be affine (`is_affine`)."""
         return (0 - self.mean[0]) / self.std[0], (_HIGHEST_PIXEL - self.mean[0]) / self.std[0]
 
     def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Normalizes uint8 [..., 3] RGB into float32 [..., 3] in the network's colour order."""
+        """Normalizes uint8 [..., 3] RGB. Returns float32 [..., 3] in the colour order that the network expects."""
         mean, std = np.array(self.mean, np.float32), np.array(self.std, np.float32)
         made: NDArray[np.float32] = (images.astype(np.float32) - mean) / std
         return np.ascontiguousarray(made[..., ::-1]) if self.blue_first else made
 
     def on_tensor(self, images: Any) -> Any:
-        """Normalizes a float32 tensor within a graph."""
+        """Normalizes a float32 tensor [..., 3] of RGB pixel values within a TensorFlow graph."""
         if self.is_affine:
-            # a single multiplication, as on the device
+            # one multiplication, as on the device
             made = (images - self.mean[0]) * (1 / self.std[0])
         else:
             made = (images - np.array(self.mean, np.float32)) * (1 / np.array(self.std, np.float32))
@@ -63,7 +65,8 @@ def _same_for_all_channels(name: str, mean: float, std: float) -> Normalization:
     return Normalization(name, (mean,) * 3, (std,) * 3)
 
 
-# "imagenet" and "caffe" have ImageNet's means and deviations as the model zoos of PyTorch and Caffe publish them.
+# "imagenet" has the means and standard deviations of ImageNet that PyTorch's model zoo publishes, "caffe" has the means
+# of Caffe's model zoo.
 NORMALIZATIONS = {
     one.name: one
     for one in (
@@ -75,6 +78,6 @@ NORMALIZATIONS = {
         Normalization("caffe", (123.68, 116.779, 103.939), (1.0, 1.0, 1.0), blue_first=True),
     )
 }
-# The names that a user may give for a foreign network. "dermedge" is missing: it differs from "symmetric" by less
-# than half a level.
+# The names that a user may give for a network that dermedge did not make. "dermedge" is not one of them, because it
+# differs from "symmetric" by only half a pixel value.
 FOREIGN = tuple(name for name in NORMALIZATIONS if name != "dermedge")

@@ -1,8 +1,9 @@
-"""The view of a photo: dermoscopic, or a close-up without a dermatoscope.
+"""Chooses the temperature and the thresholds by the view of a photo: dermoscopic, or a close-up.
 
-Networks are less sure of close-ups. A model may have an output `close_up`, the probability 0 to 1 that the photo is a
-close-up. Its manifest then has a temperature and thresholds for each view. The phone app repeats these rules;
-tests/edge/calibration_vectors.json holds the two equal.
+A close-up is taken without a dermatoscope, and networks are less certain about close-ups. A model may have an output
+``close_up``: the probability, 0 to 1, that the photo is a close-up. The manifest of such a model has a temperature and
+thresholds for each view. The phone app implements the same rules, and tests/edge/calibration_vectors.json tests that
+both implementations agree.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ class ViewCalibration:
     """The temperature and thresholds of a manifest for photos of one view.
 
     Attributes:
-        temperature: divides the logits before the softmax.
-        thresholds: thresholds of the decision, as `dermedge.edge.model.decision` describes them.
+        temperature: the number that divides the logits before the softmax.
+        thresholds: the thresholds of the decision, as `dermedge.edge.model.decision` describes them.
     """
 
     temperature: float
@@ -34,17 +35,20 @@ class ViewCalibration:
 
 
 def view_by_probability(close_up: float | None) -> str | None:
-    """Returns `CLOSE_UP` from a probability of 0.5 on, else `DERMOSCOPIC`; None if the model does not tell the view."""
+    """Returns `CLOSE_UP` if the probability is 0.5 or more, and else `DERMOSCOPIC`.
+
+    Returns None if ``close_up`` is None, because the model does not tell close-ups from dermoscopic photos.
+    """
     if close_up is None:
         return None
     return CLOSE_UP if close_up >= _LEAST_CLOSE_UP else DERMOSCOPIC
 
 
 def calibration_of(manifest: Manifest | None, view: str | None) -> ViewCalibration:
-    """Returns the temperature and thresholds for a view: those in the manifest's ``views``, or else those of the
-    manifest.
+    """Returns the temperature and thresholds for photos of a view.
 
-    Without a manifest, the temperature is 1 and there are no thresholds.
+    They are those in the manifest's ``views``. If the view is not there, they are the manifest's ``temperature`` and
+    ``thresholds``. Without a manifest, the temperature is 1 and there are no thresholds.
     """
     if manifest is None:
         return ViewCalibration(1.0, {})

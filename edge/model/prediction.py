@@ -1,4 +1,4 @@
-"""The results of the steps of a prediction: the crop, the network's outputs, and the prediction."""
+"""Defines the results of the steps of a prediction: the crop, the network's outputs, and the prediction."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Timing:
 
     Attributes:
         preprocess_ms: milliseconds from the frame to the input tensor.
-        invoke_ms: milliseconds of the inference; with test-time augmentation, of its four inferences together.
+        invoke_ms: milliseconds of the inference. With test-time augmentation, this is the sum of four inferences.
         postprocess_ms: milliseconds from reading the output tensors to the decision.
     """
 
@@ -38,9 +38,9 @@ class Tensor:
     """An output tensor with its quantization.
 
     Attributes:
-        values: uint8, int8 or float32, without the batch dimension.
-        scale: scale of the quantization; 0 for floats.
-        zero_point: zero point of the quantization.
+        values: the values without the batch dimension: uint8, int8, int16 or float32.
+        scale: the scale of the quantization; 0 if the values are not quantized.
+        zero_point: the zero point of the quantization.
     """
 
     values: NDArray[Any]
@@ -48,12 +48,12 @@ class Tensor:
     zero_point: int
 
     def dequantize(self) -> NDArray[np.float32]:
-        """Returns (q - zero point) * scale in float32; floats are returned unchanged."""
+        """Returns (values - zero_point) * scale as float32. Values that are not quantized are returned unchanged."""
         values = self.values.astype(np.float32)
         return (values - np.float32(self.zero_point)) * np.float32(self.scale) if self.scale else values
 
     def mean_over_cells(self) -> tuple[float, ...]:
-        """Returns the dequantized mean of a [h, w, K] tensor over h and w: K numbers."""
+        """Returns the mean over h and w of a [h, w, K] tensor: K dequantized numbers."""
         classes = self.values.shape[-1]
         if self.values.dtype != np.uint8:
             return tuple(self.dequantize().reshape(-1, classes).mean(axis=0).tolist())
@@ -70,8 +70,8 @@ class Crop:
 
     Attributes:
         image_rgb: uint8 [H, W, 3], 0 to 255, red first.
-        region: region of the frame.
-        took_ms: how long the preprocessing took.
+        region: the region of the frame.
+        took_ms: the time that the preprocessing took, in milliseconds.
     """
 
     image_rgb: NDArray[np.uint8]
@@ -84,13 +84,15 @@ class Outputs:
     """The outputs of the network for one crop.
 
     Attributes:
-        probabilities: one for each class, calibrated with the manifest's temperature. A file without a manifest gives
-            the probabilities that its network computes. The sum is 1, or any number for independent labels.
-        logits: one for each class, before the temperature.
-        evidence_levels: the evidence as the network left it, or None if the model has none.
-        timing: times from the frame to these outputs; ``postprocess_ms`` ends with the probabilities.
-        close_up: the probability, 0 to 1, that the photo is a close-up; None if the file has no such output.
-        view: the view whose temperature the probabilities are calibrated with, as `Prediction.view`.
+        probabilities: one probability for each class, calibrated with the manifest's temperature. For a file without a
+            manifest, they are the probabilities that the network computes. They sum to 1, except for independent
+            labels.
+        logits: one logit for each class, not divided by the temperature.
+        evidence_levels: the output tensor of the evidence, not dequantized; None if the model has no such output.
+        timing: the durations of the steps from the frame to these outputs.
+        close_up: the probability, 0 to 1, that the photo is a close-up; None if the model has no such output.
+        view: the view whose temperature calibrates the probabilities: ``dermoscopic``, ``close-up`` or None, as in
+            `Prediction`.
     """
 
     probabilities: tuple[float, ...]
@@ -106,16 +108,16 @@ class Prediction:
     """The answer of the model to one frame.
 
     Attributes:
-        label: the answered class.
-        decision: the answered class, and whether it was declined or uncertain.
-        alert: the class whose alert is on, whatever the label is; or None.
-        probabilities: one for each class: those that the decision was based on. In a live view they are smoothed over
-            time.
-        logits: one for each class, of this frame alone, before the temperature.
-        timing: timing of this prediction.
-        evidence_levels: the evidence as the network left it, or None if the model has none.
-        view: ``dermoscopic`` or ``close-up``: the view whose thresholds were used; None if the file does not tell the
-            view.
+        label: the label of the answer.
+        decision: the decision: which class is the answer, and whether the answer is uncertain.
+        alert: the label of the class whose alert is on, whatever the answer is; None if the alert is off.
+        probabilities: one probability for each class, on which the decision is based. In a live view, they are
+            smoothed over time.
+        logits: one logit for each class, for this frame alone, not divided by the temperature.
+        timing: the durations of the steps of this prediction.
+        evidence_levels: the output tensor of the evidence, not dequantized; None if the model has no such output.
+        view: the view whose thresholds were used: ``dermoscopic`` or ``close-up``. It is None if the model does not
+            tell close-ups from dermoscopic photos.
     """
 
     label: str
@@ -129,20 +131,20 @@ class Prediction:
 
     @property
     def index(self) -> int:
-        """The index of the answered class."""
+        """The index of the class that is the answer."""
         return self.decision.index
 
     @property
     def probability(self) -> float:
-        """The probability of the answered class."""
+        """The probability of the class that is the answer."""
         return self.probabilities[self.decision.index]
 
     @property
     def is_most_probable(self) -> bool:
-        """Whether the answered class is also the most probable one. Thresholds can choose another class."""
+        """Whether the answer is the most probable class. By the thresholds, another class can be the answer."""
         return self.probability >= max(self.probabilities)
 
     @property
     def evidence(self) -> NDArray[np.float32] | None:
-        """float32 [h, w, K] whose mean over h and w is the logits, or None."""
+        """The evidence: float32 [h, w, K], whose mean over h and w is the logits. None if the model has no evidence."""
         return self.evidence_levels.dequantize() if self.evidence_levels else None

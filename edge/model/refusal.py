@@ -1,4 +1,4 @@
-"""Explains why a runtime refused a .tflite: names the kind of the file, and the program that would run it."""
+"""Explains why a runtime refused a .tflite, and repairs a mistake of old converters."""
 
 from __future__ import annotations
 
@@ -10,25 +10,30 @@ from dermedge.edge.model.tables import READ_ERRORS, Table
 
 __all__ = ["explain_refusal", "repair_dimensions"]
 
-# Custom operator -> the compiler that writes it, and the program that runs it.
+# Maps a custom operator to two parts of the message: what the file is, and what the user can do.
 _COMPILED = {
     "edgetpu-custom-op": (
-        "is compiled for Google's Edge TPU, and runs on a Coral device with libedgetpu alone",
-        "this machine can run the .tflite that it was compiled from",
+        "is compiled for Google's Edge TPU, and runs only on a Coral device with libedgetpu",
+        "use the .tflite from which it was compiled",
     ),
     "ethos-u": (
         "is compiled by Vela for Arm's Ethos-U, and runs only on a microcontroller with this NPU",
-        "this machine can run the .tflite that it was compiled from",
+        "use the .tflite from which it was compiled",
     ),
 }
 _FLEX = "Flex"
 
-# Slots of the tables of TensorFlow's schema.fbs.
+# The slots (numbers of the fields) in the tables of TensorFlow's schema.fbs.
 _SUBGRAPHS, _TENSORS, _SHAPE, _QUANTIZATION, _DIMENSION = 2, 0, 0, 4, 6
 
 
 def explain_refusal(path: Path, reason: str) -> ModelError:
-    """Returns the error for a file that a runtime refused to open or to run; ``reason`` is the runtime's own line."""
+    """Returns the error for a file that a runtime refused to open or to run.
+
+    Args:
+        path: path of the file.
+        reason: the first line of the runtime's error message.
+    """
     try:
         custom = read_facts(path).custom_operators
     except ModelError as damaged:
@@ -39,8 +44,8 @@ def explain_refusal(path: Path, reason: str) -> ModelError:
             return ModelError(f"'{path}' {what} (its operator '{name}'); {cure}")
         if name.startswith(_FLEX):
             return ModelError(
-                f"'{path}' needs TensorFlow's own operators ('{name}'), which run with the Flex delegate alone; "
-                "convert its source again with TFLite's builtin operators alone"
+                f"'{path}' needs TensorFlow's own operators ('{name}'), which run only with the Flex delegate; "
+                "convert the original model again, with TFLite's builtin operators only"
             )
     if custom:
         return ModelError(
@@ -51,11 +56,11 @@ def explain_refusal(path: Path, reason: str) -> ModelError:
 
 
 def repair_dimensions(model: bytes) -> bytes | None:
-    """Returns the model with each quantized dimension that lies outside its tensor's shape corrected; None if there
-    is none.
+    """Returns the model with the quantized dimension of each one-dimensional tensor set to 0.
 
-    Converters of 2020 gave a bias the quantized dimension of its filter. A bias has only one dimension, so the
-    correction is not ambiguous. Older runtimes ignored the mistake; LiteRT 2 refuses the file.
+    Returns None if nothing has to be corrected, or if the model is damaged. Converters of 2020 wrote a wrong quantized
+    dimension for a bias: that of the filter. A bias has only one dimension, so 0 is the only correct value. Older
+    runtimes ignored the mistake; LiteRT 2 refuses the file.
     """
     repaired = bytearray(model)
     try:

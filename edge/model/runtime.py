@@ -1,4 +1,4 @@
-"""Opens TFLite interpreters: LiteRT, or its predecessor tflite-runtime where LiteRT has no wheel."""
+"""Opens an interpreter of a TFLite runtime: LiteRT, or tflite-runtime on machines for which LiteRT has no wheel."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ _STDERR = 2
 
 
 class Interpreter(Protocol):
-    """The part of a TFLite interpreter that dermedge uses; both runtimes have it."""
+    """The methods of a TFLite interpreter that dermedge uses. The interpreters of both runtimes have them."""
 
     def allocate_tensors(self) -> None: ...
     def invoke(self) -> None: ...
     def get_input_details(self) -> list[dict[str, Any]]: ...
     def get_output_details(self) -> list[dict[str, Any]]: ...
     def tensor(self, tensor_index: int) -> Callable[[], Any]:
-        """Returns a function that returns a view of the tensor's memory. Do not keep such a view during ``invoke``."""
+        """Returns a function that returns a view of the tensor's memory. No such view may exist during ``invoke``."""
 
 
 @dataclass(frozen=True)
@@ -49,15 +49,15 @@ class RuntimePackage:
     """The package and the module of a runtime.
 
     Attributes:
-        package: its name on the package index.
-        module: the module that holds its ``Interpreter``.
+        package: the name of the package on the package index.
+        module: the name of the module that defines ``Interpreter``.
     """
 
     package: str
     module: str
 
 
-# The preferred runtime first.
+# The first runtime is the preferred one.
 RUNTIMES = {
     "litert": RuntimePackage("ai-edge-litert", "ai_edge_litert.interpreter"),
     "tflite-runtime": RuntimePackage("tflite-runtime", "tflite_runtime.interpreter"),
@@ -65,16 +65,16 @@ RUNTIMES = {
 
 
 def installed_runtimes() -> list[str]:
-    """Returns the names of the runtimes that are installed here, the preferred one first."""
+    """Returns the names of the installed runtimes. The preferred one comes first."""
     return [name for name, one in RUNTIMES.items() if util.find_spec(one.module.split(".")[0])]
 
 
 def choose_runtime(name: str = "auto") -> str:
-    """Returns the runtime to use for a name or ``auto``.
+    """Returns the name of the runtime to use. For ``auto``, it is the preferred one of the installed runtimes.
 
     Raises:
         OptionError: no runtime has this name.
-        MissingExtra: the runtime is not installed; for ``auto``, no runtime is.
+        MissingExtra: the runtime is not installed. For ``auto``: no runtime is installed.
     """
     if name != "auto" and name not in RUNTIMES:
         raise OptionError(f"unknown runtime '{name}'. Known: auto, {', '.join(RUNTIMES)}")
@@ -93,21 +93,28 @@ def choose_runtime(name: str = "auto") -> str:
 def open_interpreter(
     model: Path | str, num_threads: int = 1, runtime: str = "auto", xnnpack: bool = True
 ) -> Interpreter:
-    """Returns an interpreter with its tensors allocated. XNNPACK, the default CPU delegate, can be left out.
+    """Returns an interpreter whose tensors are allocated.
+
+    Args:
+        model: path of the .tflite.
+        num_threads: the number of threads, 1 or more.
+        runtime: ``auto``, ``litert`` or ``tflite-runtime``.
+        xnnpack: whether to use XNNPACK, the default delegate for CPUs.
 
     Raises:
-        ModelError: the file is missing, truncated, no .tflite, refused by the runtime, or not the network that its
-            manifest was written for.
-        OptionError: an unknown runtime, or fewer than one thread.
+        ModelError: the file is missing, damaged, not a .tflite, or refused by the runtime; or its network is not the
+            one that its manifest was written for.
+        OptionError: the runtime is unknown, or ``num_threads`` is less than 1.
+        MissingExtra: the runtime is not installed.
     """
-    # imports NumPy and OpenCV; `dermedge doctor` must be able to list the runtimes without them
+    # this module imports NumPy and OpenCV; `dermedge doctor` must list the runtimes even if these cannot be imported
     from dermedge.edge.model.manifest import check_network, read_manifest
 
     if num_threads < 1:
         raise OptionError(f"--num-threads is {num_threads}; it must be 1 or more")
     path = Path(model)
     if not path.is_file():
-        raise ModelError(f"there is no model file '{path}'")
+        raise ModelError(f"there is no model file '{path}'; `dermedge models` lists the models that ship")
     check_network(path)
     name = choose_runtime(runtime)
     module = import_module(RUNTIMES[name].module)
@@ -132,10 +139,10 @@ def open_interpreter(
 
 
 def invoke(interpreter: Interpreter, path: Path) -> None:
-    """Runs the network on the current content of its input; ``path`` names the file in errors.
+    """Runs the network on the current content of the input tensor. ``path`` names the file in error messages.
 
     Raises:
-        ModelError: the runtime refuses.
+        ModelError: the runtime refuses to run the network.
     """
     try:
         interpreter.invoke()
@@ -144,7 +151,7 @@ def invoke(interpreter: Interpreter, path: Path) -> None:
 
 
 def _first_line(error: Exception) -> str:
-    """Returns the first line of a runtime's error, or the name of its class if it has no text."""
+    """Returns the first line of a runtime's error message. If the error has no text, returns the name of its class."""
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
@@ -157,9 +164,9 @@ def _allocated(make: Callable[..., Interpreter], **options: Any) -> Interpreter:
 
 @contextmanager
 def without_native_log() -> Iterator[None]:
-    """Drops lines that C++ code writes to standard error, such as "Created TensorFlow Lite XNNPACK delegate for CPU".
+    """Discards what C++ code writes to standard error, such as "Created TensorFlow Lite XNNPACK delegate for CPU".
 
-    Neither runtime has a setting to turn them off. The text of a failure is also in the exception.
+    Neither runtime has a setting that turns such lines off. If a runtime fails, its exception contains the reason too.
     """
     try:
         kept = os.dup(_STDERR)
@@ -177,7 +184,7 @@ def without_native_log() -> Iterator[None]:
 
 
 _TRIAL_S = 60
-# The exit status is 1 if Python sees the error. If the runtime crashes, a signal ends the process.
+# If the runtime raises an exception, the exit status is 1. If the runtime crashes, a signal ends the process.
 _TRIAL = """
 import sys
 from importlib import import_module
@@ -191,9 +198,9 @@ interpreter.invoke()
 def _try_in_child(path: Path, module: str) -> None:
     """Runs a file once in a child process, because tflite-runtime does not verify files and crashes on damaged ones.
 
-    A file with a manifest has been checked by its digest, and is not tried.
+    A file with a manifest needs no such trial, because its SHA-256 has been checked.
     """
-    # raises for a file whose tables are damaged; on such a file, the runtime may run for minutes
+    # raises ModelError if the tables of the file are damaged; with such a file, the runtime might run for minutes
     read_facts(path)
     content = path.read_bytes()
     try:
@@ -207,4 +214,4 @@ def _try_in_child(path: Path, module: str) -> None:
     except subprocess.TimeoutExpired as error:
         raise explain_refusal(path, f"no answer within {_TRIAL_S} seconds") from error
     if trial.returncode:
-        raise explain_refusal(path, "tflite-runtime fails on it")
+        raise explain_refusal(path, "tflite-runtime failed to run the file")

@@ -8,18 +8,22 @@ __all__ = ["DEFAULT_MODEL", "FAST_MODEL", "NINE_CLASSES_MODEL", "SHIPPED", "mode
 
 _MODELS = Path(__file__).resolve().parents[2] / "models"
 DEFAULT_MODEL = _MODELS / "dermedge-192.tflite"
-# Its latency is at most half that of the default model.
+# The latency of this model is at most half of the latency of the default model.
 FAST_MODEL = _MODELS / "dermedge-128.tflite"
-# It names four common kinds of lesions that the other models only decline, and recognizes close-ups.
+# This model recognizes close-ups, and names four common kinds of lesions. The other models answer "none of these" for
+# these four kinds.
 NINE_CLASSES_MODEL = _MODELS / "dermedge-nine-192.tflite"
 SHIPPED = {path.stem: path for path in (DEFAULT_MODEL, FAST_MODEL, NINE_CLASSES_MODEL)}
 
 
 def model_path(text: str) -> Path:
-    """Returns the file of a model that ships, by its name, or the path that was given."""
+    """Returns the path of a model that ships with dermedge if ``text`` is its name, and else ``text`` as a path."""
     return SHIPPED.get(text, Path(text))
 
 
 def model_argument(path: Path) -> str:
-    """Returns how to name a model so that the name works on any machine: its name if it ships, else the given path."""
+    """Returns the name of a model that ships with dermedge, and the path of any other model.
+
+    The name is valid on every machine.
+    """
     return path.stem if path in SHIPPED.values() else str(path)

@@ -34,10 +34,10 @@ _TWO_CLASSES = ("negative", "positive")
 
 
 def find_input(interpreter: Interpreter, path: Path) -> tuple[dict[str, Any], Layout]:
-    """Returns the details of the one input, and its layout; ``path`` names the model in errors.
+    """Returns the details of the input tensor, and its layout. ``path`` names the model in error messages.
 
     Raises:
-        ModelError: the network does not take exactly one image.
+        ModelError: the network has several inputs, or the input is not an image of a fixed size.
     """
     inputs = interpreter.get_input_details()
     if len(inputs) != 1:
@@ -47,7 +47,7 @@ def find_input(interpreter: Interpreter, path: Path) -> tuple[dict[str, Any], La
     shape, dtype = [int(n) for n in pixels["shape"]], np.dtype(pixels["dtype"])
     if -1 in [int(n) for n in pixels["shape_signature"]][1:]:
         raise ModelError(
-            f"'{path}' leaves the size of its input open ({pixels['shape_signature'].tolist()}); "
+            f"'{path}' does not fix the size of its input ({pixels['shape_signature'].tolist()}); "
             "export it with a fixed height and width"
         )
     layout = Layout.of_shape(shape)
@@ -64,9 +64,9 @@ class OutputDetails:
     """The outputs of a classifier, as the runtime describes them.
 
     Attributes:
-        probabilities: [N, K], or a single output of [N, 1, 1, K].
-        evidence: [N, h, w, K], or None.
-        close_up: [N, 1], the probability that the photo is a close-up, or None.
+        probabilities: the output [N, K]. If it is the only output, it may also be [N, 1, 1, K].
+        evidence: the output [N, h, w, K], or None if there is none.
+        close_up: the output [N, 1], the probability that the photo is a close-up; None if there is none.
     """
 
     probabilities: dict[str, Any]
@@ -75,17 +75,19 @@ class OutputDetails:
 
 
 def find_outputs(interpreter: Interpreter, path: Path) -> OutputDetails:
-    """Returns the outputs, which `output_places` recognizes by their shapes.
+    """Returns the outputs. `output_places` recognizes them by their shapes.
 
     Raises:
-        ModelError: they are not the outputs of a classifier.
+        ModelError: the outputs are not those of a classifier.
     """
     outputs = interpreter.get_output_details()
     shapes = [one["shape"].tolist() for one in outputs]
     places = output_places(shapes)
     if places is None:
         told = f"{', '.join(map(str, shapes)) or 'none'}{_kind_of(shapes)}"
-        raise _not_a_classifier(path, f"its outputs are {told}; a classifier has one of [1, K]")
+        raise _not_a_classifier(
+            path, f"the shapes of its outputs are {told}; a classifier has one output of the shape [1, K]"
+        )
     found = OutputDetails(**{name: outputs[place] for name, place in places.items()})
     if found.evidence and found.evidence["shape"][-1] != found.probabilities["shape"][-1]:
         evidence, flat = (one["shape"].tolist() for one in (found.evidence, found.probabilities))
@@ -95,10 +97,11 @@ def find_outputs(interpreter: Interpreter, path: Path) -> OutputDetails:
 
 
 def output_places(shapes: Sequence[Sequence[int]]) -> dict[str, int] | None:
-    """Returns the index of each output by its name, or None if these are not the outputs of a classifier.
+    """Returns a dict from the name of each output to its index. Returns None if these are not a classifier's outputs.
 
-    [N, K] is ``probabilities``; if it is the only output, it may also be [N, 1, 1, K]. [N, h, w, K] is ``evidence``.
-    [N, 1], beside probabilities of several classes, is ``close_up``. edge/phone/page/network.js repeats these rules.
+    The output [N, K] is ``probabilities``. If it is the only output, it may also be [N, 1, 1, K]. The output
+    [N, h, w, K] is ``evidence``. If there are probabilities of several classes, a further output [N, 1] is
+    ``close_up``. edge/phone/page/network.js implements the same rules.
     """
     if len(shapes) == 1 and len(shapes[0]) == 4 and list(shapes[0][1:3]) == [1, 1]:
         return {"probabilities": 0}
@@ -115,20 +118,21 @@ def output_places(shapes: Sequence[Sequence[int]]) -> dict[str, int] | None:
 def find_normalization(
     path: Path, pixels: dict[str, Any], layout: Layout, given: str | None
 ) -> Normalization | None:
-    """Returns the normalization of a foreign file: the given one, or that of its metadata.
+    """Returns the normalization for a file without a manifest: the given one, or else the one in the file's metadata.
 
-    It is None if the input takes pixel values. That is so for uint8, as in TFLite's own task libraries, and for int8
-    without metadata, which holds the pixel less 128.
+    Returns None if the input holds pixel values. This is so for a uint8 input, as in TFLite's own task libraries. It
+    is also so for an int8 input of a file without metadata, which holds pixel values minus 128.
 
     Args:
         path: path of the model.
-        pixels: the details of its input.
-        layout: layout of its input.
-        given: a name in `NORMALIZATIONS`, or None.
+        pixels: the details of the input tensor.
+        layout: the layout of the input tensor.
+        given: a key of `NORMALIZATIONS`, or None. It is ignored if the input is uint8 and not quantized.
 
     Raises:
-        OptionError: the name is unknown, does not fit a gray input, or is missing and the file does not state it.
-        ModelError: the normalization in the file's metadata is impossible.
+        OptionError: the given name is unknown or does not fit a gray input; or no name is given, and the file does not
+            state its normalization.
+        ModelError: the metadata of the file states an impossible normalization.
     """
     known = ", ".join(FOREIGN)
     if given is not None and given not in NORMALIZATIONS:
@@ -145,7 +149,7 @@ def find_normalization(
         return None
     raise OptionError(
         f"the input of '{path}' is {dtype.name}, and the file does not say how pixels are normalized. "
-        f"Give --normalization: {known}. With labelled photos, find the right one by: "
+        f"Give --normalization: {known}. With labelled photos, find the right one with: "
         f"dermedge evaluate '{path}' --data PHOTOS --normalization auto"
     )
 
@@ -153,19 +157,22 @@ def find_normalization(
 def _fitting(path: Path, normalization: Normalization, layout: Layout) -> Normalization:
     if layout.channels == 1 and not normalization.is_affine:
         raise OptionError(
-            f"--normalization {normalization.name} is for colour, and the input of '{path}' is gray; "
-            f"for gray: {', '.join(name for name in FOREIGN if NORMALIZATIONS[name].is_affine)}"
+            f"--normalization {normalization.name} is for colour images, and the input of '{path}' is gray. "
+            f"Known for gray: {', '.join(name for name in FOREIGN if NORMALIZATIONS[name].is_affine)}"
         )
     return normalization
 
 
 def _stated(path: Path, mean: Sequence[float], std: Sequence[float]) -> Normalization:
-    """Returns the normalization that a file's metadata states: one number for all channels or one for each."""
+    """Returns the normalization that a file's metadata states.
+
+    ``mean`` and ``std`` have one number for all channels, or one number for each channel.
+    """
     means, stds = (tuple(one) * 3 if len(one) == 1 else tuple(one) for one in (mean, std))
     if len(means) != 3 or len(stds) != 3 or not np.isfinite((*means, *stds)).all() or 0 in stds:
         raise ModelError(
-            f"the metadata of '{path}' states an impossible normalization: mean {list(mean)}, std {list(std)}; give "
-            f"--normalization"
+            f"the metadata of '{path}' states an impossible normalization: mean {list(mean)}, std {list(std)}; "
+            f"give --normalization ({', '.join(FOREIGN)})"
         )
     return Normalization("metadata", means, stds)
 
@@ -175,7 +182,7 @@ def _not_a_classifier(path: Path, what: str) -> ModelError:
 
 
 def _kind_of(shapes: Sequence[Sequence[int]]) -> str:
-    """Returns which kind of network usually has such outputs, in parentheses; empty if that is not clear."""
+    """Returns, in parentheses, the kind of network that usually has such outputs. Empty if the kind is not clear."""
     if len(shapes) == 4 or (len(shapes) <= 2 and all(len(one) == 3 for one in shapes)):
         return " (as an object detector has)"
     if len(shapes) == 1 and len(shapes[0]) == 4:
@@ -184,28 +191,32 @@ def _kind_of(shapes: Sequence[Sequence[int]]) -> str:
 
 
 def check_manifest(manifest: Manifest, path: Path, classes: int) -> None:
-    """Raises ModelError if the manifest names another number of classes, or a preprocessing that is not ours."""
+    """Raises ModelError if the manifest does not have ``classes`` labels, or needs another preprocessing."""
     if len(manifest.labels) != classes:
         raise ModelError(
-            f"'{path}' has {classes} classes, and its manifest names {len(manifest.labels)}; convert it again"
+            f"'{path}' has {classes} classes, but its manifest names {len(manifest.labels)}; "
+            "convert the model again"
         )
     if manifest.preprocessing != PREPROCESSING:
         raise ModelError(
             f"'{path}' needs the preprocessing '{manifest.preprocessing}', and this dermedge has '{PREPROCESSING}'; "
-            f"install the dermedge that made it"
+            "install the version of dermedge that made the file"
         )
 
 
 def find_labels(
     path: Path, manifest: Manifest | None, given: Sequence[str] | None, outputs: int
 ) -> tuple[str, ...]:
-    """Returns the given labels, or else the manifest's, those of the label file in the model, or numbers.
+    """Returns the class names.
 
-    A foreign file with a single output value has two classes, "negative" and "positive" if nothing names them. A
-    label file with one name names the second class.
+    They are the given labels. If none are given, they are those in the manifest, or else those in the label file
+    inside the model. If there is no label file, they are "class 0", "class 1" and so on.
+
+    A file without a manifest and with a single output value has two classes. A single label is that of the second
+    class. If there are no labels, the classes are "negative" and "positive".
 
     Raises:
-        OptionError: their number is not that of the classes.
+        OptionError: the number of labels differs from the number of classes.
     """
     labels: Sequence[str] | None = given
     if labels is None:
@@ -217,12 +228,15 @@ def find_labels(
         labels = _TWO_CLASSES if is_single else [f"class {index}" for index in range(outputs)]
     classes = len(_TWO_CLASSES) if is_single else outputs
     if len(labels) != classes:
-        raise OptionError(f"'{path}' has {classes} classes, but {len(labels)} labels were given")
+        raise OptionError(
+            f"'{path}' has {classes} classes, but {len(labels)} labels were given; "
+            "give --labels a file with one label for each class"
+        )
     return _distinct(labels) if manifest is None else tuple(labels)
 
 
 def _distinct(labels: Sequence[str]) -> tuple[str, ...]:
-    """Returns the labels, with a number added to a repeated one: two of ImageNet's classes are called "crane"."""
+    """Returns the labels, and adds a number to each repeated label. Two classes of ImageNet are called "crane"."""
     counts: Counter[str] = Counter()
     told = []
     for label in labels:

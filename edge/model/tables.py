@@ -1,9 +1,10 @@
-"""Reads the tables of a flatbuffer field by field, without the generated code of its schema.
+"""Reads the tables of a flatbuffer field by field, without code that was generated from the schema.
 
-The layout is that of FlatBuffers' "Internals" page: a table begins with the distance to its vtable, which lists where
-each field lies; a field that is left out has its default value. Only ai-edge-litert contains the generated code of
-TensorFlow's schema. This reader also works with tflite-runtime. It reads TFLite Metadata too, whose schema neither
-package contains.
+The page "Internals" of FlatBuffers' documentation describes the layout. A table begins with the distance to its
+vtable. The vtable states the position of each field. If a field is absent, it has its default value.
+
+Only ai-edge-litert contains the code that was generated from TensorFlow's schema. This module does not need it, so that
+it also works with tflite-runtime. It reads TFLite Metadata too; neither package contains the schema of that.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ class Table:
 
     Args:
         content: the whole flatbuffer.
-        position: the first byte of the table.
+        position: the position of the first byte of the table.
     """
 
     def __init__(self, content: bytes, position: int) -> None:
@@ -33,46 +34,58 @@ class Table:
 
     @classmethod
     def root(cls, content: bytes) -> Self:
-        """Returns the table that a flatbuffer begins with."""
+        """Returns the root table of a flatbuffer, whose position the first four bytes state."""
         return cls(content, _unpack("<I", content, 0))
 
     def offset(self, slot: int) -> int:
-        """Returns the position of a field in the flatbuffer; 0 if the field is absent."""
+        """Returns the position of a field in the flatbuffer. Returns 0 if the field is absent."""
         entry = 4 + 2 * slot
         distance = self._read("<H", self._vtable + entry) if entry < self._vtable_bytes else 0
         return self._position + distance if distance else 0
 
     def number(self, slot: int, layout: str = "<i", default: int = 0) -> int:
-        """Returns a whole number; ``layout`` is its type as `struct` writes it."""
+        """Returns the integer in a field, or ``default`` if the field is absent.
+
+        Args:
+            slot: the number of the field.
+            layout: the type of the integer, as the module `struct` denotes it.
+            default: the value of an absent field.
+        """
         at = self.offset(slot)
         return self._read(layout, at) if at else default
 
     def table(self, slot: int) -> Table | None:
-        """Returns the table that a field refers to."""
+        """Returns the table to which a field refers, or None if the field is absent."""
         at = self.offset(slot)
         return Table(self._content, self._target(at)) if at else None
 
     def tables(self, slot: int) -> list[Table]:
-        """Returns the tables of a vector."""
+        """Returns the tables in a vector. The list is empty if the field is absent."""
         start, length = self._vector(slot, 4)
         return [Table(self._content, self._target(start + 4 * index)) for index in range(length)]
 
     def numbers(self, slot: int, layout: str = "i") -> tuple[float, ...]:
-        """Returns a vector of int32, or of another type as `struct` writes it: "f" for float32, "q" for int64."""
+        """Returns the numbers in a vector. The tuple is empty if the field is absent.
+
+        Args:
+            slot: the number of the field.
+            layout: the type of the numbers, as the module `struct` denotes it: "i" for int32, "f" for float32, "q" for
+                int64.
+        """
         start, length = self._vector(slot, struct.calcsize(f"<{layout}"))
         return struct.unpack_from(f"<{length}{layout}", self._content, start)
 
     def data(self, slot: int) -> bytes:
-        """Returns a vector of bytes, or a string."""
+        """Returns the bytes in a vector of bytes or in a string."""
         start, length = self._vector(slot, 1)
         return self._content[start : start + length]
 
     def text(self, slot: int) -> str:
-        """Returns a string, with a replacement character for each byte that is not UTF-8."""
+        """Returns a string. Bytes that are not UTF-8 become replacement characters."""
         return self.data(slot).decode(errors="replace")
 
     def _vector(self, slot: int, item_bytes: int) -> tuple[int, int]:
-        """Returns the position of a vector's first item, and the number of items."""
+        """Returns the position of the first item in a vector, and the number of items."""
         at = self.offset(slot)
         if not at:
             return 0, 0

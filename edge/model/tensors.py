@@ -1,4 +1,4 @@
-"""Describes the inputs and outputs of a .tflite as a program needs them: shape, type and quantization."""
+"""Describes the inputs and outputs of a .tflite for programs: shape, type and quantization."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from dermedge.edge.model.tables import READ_ERRORS, Table
 
 __all__ = ["describe_inputs_and_outputs"]
 
-# Slots of the tables of TensorFlow's schema.fbs.
+# The slots (numbers of the fields) in the tables of TensorFlow's schema.fbs.
 _SUBGRAPHS, _TENSORS, _INPUTS, _OUTPUTS = 2, 0, 1, 2
 _SHAPE, _TYPE, _NAME, _QUANTIZATION, _SCALE, _ZERO_POINT = 0, 1, 3, 4, 2, 3
-# Numbers of schema.fbs's TensorType.
+# Values of the enum TensorType in schema.fbs.
 _DTYPES = {0: "float32", 1: "float16", 2: "int32", 3: "uint8", 4: "int64", 6: "bool", 7: "int16", 9: "int8"}
 
 
 def describe_inputs_and_outputs(model: bytes) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Returns the inputs and the outputs of a .tflite, in its order; both empty where the file cannot be read.
+    """Returns descriptions of the inputs and of the outputs, in the file's order. Both are empty for a damaged file.
 
-    Each has the keys ``index`` (its place among the inputs or outputs), ``name``, ``shape``, ``dtype`` as NumPy calls
-    it, and ``scale`` and ``zero_point``, which are None if the tensor is not quantized: value = (q - zero_point) *
-    scale.
+    Each description has the keys ``index`` (the position among the inputs, or among the outputs), ``name``, ``shape``,
+    ``dtype`` (the name of the type in NumPy), ``scale`` and ``zero_point``. A value is (q - zero_point) * scale. Scale
+    and zero point are None if the tensor is not quantized.
     """
     try:
         graph = Table.root(model).tables(_SUBGRAPHS)[0]

@@ -1,4 +1,7 @@
-"""Measures once with which runtime and how many threads a model is fastest here, and remembers it."""
+"""Finds the runtime and the number of threads with which a model is fastest on this machine.
+
+The measurement is made once for each model file, and its result is stored.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,7 @@ _WARMUP_RUNS = 2
 _MAX_RUNS = 20
 _MAX_S = 0.25
 _NS_PER_MS, _NS_PER_S = 1e6, 1e9
-# More threads must be faster by this factor, because they heat the board.
+# More threads are chosen only if they reduce the latency to less than this share, because they heat the board.
 _GAIN = 0.9
 
 
@@ -35,7 +38,9 @@ class Choice:
     """The runtime and the number of threads for a model.
 
     Attributes:
-        invoke_ms: the median latency that was measured for this choice.
+        runtime: the name of the runtime, a key of `RUNTIMES`.
+        num_threads: the number of threads.
+        invoke_ms: the median latency that was measured for this choice, in milliseconds.
     """
 
     runtime: str
@@ -44,48 +49,52 @@ class Choice:
 
 
 def cache_folder() -> Path:
-    """Returns the cache folder of this user."""
+    """Returns the folder of dermedge in the cache folder of this user."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dermedge"
 
 
 def tuned(model: Path, runtime: str = "auto") -> Choice:
-    """Returns the remembered choice for a model file, or one that is measured now and remembered.
+    """Returns the stored choice for a model file. If none is stored, measures the choice now and stores it.
 
     Args:
-        runtime: the one to use, or ``auto`` for the fastest that is installed.
+        model: path of the .tflite.
+        runtime: the name of the runtime to use. ``auto`` chooses the fastest of the installed ones.
 
     Raises:
         ModelError: the file is missing, or cannot be run.
-        OptionError, MissingExtra: as `dermedge.edge.model.runtime.choose_runtime` does.
+        OptionError: no runtime has this name.
+        MissingExtra: the runtime is not installed. For ``auto``: no runtime is installed.
     """
     first = choose_runtime(runtime)
     runtimes = installed_runtimes() if runtime == "auto" else [first]
     if not model.is_file():
-        raise ModelError(f"there is no model file '{model}'")
+        raise ModelError(f"there is no model file '{model}'; `dermedge models` lists the models that ship")
     key = " ".join([digest(model), platform.machine(), str(os.cpu_count()), *map(_version, runtimes)])
     path = cache_folder() / FILE
     remembered = _read(path)
-    with suppress(KeyError, TypeError):  # TypeError: another version wrote the file
+    with suppress(KeyError, TypeError):  # TypeError: another version of dermedge stored other fields
         return Choice(**remembered[key])
     measured = measure(model, runtimes)
-    # a device whose disk cannot be written measures again at each start
+    # if the file cannot be written, the next start measures again
     with suppress(StorageError):
         write_text(path, json.dumps({**remembered, key: asdict(measured)}, indent=1) + "\n")
     return measured
 
 
 def tuned_threads(model: Path, num_threads: int | str, runtime: str = "auto") -> int:
-    """Returns the number of threads, or for ``auto`` the one that is fastest with the runtime that `Classifier` would
-    choose.
+    """Returns the number of threads to use.
 
-    Raises:
-        ModelError, OptionError, MissingExtra: as `tuned` does.
+    For ``auto``, this is the number that is fastest with the runtime that `Classifier` chooses for ``runtime``. The
+    errors are then those of `tuned`.
     """
     return tuned(model, choose_runtime(runtime)).num_threads if num_threads == "auto" else int(num_threads)
 
 
 def measure(model: Path, runtimes: list[str]) -> Choice:
-    """Returns the fastest of these runtimes and of `_THREADS` up to the number of cores."""
+    """Measures each of these runtimes with each number of threads, and returns the fastest choice.
+
+    The numbers of threads are those of `_THREADS` up to the number of cores.
+    """
     choices = [
         Choice(runtime, threads, _invoke_ms(model, threads, runtime))
         for runtime in runtimes
@@ -100,7 +109,7 @@ def measure(model: Path, runtimes: list[str]) -> Choice:
 
 
 def _invoke_ms(model: Path, threads: int, runtime: str) -> float:
-    """Returns the median of a few inferences, in milliseconds."""
+    """Returns the median latency of a few inferences, in milliseconds."""
     interpreter = open_interpreter(model, threads, runtime)
     for _ in range(_WARMUP_RUNS):
         invoke(interpreter, model)
@@ -117,7 +126,7 @@ def _version(runtime: str) -> str:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """Returns the stored choices; empty if the file is missing or not JSON."""
+    """Returns the stored choices. Empty if the file is missing or is not JSON."""
     try:
         return dict(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):

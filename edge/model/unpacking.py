@@ -1,4 +1,4 @@
-"""Unpacks files of the zip at the end of a .tflite, without trusting the sizes that the zip claims."""
+"""Unpacks files of the zip at the end of a .tflite, without trusting the sizes that the zip states."""
 
 from __future__ import annotations
 
@@ -23,30 +23,30 @@ ZIP_ERRORS = (
     zlib.error,
     lzma.LZMAError,
 )
-# Compression methods that zipfile unpacks piece by piece. It unpacks all others at once, where a kilobyte may become
-# a gigabyte.
+# The compression methods that zipfile unpacks piece by piece. With any other method, it unpacks in one step, which may
+# turn one kilobyte into one gigabyte.
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
 def unpack(archive: zipfile.ZipFile, name: str, path: Path | str, most_bytes: int) -> bytes:
-    """Returns one file of a zip; ``path`` names the model in errors.
+    """Returns the content of one file in a zip. ``path`` names the model in error messages.
 
     Raises:
-        ModelError: the file has more than ``most_bytes``, or is packed by another method than "stored" or "deflate".
+        ModelError: the file has more than ``most_bytes`` bytes, or is compressed with a method other than deflate.
         KeyError: the zip has no such file.
-        ZIP_ERRORS: it is damaged.
+        ZIP_ERRORS: the zip is damaged.
     """
     info = archive.getinfo(name)
     if info.compress_type not in _METHODS:
         raise ModelError(
-            f"'{name}' in '{path}' is compressed by a method that dermedge does not read; pack it again, stored or "
-            f"with deflate"
+            f"'{name}' in '{path}' is compressed with a method that dermedge does not read; "
+            "compress it with deflate, or not at all"
         )
     if info.file_size > most_bytes:
         raise ModelError(
-            f"'{name}' in '{path}' would unpack to {info.file_size:,} bytes; more than {most_bytes:,} are not read"
+            f"'{name}' in '{path}' would unpack to {info.file_size:,} bytes, but dermedge reads at most "
+            f"{most_bytes:,}; replace it with a smaller file"
         )
     with archive.open(info) as packed:
-        # `read` gets a size, because without one it unpacks everything before it compares the size with the one that
-        # the zip states.
+        # without a size, `read` would unpack the whole file before it notices that the zip states a smaller size
         return packed.read(info.file_size + 1)

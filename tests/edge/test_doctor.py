@@ -267,7 +267,7 @@ def test_a_model_that_is_damaged_is_a_fault_in_one_line(tmp_path: Path) -> None:
     path.write_bytes(b"no model")
     finding = check_model(path)
     assert finding.status == FAULT
-    assert "m.tflite' is no .tflite model, or its beginning is damaged" in finding.text
+    assert "m.tflite' is not a .tflite model, or its beginning is damaged" in finding.text
     assert "\n" not in finding.text
 
 

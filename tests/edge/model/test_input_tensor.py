@@ -100,7 +100,7 @@ def test_a_gray_network_gets_the_gray_frame(open_network: Callable[..., Classifi
     with open_network("unit", shape=(1, 8, 8, 1), head="LOGISTIC") as classifier:
         gray = cv2.cvtColor(to_input(FRAME, 8), cv2.COLOR_RGB2GRAY)
         assert np.array_equal(written(classifier)[0, ..., 0], gray.astype(np.float32) / 255)
-    with pytest.raises(OptionError, match="for gray: pixels, unit, symmetric"):
+    with pytest.raises(OptionError, match=r"Known for gray: pixels, unit, symmetric$"):
         open_network("imagenet", shape=(1, 8, 8, 1), head="LOGISTIC")
 
 

@@ -97,7 +97,7 @@ def test_a_manifest_with_a_wrong_byte_is_refused(tmp_path: Path, wrong: bytes) -
 @pytest.mark.parametrize("temperature", [0, -1, float("nan"), float("inf"), "1", None, True])
 def test_a_temperature_that_divides_nothing_is_refused(temperature: Any) -> None:
     damaged = json.dumps({**json.loads(MANIFEST.to_json()), "temperature": temperature})
-    with pytest.raises(ModelError, match=r"x\.tflite.*the temperature is .*convert it again"):
+    with pytest.raises(ModelError, match=r"x\.tflite.*the temperature is .*convert the model again"):
         Manifest.from_json(damaged, "x.tflite")
 
 
@@ -126,8 +126,8 @@ def test_each_threshold_may_be_absent_and_a_later_one_is_let_be(key: str) -> Non
         ({"uncertain": None}, "uncertain is None"),
         ({"alert": 0.3}, "alert is 0.3"),
         ({"alert": {"label": "a"}}, "alert is None"),
-        ({"alert": {"label": "z", "threshold": 0.1}}, "class 'z'"),
-        ({"alert": {"label": ["a"], "threshold": 0.1}}, "does not have"),
+        ({"alert": {"label": "z", "threshold": 0.1}}, "alert is for 'z'"),
+        ({"alert": {"label": ["a"], "threshold": 0.1}}, "not one of its labels"),
         ({"conformal": {"coverage": 0.9}}, "conformal is None"),
         ({"conformal": {"coverage": 90, "thresholds": {"a": 0, "b c": 0}}}, "coverage is 90"),
         ({"conformal": {"coverage": 0.9, "thresholds": {"a": 0}}}, "'b c'"),
@@ -177,7 +177,7 @@ def test_a_golden_test_comes_back_and_a_damaged_one_is_refused_with_the_file() -
 
 def test_a_threshold_for_none_needs_such_a_class() -> None:
     for none_label in (None, "z"):
-        with pytest.raises(ModelError, match="no such class"):
+        with pytest.raises(ModelError, match=f"its none_label is {none_label!r}"):
             Manifest.from_json(replace(DECIDING, none_label=none_label).to_json(), "x")
 
 
@@ -200,7 +200,7 @@ def test_a_manifest_of_a_later_version_is_refused() -> None:
 def test_labels_that_name_no_class_are_refused() -> None:
     with pytest.raises(ModelError, match="one of its labels is empty"):
         Manifest.from_json(replace(MANIFEST, labels=("a", " ")).to_json(), "x")
-    with pytest.raises(ModelError, match="no such class as its label for none of these: 'z'"):
+    with pytest.raises(ModelError, match="its none_label is 'z', which is not one of its labels"):
         Manifest.from_json(replace(MANIFEST, none_label="z").to_json(), "x")
 
 

@@ -55,12 +55,12 @@ def test_what_takes_no_image_is_named(inputs: list[tuple[list[int], Any]], said:
         ([[1, 10, 4], [1, 10], [1, 10], [1]], "as an object detector has"),
         ([[1, 8400, 85]], "as an object detector has"),
         ([[1, 64, 64, 21]], "segmentation"),
-        ([[1, 5], [1, 7]], "; a classifier has one"),
-        ([[1, 1], [1, 1]], "; a classifier has one"),
-        ([[1, 5], [1, 1], [1, 1]], "; a classifier has one"),
+        ([[1, 5], [1, 7]], "; a classifier has one output"),
+        ([[1, 1], [1, 1]], "; a classifier has one output"),
+        ([[1, 5], [1, 1], [1, 1]], "; a classifier has one output"),
         ([[1, 5], [1, 6, 6, 7]], "differ in the number of classes"),
         ([[1, 1], [1, 5], [1, 6, 6, 7]], r"two of its outputs, \[1, 5\] and \[1, 6, 6, 7\], differ"),
-        ([], "; a classifier has one"),
+        ([], "; a classifier has one output"),
     ],
 )
 def test_what_gives_no_classes_is_named(outputs: list[list[int]], said: str) -> None:

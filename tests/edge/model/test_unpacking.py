@@ -55,11 +55,12 @@ def test_a_file_that_is_larger_than_it_claims_is_damaged_and_is_not_unpacked() -
 @pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
 def test_a_method_that_unpacks_all_at_once_is_refused(method: int) -> None:
     with pytest.raises(
-        ModelError, match=r"'notes\.txt' in 'm\.tflite' is compressed by a method that dermedge does not read"
+        ModelError,
+        match=r"'notes\.txt' in 'm\.tflite' is compressed with a method that dermedge does not read",
     ):
         unpacked(packed(bytes(1_000_000), method, claimed_bytes=100))
 
 
 def test_a_file_with_more_bytes_than_are_read_is_refused() -> None:
-    with pytest.raises(ModelError, match="would unpack to 1,001 bytes; more than 1,000 are not read"):
+    with pytest.raises(ModelError, match="would unpack to 1,001 bytes, but dermedge reads at most 1,000;"):
         unpacked(packed(bytes(MOST_BYTES + 1), zipfile.ZIP_STORED))
