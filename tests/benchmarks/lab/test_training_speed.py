@@ -16,12 +16,12 @@ def test_the_ratio_is_that_within_a_round_and_the_bar_is_of_its_median() -> None
     assert training.split()[1] == "45.0"
     assert bare.split()[2] == "50.0"
     assert ratio.split()[1] == "0.900"
-    assert verdict == "at least 85% of the bare step: met, in 3 rounds"
+    assert verdict == "limit: at least 85% of the speed of the bare step: met, in 3 rounds"
 
 
 def test_below_the_bar_the_summary_and_the_status_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
     rounds = [SpeedRound(42, 50), SpeedRound(42.4, 50), SpeedRound(43, 50)]
-    assert summary(rounds)[-1] == "at least 85% of the bare step: not met, in 3 rounds"
+    assert summary(rounds)[-1] == "limit: at least 85% of the speed of the bare step: not met, in 3 rounds"
     monkeypatch.setattr(training_speed, "call_in_child", lambda function, *arguments: rounds)
     assert training_speed.main([]) == 1
     monkeypatch.setattr(
