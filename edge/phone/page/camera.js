@@ -1,16 +1,18 @@
-// Opens the rear camera, or another one if there is none. Controls its torch, zoom and focus if it has them.
+// Opens the rear camera, or another camera if the phone has no rear camera. Controls torch, zoom and focus if the
+// camera has them.
 
-// The frame size, as on the Raspberry Pi. Resizing larger frames would take half as long as the network itself.
+// The frames have the same size as on the Raspberry Pi. With larger frames, resizing would take half as long as the
+// network itself.
 const WANTED = {
   audio: false,
   video: { facingMode: { ideal: "environment" }, width: { ideal: 640 }, height: { ideal: 480 } },
 };
 const REASONS = {
-  NotAllowedError: "the camera is not allowed: allow it for this page in the browser's settings",
+  NotAllowedError: "this page may not use the camera: allow the camera for this page in the browser's settings",
   NotFoundError: "there is no camera: choose a photo",
   // WebKit's error if there is no camera
   OverconstrainedError: "there is no camera: choose a photo",
-  NotReadableError: "another program has the camera: close it, and start again",
+  NotReadableError: "another program uses the camera: close that program, and start the camera again",
 };
 
 export class Camera {
@@ -25,9 +27,9 @@ export class Camera {
     return this.#track !== null;
   }
 
-  // Calls `onLost` when the camera is gone. Throws an Error whose text is shown to the user.
+  // Opens the camera. Calls `onLost` if the camera stops later. Throws an Error whose message is shown to the user.
   async open(onLost) {
-    if (!navigator.mediaDevices) throw new Error("the browser gives a camera only to pages with HTTPS: choose a photo");
+    if (!navigator.mediaDevices) throw new Error("the browser allows the camera only over HTTPS: choose a photo");
     try {
       const stream = await navigator.mediaDevices.getUserMedia(WANTED);
       this.close();
@@ -49,18 +51,19 @@ export class Camera {
     this.#video.srcObject = null;
   }
 
-  // { torch, zoom: { min, max, step } or undefined, focus }; Firefox knows no capabilities.
+  // What the camera can do: whether it has a torch; { min, max, step } of its zoom, or undefined; its focus modes, or
+  // undefined. Firefox does not tell what a camera can do, so nothing is offered there.
   get offers() {
     const { torch, zoom, focusMode } = this.#track?.getCapabilities?.() ?? {};
     return { torch: Boolean(torch), zoom: zoom?.max > zoom?.min ? zoom : undefined, focus: focusMode };
   }
 
   async set(constraint) {
-    // if a phone refuses a setting, the former setting stays
+    // if the phone refuses a setting, the previous setting stays
     await this.#track?.applyConstraints({ advanced: [constraint] }).catch(() => {});
   }
 
-  // Focuses on a point of the frame, whose coordinates go from 0 to 1.
+  // Focuses on a point of the frame. The coordinates of the point go from 0 to 1.
   async focusAt(x, y) {
     const focusMode = ["single-shot", "continuous"].find((mode) => this.offers.focus?.includes(mode));
     if (focusMode) await this.set({ focusMode, pointsOfInterest: [{ x, y }] });

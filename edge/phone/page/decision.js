@@ -1,10 +1,11 @@
-// Turns quantized outputs into calibrated probabilities, and these into an answer, as edge/model/decision.py does.
+// Turns the quantized outputs of the network into calibrated probabilities, and the probabilities into an answer. The
+// rules are the same as in edge/model/decision.py.
 
-// As in edge/model/head.py.
+// The same constants as in edge/model/head.py.
 const HALF_STEP = 0.5 / 256;
 const MOST_OF_ZEROS = 0.1;
 const sum = (values) => values.reduce((total, one) => total + one, 0);
-// Of equal values, the first one wins, as in Python.
+// The index of the greatest value. If several values are equal, this is the first one, as in Python.
 const indexOfMax = (values) => values.indexOf(Math.max(...values));
 
 export function softmax(logits, temperature = 1) {
@@ -14,7 +15,8 @@ export function softmax(logits, temperature = 1) {
   return exponents.map((one) => one / total);
 }
 
-// The logits that the temperature divides; `head` is "softmax", "sigmoid" or "logits".
+// Returns the logits of dequantized outputs, before they are divided by the temperature. `head` tells what the outputs
+// are: "softmax" and "sigmoid" mean probabilities, "logits" means logits.
 export function calibratedLogitsOf(head, outputs) {
   if (head === "logits") return outputs;
   const least = Math.min(HALF_STEP, MOST_OF_ZEROS / outputs.length);
@@ -24,26 +26,28 @@ export function calibratedLogitsOf(head, outputs) {
 export const CLOSE_UP = "close-up";
 export const DERMOSCOPIC = "dermoscopic";
 
-// The view of a photo by the probability that it is a close-up, as in edge/model/photo_view.py; null where the model
-// does not tell it.
+// Returns the view of a photo. `closeUp` is the probability that the photo is a close-up. If the model does not tell
+// the view, this probability is null, and the view is null too. The rule is the same as in edge/model/photo_view.py.
 export function viewOf(closeUp) {
   if (closeUp === null) return null;
   return closeUp >= 0.5 ? CLOSE_UP : DERMOSCOPIC;
 }
 
-// The { temperature, thresholds } for a view: those in `views` of the manifest, or else those of the manifest itself.
+// Returns { temperature, thresholds } for a view. They are in `views` of the manifest. If `views` does not contain the
+// view, the temperature and thresholds of the manifest itself are returned.
 export function calibrationOf({ temperature, thresholds, views }, view) {
   return views?.[view] ?? { temperature, thresholds };
 }
 
-// The mean of [h, w, K] levels over the cells, dequantized.
+// Returns the dequantized mean over all cells for each class. `levels` has the shape [height, width, classes].
 export function meanOverCells(levels, classes, { scale, zero_point: zeroPoint }) {
   const totals = new Array(classes).fill(0);
   levels.forEach((level, index) => { totals[index % classes] += level; });
   return totals.map((total) => (total / (levels.length / classes) - zeroPoint) * scale);
 }
 
-// { index, declined, uncertain, alert } of probabilities by a manifest's labels, none_label and thresholds.
+// Returns the decision { index, declined, uncertain, alert } for probabilities. The second argument is a manifest, of
+// which the labels, none_label and thresholds are used.
 export function decide(probabilities, { labels, none_label: noneLabel, thresholds }) {
   const none = labels.indexOf(noneLabel);
   const named = labels.map((_, index) => index).filter((index) => index !== none);
@@ -63,8 +67,8 @@ export function decide(probabilities, { labels, none_label: noneLabel, threshold
   };
 }
 
-// What is said of a decision: { title, nearest }, where nearest is the class to name beside a title that names none,
-// or null.
+// Returns the headline of a decision as { title, nearest }. If the title does not name a class, nearest is the class to
+// name beside the title. Otherwise, nearest is null.
 export function headline(probabilities, { index, declined, uncertain }, { labels, none_label: noneLabel }) {
   const top = indexOfMax(probabilities);
   if (probabilities[index] < probabilities[top]) {
@@ -76,7 +80,8 @@ export function headline(probabilities, { index, declined, uncertain }, { labels
   return uncertain ? { title: "uncertain", nearest: labels[index] } : { title: labels[index], nearest: null };
 }
 
-// The indices of the classes that are not ruled out, or null where the thresholds do not tell.
+// Returns the prediction set: the indices of the classes that are not ruled out. Returns null if the manifest has no
+// thresholds for prediction sets.
 export function predictionSet(probabilities, { labels, thresholds }) {
   const least = thresholds.conformal?.thresholds;
   if (!least) return null;
@@ -85,7 +90,8 @@ export function predictionSet(probabilities, { labels, thresholds }) {
 
 const FULL_HEAT = 2;
 
-// 0 to 1 for each cell: where the evidence for a class lies; edge/model/heat_map.py.
+// Returns a number from 0 to 1 for each cell: the strength of the evidence for the class `winner`. The formula is the
+// same as in edge/model/heat_map.py.
 export function heatMap(levels, classes, winner, { scale, zero_point: zeroPoint }) {
   const cells = levels.length / classes;
   const lead = new Float32Array(cells);

@@ -1,4 +1,5 @@
-// Stores the photos that the user has kept in this browser's IndexedDB, and nowhere else.
+// Stores the answers that the user keeps, and their photos. They are stored in this browser's IndexedDB and nowhere
+// else.
 
 const STORE = "answers";
 
@@ -18,7 +19,7 @@ async function store(mode) {
   return transaction.objectStore(STORE);
 }
 
-// `entry` holds a photo as a Blob, and the answer to it.
+// Stores an entry, which contains a photo as a Blob, and the answer for this photo.
 export async function keep(entry) {
   await done((await store("readwrite")).add(entry));
 }
@@ -41,7 +42,7 @@ function dataUrl(blob) {
   });
 }
 
-// A JSON file of all entries, with their photos as data addresses.
+// Returns a JSON file with all entries. It contains each photo as a data URL.
 export async function exported() {
   const answers = await Promise.all((await all()).map(
     async (entry) => ({ ...entry, picture: await dataUrl(entry.picture) })));

@@ -6,23 +6,24 @@ const DISCLAIMER = "For research and education only: not a medical device, and n
 const WARMUP = 32;
 export const LEAST_ANSWERS = 100;
 const MOST_ANSWERS = 10_000;
-// The limits of benchmarks/verdict.py.
+// The limits above which benchmarks/verdict.py marks a measurement as noisy.
 const MOST_HALF_INTERVAL = 0.02;
 const MOST_DRIFT = 0.05;
 const MOST_TAIL = 0.25;
-// The 97.5 % quantile of the normal distribution.
+// The 97.5 % quantile of the standard normal distribution.
 const Z = 1.96;
 
 const sorted = (values) => [...values].sort((one, other) => one - other);
 
-// Interpolates between neighbours, as NumPy does; `values` must be sorted.
+// Returns a quantile of values, which must be sorted. Interpolates between neighbours, as NumPy does.
 function quantile(values, share) {
   const at = share * (values.length - 1);
   const [low, high] = [values[Math.floor(at)], values[Math.ceil(at)]];
   return low + (high - low) * (at - Math.floor(at));
 }
 
-// The median's 95 % interval goes by ranks: n/2 ± 1.96 sqrt(n)/2 of the sorted values.
+// Returns statistics of values. `low` and `high` are the ends of the 95 % confidence interval of the median. They are
+// the sorted values at the ranks n/2 - 1.96 sqrt(n)/2 and n/2 + 1.96 sqrt(n)/2.
 export function summary(values) {
   const inOrder = sorted(values);
   const n = inOrder.length;
@@ -37,7 +38,7 @@ export function summary(values) {
   };
 }
 
-// The median of the second half divided by that of the first, minus 1.
+// Returns the median of the second half of the values divided by the median of the first half, minus 1.
 export function drift(values) {
   const half = Math.floor(values.length / 2);
   const [before, after] = [values.slice(0, half), values.slice(-half)].map((part) => quantile(sorted(part), 0.5));
@@ -55,7 +56,7 @@ export class Latencies {
   #invoke = [];
   #left = WARMUP;
 
-  // Adds one answer: milliseconds from the frame to the answer, and milliseconds of the network.
+  // Adds the durations of one answer in milliseconds: from the frame to the answer, and of the network alone.
   add(totalMs, invokeMs) {
     if (this.#left-- > 0) return;
     this.#total.push(totalMs);
@@ -67,7 +68,8 @@ export class Latencies {
     return this.#total.length >= LEAST_ANSWERS;
   }
 
-  // The results; `app` is what the worker described, `agent` the browser's name for itself, `created` a Date.
+  // Returns the content of a results file. `app` is the content of app.json, `agent` is the user agent of the browser,
+  // and `created` is a Date.
   results(app, agent, created) {
     const total = summary(this.#total);
     const drifted = drift(this.#total);

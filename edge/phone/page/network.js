@@ -1,24 +1,25 @@
-// Runs the .tflite on LiteRT.js. Both files are used only if their digests are those in app.json.
+// Runs the .tflite model on LiteRT.js. The model and LiteRT.js are used only if their digests are those in app.json.
 
-// Thrown if the model or the runtime is not that of app.json; the text is shown to the user.
+// The error if a file does not have the digest in app.json. The message is shown to the user.
 export class Refused extends Error {}
 
 export async function checked(name, bytes, sha256) {
   const digest = await crypto.subtle.digest("SHA-256", bytes);
   const hex = Array.from(new Uint8Array(digest), (one) => one.toString(16).padStart(2, "0")).join("");
   if (hex !== sha256) {
-    throw new Refused(`${name} is not the file that this page was built with; clear the page's data, and load it again`);
+    throw new Refused(
+      `${name} is not the file that this page was built with; clear the data of this page, and load the page again`);
   }
   return bytes;
 }
 
-// LiteRT reports its start through console.error.
+// LiteRT also reports information and warnings through console.error. They are moved to console.debug.
 function log(line) {
   (/^(INFO|WARNING): /.test(line) ? console.debug : console.error)(line);
 }
 
-// The place of each output by its name, or null where these are not those of a classifier: `output_places` of
-// edge/model/signature.py.
+// Returns the place of each output by name. Returns null if outputs with these shapes are not those of a classifier.
+// The rules are those of `output_places` in edge/model/signature.py.
 export function outputPlaces(shapes) {
   if (shapes.length === 1 && shapes[0].length === 4 && shapes[0][1] === 1 && shapes[0][2] === 1) {
     return { probabilities: 0 };
@@ -35,11 +36,11 @@ export function outputPlaces(shapes) {
   return Object.fromEntries(Object.entries(found).filter(([, some]) => some.length).map(([name, [one]]) => [name, one]));
 }
 
-// A function from a Uint8Array [S, S, 3] to { probabilities, evidence, close_up } as the network leaves them; the last
-// two are null if the model does not have them.
+// Opens the network, and returns a function that runs it. This function takes a Uint8Array [size, size, 3] and returns
+// the quantized outputs { probabilities, evidence, close_up }. The last two are null if the model does not have them.
 //
-// `litert` is the module of LiteRT.js, `script` the address of its loader. The WebGPU that it would choose by
-// itself is not exact for int8.
+// `litert` is the module of LiteRT.js, and `script` is the URL of its loader. By default, LiteRT.js would use WebGPU,
+// where the results of int8 models are not exact. Therefore, the network runs on WebAssembly.
 export async function openNetwork(litert, script, wasmBinary, model, size) {
   self.Module = { wasmBinary, printErr: log };
   await litert.loadLiteRt(script);

@@ -1,4 +1,4 @@
-// The page: shows results of the camera or of a photo, and asks the worker for them.
+// The page. It sends camera frames or a photo to the worker, and shows the results.
 
 import { Camera } from "./camera.js";
 import * as history from "./history.js";
@@ -6,9 +6,10 @@ import { Latencies } from "./latencies.js";
 import { CLOSE_UP } from "./decision.js";
 import { ANSWERED } from "./states.js";
 
-// Okabe and Ito's colours, as on the Raspberry Pi. Colour-blind people can tell them apart, and no colour means danger.
+// The colours of Okabe and Ito, as on the Raspberry Pi. Colour-blind people can tell these colours apart, and no colour
+// of this palette signals danger.
 const PALETTE = ["#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7"];
-// Colours of the heat map from cold to hot, after the Inferno colour map.
+// Colours of the heat map from cold to hot, taken from the Inferno colour map.
 const HEAT = [[0, 0, 4], [87, 16, 110], [188, 55, 84], [249, 142, 9], [252, 255, 164]];
 const HEAT_OPACITY = 0.55;
 const SILENT_MS = 2000;
@@ -25,13 +26,14 @@ function make(tag, text = "", className = "") {
   return made;
 }
 
-// "off", "live", "frozen" or "photo". A result that was requested in an earlier mode is ignored.
+// The mode is "off", "live", "frozen" or "photo". Each change of the mode increases `generation`. A result that was
+// requested before the change has an older generation, and is ignored.
 let mode = "off";
 let generation = 0;
 let isBusy = false;
 let lastFrameMs = 0;
 let shown = null;
-// The frame that the answer on the screen belongs to: an ImageBitmap, or null.
+// The frame to which the answer on the screen belongs: an ImageBitmap, or null.
 let shownFrame = null;
 let app = null;
 let spoken = "";
@@ -50,7 +52,7 @@ worker.onmessage = ({ data }) => {
   if (data.number === generation) show(data.result, data.bitmap);
   else data.bitmap?.close();
 };
-worker.onerror = () => fail("this browser cannot run the page: it needs Chrome 89, Firefox 114, Safari 16.4 or newer");
+worker.onerror = () => fail("the page cannot run in this browser: use Chrome 89, Firefox 114, Safari 16.4 or newer");
 
 function ready(described) {
   app = described;
@@ -70,7 +72,7 @@ function ready(described) {
   say("ready", "start the camera, or choose a photo");
 }
 
-// Notes how long an answer of the camera took.
+// Adds the durations of an answer for a camera frame to the latencies.
 function note({ result: { classification }, totalMs }) {
   if (classification) latencies.add(totalMs, classification.timing.invoke);
   if (latencies.isEnough) element("export-latencies").disabled = false;
@@ -90,18 +92,18 @@ function fail(reason) {
 function say(title, hint) {
   element("title").textContent = title;
   element("hint").textContent = hint;
-  // without the percentages, which a screen reader would read out many times a second
+  // removes the percentage, because a screen reader would read out each change, many times a second
   const text = [title.replace(/ \d+ %$/, ""), hint].filter(Boolean).join(", ");
   if (text !== spoken) element("spoken").textContent = spoken = text;
 }
 
-// The headline, and the probability of the class that it names.
+// Returns the headline, and the probability of the class that the headline names.
 function titleOf({ headline: { title, nearest }, label }, probabilityOf) {
   const words = nearest === null ? title : `${title}; nearest: ${nearest}`;
   return `${words} ${percent(probabilityOf(nearest ?? label))}`;
 }
 
-// The notes beside the headline.
+// Returns the notes on an answer, which stand beside the headline.
 const notesOf = ({ alert, view }) => [alert && `${alert} alert`, view === CLOSE_UP && "close-up: less certain"];
 
 const titleOfAnswer = (answer) => titleOf(answer, (name) => answer.probabilities[app.manifest.labels.indexOf(name)]);
@@ -109,7 +111,7 @@ const titleOfAnswer = (answer) => titleOf(answer, (name) => answer.probabilities
 function show(result, bitmap) {
   const { state, hint, agrees, classification, crop } = result;
   const isAnswered = ANSWERED.includes(state);
-  // the earlier answer stays on the screen, with its own frame
+  // this frame has another answer, or was rejected: the earlier answer stays on the screen, with the earlier frame
   const isHeld = isAnswered && !agrees;
   const answer = isHeld ? shown : isAnswered && classification;
   const notes = answer ? notesOf(answer) : [];
@@ -129,7 +131,7 @@ function show(result, bitmap) {
   element("reticle").style.setProperty("--state", shown ? colourOf(shown.index) : "#fff");
 }
 
-// Takes the answer off the screen.
+// Removes the answer from the screen, and shows a state and a hint instead.
 function clear(state, hint) {
   show({ state, hint, classification: null, crop: null }, null);
 }
@@ -177,7 +179,7 @@ function setMode(wanted) {
 async function startCamera() {
   try {
     if (camera.isOpen) await video.play();
-    else await camera.open(() => { if (mode === "live") lost("the camera was taken away: start it again"); });
+    else await camera.open(() => { if (mode === "live") lost("the camera has stopped: start it again"); });
   } catch (error) {
     lost(error.message);
     return;
@@ -196,7 +198,7 @@ function lost(reason) {
   worker.postMessage({ kind: "lost", number: generation, reason });
 }
 
-// Sends the newest frame each time the worker is free, and skips the others.
+// Handles a new frame: sends it to the worker if the worker is free, and skips it otherwise.
 async function onFrame(nowMs) {
   nextFrame();
   lastFrameMs = nowMs;
@@ -223,7 +225,8 @@ setInterval(() => {
   lost("the camera sends no frames: start it again");
 }, SILENT_MS / 4);
 
-// Stops the camera when the page is hidden: it would drain the battery, and its light would worry people. A frozen frame stays.
+// Stops the camera when the page is hidden. Otherwise, the camera would drain the battery, and its light would worry
+// people. A frozen frame stays on the screen.
 document.addEventListener("visibilitychange", () => {
   if (!document.hidden) return;
   camera.close();
@@ -239,7 +242,7 @@ element("run").addEventListener("click", () => {
   }
   if (!shownFrame) return;
   video.pause();
-  // the video is some frames ahead of the frame that was answered
+  // draws the frame to which the answer belongs, because the video is already some frames ahead
   drawSquare(element("still"), shownFrame);
   setMode("frozen");
 });
@@ -263,11 +266,11 @@ element("file").addEventListener("change", async ({ target }) => {
   } catch {
     if (number !== generation) return;
     setMode("off");
-    clear("no photo", `'${file.name}' cannot be read as a photo: choose another`);
+    clear("no photo", `'${file.name}' cannot be read as a photo: choose another photo`);
   }
 });
 
-// The centre square of a bitmap or a canvas.
+// Draws the centre square of a bitmap or a canvas on another canvas.
 function drawSquare(canvas, source) {
   const { width, height } = source;
   const side = Math.min(width, height);
@@ -290,7 +293,7 @@ element("torch").addEventListener("click", async ({ target }) => {
 element("zoom").addEventListener("input", ({ target }) => camera.set({ zoom: Number(target.value) }));
 
 element("view").addEventListener("click", ({ offsetX, offsetY }) => {
-  // the square is the middle of the camera's frame
+  // converts a place in the shown square, which is the middle of the frame, to a place in the whole frame
   const { videoWidth: width, videoHeight: height } = video;
   const side = Math.min(width, height);
   const place = (offset, length) => ((length - side) / 2 + (offset / element("view").clientWidth) * side) / length;
@@ -308,7 +311,7 @@ element("keep").addEventListener("click", async () => {
       model: app.sha256["model.tflite"],
       probabilities: Object.fromEntries(app.manifest.labels.map((name, index) => [name, probabilities[index]])),
     });
-    // so that a browser that runs out of space asks before it erases the photos
+    // asks the browser not to erase the photos by itself if it runs out of space
     navigator.storage?.persist?.();
     element("spoken").textContent = "kept on this device";
     element("keep").textContent = "Kept";
@@ -329,7 +332,7 @@ async function showHistory() {
     drawSquare(canvas, bitmap);
     canvas.setAttribute("role", "img");
     canvas.setAttribute("aria-label", "the kept photo");
-    // entries of earlier versions have no headline
+    // entries that were stored by earlier versions have no headline
     const headline = entry.headline ?? { title: entry.label, nearest: null };
     const title = titleOf({ ...entry, headline }, (name) => entry.probabilities[name]);
     const text = make("div", [title, ...notesOf(entry)].filter(Boolean).join(", "));

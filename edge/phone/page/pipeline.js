@@ -7,7 +7,7 @@ import { LEAST_SIZE, QualityGate } from "./quality.js";
 import { HINTS, StateMachine } from "./states.js";
 
 export class Pipeline {
-  // `app` is the content of app.json, `run` the function that openNetwork returns.
+  // `app` is the content of app.json, and `run` is the function that openNetwork returns.
   constructor(app, run) {
     this.app = app;
     this.run = run;
@@ -24,7 +24,7 @@ export class Pipeline {
     return { ...this.machine.lost(reason), crop: null, classification: null };
   }
 
-  // The result for a frame of the camera, an ImageData.
+  // Returns the result for a camera frame. `image` is an ImageData, and `atS` is the time of the frame in seconds.
   async live(image, atS) {
     const prepared = this.#prepare(image);
     const defect = this.#defect(this.gate, image, prepared, atS);
@@ -37,7 +37,8 @@ export class Pipeline {
     return { ...update, crop: this.#crop(image), classification };
   }
 
-  // The result for a photo that the user chose. It is answered whatever its quality, with a hint beside the answer.
+  // Returns the result for a photo that the user chose. The photo gets an answer even if the quality gate would reject
+  // it. In that case, a hint stands beside the answer.
   async still(image) {
     const prepared = this.#prepare(image);
     const answer = await this.#classify(prepared);
@@ -58,7 +59,8 @@ export class Pipeline {
     return { input, preprocess: performance.now() - started };
   }
 
-  // The quality gate judges the network's input, unless that is too small.
+  // Returns the defect of an image, or null. The quality gate checks the input of the network. If this input is too
+  // small for the gate, the gate checks a larger version.
   #defect(gate, image, { input }, atS) {
     const size = this.app.manifest.input_size;
     if (size >= LEAST_SIZE) return gate.check(input, size, atS);
@@ -81,7 +83,7 @@ export class Pipeline {
     };
   }
 
-  // The probabilities of this frame alone, with the temperature of a view.
+  // Returns the probabilities of this frame before smoothing, with the temperature of the view.
   #probabilities({ logits }, view) {
     return softmax(logits, calibrationOf(this.app.manifest, view).temperature);
   }
@@ -104,13 +106,14 @@ export class Pipeline {
   }
 }
 
-// The state that an answer leads to once it has settled.
+// Returns the state that an answer leads to after it has settled.
 export function stateOf({ index, uncertain, declined, probabilities }) {
   if (uncertain || (!declined && probabilities[index] < Math.max(...probabilities))) return "uncertain";
   return declined ? "none of these" : "answer";
 }
 
-// The words that are shown for an answer, without figures. They tell answers of one state apart.
+// Returns a text that contains all words that are shown for an answer, but no numbers. Two answers with the same state
+// are different answers if these texts differ.
 function meaningOf({ headline: { title, nearest }, alert, view }) {
   return JSON.stringify([title, nearest, alert, view === CLOSE_UP]);
 }

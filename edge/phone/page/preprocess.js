@@ -1,4 +1,4 @@
-// From an image to the input of the network: the same numbers as edge/preprocess.py, to the bit.
+// Turns an image into the input of the network. The numbers are bit-identical to those of edge/preprocess.py.
 
 export const PREPROCESSING = "centre square less a rest of 1/15, 2x2 means, exact bilinear, RGB, uint8";
 const MAX_TRIM = 1 / 15;
@@ -7,7 +7,8 @@ const ONE = 256;
 const RED_BLUE = 0xff00ff;
 const GREEN = 0xff00;
 
-// The part of an image that the network sees, in pixels.
+// Returns the square of an image that the network sees, as { top, left, side } in pixels. `size` is the side of the
+// network's input.
 export function cropSquare(height, width, size) {
   let side = Math.min(height, width);
   const halvings = Math.max(0, 31 - Math.clz32(Math.floor(side / size)));
@@ -16,12 +17,13 @@ export function cropSquare(height, width, size) {
   return { top: Math.floor((height - side) / 2), left: Math.floor((width - side) / 2), side };
 }
 
-// Returns Uint8Array [size, size, 3] for an ImageData, or an object with the same data, width and height.
+// Returns the input of the network for an ImageData, or for an object with the same data, width and height. The input
+// is a Uint8Array [size, size, 3] in RGB order.
 export function toInput({ data, width, height }, size) {
   const { top, left, side } = cropSquare(height, width, size);
   const start = data.byteOffset + (top * width + left) * 4;
   if (side < 2 * size || start % 4) {
-    // all arrays have the same type; with two types, the loops below would be compiled for both, and be slower
+    // all arrays have the same type, because the loops below would be slower if they were compiled for two types
     const square = { data: new Uint8Array(data.buffer, start), row: width * 4, step: 4 };
     return side === size ? withoutAlpha(square, size) : reduced(square, side, size, 3);
   }
@@ -30,7 +32,8 @@ export function toInput({ data, width, height }, size) {
   return reduced(square, half, size, 3);
 }
 
-// Uint8Array [size, size, channels] of a square image, whose rows begin `row` and pixels `step` bytes apart.
+// Reduces a square image with the side `from` to a Uint8Array [size, size, channels]. In the image, the distance
+// between two rows is `row` bytes, and the distance between two pixels is `step` bytes.
 export function reduced(square, from, size, channels) {
   let side = from;
   while (side >= 2 * size) {
@@ -40,7 +43,8 @@ export function reduced(square, from, size, channels) {
   return side === size ? square.data : bilinear(square, side, size, channels);
 }
 
-// Does the same as `halve`, but adds two of four channels at once: pixels are 32-bit words with red in the lowest byte.
+// Does the same as `halve` for pixels that are 32-bit words with red in the lowest byte. It adds red and blue in one
+// step.
 function halveWords(words, width, side) {
   const means = new Uint8Array(side * side * 3);
   for (let y = 0, at = 0; y < side; y++) {
@@ -61,7 +65,8 @@ function halveWords(words, width, side) {
   return means;
 }
 
-// Here and below, the outer loop goes over the channels of a row. As the innermost loop, it would take 1.5 times as long.
+// Returns the means of 2 x 2 pixels. The loop over the channels contains the loop over the pixels of a row. The other
+// way round, it would take 1.5 times as long.
 function halve({ data, row, step }, side, channels) {
   const means = new Uint8Array(side * side * channels);
   for (let y = 0; y < side; y++) {
@@ -77,7 +82,8 @@ function halve({ data, row, step }, side, channels) {
   return means;
 }
 
-// Returns, for each output pixel of a side, its two neighbours (pixels are `step` bytes apart) and the weight of the second.
+// Returns, for each output pixel along one side, the offsets of its two neighbours in the input and the weight of the
+// second neighbour. The distance between two input pixels is `step` bytes.
 function taps(from, to, step) {
   const firsts = new Int32Array(to);
   const seconds = new Int32Array(to);
@@ -106,7 +112,7 @@ function bilinear({ data, row, step }, from, to, channels) {
   const length = to * channels;
   const resized = new Uint8Array(to * length);
   const across = channels === 3 ? resizeColours : resizeGrey;
-  // image rows that are already resized horizontally; each is used for this output row or for the next one
+  // two image rows that are already resized horizontally; the next output row may need them again
   let upper = new Uint16Array(length);
   let lower = new Uint16Array(length);
   let upperY = -1;
@@ -124,7 +130,8 @@ function bilinear({ data, row, step }, from, to, channels) {
   return resized;
 }
 
-// These loops are functions of their own, and the channels are written out. That is several times as fast as one loop.
+// These loops are separate functions, and each channel has its own line. This is several times as fast as a loop over
+// the channels.
 function resizeColours(data, row, firsts, seconds, weights, line) {
   for (let x = 0, at = 0; x < firsts.length; x++, at += 3) {
     const weight = weights[x];

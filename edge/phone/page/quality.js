@@ -1,4 +1,4 @@
-// Whether an image is good enough for an answer: the measures and limits of edge/quality.py.
+// Tells whether an image is good enough for an answer. The measures and limits are the same as in edge/quality.py.
 
 import { reduced } from "./preprocess.js";
 
@@ -13,7 +13,7 @@ const RIM = 0.84;
 const LEAST_WEIGHT = 0.02;
 const MOTION_GAP_S = 0.5;
 
-// Squared distances from the middle of a grid, the reticle's radius being 1.
+// Returns the squared distance of each cell from the middle of a grid. The radius of the reticle is 1.
 function squaredRadii(side) {
   const reach = (index) => (2 * index - (side - 1)) ** 2;
   return Float64Array.from({ length: side * side },
@@ -30,10 +30,10 @@ const pixels = count(reticle);
 const coarsePixels = count(coarseReticle);
 const rimPixels = count(rim);
 
-// An image must have at least this side, in pixels, to be judged.
+// The least side in pixels of an image that the quality gate can check.
 export const LEAST_SIZE = GRID;
 
-// The first defect for the user to mend, or null if the image is good enough for an answer.
+// Returns the defect that the user should mend first, or null if the image is good enough for an answer.
 export function judge(measures) {
   const isShade = measures.contrast < 16 && measures.cut > 0.3;
   const failing = [
@@ -54,7 +54,8 @@ export function judge(measures) {
 export class QualityGate {
   #before = null;
 
-  // Returns the defect of a network input [size, size, 3], or null. `atS` is null for a photo, which follows no other frame.
+  // Returns the defect of a network input [size, size, 3], or null. `atS` is the time of the frame in seconds, or null
+  // for a single photo.
   check(rgb, size, atS) {
     return judge(this.measure(rgb, size, atS));
   }
@@ -93,7 +94,7 @@ export class QualityGate {
   }
 }
 
-// Grey levels as OpenCV computes them.
+// Returns the grey levels of an RGB image. The numbers are the same as those of OpenCV.
 function greyOf(rgb, size) {
   const grey = new Uint8Array(size * size);
   for (let at = 0, from = 0; at < grey.length; at++, from += 3) {
@@ -102,7 +103,8 @@ function greyOf(rgb, size) {
   return grey;
 }
 
-// The first grey level of the lightest bin above which there are at most `lighter` pixels.
+// Adds up the bins of a histogram from the lightest one down, until they hold more than the share LIGHTER of the
+// pixels. Returns the lowest grey level of the last bin.
 function light(counts) {
   let level = BINS - 1;
   let above = counts[level];
@@ -110,7 +112,7 @@ function light(counts) {
   return LEVELS * level;
 }
 
-// Otsu's threshold, and the difference of the means of its two sides.
+// Returns Otsu's threshold, and the contrast: the mean of the levels above the threshold minus the mean of the others.
 function otsu(counts) {
   const total = count(counts);
   const whole = counts.reduce((sum, one, level) => sum + one * level, 0);
@@ -130,12 +132,13 @@ function otsu(counts) {
   return { threshold, contrast };
 }
 
-// A row or column beyond the edge is mirrored at the edge, as OpenCV's default border does.
+// Mirrors the index of a row or column beyond the edge at the edge, as OpenCV's default border does.
 const within = (index) => (index < 0 ? -index : index >= GRID ? 2 * GRID - 2 - index : index);
 const before = Int32Array.from({ length: GRID }, (_, index) => within(index - 1));
 const after = Int32Array.from({ length: GRID }, (_, index) => within(index + 1));
 
-// The root mean square of the Laplacian, and its mean absolute value.
+// Returns the sharpness (the root mean square of the Laplacian) and the texture (the mean absolute value of the
+// Laplacian).
 function focus(grid) {
   let squares = 0;
   let total = 0;
@@ -151,7 +154,8 @@ function focus(grid) {
   return { sharpness: Math.sqrt(squares / pixels), texture: total / pixels };
 }
 
-// Returns area, offset and share of the rim of the lesion: of the connected parts that are not lighter than the threshold, the one with the greatest weight.
+// Finds the lesion, and returns its area, its offset from the middle, and the share of the rim that it covers. The
+// pixels that are not lighter than the threshold form connected parts; the lesion is the part with the greatest weight.
 function lesion(coarse, threshold) {
   const dark = coarse.map((level, at) => coarseReticle[at] && level <= threshold);
   let heaviest = null;
@@ -170,7 +174,7 @@ function lesion(coarse, threshold) {
   };
 }
 
-// Removes the part that is connected with a pixel from the dark pixels, and measures it.
+// Measures the connected part of the dark pixels that contains a pixel, and removes this part from the dark pixels.
 function takePart(dark, start) {
   const found = [start];
   const part = { area: 0, x: 0, y: 0, onRim: 0, weight: 0 };

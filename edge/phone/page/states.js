@@ -5,7 +5,7 @@ import { CLOSE_UP, DERMOSCOPIC, viewOf } from "./decision.js";
 const TIME_CONSTANT_S = 0.3;
 const SETTLE_S = 0.6;
 const GRACE_S = 0.4;
-// Smoothed probabilities of a close-up that change the view.
+// The smoothed probabilities of a close-up at which the view changes.
 const TO_CLOSE_UP = 0.6;
 const TO_DERMOSCOPIC = 0.4;
 const OF_A_LESION = ["moving", "out of focus", "glare", "too bright"];
@@ -35,7 +35,8 @@ class Smoother {
     this.lastS = 0;
   }
 
-  // A photo, which follows no other frame, has no time (null), and its probabilities are not smoothed.
+  // Adds the probabilities of one more frame, and returns the smoothed probabilities. For a single photo, `atS` is
+  // null, and nothing is smoothed.
   add(probabilities, atS) {
     if (atS === null) return probabilities;
     if (!this.values) {
@@ -54,7 +55,7 @@ class Smoother {
   }
 }
 
-// The view of the frames since it was last cleared.
+// Tells the view of all frames since the last call of `clear`.
 class ViewTracker {
   #smoother = new Smoother();
   #view = null;
@@ -64,8 +65,8 @@ class ViewTracker {
     this.#view = null;
   }
 
-  // `closeUp` is the probability of a close-up, or null where the model does not tell it. A photo alone, whose time is
-  // null, is decided by its own.
+  // Adds one more frame, and returns the view. `closeUp` is the probability that the frame is a close-up, or null if
+  // the model does not tell the view. For a single photo, `atS` is null, and the view depends on this probability only.
   add(closeUp, atS) {
     if (closeUp === null || atS === null) return viewOf(closeUp);
     const [smoothed] = this.#smoother.add([closeUp], atS);
@@ -99,7 +100,7 @@ export class StateMachine {
     return this.#say(OF_A_LESION.includes(defect) ? "hold still" : "searching", HINTS[defect]);
   }
 
-  // `meaning` tells answers of one state apart.
+  // Reports that a frame was classified. Two answers with the same state are different answers if `meaning` differs.
   good(answer, atS, meaning = "") {
     this.goodS = atS;
     if (atS !== null && !this.smoother.hasSettled) return this.#say("reading", "hold still");
@@ -110,7 +111,7 @@ export class StateMachine {
     return this.#say(answer, "", true);
   }
 
-  // Whether the shown answer stays although the newest frame has another answer.
+  // Tells whether the shown answer stays although the newest frame has another answer.
   #stands(atS) {
     return this.answer !== null && atS !== null && atS >= this.agreedS && atS - this.agreedS < GRACE_S;
   }

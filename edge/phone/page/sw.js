@@ -1,4 +1,4 @@
-// Stores the whole app on the phone at the first visit. After that, the app is only served from there.
+// Stores the whole app on the phone at the first visit. After that, the browser loads the app from this store.
 
 importScripts("files.js"); // defines BUILD and FILES
 

@@ -1,5 +1,5 @@
-// Computes beside the page, so that it stays smooth. A classic worker, because LiteRT.js brings its WASM in by
-// importScripts, which module workers lack.
+// Runs the network in a worker, so that the page stays responsive. It is a classic worker, because LiteRT.js loads its
+// WebAssembly with importScripts, which module workers do not have.
 
 const bytesOf = async (name) => {
   const response = await fetch(name);
@@ -22,13 +22,14 @@ async function open() {
 const canvas = new OffscreenCanvas(1, 1);
 const context = canvas.getContext("2d", { willReadFrequently: true });
 
-// The pixels of the centre square, of which the network sees all or the middle. Both sides must lose equally much, so that
-// the middle of the square is the middle of the frame. Where that is impossible, these are the pixels of the whole frame.
+// Returns the pixels of the centre square. The network sees this square, or the middle of it. The same number of pixels
+// is cut off at opposite edges, so that the middle of the square is the middle of the frame. If the number of pixels to
+// cut off is odd, that is impossible, and the pixels of the whole frame are returned.
 function pixelsOf(bitmap) {
   const side = Math.min(bitmap.width, bitmap.height);
   const isEven = (bitmap.width - side) % 2 === 0 && (bitmap.height - side) % 2 === 0;
   const [width, height] = isEven ? [side, side] : [bitmap.width, bitmap.height];
-  // changing the size of a canvas makes a new one
+  // the size is set only if it changes, because setting it makes the browser allocate a new canvas
   if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
   context.globalCompositeOperation = "copy";
   context.drawImage(bitmap, (width - bitmap.width) / 2, (height - bitmap.height) / 2);
@@ -39,7 +40,7 @@ const opened = open();
 opened.then(({ app }) => postMessage({ kind: "ready", app }),
   (error) => postMessage({ kind: "failed", reason: error.message }));
 
-// Requests are handled one after the other, because the network has one input.
+// Requests are handled one after the other, because the network can only process one input at a time.
 let last = opened;
 self.onmessage = ({ data }) => {
   last = last.then(() => answer(data)).catch((error) => postMessage({ kind: "failed", reason: error.message }));

@@ -13,7 +13,8 @@ const KEYS = {
   l: () => element("lesion").focus(),
 };
 let shown = null;
-// While a decision is being sent, and until the next photo is visible, keys are ignored: they were meant for this photo.
+// While a decision is being sent, and until the next photo is visible, keys are ignored: they were meant for this
+// photo.
 let isBusy = true;
 
 function make(tag, text, className) {
