@@ -19,9 +19,10 @@ from dermedge.edge.errors import ToolError
 __all__ = ["ExecutedLines", "RecordedTest", "TestRunner"]
 
 _PROGRAM = Path(__file__).parent / "children" / "forked_tests.py"
-# Seconds that the import of the libraries, and the end of tests that are killed, may take.
+# Seconds, besides the time limit of the tests, for the import of the libraries and for the end of killed tests.
 _PATIENCE_S = 600.0
-# The context of a process is the test that started it, which pytest names in the environment.
+# Settings of coverage. The context of a process is the test that started the process; pytest names this test in the
+# environment variable PYTEST_CURRENT_TEST.
 _SETTINGS = """[run]
 core = ctrace
 parallel = true
@@ -37,8 +38,8 @@ class RecordedTest:
     """A test that passed without a mutant.
 
     Attributes:
-        secs: how long it took, without fixtures that it shares with other tests.
-        fixtures: the names of all its fixtures.
+        secs: duration of the test in seconds, without fixtures that several tests share.
+        fixtures: names of all fixtures of the test.
     """
 
     secs: float
@@ -50,11 +51,11 @@ class ExecutedLines:
     """The lines that each test executes.
 
     Attributes:
-        tree: the root of the tree.
+        tree: root of the copied tree.
         tests: node id -> the test.
-        failed: the node ids of the tests that fail without a mutant.
-        shared: fixture that several tests share -> seconds that it took.
-        data: the lines that were executed; their contexts are tests and shared fixtures.
+        failed: node ids of the tests that fail without a mutant.
+        shared: name of a fixture that several tests share -> duration of the fixture in seconds.
+        data: coverage data of the executed lines. The contexts are tests and shared fixtures.
     """
 
     tree: Path
@@ -64,7 +65,7 @@ class ExecutedLines:
     data: coverage.CoverageData
 
     def that_execute(self, path: Path, lines: Collection[int]) -> set[str]:
-        """Returns the tests that execute one of these lines of a file, in themselves or in a shared fixture."""
+        """Returns the tests that execute one of these lines of a file, either themselves or in a shared fixture."""
         by_line = self.data.contexts_by_lineno(str((self.tree / path).resolve()))
         contexts = {_test_of(context) for line in lines for context in by_line.get(line, ())}
         return {
@@ -74,7 +75,7 @@ class ExecutedLines:
         }
 
     def secs(self, tests: Sequence[str]) -> float:
-        """Returns how long these tests took, with the fixtures that they share."""
+        """Returns the duration of these tests in seconds, with the fixtures that they share."""
         shared = {
             fixture for test in tests for fixture in self.tests[test].fixtures if fixture in self.shared
         }
@@ -82,22 +83,25 @@ class ExecutedLines:
 
 
 def _test_of(context: str) -> str:
-    """Returns the test or fixture of a context. The context of another process ends with the phase of its test."""
+    """Returns the test or fixture of a context.
+
+    The context of a process that a test started ends with the phase of the test, such as " (call)".
+    """
     for phase in (" (setup)", " (call)", " (teardown)"):
         context = context.removesuffix(phase)
     return context
 
 
 class TestRunner(LineProcess):
-    """The process of `children.forked_tests`, which runs tests of a tree in forks of itself.
+    """The process of `children.forked_tests`, which runs the tests of a tree in forks of itself.
 
-    It needs `os.fork`, which Linux and macOS have.
+    The operating system must have `os.fork`; Linux and macOS have it.
 
     Attributes:
-        tree: the root of the tree.
+        tree: root of the copied tree.
     """
 
-    # without this, pytest takes it for a class of tests
+    # otherwise pytest would treat this class as a class of tests, because of its name
     __test__ = False
 
     def __init__(self, tree: Path) -> None:
@@ -105,21 +109,32 @@ class TestRunner(LineProcess):
         super().__init__([sys.executable, _PROGRAM, self.tree], _environment(self.tree))
 
     def close(self) -> None:
-        # SIGTERM, unlike SIGKILL, lets the process end the tests that run
+        # after SIGTERM, the process can still end the running tests; after SIGKILL, it could not
         self.process.terminate()
         self.process.wait()
         super().close()
 
     def run(self, tests: Sequence[str], limit_s: float) -> int:
-        """Runs tests up to the first failure; returns the exit status of pytest, or `STOPPED` after ``limit_s``."""
+        """Runs tests up to the first failure.
+
+        Args:
+            tests: node ids of the tests.
+            limit_s: seconds after which the tests are killed.
+
+        Returns:
+            The exit status of pytest, or `forked_tests.STOPPED` if the tests were killed.
+
+        Raises:
+            ToolError: the process that runs the tests has died.
+        """
         return self._ask(tests, limit_s, None)
 
     def record(self, files: Sequence[Path], folder: Path, limit_s: float) -> ExecutedLines:
-        """Runs test files, and records what each test executes.
+        """Runs test files, and records which lines each test executes.
 
         Args:
             files: the test files, relative to the tree.
-            folder: an empty folder for the record.
+            folder: an empty folder for the recorded data.
             limit_s: seconds after which the tests are killed.
 
         Raises:
@@ -128,7 +143,10 @@ class TestRunner(LineProcess):
         (folder / "coverage.ini").write_text(_SETTINGS.format(folder=folder, tree=self.tree))
         status = self._ask([str(file) for file in files], limit_s, str(folder))
         if not (folder / "tests.json").is_file():
-            raise ToolError(f"the tests ended with status {status} and left no record of what they execute")
+            raise ToolError(
+                f"the tests ended with status {status} before the executed lines were recorded; run pytest on the test "
+                "files to see why"
+            )
         return read_recording(folder, self.tree)
 
     def _ask(self, tests: Sequence[str], limit_s: float, record: str | None) -> int:
@@ -140,25 +158,26 @@ class TestRunner(LineProcess):
 
 
 def read_recording(folder: Path, tree: Path) -> ExecutedLines:
-    """Reads what `TestRunner.record` wrote to ``folder``."""
+    """Reads the data that `TestRunner.record` wrote to ``folder``. ``tree`` is the root of the copied tree."""
     told = json.loads((folder / "tests.json").read_text())
     tests = {name: RecordedTest(one["secs"], tuple(one["fixtures"])) for name, one in told["passed"].items()}
-    # each process has written a file
+    # each process has written its own file of coverage data
     measured = coverage.Coverage(data_file=folder / ".coverage", config_file=False)
     measured.combine([str(folder)])
     return ExecutedLines(tree, tests, tuple(told["failed"]), told["shared"], measured.get_data())
 
 
 def _environment(tree: Path) -> dict[str, str]:
-    """Returns the variables with which Python imports the tree in place of the checkout, and keeps no bytecode of
-    mutants.
+    """Returns the environment variables for a Python that imports the copied tree instead of the checkout.
+
+    This Python stores no bytecode, because mutants change the source.
     """
-    # the import has set the variables that TensorFlow and OpenCV read when they are imported
+    # the import of dermedge.train has set the variables that TensorFlow and OpenCV read at their import
     assert dermedge.train
     return {
         "PYTHONPATH": str(tree),
         "PYTHONDONTWRITEBYTECODE": "1",
-        # the photos are not in the tree, which is a copy, but beside the checkout
+        # the photos lie beside the checkout; the copied tree does not have them
         "DERMEDGE_DATA": os.environ.get("DERMEDGE_DATA", str(ROOT.parent / "shared" / "data")),
         "PYTEST_CURRENT_TEST": "",
     }

@@ -1,1 +1,1 @@
-"""Programs that experiments run in processes of their own, some of them with another Python."""
+"""Programs that experiments run in separate processes. Some of these processes use another Python."""

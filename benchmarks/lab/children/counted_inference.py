@@ -1,10 +1,11 @@
-"""Runs the inferences that `instructions` counts, in the emulated Python.
+"""Runs the inferences whose instructions the experiment `instructions` counts, in the emulated Python.
 
     python -m dermedge.benchmarks.lab.children.counted_inference MODEL RUNS
 
-Each call of getppid() is a mark at which QEMU's plugin writes the count so far. Two marks in a row give the count of
-a mark itself. Then, for every run, there are marks before the preprocessing, between it and the interpreter, after
-the interpreter, after a whole prediction, and after a frame has gone through the loop of `dermedge run`.
+Each call of getppid() is a mark, at which QEMU's plugin writes the number of instructions so far. Two marks in a row
+give the instructions of a mark itself. Then each run makes these marks: before the preprocessing, between preprocessing
+and interpreter, after the interpreter, after a whole prediction, and after the loop of `dermedge run` has processed a
+frame.
 """
 
 from __future__ import annotations
@@ -26,14 +27,14 @@ from dermedge.edge.sources.frame import Frame, FrameSource
 
 __all__ = ["MARKS_A_RUN", "main"]
 
-# The first inference prepares the model. A single one must do, because the emulation of floats is slow.
+# The first inference prepares the model. There is only one such inference, because floats are slow under emulation.
 _WARMUP_RUNS = 1
 MARKS_A_RUN = 5
 _CAMERA_FPS = 30
 
 
 class _OneFrame(FrameSource):
-    """Delivers the same frame again and again, as a camera would time it."""
+    """A source that returns the same frame again and again, with the times of a camera."""
 
     is_live = False
 
@@ -56,7 +57,7 @@ def _classified(results: Pipeline) -> None:
     """
     result = next(results)
     if result.classification is None:
-        raise OptionError(f"the frame was not worth an answer: {result.defect}")
+        raise OptionError(f"the quality gate rejected the generated frame: {result.defect}")
 
 
 def main(argv: Sequence[str]) -> int:

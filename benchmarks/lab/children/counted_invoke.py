@@ -1,9 +1,9 @@
-"""Runs a .tflite under emulation, so that the instructions of one inference can be counted.
+"""Runs a .tflite file under emulation, so that the instructions of one inference can be counted.
 
     python -m dermedge.benchmarks.lab.children.counted_invoke MODEL
 
-Each call of getppid() is a mark. Two marks in a row give the count of a mark itself, and two more are before and
-after the inference. An inference before all marks prepares the model.
+A first inference prepares the model. Then four marks follow; each call of getppid() is a mark. Two marks in a row give
+the instructions of a mark itself. The other two are before and after the counted inference.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ MARKS = 4
 
 
 def main(argv: Sequence[str]) -> int:
-    """Runs a model twice with one thread, on an input that is not set."""
+    """Runs a model twice with one thread. The input tensor is not set."""
     interpreter = open_interpreter(Path(argv[0]), 1, "litert")
     interpreter.invoke()
     mark = os.getppid

@@ -1,9 +1,9 @@
-"""Cuts the classifier out of an ONNX file that `tf2onnx --dequantize` made of a quantized .tflite.
+"""Cuts the classifier out of an ONNX file that `tf2onnx --dequantize` made from a quantized .tflite file.
 
     python -m dermedge.benchmarks.lab.children.cut_onnx MODEL.onnx CUT.onnx
 
 The remaining network takes normalized images, float32 [1, 3, s, s], and returns probabilities, float32 [1, K].
-CUT.json tells the normalization, (level - mean) * scale, and the side s in pixels.
+CUT.json holds the normalization, which is (pixel value - mean) * scale, and the side s in pixels.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ __all__ = ["cut", "main"]
 
 
 def main(argv: Sequence[str]) -> int:
-    """Writes both files; returns the exit status."""
+    """Writes CUT.onnx and CUT.json; returns the exit status."""
     source, made = map(Path, argv)
     classifier, normalization = cut(onnx.load(source))
     onnx.save(classifier, made)
@@ -30,8 +30,13 @@ def main(argv: Sequence[str]) -> int:
 
 
 def cut(model: onnx.ModelProto) -> tuple[onnx.ModelProto, dict[str, float]]:
-    """Returns the part from the first transposed image to the softmax, and the mean, the scale and the side of its
-    input.
+    """Returns the part of a network from the output of its first transposition to its softmax.
+
+    Args:
+        model: the network that tf2onnx made. It normalizes images, transposes them, and ends with a softmax.
+
+    Returns:
+        The part; and ``mean``, ``scale`` and ``side`` of its input.
     """
     nodes = {kind: _first(model.graph, kind) for kind in ("Sub", "Mul", "Transpose", "Softmax")}
     constants = {
@@ -48,7 +53,9 @@ def cut(model: onnx.ModelProto) -> tuple[onnx.ModelProto, dict[str, float]]:
 def _first(graph: onnx.GraphProto, kind: str) -> onnx.NodeProto:
     found = next((node for node in graph.node if node.op_type == kind), None)
     if found is None:
-        raise SystemExit(f"the network has no {kind}, which a quantized classifier with softmax has")
+        raise SystemExit(
+            f"the network has no {kind} node; give the ONNX file of a quantized classifier with softmax"
+        )
     return found
 
 

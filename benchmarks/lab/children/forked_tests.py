@@ -1,13 +1,13 @@
-"""Runs tests for `mutants`, and records which lines each of them executes.
+"""Runs tests for the experiment `mutants`, and records which lines each test executes.
 
     python forked_tests.py TREE < requests
 
 TREE is the folder in which the tests run. Each line of standard input is a request: a JSON object with the arguments of
-`_answer`. Each line of standard output is the answer: the exit status of pytest, or `STOPPED`.
+`_answer`. Each line of standard output is the answer to a request: the exit status of pytest, or `STOPPED`.
 
-The tests of a request run in a process of their own. It is forked from this one, which has imported TensorFlow and the
-other large libraries, but has run none of their code. This process never imports dermedge. So the tests of each request
-import the current content of its files.
+The tests of a request run in a process that is forked from this one. This process has imported TensorFlow and the other
+large libraries, but it has not run their functions. It never imports dermedge, so the tests of each request import the
+current content of the files of dermedge.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _LIBRARIES = (
     "tf_keras",
     "tensorflow_model_optimization",
 )
-# pytest-timeout would end the process; the limit of the request applies instead.
+# pytest-timeout would end the process, so it is switched off. The time limit of the request replaces it.
 _PYTEST = ("-q", "-m", "not slow", "-p", "no:cacheprovider", "-o", "timeout=0")
 _POLL_S = 0.01
 _FAILED = 1
@@ -49,14 +49,14 @@ _FAILED = 1
 
 def main() -> int:
     """Answers requests until standard input ends."""
-    # as an exception, SIGTERM lets `_status` end the tests too
+    # SIGTERM raises an exception, so that `_status` can still end the tests
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     os.chdir(sys.argv[1])
     sys.path[0] = os.getcwd()
     for name in _LIBRARIES:
         with contextlib.suppress(ImportError):
             import_module(name)
-    # the garbage collector then leaves the libraries alone, so that their memory is not copied in each process
+    # after this, the garbage collector ignores the libraries, and their memory is not copied in each fork
     gc.freeze()
     for line in sys.stdin:
         print(_answer(**json.loads(line)), flush=True)
@@ -67,10 +67,10 @@ def _answer(tests: list[str], limit_s: float, record: str | None) -> int:
     """Runs tests in a new process, and returns the exit status of pytest.
 
     Args:
-        tests: files and node ids.
+        tests: test files and node ids.
         limit_s: seconds after which all processes of the tests are killed.
-        record: a folder with a coverage.ini, into which is written what each test executes. If it is None, the first
-            failure ends the run.
+        record: a folder with a coverage.ini. The lines that each test executes are recorded in this folder. None
+            records nothing, and ends the run at the first failure.
     """
     sys.stdout.flush()
     process = os.fork()
@@ -93,7 +93,11 @@ def _be_silent() -> None:
 
 
 def _status(process: int, limit_s: float) -> int:
-    """Waits for a process, for at most ``limit_s``; kills what is left of its group, and returns its exit status."""
+    """Waits for a process for at most ``limit_s`` seconds, and then kills the rest of its process group.
+
+    Returns:
+        The exit status of the process, or `STOPPED` if it did not end in time.
+    """
     end = time.monotonic() + limit_s
     try:
         while time.monotonic() < end:
@@ -103,7 +107,7 @@ def _status(process: int, limit_s: float) -> int:
             time.sleep(_POLL_S)
         return STOPPED
     finally:
-        # processes that the tests have started may still run
+        # processes that the tests started may still run
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process, signal.SIGKILL)
         with contextlib.suppress(ChildProcessError):
@@ -111,9 +115,13 @@ def _status(process: int, limit_s: float) -> int:
 
 
 def _record(tests: list[str], folder: Path) -> int:
-    """Writes to ``folder`` what each test executes: coverage data, whose contexts are tests, and tests.json."""
+    """Runs tests, and writes tests.json and coverage data to ``folder``. The contexts of the data are the tests.
+
+    Returns:
+        The exit status of pytest.
+    """
     settings = str(folder / "coverage.ini")
-    # Python processes that a test starts measure themselves
+    # with this variable, Python processes that a test starts also record their executed lines
     os.environ["COVERAGE_PROCESS_START"] = settings
     measured = coverage.Coverage(config_file=settings)
     measured.start()
@@ -126,7 +134,7 @@ def _record(tests: list[str], folder: Path) -> int:
 
 
 class _Recorder:
-    """A plugin of pytest that tells coverage which test, or which fixture of several tests, is running."""
+    """A plugin of pytest that tells coverage which test or which shared fixture is running."""
 
     def __init__(self, measured: coverage.Coverage) -> None:
         self._measured = measured
@@ -138,8 +146,10 @@ class _Recorder:
         self._shared: dict[str, float] = {}
 
     def summary(self) -> dict[str, Any]:
-        """Returns as JSON values: the tests that passed, with their seconds and fixtures; those that failed; and the
-        seconds of the shared fixtures.
+        """Returns a JSON object.
+
+        ``passed``: test -> its seconds and fixtures. ``failed``: the tests that failed. ``shared``: shared fixture ->
+        its seconds.
         """
         passed = {
             test: {"secs": self._secs[test], "fixtures": self._fixtures[test]}
@@ -188,7 +198,10 @@ class _Recorder:
 
 
 def _clear_caches() -> None:
-    """Empties the caches of functions, so that each test executes them, and not only the first one."""
+    """Empties the caches of all functions of dermedge.
+
+    Otherwise only the first test that calls a cached function would execute its lines.
+    """
     for name, module in list(sys.modules.items()):
         if name.partition(".")[0] == "dermedge":
             for value in list(vars(module).values()):

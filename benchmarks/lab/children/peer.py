@@ -1,9 +1,9 @@
-"""Runs one peer of `peers` in a process and an environment of its own.
+"""Runs one runtime of the experiment `peers` in a process and an environment of its own.
 
     python -m dermedge.benchmarks.lab.children.peer PEER MODEL FRAMES.npy THREADS
 
-It imports only NumPy, OpenCV and the peer. For each line on standard input, it runs the peer on all frames, and
-prints the times and the answers.
+A peer is a runtime, or a way to use a runtime. The process imports only NumPy, OpenCV and the packages of the peer. For
+each line on standard input, the process runs the peer on all frames, and prints the times and the answers.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from numpy.typing import ArrayLike, NDArray
 __all__ = ["PEERS", "centre_square", "main", "shares"]
 
 _Image = NDArray[np.uint8]
-# Takes a uint8 [h, w, 3] BGR frame; returns nanoseconds, and a score for each class.
+# A function from a uint8 [h, w, 3] BGR frame to the nanoseconds of the answer and a score for each class.
 _Answer = Callable[[_Image], tuple[int, ArrayLike]]
-# Takes a model and a number of threads.
+# A function that opens a model, given its path and the number of threads.
 _Peer = Callable[[str, int], _Answer]
 
 
@@ -52,7 +52,11 @@ def main(argv: Sequence[str]) -> int:
 
 
 def shares(scores: ArrayLike) -> NDArray[np.float64]:
-    """Returns scores as probabilities with the sum 1, float64 [K]; integers are levels of a quantized softmax."""
+    """Returns the probabilities of the classes, float64 [K], with the sum 1.
+
+    Args:
+        scores: the scores of K classes. Integers are the quantized outputs of a softmax.
+    """
     values = np.asarray(scores)
     lowest = np.iinfo(values.dtype).min if values.dtype.kind == "i" else 0
     values = values.astype(np.float64).ravel() - lowest
@@ -68,13 +72,17 @@ def _largest_square(frame_bgr: _Image) -> _Image:
 
 
 def centre_square(frame_bgr: _Image, side: int, interpolation: int = cv2.INTER_AREA) -> _Image:
-    """Returns the centre square of a BGR frame as an input, uint8 [side, side, 3] RGB."""
+    """Returns the largest centred square of a BGR frame as a network input, uint8 [side, side, 3] RGB."""
     resized = cv2.resize(_largest_square(frame_bgr), (side, side), interpolation=interpolation)
     return cv2.cvtColor(resized, cv2.COLOR_BGR2RGB)  # type: ignore[return-value]
 
 
 def _timed(decide: Callable[[_Image], tuple[Any, ArrayLike]]) -> _Answer:
-    """Returns a function that times ``decide``, which takes a frame and returns the decision and its scores."""
+    """Returns a function that calls and times ``decide``.
+
+    Args:
+        decide: a function from a frame to the index or name of the class, and the scores of the classes.
+    """
 
     def answer(frame_bgr: _Image) -> tuple[int, ArrayLike]:
         started = perf_counter_ns()
@@ -85,7 +93,7 @@ def _timed(decide: Callable[[_Image], tuple[Any, ArrayLike]]) -> _Answer:
 
 
 def _most_probable(scores: NDArray[Any]) -> tuple[int, NDArray[Any]]:
-    """Returns the most probable class, and the scores."""
+    """Returns the index of the most probable class, and the scores."""
     return int(np.argmax(scores)), scores
 
 
@@ -122,7 +130,7 @@ def _litert(model: str, threads: int) -> _Answer:
 
 
 def _litert_bilinear(model: str, threads: int) -> _Answer:
-    """Resizes without averaging, which is faster but ignores pixels."""
+    """Opens LiteRT's interpreter. Frames are resized without averaging, which is faster but ignores pixels."""
     from ai_edge_litert.interpreter import Interpreter
 
     return _interpreter_answer(Interpreter(model_path=model, num_threads=threads), cv2.INTER_LINEAR)
@@ -162,7 +170,7 @@ def _litert_compiled_model(model: str, threads: int) -> _Answer:
 
 
 def _mediapipe(model: str, threads: int) -> _Answer:
-    """Opens MediaPipe, which resizes and chooses its threads by itself."""
+    """Opens MediaPipe, which resizes the images and chooses the number of threads by itself."""
     import mediapipe as mp
     from mediapipe.tasks.python import BaseOptions, vision
 
@@ -170,10 +178,10 @@ def _mediapipe(model: str, threads: int) -> _Answer:
     classifier = vision.ImageClassifier.create_from_options(options)
 
     def decide(frame_bgr: _Image) -> tuple[int, list[Any]]:
-        # MediaPipe would squash a frame that is not square
+        # MediaPipe would distort a frame that is not square
         rgb = np.ascontiguousarray(cv2.cvtColor(_largest_square(frame_bgr), cv2.COLOR_BGR2RGB))
         found = classifier.classify(mp.Image(image_format=mp.ImageFormat.SRGB, data=rgb))
-        # a heat map has more categories than there are classes, and the view of the photo has one
+        # the output of the classes is wanted; the heat map has more categories, and the view of the photo has only one
         heads = [one for one in found.classifications if len(one.categories) > 1]
         head = min(heads, key=lambda one: len(one.categories))
         return int(head.categories[0].index), head.categories
@@ -240,18 +248,18 @@ def _compiled_by_openvino(model: str, settings: dict[str, int]) -> Any:
 
 
 def _openvino_arithmetic(model: str) -> str:
-    """Returns the number of convolutions for each number type, which depends on the processor."""
+    """Returns the number of convolutions in each number type, for people. The types depend on the processor."""
     told = [node.get_rt_info() for node in _compiled_by_openvino(model, {}).get_runtime_model().get_ops()]
     kinds = Counter(str(one["runtimePrecision"].value) for one in told if "Conv" in one["layerType"].value)
     return "convolutions in " + ", ".join(f"{kind}: {count}" for kind, count in kinds.most_common())
 
 
-# Peer -> a function that tells in which number types it computes a model.
+# Peer -> a function that describes the number types in which the peer computes a model.
 _ARITHMETIC: dict[str, Callable[[str], str]] = {"openvino": _openvino_arithmetic}
 
 
 def _ncnn(model: str, threads: int) -> _Answer:
-    """Opens a ``.param`` file; its ``.bin``, and a ``.json`` with the normalization of its input, are beside it."""
+    """Opens a ``.param`` file. Its ``.bin`` file, and a ``.json`` file with the normalization, must lie beside it."""
     import ncnn
 
     normalization = json.loads(Path(model.removesuffix(".ncnn.param") + ".json").read_text())
@@ -301,12 +309,19 @@ def _interpreter_answer(opened: Any, interpolation: int = cv2.INTER_AREA) -> _An
 
 
 def _gives_classes(shape: Sequence[Any]) -> bool:
-    """Tells whether an output of this shape holds the classes, [1, K]; the view of the photo is [1, 1]."""
+    """Tells whether an output with this shape holds the scores of the classes.
+
+    The classes have the shape [1, K], and the view of the photo has the shape [1, 1].
+    """
     return len(shape) == 2 and shape[1] > 1
 
 
 def _opened(interpreter: Any) -> tuple[Any, int, int, int]:
-    """Returns the interpreter, the side of its input, and the indices of its input and of its class scores."""
+    """Allocates the tensors of an interpreter.
+
+    Returns:
+        The interpreter, the side of the input in pixels, the index of the input, and the index of the class scores.
+    """
     interpreter.allocate_tensors()
     given = interpreter.get_input_details()[0]
     wanted = next(one for one in interpreter.get_output_details() if _gives_classes(one["shape"]))

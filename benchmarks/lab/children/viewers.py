@@ -1,8 +1,8 @@
-"""Runs viewers of the live video of `dermedge run --serve`.
+"""Receives the live video of `dermedge run --serve` over several connections, like several viewers.
 
     python -m dermedge.benchmarks.lab.children.viewers PORT COUNT
 
-They read until standard input ends, and then print how many bytes each has received.
+The viewers read until standard input ends. Then the program prints how many bytes each viewer has received.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _CHUNK_BYTES = 1 << 16
 
 
 def main(argv: Sequence[str]) -> int:
-    """Reads the live video on PORT of the loopback with COUNT connections."""
+    """Reads the live video at PORT of 127.0.0.1 over COUNT connections; returns the exit status."""
     port, count = map(int, argv)
     request = f"GET /video.mjpg HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n".encode()
     taken: dict[socket.socket, int] = {}
