@@ -1,4 +1,4 @@
-"""Opens OpenCV's VideoCapture with time limits, and without messages from its libraries."""
+"""Opens OpenCV's VideoCapture with time limits, and keeps OpenCV's libraries from printing messages."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ os.environ.setdefault("OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT", str(READ_TIMEOUT_S))
 
 
 def open_capture(target: int | str, backend: int, settings: Sequence[int] = ()) -> cv2.VideoCapture:
-    """Returns a VideoCapture whose libraries print nothing, so that an error is reported once, by us.
+    """Returns a VideoCapture whose libraries print nothing, so that only dermedge reports an error.
 
     Args:
-        target: a camera's index, a path, an address or a GStreamer pipeline.
+        target: the index of a camera, a path, a URL or a GStreamer pipeline.
         backend: one of OpenCV's ``CAP_*`` constants.
-        settings: alternating property numbers and values.
+        settings: the numbers of OpenCV properties, each followed by its value.
 
     Raises:
         SourceError: the target is not valid UTF-8.
@@ -41,12 +41,12 @@ def open_capture(target: int | str, backend: int, settings: Sequence[int] = ()) 
 
 
 def check_encoding(target: str) -> None:
-    """Raises SourceError if OpenCV would crash on the name of a source, because it is not valid UTF-8."""
+    """Raises SourceError if the name of a source is not valid UTF-8, because OpenCV would crash on such a name."""
     try:
         target.encode()
     except UnicodeEncodeError as error:
         raise SourceError(
-            f"OpenCV cannot open '{without_secrets(target)}', because it is not valid UTF-8; rename it"
+            f"OpenCV cannot open '{without_secrets(target)}', because this name is not valid UTF-8; rename the file"
         ) from error
 
 
@@ -58,6 +58,6 @@ def as_bgr(image: Any) -> Any:
 
 
 def text_of_fourcc(code: int) -> str:
-    """Returns the four letters of a FOURCC; empty if the number is not one."""
+    """Returns the four letters of a FOURCC; empty if the number is not a FOURCC."""
     letters = max(code, 0).to_bytes(8, "little")[:4]
     return letters.decode("ascii").strip() if letters.isascii() and b"\0" not in letters else ""

@@ -2,10 +2,11 @@
 
 It needs no file and no network, and shows no patient.
 
-GENERATED IMAGES. Nothing here is a photo of skin, and a classifier's answers mean nothing: the demo shows that
+GENERATED IMAGES. Nothing here is a photo of skin, and the answers of a classifier mean nothing. The demo shows that
 capture, classifier and views work together. It is deterministic: frame n is always the same.
 
-A strip of skin with eight stations is painted once; each frame is a window of it that moves and zooms.
+A strip of skin with eight stations side by side is painted once. Each frame shows a window on this strip. From frame to
+frame, the window moves and zooms.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ __all__ = ["DWELL_S", "FPS", "STATIONS", "TRAVEL_S", "Demo", "generate"]
 _NAME = "demo (generated images)"
 _NOTICE = "GENERATED SCENE - NOT REAL SKIN"
 _WIDTH, _HEIGHT, FPS = 640, 480, 30
-# The strip consists of stations side by side. Each station is so high that the window never leaves it above or below.
+# The side of a station, in pixels. It is so large that the window never leaves the strip above or below.
 _PITCH = 720
 DWELL_S, TRAVEL_S = 2.6, 1.4
 
@@ -39,7 +40,7 @@ _HAIR: _Bgr = (34, 44, 62)
 
 
 class Demo(FrameSource):
-    """The demo as a live source of 640 x 480 pixels and 30 frames a second."""
+    """The demo, as a live source with 640 x 480 pixels and 30 frames a second."""
 
     is_live = True
 
@@ -49,7 +50,10 @@ class Demo(FrameSource):
         self._due = time.monotonic()
 
     def read(self) -> Frame | None:
-        """Returns the next frame, when it is due. After a late frame, the next one is due an interval later."""
+        """Waits until the next frame is due, and returns it.
+
+        After a late frame, the next one is due a full interval later.
+        """
         now = time.monotonic()
         time.sleep(max(self._due - now, 0))
         self._due = max(self._due, now) + 1 / FPS
@@ -57,7 +61,7 @@ class Demo(FrameSource):
         return live_frame(generate(self._number - 1), self._number - 1, _NAME)
 
     def close(self) -> None:
-        """Does nothing: the strip is kept for the next demo of this process."""
+        """Does nothing, because the strip is kept for the next demo of this process."""
 
 
 def generate(number: int) -> NDArray[np.uint8]:
@@ -95,7 +99,8 @@ def _camera_x(seconds: float) -> float:
 def _strip() -> NDArray[np.uint8]:
     """Returns all stations side by side.
 
-    The last one is repeated before the first, and the first after the last, so that the window can go round.
+    The last station is repeated before the first one, and the first station after the last one, so that the window can
+    go round.
     """
     random = np.random.default_rng(2026)
     width = len(STATIONS) * _PITCH
@@ -115,7 +120,7 @@ def _strip() -> NDArray[np.uint8]:
 
 @cache
 def _vignette() -> NDArray[np.uint8]:
-    """Returns the light of a dermatoscope: even in the middle, weaker towards the corners; 255 is full light."""
+    """Returns the light of a dermatoscope, 0 to 255. It is even in the middle, and weaker towards the corners."""
     y, x = np.mgrid[0:_HEIGHT, 0:_WIDTH].astype(np.float32)
     radius = np.hypot((x - _WIDTH / 2) / (0.60 * _WIDTH), (y - _HEIGHT / 2) / (0.66 * _HEIGHT))
     light = 1 - 0.85 * _step(radius, 0.62, 1.18)
@@ -132,7 +137,7 @@ def _notice() -> NDArray[np.uint8]:
     return frame
 
 
-# ---- fields: [h, w] weights by which the images are blended
+# ---- fields: [h, w] weights with which colours are blended into an image
 
 
 def _noise(random: _Random, height: int, width: int, cell: float) -> _Field:
@@ -182,11 +187,11 @@ def _polar() -> tuple[_Field, _Field]:
 
 
 def _outline(random: _Random, radius: float, lobes: float, ragged: float) -> _Field:
-    """Returns how far out each pixel lies in a blob: 0 in its middle, 1 on its border.
+    """Returns how far each pixel is from the middle of a blob: 0 in the middle, 1 on the border of the blob.
 
     Args:
-        lobes: how far the outline is from an ellipse, 0 to about 0.3.
-        ragged: how frayed the border is in detail.
+        lobes: how much the outline differs from a circle, 0 to about 0.3.
+        ragged: how frayed the border is.
     """
     distance, angle = _polar()
     border = np.ones_like(angle)
@@ -196,7 +201,7 @@ def _outline(random: _Random, radius: float, lobes: float, ragged: float) -> _Fi
 
 
 def _network(random: _Random, cell: float) -> _Field:
-    """Returns a pigment network: up to 1 on the lines of a warped honeycomb, weaker in places; 0 in its holes."""
+    """Returns a pigment network: 0.1 to 1 on the lines of a warped honeycomb, and 0 in the holes between the lines."""
     y, x = np.mgrid[0:_PITCH, 0:_PITCH].astype(np.float32)
     x = x + 1.3 * cell * _fractal(random, 6 * cell, 3) + 0.35 * cell * _fractal(random, 1.6 * cell, 2)
     y = y + 1.3 * cell * _fractal(random, 6 * cell, 3) + 0.35 * cell * _fractal(random, 1.6 * cell, 2)
@@ -212,7 +217,7 @@ def _network(random: _Random, cell: float) -> _Field:
 
 
 def _skin(tone: _Field, blush: _Field, relief: _Field) -> _Image:
-    """Returns bare skin, of the same shape as the three fields."""
+    """Returns an image of bare skin, with the height and width of the three fields."""
     image = np.empty((*tone.shape, 3), np.float32)
     image[...] = _SKIN
     image += 9 * tone[..., None] + 11 * relief[..., None]
@@ -347,7 +352,7 @@ def _shadow(image: _Image, distance: _Field, radius: float, softness: float) -> 
 
 
 def _coin(image: _Image, random: _Random) -> None:
-    """Paints a coin, which is not a lesion."""
+    """Paints a coin. It is not a lesion."""
     distance, angle = _polar()
     _shadow(image, np.roll(distance, (10, 8), (0, 1)), 158, 18)
     face = _step(distance, 151, 149)
@@ -371,7 +376,7 @@ def _coin(image: _Image, random: _Random) -> None:
 
 
 def _cup(image: _Image, random: _Random) -> None:
-    """Paints a cup of coffee on a wooden table, seen from above, which is not a lesion either."""
+    """Paints a cup of coffee on a wooden table, seen from above. It is not a lesion."""
     distance, angle = _polar()
     y, x = np.mgrid[0:_PITCH, 0:_PITCH].astype(np.float32)
     grain = np.sin((y + 26 * _fractal(random, 220)) / 5.5) + 1.3 * _fractal(random, 26)

@@ -1,5 +1,6 @@
-"""Reads how long an MP4 or QuickTime video plays by its edit list, which hides trimmed parts (ISO/IEC 14496-12,
-8.6.6).
+"""Reads the playing time of an MP4 or QuickTime video from its edit list.
+
+An edit list hides the parts that were trimmed away (ISO/IEC 14496-12, 8.6.6).
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ __all__ = ["presented_s"]
 
 
 def presented_s(path: Path) -> float | None:
-    """Returns the seconds that the longest track plays by its edit list; None without an edit list, or in another
-    format.
+    """Returns how many seconds the longest track plays, according to its edit list.
+
+    None if the video has no edit list, or has another format than MP4 or QuickTime.
     """
     index = read_index(path)
     timescale = _timescale(index)
@@ -23,17 +25,17 @@ def presented_s(path: Path) -> float | None:
 
 
 def _timescale(index: bytes) -> int:
-    """Returns the time units per second of edit lists; 0 if unknown."""
+    """Returns how many time units of an edit list make one second; 0 if this is unknown."""
     at = index.find(b"mvhd") + 4
     if at < 4 or len(index) < at + 28:
         return 0
-    # version and flags, then two times of 4 bytes, or of 8 in version 1
+    # version and flags have 4 bytes; two times follow, with 8 bytes each in version 1, else with 4 bytes each
     offset = at + (20 if index[at] == 1 else 12)
     return int(struct.unpack_from(">I", index, offset)[0])
 
 
 def _edited_durations(index: bytes) -> list[int]:
-    """Returns the duration of each edit list."""
+    """Returns the duration of each edit list, in time units."""
     durations = []
     at = index.find(b"elst")
     while at >= 0:
@@ -43,7 +45,10 @@ def _edited_durations(index: bytes) -> list[int]:
 
 
 def _edited_duration(index: bytes, at: int) -> int:
-    """Returns the sum over the entries of the edit list whose name is at ``at``; 0 if there is no edit list."""
+    """Returns the duration of the edit list whose name is at the position ``at``, in time units.
+
+    Empty entries, which only delay the start, do not count. 0 if there is no complete edit list.
+    """
     if at < 4 or len(index) < at + 12:
         return 0
     size, _, version, count = struct.unpack_from(">I4sB3xI", index, at - 4)

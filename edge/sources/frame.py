@@ -1,4 +1,4 @@
-"""A frame, and the protocol of all sources of frames."""
+"""Defines frames, and the protocol of all sources that deliver frames."""
 
 from __future__ import annotations
 
@@ -19,13 +19,14 @@ class Frame:
 
     Attributes:
         image_bgr: uint8 [height, width, 3], 0 to 255, blue first.
-        number: counts the frames of its source from 0; dropped frames are counted too.
-        captured_at: `time.monotonic` seconds at which the frame arrived.
-        name: the file's path, or the source as the user named it.
-        at_s: seconds on the clock of its source: `captured_at` for a live source, the position in a video, and None
-            for a photo, which follows no other frame.
-        repeated: how many frames of the source were skipped so far because they equalled the previous one.
-        is_photo: whether it is a single photo, such as a file of a folder.
+        number: the number of the frame in its source, from 0. Dropped frames are counted too.
+        captured_at: the time when the frame arrived, in seconds of `time.monotonic`.
+        name: the path of the file, or the name that the user gave to the source.
+        at_s: the time of the frame in seconds, on the clock of its source. For a camera, a stream and the demo, it is
+            `captured_at`. For a video, it is the position in the video. For a photo, it is None, because a photo
+            follows no other frame.
+        repeated: the number of frames that were skipped so far because they equalled the previous frame.
+        is_photo: whether the frame is a single photo, such as a file of a folder.
     """
 
     image_bgr: NDArray[np.uint8]
@@ -42,11 +43,11 @@ class Delivery:
     """The size, rate and format that a camera reports, which may differ from the requested ones.
 
     Attributes:
-        width: width of its frames, in pixels.
-        height: height of its frames, in pixels.
-        fps: frames a second; None if it is not reported.
-        pixel_format: the format in which the camera sends frames, such as ``MJPG`` (a FOURCC), or the format of
-            picamera2; empty if it is not reported.
+        width: the width of the frames, in pixels.
+        height: the height of the frames, in pixels.
+        fps: the number of frames a second; None if the camera does not report it.
+        pixel_format: the format in which the camera sends frames: a FOURCC such as ``MJPG``, or a format of picamera2.
+            Empty if the camera does not report it.
     """
 
     width: int
@@ -60,22 +61,23 @@ class Delivery:
 
 
 class FrameSource(Protocol):
-    """Delivers one frame for each call of `read`. As a context manager, it closes itself at the exit.
+    """Delivers one frame at each call of `read`. Used as a context manager, it closes itself at the exit.
 
     Attributes:
-        is_live: whether frames arrive at their own pace, so that a frame not read in time is lost.
+        is_live: whether frames arrive at their own pace, so that a frame is lost if it is not read in time.
     """
 
     is_live: bool
 
     def read(self) -> Frame | None:
-        """Returns the next frame, or None after the last.
+        """Returns the next frame, or None after the last frame.
 
-        It returns or raises within seconds, even when nothing arrives, so that a thread can be joined.
+        Even if no frame arrives, this method returns or raises an error within seconds, so that a thread which reads
+        can be stopped.
 
         Raises:
-            SourceError: a camera or stream stopped delivering frames; the message names it.
-            SourceLost: the same, for a source that reconnects by itself: call `read` again.
+            SourceError: a camera or stream stopped delivering frames. The message names the source.
+            SourceLost: a source stopped delivering frames, and reconnects by itself. Call `read` again.
             PictureError: a photo cannot be decoded.
         """
 
@@ -84,11 +86,11 @@ class FrameSource(Protocol):
         return None
 
     def notice(self) -> str:
-        """Returns what the user should know about the source, in one line; empty if there is nothing."""
+        """Returns one line that the user should know about the source; empty if there is nothing to know."""
         return ""
 
     def close(self) -> None:
-        """Releases the device or file. Never call it while another thread is in `read`."""
+        """Releases the device or file. Do not call it while another thread is in `read`."""
 
     def __enter__(self) -> Self:
         return self
@@ -100,6 +102,9 @@ class FrameSource(Protocol):
 
 
 def live_frame(image_bgr: Any, number: int, name: str) -> Frame:
-    """Returns a frame that has arrived now. OpenCV's type hints do not state that the image is uint8."""
+    """Returns a frame that has arrived at this moment.
+
+    The image is uint8 [height, width, 3], but OpenCV's type hints do not state the type.
+    """
     now = time.monotonic()
     return Frame(image_bgr, number, now, name, at_s=now)

@@ -15,13 +15,13 @@ _TIMEOUT_S = 2.0
 
 
 def http_advice(address: str) -> str | None:
-    """Asks the server at an address that OpenCV could not open; returns its answer, and what to do.
+    """Asks the server for a URL that OpenCV could not open, and returns advice for the user.
 
     Args:
-        address: an ``http://`` or ``https://`` address, with a name and a password if the server asks for them.
+        address: a URL that begins with ``http://`` or ``https://``. It may contain a user name and a password.
 
     Returns:
-        A line that does not name the address; None if the answer does not tell the reason.
+        One line with the server's answer and a cure, without the URL. None if the answer does not tell the reason.
     """
     try:
         parts = urlsplit(address)
@@ -34,11 +34,11 @@ def http_advice(address: str) -> str | None:
         return None
     if not kind.startswith("text/"):
         return None
-    return f"its server sends a page ({kind}); give the address of the camera's video stream"
+    return f"the server sends a web page ({kind}); give the URL of the camera's video stream"
 
 
 def _request(parts: SplitResult) -> Request:
-    """Returns a request for an address; its name and password are sent in a header."""
+    """Returns a request for a URL. A user name and a password in the URL are moved to a header."""
     host = parts.netloc.rpartition("@")[2]
     request = Request(urlunsplit(parts._replace(netloc=host, fragment="")))
     if parts.username:
@@ -49,16 +49,18 @@ def _request(parts: SplitResult) -> Request:
 
 def _refused(error: HTTPError, has_name: bool) -> str | None:
     if error.code != HTTPStatus.UNAUTHORIZED:
-        return f"its server answers {error.code}{_phrase(error.code)}; is the address right?"
+        return f"the server answers {error.code}{_phrase(error.code)}; check the URL"
     if not has_name:
-        return "its server asks for a name and a password; write them as http://NAME:PASSWORD@…"
-    # FFmpeg can log in by other methods than the one that was tried here
+        return (
+            "the server asks for a user name and a password; write them into the URL: http://NAME:PASSWORD@…"
+        )
+    # this request tried only the method Basic, and FFmpeg can log in with other methods too
     is_basic = error.headers.get("WWW-Authenticate", "").lower().startswith("basic")
-    return "its server refuses the name or the password" if is_basic else None
+    return "the server rejects the user name or the password; check both" if is_basic else None
 
 
 def _phrase(code: int) -> str:
-    """Returns the standard words for a status code, after a space; empty for an unknown code."""
+    """Returns a space and the standard phrase for a status code; empty for an unknown code."""
     try:
         return f" {HTTPStatus(code).phrase}"
     except ValueError:

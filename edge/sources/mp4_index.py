@@ -8,14 +8,14 @@ from typing import BinaryIO
 
 __all__ = ["is_hdr", "read_index"]
 
-# No index is larger than this. A damaged file that claims more must not fill the memory.
+# At most this many bytes of an index are read, because a damaged file may claim a size that would fill the memory.
 _MOST_INDEX_BYTES = 64 * 2**20
 # Codes of the transfer functions of HDR video, PQ and HLG (ITU-T H.273).
 _HDR_TRANSFERS = (16, 18)
 
 
 def is_hdr(path: Path) -> bool:
-    """Tells whether the index of a video states a transfer function of HDR; False for a video without an index."""
+    """Tells whether the index of a video states a transfer function of HDR. A video without an index does not."""
     index = read_index(path)
     for box in (b"colrnclx", b"colrnclc"):
         at = index.find(box)
@@ -26,7 +26,7 @@ def is_hdr(path: Path) -> bool:
 
 
 def read_index(path: Path) -> bytes:
-    """Returns the content of the box ``moov``; empty if the file has none, or does not exist."""
+    """Returns the content of the box ``moov``; empty if the file has no such box, or cannot be read."""
     try:
         with path.open("rb") as handle:
             return _index(handle)

@@ -34,10 +34,10 @@ class _Kind:
     """One kind of source.
 
     Attributes:
-        matches: whether a spec names a source of this kind.
-        opener: makes a function that opens the source, and opens it again after an outage. `_open_demo` and the like
-            import their module only then.
-        takes_mode: whether it is a camera, which takes a `CameraMode`.
+        matches: a function that tells whether the name of a source means this kind.
+        opener: a function that returns another function. That function opens the source, at the start and again after
+            an outage. Modules that are rarely needed are imported only when the source is opened.
+        takes_mode: whether the source is a camera, which accepts a `CameraMode`.
     """
 
     matches: Callable[[str], bool]
@@ -64,20 +64,22 @@ def open_source(
     Args:
         spec: ``0`` (a camera's index), ``/dev/video0`` or a link to it, ``picamera2``, ``rtsp://…``, ``http://…``, a
             GStreamer pipeline, a video, a photo, a folder of photos, or ``demo``.
-        width: pixels to ask a camera for.
-        height: pixels to ask a camera for.
-        fps: frames a second to ask a camera for.
-        focus: ``auto`` or a lens position of a camera, as `CameraMode` describes it.
+        width: the width in pixels that a camera is asked for.
+        height: the height in pixels that a camera is asked for.
+        fps: the number of frames a second that a camera is asked for.
+        focus: the focus that a camera is asked for: ``auto``, or a lens position as `CameraMode` describes it.
         lock_exposure: whether a camera's exposure stays fixed from one second after the start.
-        lock_white_balance: the same for the white balance.
-        pixel_format: the FOURCC to ask a camera for, such as ``MJPG``.
-        realtime: whether a video plays at its own speed; otherwise it is read as fast as possible.
-        flip: ``horizontal``, ``vertical`` or ``both``, for any source.
-        zoom: 1 or more, for any source; 2 keeps the middle half of each side.
+        lock_white_balance: whether a camera's white balance stays fixed from one second after the start.
+        pixel_format: the FOURCC of the format that a camera is asked for, such as ``MJPG``.
+        realtime: whether a video plays at its own speed. Otherwise the video is read as fast as possible.
+        flip: ``horizontal`` swaps left and right, ``vertical`` swaps top and bottom, ``both`` does both. Works with
+            every source.
+        zoom: 1 or more; 2 keeps the middle half of the width and of the height. Works with every source.
 
     Raises:
-        SourceError: no source has this name, it cannot be opened, or it refuses a setting.
-        OptionError: a setting for cameras, or for videos, was given for another source.
+        SourceError: no source has this name, the source cannot be opened, or it refuses a setting.
+        OptionError: a setting for cameras was given for another source, or ``realtime`` for a source other than a
+            video.
         MissingExtra: picamera2 is not installed.
     """
     mode = CameraMode(width, height, fps, focus, lock_exposure, lock_white_balance, pixel_format)
@@ -85,8 +87,8 @@ def open_source(
     kind = _kind_of(spec)
     if mode != CameraMode() and not kind.takes_mode:
         raise OptionError(
-            "--width, --height, --fps, --focus, --lock-exposure, --lock-white-balance and --pixel-format are for "
-            f"cameras; '{without_secrets(spec)}' has its own size and rate"
+            "--width, --height, --fps, --focus, --lock-exposure, --lock-white-balance and --pixel-format work only "
+            f"with cameras, and '{without_secrets(spec)}' is not a camera; leave them out"
         )
     open_again = kind.opener(spec, mode)
     source = open_again()
@@ -98,16 +100,16 @@ def open_source(
 
 
 def _kind_of(spec: str) -> _Kind:
-    """Returns the first kind that matches; raises SourceError."""
+    """Returns the first kind that matches. Raises SourceError if none does."""
     if not spec:
         # an empty path would mean the current folder
-        raise SourceError(f"the source is empty. Known: {KNOWN}.")
+        raise SourceError(f"the name of the source is empty. Known: {KNOWN}.")
     for kind in _KINDS:
         if kind.matches(spec):
             return kind
     if os.path.lexists(spec):
         raise SourceError(
-            f"'{without_secrets(spec)}' is neither a file nor a folder: a named pipe, a socket and a broken link "
+            f"'{without_secrets(spec)}' is neither a file nor a folder: named pipes, sockets and broken links "
             "cannot be read; give the path of a file or folder"
         )
     if "://" not in spec and (Path(spec).suffix or "/" in spec):
@@ -118,7 +120,9 @@ def _kind_of(spec: str) -> _Kind:
 def _paced(source: FrameSource, spec: str) -> FrameSource:
     if not isinstance(source, VideoFile):
         source.close()
-        raise OptionError(f"--realtime is for videos, and '{without_secrets(spec)}' is not a video")
+        raise OptionError(
+            f"--realtime is for videos, and '{without_secrets(spec)}' is not a video; leave it out"
+        )
     return PacedVideo(source)
 
 
@@ -139,11 +143,11 @@ def _open_picamera2(spec: str, mode: CameraMode) -> FrameSource:
 def _anew(
     open_one: Callable[[str, CameraMode], FrameSource],
 ) -> Callable[[str, CameraMode], Callable[[], FrameSource]]:
-    """Returns the opener of a kind of source that is opened in the same way each time."""
+    """Returns the ``opener`` of a kind of source that is opened in the same way each time."""
     return partial(partial, open_one)
 
 
-# The first kind that matches wins.
+# The first kind that matches is used.
 _KINDS = (
     _Kind(lambda spec: spec == "demo", _anew(_open_demo)),
     _Kind(lambda spec: spec == "picamera2", _anew(_open_picamera2), takes_mode=True),

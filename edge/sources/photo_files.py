@@ -35,10 +35,10 @@ class PhotoFiles(FrameSource):
 
 
 def open_folder(folder: Path) -> PhotoFiles:
-    """Returns all photos below a folder.
+    """Returns a source that delivers all photos below a folder.
 
     Raises:
-        SourceError: there are none.
+        SourceError: the folder holds no photo, or cannot be read.
     """
     paths = find_photo_files(folder)
     if not paths:

@@ -23,9 +23,9 @@ _SIZE = (640, 480)
 # libcamera's AfModeEnum
 _AF_MANUAL, _AF_CONTINUOUS = 0, 2
 
-# Format of a picamera2 stream -> its conversion to BGR. The names give the order in a little-endian word, so "RGB888"
-# is stored as blue, green, red. Rows of YUV420 are padded to the stride, and the padding is cut off afterwards; the
-# other formats have no padding.
+# The conversion to BGR for each format of a picamera2 stream. The name of a format gives the order of the colours in a
+# little-endian word, so that "RGB888" is stored as blue, green, red. Rows of YUV420 are padded to the stride; `read`
+# cuts off the padding after the conversion. The other formats have no padding.
 FORMATS: dict[str, Callable[[NDArray[np.uint8]], Any]] = {
     "RGB888": lambda array: array,
     "BGR888": lambda array: cv2.cvtColor(array, cv2.COLOR_RGB2BGR),
@@ -40,7 +40,7 @@ class PiCamera(FrameSource):
 
     Raises:
         MissingExtra: picamera2 cannot be imported.
-        SourceError: there is no camera, or it refuses the mode.
+        SourceError: there is no camera, or the camera refuses a setting.
     """
 
     is_live = True
@@ -51,7 +51,9 @@ class PiCamera(FrameSource):
         try:
             self._camera = camera_class()
         except (RuntimeError, IndexError) as error:
-            raise SourceError(f"cannot open '{_NAME}': {error}; see `rpicam-hello --list-cameras`") from error
+            raise SourceError(
+                f"cannot open '{_NAME}': {error}; check the cable (`rpicam-hello --list-cameras` lists the cameras)"
+            ) from error
         try:
             self._start(mode)
         except RuntimeError as error:
@@ -65,9 +67,9 @@ class PiCamera(FrameSource):
         try:
             array = self._camera.capture_array("main", wait=READ_TIMEOUT_S)
         except (TimeoutError, RuntimeError) as error:
-            reason = str(error) or f"none came for {READ_TIMEOUT_S} s"
+            reason = str(error) or f"no frame came for {READ_TIMEOUT_S} s"
             raise SourceError(
-                f"'{_NAME}' stopped delivering frames after {self._number}: {reason}"
+                f"'{_NAME}' stopped delivering frames after {self._number} frames: {reason}"
             ) from error
         self._number += 1
         image = FORMATS[self._format](array)[:, : self._width]
@@ -83,7 +85,7 @@ class PiCamera(FrameSource):
     def _start(self, mode: CameraMode) -> None:
         if mode.pixel_format is not None:
             raise SourceError(
-                f"'{_NAME}' refuses --pixel-format, which is for V4L2 cameras such as /dev/video0"
+                f"'{_NAME}' refuses --pixel-format, which is only for V4L2 cameras such as /dev/video0; leave it out"
             )
         size = (mode.width or _SIZE[0], mode.height or _SIZE[1])
         controls = self._controls(mode)
@@ -97,7 +99,10 @@ class PiCamera(FrameSource):
         self._format, (self._width, height) = chosen["format"], chosen["size"]
         self._delivery = Delivery(self._width, height, mode.fps, self._format)
         if self._format not in FORMATS:
-            raise SourceError(f"'{_NAME}' delivers {self._format}. Known: {', '.join(FORMATS)}")
+            known = ", ".join(FORMATS)
+            raise SourceError(
+                f"'{_NAME}' delivers frames in the unknown format {self._format}. Known: {known}"
+            )
         self._camera.start()
         if mode.lock_exposure or mode.lock_white_balance:
             self._lock(mode)
@@ -106,7 +111,7 @@ class PiCamera(FrameSource):
         """Returns the settings that the camera starts with.
 
         Raises:
-            SourceError: this camera has no such control.
+            SourceError: this camera has no control for one of the settings.
         """
         controls: dict[str, Any] = {"FrameRate": mode.fps} if mode.fps else {}
         if mode.focus == "auto":
@@ -119,11 +124,11 @@ class PiCamera(FrameSource):
             ("AwbEnable", mode.lock_white_balance, "--lock-white-balance"),
         ):
             if asked and control not in self._camera.camera_controls:
-                raise SourceError(f"'{_NAME}' refuses {option}: this camera has no {control}")
+                raise SourceError(f"'{_NAME}' refuses {option}: this camera has no {control}; leave it out")
         return controls
 
     def _lock(self, mode: CameraMode) -> None:
-        """Locks exposure and white balance, as asked, at the values that they have reached."""
+        """Waits for `SETTLE_S`, and then locks exposure, white balance or both, as ``mode`` asks."""
         time.sleep(SETTLE_S)
         controls = {"AeEnable": False} if mode.lock_exposure else {}
         self._camera.set_controls(controls | ({"AwbEnable": False} if mode.lock_white_balance else {}))
@@ -139,6 +144,7 @@ def _import_picamera2() -> Any:
 
 def _cure() -> str:
     return (
-        f"on Raspberry Pi OS: sudo apt install python3-picamera2, and make the virtual environment with "
-        f"--system-site-packages; only if you built libcamera yourself: {this_installation().command_for('pi')}"
+        "on Raspberry Pi OS, run `sudo apt install python3-picamera2`, and make the virtual environment with "
+        "--system-site-packages; if you built libcamera yourself, run instead: "
+        f"{this_installation().command_for('pi')}"
     )

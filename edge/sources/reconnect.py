@@ -1,9 +1,9 @@
-"""A live source that reconnects: it opens a lost source again, and treats a frozen one as lost.
+"""Reconnects a live source: a lost source is opened again, and a frozen source counts as lost.
 
-A frame that equals the previous one, byte for byte, is skipped and counted. It must be the old frame, because a
-sensor's noise makes every new frame different. If only such frames arrive for `FROZEN_S`, the source counts as frozen
-and is opened again. A frame of a single grey level is delivered, because a sensor that is covered or in glare does
-deliver equal frames.
+A frame that equals the previous frame, byte for byte, is skipped and counted. Such a frame is the old frame again,
+because the noise of a sensor makes every new frame different. If only such frames arrive for `FROZEN_S`, the source
+counts as frozen and is opened again. Frames with a single grey level are always delivered, because a sensor that is
+covered or in glare does deliver equal frames.
 """
 
 from __future__ import annotations
@@ -21,24 +21,25 @@ from dermedge.edge.sources.repeats import equals_last, is_flat
 
 __all__ = ["FIRST_WAIT_S", "FROZEN_S", "LONGEST_WAIT_S", "TICK_S", "Reconnecting"]
 
-# Some streams repeat each frame of a slow camera: 30 times, for example, if the camera has one frame a second. For an
-# even slower camera, the limit is `_FROZEN_REPEATS` of its frame intervals.
+# A source counts as frozen if at least `_FROZEN_REPEATS` frames in a row are repeated, and no new frame arrives for
+# FROZEN_S. The time allows for streams that repeat each frame of a slow camera, for example 30 times if the camera has
+# one frame a second. The number allows for sources that are even slower.
 FROZEN_S = 1.5
 _FROZEN_REPEATS = 3
-# The wait between two attempts to open a lost source. It doubles each time.
+# The shortest and the longest wait between two attempts to open a lost source. The wait doubles after each attempt.
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 8.0
 # A read of a lost source returns after this time, so that the loop goes on.
 TICK_S = 0.25
 
 
 class Reconnecting(FrameSource):
-    """A live source that `read` opens again after it was lost. The numbers of the frames continue after an outage.
+    """A live source that `read` opens again after an outage. The numbers of the frames continue after the outage.
 
-    While it is lost, `read` raises SourceLost; call it again.
+    While the source is lost, `read` raises SourceLost. Call `read` again.
 
     Args:
-        source: an open source; it is closed when it is lost, and by `close`.
-        reopen: opens the same source, or raises SourceError.
+        source: an open source. It is closed when it is lost, and by `close`.
+        reopen: a function that opens the same source, or raises SourceError.
     """
 
     is_live = True
@@ -69,7 +70,7 @@ class Reconnecting(FrameSource):
         return frame
 
     def delivery(self) -> Delivery | None:
-        """Returns the delivery of the source; while it is lost, the last one that it reported."""
+        """Returns what the source reports; while the source is lost, what it reported last."""
         source = self._source
         if source is not None:
             self._delivery = source.delivery()
@@ -80,10 +81,10 @@ class Reconnecting(FrameSource):
             self._source.close()
 
     def _fresh_frame(self, source: FrameSource) -> Frame | None:
-        """Returns the next frame that differs from the previous one.
+        """Returns the next frame that differs from the previous frame.
 
         Raises:
-            SourceError: the source raised it, or the source is frozen.
+            SourceError: the source cannot deliver a frame, or is frozen.
         """
         while (frame := source.read()) is not None:
             self._number += 1
@@ -120,9 +121,9 @@ class Reconnecting(FrameSource):
         return self._source
 
     def _lost(self) -> SourceLost:
-        """Returns the error for a failed attempt, and makes the next attempt wait longer."""
+        """Returns the error for a source that was lost or did not open, and sets the time of the next attempt."""
         wait_s = min(FIRST_WAIT_S * 2**self._attempts, LONGEST_WAIT_S)
         self._due_s = time.monotonic() + wait_s
         self._attempts += 1
-        self._reason = f"{self._reason}; attempt {self._attempts} to open it again after {wait_s:g} s"
+        self._reason = f"{self._reason}; attempt {self._attempts} to open it again follows in {wait_s:g} s"
         return SourceLost(self._reason)

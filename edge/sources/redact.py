@@ -1,4 +1,4 @@
-"""Removes user names, passwords and keys from the name of a source, so that it can be shown and stored."""
+"""Removes user names, passwords and keys from the name of a source, so that the name can be shown and stored."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ __all__ = ["HIDDEN", "without_secrets"]
 
 HIDDEN = "***"
 _PIPELINE = " ! "
-# Parts of the names that cameras, servers and GStreamer elements use for secrets.
+# A parameter or property whose name contains one of these parts holds a secret. Cameras, servers and GStreamer elements
+# use such names.
 _SECRET = (
     r"(?:pass|pwd|pw|pas|token|key|secret|auth|sig|session|credential|cookie|headers|user|usr|login|"
     r"account|proxy-id|jwt|hash|nonce|code|pin)"
 )
 _NAME = rf"(?<![\w.-])((?:[\w.-]*[_.-]?)?{_SECRET}[\w.-]*)"
-# In an address, a value ends at the next &; in a pipeline, at its closing quote or the next space.
+# In a URL, a value ends at the next &. In a pipeline, it ends at its closing quote or at the next space.
 _IN_ADDRESS = re.compile(rf"{_NAME}=[^&]*", re.IGNORECASE)
 _IN_PIPELINE = re.compile(
     rf"""{_NAME}\s*=\s*(?:"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|(?:\\.|[^\s"])*)""", re.IGNORECASE
@@ -23,12 +24,12 @@ _HOST_AND_PORT = re.compile(r"(?:\[[0-9a-f:.%]*\]|[^:@\[\]]*)(?::\d*)?", re.IGNO
 
 
 def without_secrets(spec: str) -> str:
-    """Returns a source's name without its user, password and keys. Paths and indices of cameras stay as they are.
+    """Returns the name of a source without user names, passwords and keys. Paths and camera indices are unchanged.
 
-    Of an address, the user and password before the host are removed, and the values of parameters with names such as
-    ``password``, ``pwd``, ``token`` and ``key`` are replaced by `HIDDEN`; of a GStreamer pipeline, those of properties
-    such as ``user-pw`` too. If it is unclear where a password ends, too much is removed, because a password may
-    contain any character.
+    The user name and the password before the host of a URL are removed. Values of parameters with names such as
+    ``password``, ``pwd``, ``token`` and ``key`` are replaced by `HIDDEN`. In a GStreamer pipeline, values of properties
+    such as ``user-pw`` are replaced too. If it is unclear where a password ends, too much is removed, because a
+    password may contain any character.
     """
     if _PIPELINE in spec:
         shown = re.sub(r"(:/+)(\S+)", _without_user, spec)
@@ -36,12 +37,12 @@ def without_secrets(spec: str) -> str:
     if re.match(r"[a-z][a-z0-9+.-]*:/", spec, re.IGNORECASE):
         shown = re.sub(r"(:/+)(.+)", _without_user, spec, count=1, flags=re.DOTALL)
         return _IN_ADDRESS.sub(rf"\1={HIDDEN}", shown)
-    # an address without its scheme
+    # a URL without its scheme
     return re.sub(r"^[^/]*:.*@", "", spec, flags=re.DOTALL)
 
 
 def _without_user(found: re.Match[str]) -> str:
-    """Returns the part after the scheme, without the user and password: they end at the last @."""
+    """Returns the part after the scheme, without the user name and the password, which end at the last @."""
     slashes, rest = found[1], found[2]
     before_path = re.split(r"[/?#]", rest, maxsplit=1)[0]
     if _HOST_AND_PORT.fullmatch(before_path) or "@" not in rest:

@@ -1,4 +1,4 @@
-"""Compares a frame with the one before, to find repeated frames."""
+"""Compares a frame with the frame before, to find repeated frames."""
 
 from __future__ import annotations
 
@@ -21,6 +21,6 @@ def equals_last(image: NDArray[np.uint8], last: NDArray[np.uint8]) -> bool:
 
 
 def is_flat(image: NDArray[np.uint8]) -> bool:
-    """Tells whether an image seems to have a single grey level, as that of a covered or saturated sensor has."""
+    """Tells whether an image seems to have a single grey level, as images of a covered or saturated sensor have."""
     sample = image[::_SAMPLING, ::_SAMPLING]
     return bool(sample.min() == sample.max())

@@ -22,29 +22,31 @@ from dermedge.edge.sources.repeats import equals_last
 
 __all__ = ["PacedVideo", "VideoFile"]
 
-# The frame rate of a video that does not state its own.
+# The frame rate that is assumed for a video that does not state one.
 _UNKNOWN_FPS = 25.0
-# OpenCV reports a damaged stretch as the end of the video. This many reads are tried to get past it.
+# OpenCV reports a damaged stretch as the end of the video. This many reads are tried to get past the damage.
 _MOST_ATTEMPTS = 50
-# A video counts as truncated if more of its end is missing than this share and this time. Some
-# containers only estimate their number of frames, and their sound may be longer than their images.
+# A video counts as truncated if more than this share of the video, or more than this time, is missing at the end. Less
+# is tolerated, because some containers only estimate their number of frames, and the sound may last longer than the
+# images.
 _MISSING_SHARE, _MISSING_S = 0.1, 1.0
-# A gap that explains at least this share of the missing frames counts as a damaged stretch.
+# A gap between two frames counts as a damaged stretch if it explains at least this share of the missing frames.
 _GAP_SHARE = 0.8
-# Reading stops if this many frames at the beginning are all the same.
+# Reading stops if this many frames in a row equal the first frame.
 _MOST_SAME_AT_START = 500
 
 
 class VideoFile(FrameSource):
     """The frames of a video file, in order.
 
-    A frame that equals the previous one, byte for byte, is skipped and counted. For interlaced video, OpenCV returns
-    the same memory again and again, and reports success. The first frame is delivered once the second one differs
-    from it.
+    A frame that equals the previous frame, byte for byte, is skipped and counted. The reason is interlaced video: for
+    it, OpenCV returns the same memory again and again, and reports success. Therefore the first frame is delivered only
+    if the second frame differs from it, or if it is the only frame.
 
     Raises:
-        SourceError: it cannot be decoded. From `read`: no frame, or nearly none, differs from the one before; or,
-            after the last frame that can be decoded, a part of the video is missing.
+        SourceError: the file cannot be opened as a video. `read` raises this error if no frame can be decoded, or if
+            all frames of the video, or of its second half, are the same. If a part of the video is damaged or missing,
+            `read` raises the error after the last frame that can be decoded.
     """
 
     is_live = False
@@ -52,7 +54,7 @@ class VideoFile(FrameSource):
     def __init__(self, path: Path) -> None:
         self._path = path
         self._name = str(path)
-        # in a relative path, FFmpeg takes what is before a colon for a protocol
+        # the path is absolute, because FFmpeg takes the text before a colon in a relative path for a protocol
         self._capture = open_capture(os.path.abspath(path), cv2.CAP_FFMPEG)
         if not self._capture.isOpened():
             raise SourceError(f"'{path}' is not a video that can be decoded ({path.stat().st_size} bytes)")
@@ -74,7 +76,7 @@ class VideoFile(FrameSource):
         if not is_hdr(self._path):
             return ""
         return (
-            f"'{self._name}' is an HDR video, which is read with duller colours than it was recorded with, so that "
+            f"'{self._name}' is an HDR video: it is read with duller colours than it was recorded with, so that "
             "answers can differ; record without HDR, or convert the video to SDR"
         )
 
@@ -82,7 +84,7 @@ class VideoFile(FrameSource):
         self._capture.release()
 
     def _first(self) -> Frame | None:
-        """Returns the first frame if the second differs from it, else the first one that differs."""
+        """Returns the first frame if the second one differs from it, or else the first frame that differs."""
         first = self._decode()
         if first is None:
             raise self._not_decoded()
@@ -97,7 +99,7 @@ class VideoFile(FrameSource):
         return self._capture.get(cv2.CAP_PROP_FRAME_COUNT) != 1
 
     def _next(self) -> Frame | None:
-        """Returns the next frame that differs from the previous one; None after the last."""
+        """Returns the next frame that differs from the previous frame; None after the last frame."""
         while (frame := self._decode()) is not None:
             if self._same == 0:
                 return frame
@@ -111,7 +113,7 @@ class VideoFile(FrameSource):
         return None
 
     def _decode(self) -> Frame | None:
-        """Returns the next frame that can be decoded; None after the last."""
+        """Returns the next frame that can be decoded; None after the last frame."""
         image = self._image()
         if image is None:
             return None
@@ -125,7 +127,10 @@ class VideoFile(FrameSource):
         return replace(frame, at_s=self._at_s, repeated=self._repeated)
 
     def _image(self) -> NDArray[np.uint8] | None:
-        """Returns the next image. A failed read is repeated, because OpenCV can go on after some damaged stretches."""
+        """Returns the next image; None at the end.
+
+        A failed read is repeated, because OpenCV can go on after some damaged stretches.
+        """
         for attempt in range(_MOST_ATTEMPTS):
             delivered, image = self._capture.read()
             if delivered:
@@ -134,8 +139,9 @@ class VideoFile(FrameSource):
         return None
 
     def _advance(self) -> None:
-        """Sets the time of the newest frame: the stream's own time, or a time from the frame rate if the stream's
-        does not advance.
+        """Sets the time of the newest frame.
+
+        It is the time that the stream states. If that time does not advance, it is computed from the frame rate.
         """
         position_s, before_s = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000, self._at_s
         if self._number == 1:
@@ -145,24 +151,27 @@ class VideoFile(FrameSource):
         self._longest_s = max(self._longest_s, self._at_s - before_s)
 
     def _check_end(self) -> None:
-        """Raises SourceError if there are fewer frames than the container states."""
+        """Raises SourceError if a stretch was damaged, or if too few frames could be decoded."""
         expected = round(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
         if self._gaps or (expected > 0 and (self._lacks_end(expected) or self._lacks_stretch(expected))):
             of = f" of about {expected}" if expected > 0 else ""
             raise SourceError(
-                f"'{self._name}' is damaged or truncated: {self._number}{of} frames could be decoded, up to "
-                f"{self._at_s:.1f} s; copy or record it again"
+                f"'{self._name}' is damaged or truncated: {self._number}{of} frames could be decoded, the "
+                f"last one at {self._at_s:.1f} s; copy or record the video again"
             )
 
     def _lacks_end(self, expected: int) -> bool:
-        """Tells whether the last frame comes too early for a video of this many frames."""
-        # for a trimmed video, the container also counts the hidden frames
+        """Tells whether the last frame comes too early for a video with this number of frames."""
+        # the container of a trimmed video also counts the hidden frames
         whole_s = min(expected / self._fps, presented_s(self._path) or math.inf)
         tolerance_s = max(min(_MISSING_SHARE * whole_s, _MISSING_S), 1.5 / self._fps)
         return whole_s - self._at_s - 1 / self._fps > tolerance_s
 
     def _lacks_stretch(self, expected: int) -> bool:
-        """Tells whether one gap between two frames explains the missing frames; a slow video has many gaps instead."""
+        """Tells whether one long gap between two frames explains most of the missing frames.
+
+        A video whose frame rate is lower than stated lacks frames too, but has many short gaps instead.
+        """
         missing = expected - self._number
         in_gap = self._longest_s * self._fps - 1
         return missing > max(_MISSING_SHARE * expected, 2) and in_gap >= _GAP_SHARE * missing
@@ -173,22 +182,22 @@ class VideoFile(FrameSource):
         target = shlex.quote(str(self._path.with_name(f"{self._path.stem}-h264.mp4")))
         return SourceError(
             f"'{self._name}' holds no frame that can be decoded{codec and f' (its codec is {codec})'}. If another "
-            f"program plays it, convert it with: ffmpeg -i {shlex.quote(self._name)} -c:v libx264 {target}"
+            f"program plays the video, convert it with: ffmpeg -i {shlex.quote(self._name)} -c:v libx264 {target}"
         )
 
     def _frozen(self, which: str) -> SourceError:
-        """Returns the error for a video whose frames so far are all the same."""
+        """Returns the error for a video in which too many frames are the same. ``which`` says which frames."""
         kind = "black" if self._last is not None and not self._last.any() else "the same"
         target = shlex.quote(str(self._path.with_name(f"{self._path.stem}-progressive.mp4")))
         return SourceError(
-            f"'{self._name}': {which} {self._number} frames are {kind}. It is either interlaced, which OpenCV "
+            f"'{self._name}': {which} {self._number} frames are {kind}. The video is either interlaced, which OpenCV "
             f"{cv2.__version__} cannot read, or a still image. Convert it with: ffmpeg -i "
             f"{shlex.quote(self._name)} -vf yadif {target}"
         )
 
 
 class PacedVideo(FrameSource):
-    """A video at its own speed, as a camera would deliver it: a frame that is not read in time is lost."""
+    """A video that plays at its own speed, as a live source: a frame is lost if it is not read in time."""
 
     is_live = True
 

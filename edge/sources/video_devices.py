@@ -1,4 +1,4 @@
-"""Identifies the camera behind a number or path with Linux's sysfs, so that it is found again under another number."""
+"""Identifies the camera behind a number or path with Linux's sysfs, to find the camera again if its number changes."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from pathlib import Path
 
 __all__ = ["CameraIdentity", "device_path", "find_again", "identified", "identify", "is_device"]
 
-# The folders of device nodes and of facts about video devices on Linux (tests use other folders).
+# On Linux, the folder of device nodes, and the folder of facts about video devices. Tests use other folders.
 _DEV = Path("/dev")
 _SYSFS = Path("/sys/class/video4linux")
 _NUMBER = r"[0-9]{1,4}"
 _NODE = rf"video{_NUMBER}"
-# The node of a USB camera belongs to an interface. The numbers that identify the camera belong to the device above
-# it.
+# The node of a USB camera belongs to an interface. The numbers that identify the camera belong to a device at most this
+# many levels above the interface.
 _USB_LEVELS = 3
 
 
@@ -25,10 +25,10 @@ class CameraIdentity:
     """The facts that identify a camera when its number changes.
 
     Attributes:
-        bus: where it is plugged in: the path of its device in sysfs.
-        model: vendor and product of a USB camera, or the name that its driver gives it.
-        serial: the serial number of a USB camera; empty if it has none.
-        index: number of this node among those of its device; webcams have a second node for metadata.
+        bus: the path of the camera's device in sysfs, which tells where the camera is plugged in.
+        model: vendor and product of a USB camera, or the name that the driver gives to another camera.
+        serial: the serial number of a USB camera; empty without a serial number.
+        index: the number of this node among the nodes of the same device. Webcams have a second node for metadata.
     """
 
     bus: str
@@ -51,7 +51,7 @@ def is_device(spec: str) -> bool:
 
 
 def device_path(spec: str) -> Path:
-    """Returns the path of the device to which a number, a path or a link leads now."""
+    """Returns the path of the device that a number, a path or a link means at this moment."""
     return _DEV / f"video{int(spec)}" if re.fullmatch(_NUMBER, spec) else Path(os.path.realpath(spec))
 
 
@@ -70,14 +70,15 @@ def identify(node: Path) -> CameraIdentity | None:
 
 
 def find_again(wanted: CameraIdentity, others: frozenset[str] = frozenset()) -> Path | None:
-    """Returns where a camera is now, or None if it is gone.
+    """Returns the present path of a camera, or None if the camera is gone.
 
-    It is recognized by its serial number or place, or as the only one of its model.
+    The camera is recognized by its serial number, or by the place where it is plugged in. A camera without a serial
+    number is also recognized if it is the only one of its model.
 
     Args:
-        wanted: the camera.
-        others: `CameraIdentity.bus` of other cameras that were connected at the same time, and so cannot be the
-            wanted one.
+        wanted: the identity of the camera.
+        others: `CameraIdentity.bus` of other cameras that were connected together with the wanted camera, so that they
+            are not the wanted one.
     """
     alike = [
         (node, one)
@@ -91,7 +92,7 @@ def find_again(wanted: CameraIdentity, others: frozenset[str] = frozenset()) -> 
 
 
 def identified() -> Iterator[tuple[Path, CameraIdentity]]:
-    """Yields the video devices that exist, with their identities, in the order of their numbers."""
+    """Yields the path and the identity of each video device that exists, in the order of their numbers."""
     names = [one.name for one in _SYSFS.glob("video*") if re.fullmatch(_NODE, one.name)]
     for name in sorted(names, key=lambda name: int(name.removeprefix("video"))):
         identity = identify(_DEV / name)

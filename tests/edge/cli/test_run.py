@@ -213,7 +213,7 @@ def test_tta_answers_as_the_classifier_with_it_does(
     [
         (("--source", "63"), "cannot open '63'"),
         (("--source", "rstp://x"), "Unknown source 'rstp://x'"),
-        (("--source", "demo", "--width", "640"), "has its own size"),
+        (("--source", "demo", "--width", "640"), "is not a camera"),
         (("--source", "demo", "--brightness", "3"), "unrecognized arguments"),
         (("--source", "demo", "--save", "a.gif"), "must end in"),
         (("--source", "demo", "--json", "--view", "window"), "not allowed with"),
@@ -475,4 +475,4 @@ def test_a_format_that_is_no_fourcc_is_one_line(
     text: str, model_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(model_path, "--source", "0", "--pixel-format", text) == 2
-    assert f"'{text}' is not a format of four characters such as MJPG or YUYV" in only_error(capsys)
+    assert f"'{text}' is not a pixel format of one to four letters and digits" in only_error(capsys)

@@ -78,5 +78,5 @@ def test_after_eight_that_hang_no_more_are_opened() -> None:
     AbandonableCapture._abandoned = 7
     AbandonableCapture(opens(FakeCapture())).release()
     AbandonableCapture._abandoned = 8
-    with pytest.raises(SourceError, match="8 earlier attempts to open or read a pipeline still hang; start dermedge again"):
+    with pytest.raises(SourceError, match="8 earlier attempts to open or read a pipeline still hang; start"):
         AbandonableCapture(opens(FakeCapture()))

@@ -46,14 +46,17 @@ def host() -> Iterator[str]:
 @pytest.mark.parametrize(
     ("path", "advice"),
     [
-        ("404", "its server answers 404 Not Found; is the address right?"),
-        ("599", "its server answers 599; is the address right?"),
+        ("404", "the server answers 404 Not Found; check the URL"),
+        ("599", "the server answers 599; check the URL"),
         (
             "200/text/html",
-            "its server sends a page (text/html); give the address of the camera's video stream",
+            "the server sends a web page (text/html); give the URL of the camera's video stream",
         ),
         ("200/image/jpeg", None),
-        ("secret", "its server asks for a name and a password; write them as http://NAME:PASSWORD@…"),
+        (
+            "secret",
+            "the server asks for a user name and a password; write them into the URL: http://NAME:PASSWORD@…",
+        ),
     ],
 )
 def test_the_servers_answer_becomes_advice(host: str, path: str, advice: str | None) -> None:
@@ -64,7 +67,7 @@ def test_the_servers_answer_becomes_advice(host: str, path: str, advice: str | N
     ("path", "pair", "advice"),
     [
         ("secret", "me:p%40ss", None),
-        ("secret", "me:wrong", "its server refuses the name or the password"),
+        ("secret", "me:wrong", "the server rejects the user name or the password; check both"),
         (
             "digest",
             "me:p%40ss",
@@ -84,6 +87,8 @@ def test_an_address_without_a_server_gives_no_advice(address: str) -> None:
 
 
 def test_a_stream_that_does_not_open_says_what_its_server_answers_and_no_password(host: str) -> None:
-    with pytest.raises(SourceError, match="its server refuses the name or the password") as raised:
+    with pytest.raises(
+        SourceError, match="the server rejects the user name or the password; check both"
+    ) as raised:
         open_source(f"http://me:wrong@{host}/secret")
     assert "wrong" not in str(raised.value)

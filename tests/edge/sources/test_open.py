@@ -108,7 +108,7 @@ def test_a_camera_that_goes_silent_stops_with_its_name(video: Path, monkeypatch:
 
 @pytest.mark.parametrize("option", ["width", "height", "fps"])
 def test_a_size_for_a_source_that_has_its_own_is_refused(option: str) -> None:
-    with pytest.raises(OptionError, match="'demo' has its own size and rate"):
+    with pytest.raises(OptionError, match="'demo' is not a camera"):
         open_source("demo", **{option: 30})
 
 

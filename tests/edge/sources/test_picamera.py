@@ -177,7 +177,7 @@ def test_frames_are_blue_first_and_without_padding_whatever_the_format(
 
 def test_a_format_that_nobody_knows_is_refused(install: Callable[..., list[FakePicamera2]]) -> None:
     made = install(delivers="NV12")
-    with pytest.raises(SourceError, match=r"delivers NV12\. Known: RGB888"):
+    with pytest.raises(SourceError, match=r"the unknown format NV12\. Known: RGB888"):
         open_source("picamera2")
     assert made[0].closed
 

@@ -85,7 +85,7 @@ def test_a_camera_that_died_is_opened_again_and_its_frames_are_counted_on(clock:
     frame, reasons = until_frame(source)
     assert frame is not None
     assert (frame.number, first.closed) == (2, True)
-    expected = "'0' stopped delivering frames after 2; attempt 1 to open it again after 0.5 s"
+    expected = "'0' stopped delivering frames after 2; attempt 1 to open it again follows in 0.5 s"
     assert set(reasons) == {expected}
     source.close()
     assert second.closed
@@ -120,7 +120,7 @@ def test_after_a_fresh_frame_the_waits_begin_anew(clock: Clock) -> None:
     source = Reconnecting(Camera(clock, [noisy(1)]), lambda: Camera(clock, [noisy(int(10 * clock.now))]))
     for _ in range(5):
         _, reasons = until_frame(source)
-    assert "attempt 1 to open it again after 0.5 s" in reasons[-1]
+    assert "attempt 1 to open it again follows in 0.5 s" in reasons[-1]
 
 
 def test_a_repeated_picture_is_left_out_and_counted(clock: Clock) -> None:

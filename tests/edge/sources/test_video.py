@@ -87,7 +87,7 @@ def numbers(path: Path) -> list[int]:
 def test_interlaced_video_gives_no_frame_and_a_command_that_converts_it(path: Path) -> None:
     frames, error = frames_until_error(path)
     assert frames == []
-    assert "It is either interlaced" in error
+    assert "The video is either interlaced" in error
     command = shlex.split(error.split("Convert it with: ")[1])
     assert command == ["ffmpeg", "-i", str(path), "-vf", "yadif", str(HERE / "interlaced-progressive.mp4")]
 
@@ -102,7 +102,7 @@ def test_interlaced_video_that_this_opencv_decodes_is_read(path: Path) -> None:
 def test_black_frames_for_ever_are_called_black(write: Callable[..., Path]) -> None:
     frames, error = frames_until_error(write([np.zeros((48, 64, 3), np.uint8)] * 20))
     assert frames == []
-    assert "all 20 frames are black. It is either interlaced" in error
+    assert "all 20 frames are black. The video is either interlaced" in error
 
 
 def test_a_name_with_spaces_can_be_copied_from_the_command(
@@ -126,9 +126,9 @@ def test_a_name_that_is_not_utf_8_is_an_error_because_opencv_would_crash(
     write: Callable[..., Path], tmp_path: Path
 ) -> None:
     path = write([grainy(1)] * 3).rename(tmp_path / os.fsdecode(b"\xff.avi"))
-    with pytest.raises(SourceError, match="not valid UTF-8; rename it"):
+    with pytest.raises(SourceError, match="not valid UTF-8; rename the file"):
         open_source(str(path))
-    with pytest.raises(SourceError, match="not valid UTF-8; rename it"):
+    with pytest.raises(SourceError, match="not valid UTF-8; rename the file"):
         open_source(os.fsdecode(b"http://127.0.0.1/\xff"))
 
 
@@ -148,7 +148,7 @@ def test_hdr_video_is_read_and_its_colours_are_doubted(
 
 def test_run_notes_hdr_video_in_a_line(model_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["run", "--model", str(model_path), "--source", str(HDR), "--json"]) == 0
-    assert capsys.readouterr().err.startswith(f"dermedge: '{HDR}' is an HDR video, ")
+    assert capsys.readouterr().err.startswith(f"dermedge: '{HDR}' is an HDR video: ")
 
 
 def test_a_codec_that_cannot_be_decoded_is_named_with_a_command_that_converts_it() -> None:
