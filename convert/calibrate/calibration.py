@@ -1,7 +1,7 @@
 """Fit the temperature and the thresholds of a file to its own answers on the proof set.
 
-A file that tells the view of a photo gets both values for each view. They are fitted on the photos that the file
-assigns to that view, because it does the same on the device.
+A file that tells the view of a photo gets a temperature and thresholds for each view. They are fitted on the photos
+that the file assigns to the view, because they are applied to such photos on the device.
 """
 
 from __future__ import annotations
@@ -21,9 +21,10 @@ from dermedge.edge.model.photo_view import DERMOSCOPIC, view_by_probability
 
 __all__ = ["Calibration", "calibrate"]
 
-# With fewer photos of a view, its temperature and thresholds would depend on chance.
+# With fewer photos of a view, the temperature and the thresholds for the view would depend on chance.
 _LEAST_PHOTOS_OF_A_VIEW = 20
-# Below this accuracy of the view, too many photos that the file takes for close-ups are dermoscopic.
+# If the view is right for a smaller share of the photos, too many photos that the file takes for close-ups are
+# dermoscopic.
 _LEAST_VIEW_ACCURACY = 0.9
 
 _Floats = NDArray[np.floating]
@@ -33,15 +34,18 @@ _Floats = NDArray[np.floating]
 class Calibration:
     """The part of a manifest that is fitted on validation photos.
 
+    If the file tells the view of a photo, ``temperature`` and ``thresholds`` are those for dermoscopic photos, and
+    ``views`` holds those for close-ups.
+
     Attributes:
-        temperature: temperature of the softmax; of dermoscopic photos, where the file tells the view.
-        thresholds: thresholds of the decision, as `fit_thresholds` returns them; of the same photos.
-        metrics: what both achieve on these photos, as `calibration_scores` and `decision_scores` return it. Where
-            the file tells the view, they are those of all photos, each with the values of its view, and there are two
-            more: ``val_view_accuracy``, the share of the photos whose view is told right, and ``val_views``, which
-            maps each view to the metrics of its photos.
-        warnings: one line for each part that was left out because it does harm, or that is useless.
-        views: as `Manifest.views`.
+        temperature: the temperature of the softmax.
+        thresholds: the thresholds of the decision, as `fit_thresholds` returns them.
+        metrics: the metrics of the temperature and the thresholds on the validation photos, as `calibration_scores`
+            and `decision_scores` return them. If the file tells the view of a photo, each photo is decided with the
+            values for its view, and there are two more metrics: ``val_view_accuracy`` is the share of the photos whose
+            view is right, and ``val_views`` maps each view to the metrics of its photos.
+        warnings: one line for each value that was left out because it does harm, and for each value that is useless.
+        views: as in `Manifest.views`; empty if all photos have the same values.
     """
 
     temperature: float
@@ -56,8 +60,8 @@ def calibrate(proof: ProofSet, logits: _Floats, close_up: _Floats | None = None)
 
     Args:
         proof: the photos.
-        logits: float [n, K], the answers of the converted file on these photos.
-        close_up: float [n], the probability of a close-up that the file tells; None if it does not.
+        logits: the logits of the converted file for these photos, float [n, K].
+        close_up: the probability that a photo is a close-up, float [n]; None if the file does not tell the view.
     """
     if close_up is None:
         return _fit(proof, logits, proof.truth)
@@ -84,14 +88,15 @@ def calibrate(proof: ProofSet, logits: _Floats, close_up: _Floats | None = None)
 def _fit(
     proof: ProofSet, logits: _Floats, truth: NDArray[np.integer], uncertain_of_all: float | None = None
 ) -> Calibration:
-    """Return the values that are fitted on some of the photos.
+    """Fit the temperature and the thresholds on some of the photos of a proof set.
 
     Args:
-        proof: the classes.
-        logits: float [m, K], of these photos.
-        truth: int [m].
-        uncertain_of_all: the threshold ``uncertain`` of all photos. It is used if the one of these photos does harm:
-            few photos may not show its benefit, and without a threshold a weak answer would look certain.
+        proof: the proof set, which names the classes.
+        logits: the logits for these photos, float [m, K].
+        truth: the classes of these photos, int [m].
+        uncertain_of_all: the threshold ``uncertain`` that was fitted on all photos. It is used if the threshold that
+            is fitted on these photos does harm. A few photos may not show the benefit of a threshold, and without any
+            threshold, a weak answer would look certain.
     """
     temperature, of_temperature = useful_temperature(logits, truth)
     probabilities = calibrated(logits, temperature)
@@ -101,7 +106,7 @@ def _fit(
         thresholds = thresholds | {"uncertain": uncertain_of_all}
         of_thresholds = [
             *of_thresholds,
-            f"uncertain below {uncertain_of_all:.4f}, the threshold of all photos",
+            f"answers are uncertain below {uncertain_of_all:.4f}, the threshold that was fitted on all photos",
         ]
     metrics = {
         "val_photos": len(truth),
@@ -113,7 +118,7 @@ def _fit(
 
 
 def _scores_of_all(proof: ProofSet, logits: _Floats, fitted: list[Calibration]) -> dict[str, float]:
-    """Return the metrics of all photos, each with the values that were fitted for its view."""
+    """Return the metrics of all photos, if each photo is decided with the values that were fitted for its view."""
     temperatures = np.array([one.temperature for one in fitted])
     probabilities = calibrated(logits / temperatures[:, np.newaxis], 1.0)
     each = [one.thresholds for one in fitted]
@@ -134,8 +139,8 @@ def _view_accuracy(proof: ProofSet, told: NDArray[np.str_]) -> dict[str, float]:
 def _without_views(one: Calibration, accuracy: dict[str, float], photos: int, view: str) -> Calibration:
     """Return the values of all photos, for a file that assigns too few photos to one of the views."""
     warning = (
-        f"both views have the same temperature and thresholds: the file takes only {photos} validation photos for "
-        f"{view}, and {_LEAST_PHOTOS_OF_A_VIEW} are needed to fit them"
+        f"both views have the same temperature and thresholds, because the file takes only {photos} of the validation "
+        f"photos for {view}; at least {_LEAST_PHOTOS_OF_A_VIEW} are needed"
     )
     return replace(one, metrics=one.metrics | accuracy, warnings=(warning, *one.warnings))
 
@@ -144,4 +149,4 @@ def _view_warnings(accuracy: dict[str, float]) -> tuple[str, ...]:
     share = accuracy["val_view_accuracy"]
     if share >= _LEAST_VIEW_ACCURACY:
         return ()
-    return (f"the file tells the view of only {share:.1%} of the validation photos right",)
+    return (f"the view that the file tells is right for only {share:.1%} of the validation photos",)

@@ -1,9 +1,9 @@
 """Logit adjustment: correct the class imbalance that training has left in the logits.
 
-Training adds the logarithm of each class's share once (`dermedge.train.fit.training`), so that the logits are those
-of equally frequent classes. But the few photos of a rare class are repeated most often and are overfitted, so that
-the network predicts the class too rarely on held-out photos. Therefore a part of the logarithm is subtracted again:
-Menon et al., "Long-Tail Learning via Logit Adjustment", 2021, equation 9.
+During training, the logarithm of each class's share is added to the logits (`dermedge.train.fit.training`). The trained
+network then gives the logits of equally frequent classes. But the network overfits the few photos of a rare class,
+which are repeated most often, and predicts this class too rarely on held-out photos. Therefore, a part of the logarithm
+is subtracted from the logits: Menon et al., "Long-Tail Learning via Logit Adjustment", 2021, equation 9.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ class LogitAdjustment:
     """The amounts that are added to the logits of a run.
 
     Attributes:
-        amounts: float32 [K], one per class, with mean 0.
-        metrics: for the manifest: the strength, and the balanced accuracy of the float network on validation
-            by the most probable class, with the adjustment and without it.
+        amounts: one amount per class, float32 [K], with mean 0.
+        metrics: the entries for the manifest: the strength of the adjustment, and the balanced accuracy of the float
+            network on the validation photos with the adjustment and without it.
     """
 
     amounts: NDArray[np.float32]
@@ -38,7 +38,7 @@ class LogitAdjustment:
 def fit_adjustment(
     logits: NDArray[np.float32], truth: NDArray[np.int64], shares: NDArray[np.float32]
 ) -> LogitAdjustment:
-    """Return the adjustment with the strength of `fit_strength`, which takes the same arguments."""
+    """Return the adjustment with the strength that `fit_strength` finds, which also explains the arguments."""
     strength = fit_strength(logits, truth, shares)
     amounts = adjustment_amounts(strength, shares)
     return LogitAdjustment(
@@ -59,15 +59,16 @@ def adjustment_amounts(strength: float, shares: NDArray[np.float32]) -> NDArray[
 def fit_strength(
     logits: NDArray[np.floating], truth: NDArray[np.integer], shares: NDArray[np.floating]
 ) -> float:
-    """Return the part of the logarithm of its share, 0 to 1, that is still to be subtracted from each logit.
+    """Return the strength of the adjustment, 0 to 1. It tells which part of the logarithm of each share is subtracted.
 
-    It is the strength with the least cross-entropy, with classes weighted equally, at the temperature that
-    fits best with it.
+    The strength with the lowest cross-entropy is chosen, if all classes have the same weight. For each strength, the
+    temperature that fits best is used.
 
     Args:
-        logits: float [n, K], of held-out photos.
-        truth: int [n].
-        shares: float [K], share of each class in the photos sampled for training; equal shares give 0.
+        logits: the logits for held-out photos, float [n, K].
+        truth: the classes of these photos, int [n].
+        shares: the share of each class in the photos that were sampled for training, float [K]. If all shares are
+            equal, the strength is 0.
     """
     if np.allclose(shares, shares[0]):
         return 0.0

@@ -1,6 +1,7 @@
 """Temperature scaling: make the probabilities of a file match its accuracy.
 
-Guo et al., "On Calibration of Modern Neural Networks", 2017. It changes no decision by the most probable class.
+Guo et al., "On Calibration of Modern Neural Networks", 2017. The temperature never changes which class is the most
+probable one.
 """
 
 from __future__ import annotations
@@ -22,12 +23,12 @@ def fit_temperature(
     truth: NDArray[np.integer],
     weights: NDArray[np.floating] | None = None,
 ) -> float:
-    """Return the temperature of 0.1 to 10 with the least cross-entropy.
+    """Return the temperature between 0.1 and 10 with the lowest cross-entropy.
 
     Args:
-        logits: float [n, K].
-        truth: int [n].
-        weights: float [n], the weight of each row; equal by default.
+        logits: the logits for the photos, float [n, K].
+        truth: the classes of the photos, int [n].
+        weights: the weight of each photo, float [n]. By default, all photos have the same weight.
     """
     low, high = (float(np.log(end)) for end in _TEMPERATURES)
     best = minimize_scalar(
@@ -41,22 +42,23 @@ def fit_temperature(
 def cross_entropy(
     logits: NDArray[np.floating], truth: NDArray[np.integer], weights: NDArray[np.floating] | None = None
 ) -> float:
-    """Return the mean cross-entropy in nats; arguments as in `fit_temperature`."""
+    """Return the mean cross-entropy in nats. `fit_temperature` explains the arguments."""
     centred = logits - logits.max(axis=1, keepdims=True)
     true = centred[np.arange(len(truth)), truth]
     return float(np.average(np.log(np.exp(centred).sum(axis=1)) - true, weights=weights))
 
 
 def calibrated(logits: NDArray[np.floating], temperature: float) -> NDArray[np.float64]:
-    """Return float64 [n, K] probabilities for float [n, K] logits, by the same function as on the device."""
+    """Return the probabilities, float64 [n, K], for float [n, K] logits. The device uses the same function."""
     return np.array([softmax(row, temperature) for row in logits.tolist()])
 
 
 def calibration_scores(
     logits: NDArray[np.floating], truth: NDArray[np.integer], temperature: float
 ) -> dict[str, float]:
-    """Return the expected calibration error on validation: ``val_ece`` with the temperature, ``val_ece_unscaled``
-    without.
+    """Return the expected calibration error on validation photos.
+
+    ``val_ece`` is the error with the temperature, and ``val_ece_unscaled`` is the error without it.
     """
     return {
         "val_ece_unscaled": expected_error(calibrated(logits, 1.0), truth),
@@ -66,7 +68,7 @@ def calibration_scores(
 
 def expected_error(probabilities: NDArray[np.float64], truth: NDArray[np.integer]) -> float:
     """Return the expected calibration error of float64 [n, K] probabilities, 0 to 1, to four decimals."""
-    # one row for the score, and one resample, which the function requires
+    # The first row gives the error. The second row is a resample, because the function needs at least one.
     each_photo_once = np.ones((2, len(truth)))
     right = probabilities.argmax(axis=1) == truth
     return round(calibration_error(probabilities.max(axis=1), right, each_photo_once).value, 4)

@@ -1,10 +1,12 @@
-"""Fit the thresholds of the decision on validation photos, and score their effect there.
+"""Fit the thresholds of the decision on validation photos, and measure their effect on the same photos.
 
-`dermedge.edge.model.decision` defines what each threshold does. "Named" classes are all but "none of these".
-The share of named photos that are declined counts every photo equally. With equally weighted classes, two photos of a
-rare class would decide it. All other shares weight every class that occurs equally, because a device sees another
-class distribution than validation. The photos that fit a threshold also score it, so expect slightly worse figures on
-new photos.
+`dermedge.edge.model.decision` defines what each threshold does. The named classes are all classes but "none of these".
+
+Most shares give every class that occurs the same weight, because a device sees another distribution of the classes than
+the validation photos have. There is one exception: in the share of the photos of named classes that are declined, every
+photo has the same weight. Otherwise, two photos of a rare class could decide this share.
+
+A threshold is measured on the photos that it was fitted on. So expect slightly worse metrics on new photos.
 """
 
 from __future__ import annotations
@@ -22,13 +24,13 @@ from dermedge.train.evaluation.metrics import accuracy, balanced_accuracy, confu
 
 __all__ = ["decision_scores", "fit_thresholds", "scores_of_each", "uncertain_threshold"]
 
-# The aim is at most 5 % on new photos; one point is kept as a margin.
+# The target is at most 5 % on new photos. One percentage point is left as a margin.
 _DECLINED_AT_MOST = 0.04
 _ALERT_SENSITIVITY = 0.90
 _UNCERTAIN_SHARE = 0.15
 _COVERAGE = 0.90
 
-# Thresholds have six decimals. They are rounded to the side on which they still hold their target.
+# Thresholds have six decimals. A threshold is rounded in the direction in which its target is still met.
 _STEPS = 10**6
 # Tolerance for float rounding in sums of weights.
 _TOLERANCE = 1e-9
@@ -45,18 +47,21 @@ def fit_thresholds(
     none_label: str | None,
     critical: str | None = "melanoma",
 ) -> dict[str, Any]:
-    """Return the ``thresholds`` of a manifest. A key is absent if its class or the photos for it are missing.
+    """Return the ``thresholds`` of a manifest.
 
-    - ``none``: the lowest threshold at which at most 4 % of the named photos are declined.
+    A key is absent if the class that it needs does not exist, or if there are no photos to fit it on.
+
+    - ``none``: the lowest threshold at which at most 4 % of the photos of named classes are declined.
     - ``alert``: the highest threshold with a sensitivity of at least 90 % for the critical class.
-    - ``uncertain``: the highest threshold that makes at most 15 % of the answered named photos uncertain.
-    - ``conformal``: for each class with n photos, the ceil((n + 1) * 0.9)-th highest of the probabilities of the
-      class on these photos; 0, which is always reached, if n is too small (Sadinle, Lei and Wasserman, 2019; Vovk,
-      2012).
+    - ``uncertain``: the highest threshold at which at most 15 % of the answers are uncertain. Only photos of named
+      classes that are not declined count.
+    - ``conformal``: one threshold for each class (Sadinle, Lei and Wasserman, 2019; Vovk, 2012). For a class with n
+      photos, it is the ceil((n + 1) * 0.9)-th highest of the probabilities that these photos have for their class. If
+      n is smaller than this rank, the threshold is 0, so that every prediction set holds the class.
 
     Args:
-        probabilities: float [n, K], calibrated, by the device runtime.
-        truth: int [n].
+        probabilities: the calibrated probabilities of the file in the device runtime, float [n, K].
+        truth: the classes of the photos, int [n].
         labels: the K classes.
         none_label: the class that stands for "none of these", or None.
         critical: the class that the alert is for, or None.
@@ -80,16 +85,16 @@ def fit_thresholds(
 
 
 def _none_threshold(p_none: _Floats) -> float:
-    """Return the threshold ``none`` from the probabilities of "none of these" for the named photos.
+    """Return the threshold ``none`` from the probabilities of "none of these" for the photos of named classes.
 
-    They are declined at p >= threshold.
+    A photo is declined if p >= threshold.
     """
-    # The threshold must lie above the highest p that too large a share reaches.
+    # More than the allowed share of the photos reach this p, so the threshold must lie above it.
     return min(_above(-_reached(-p_none, np.ones(len(p_none)), _DECLINED_AT_MOST)), 1.0)
 
 
 def _alert_threshold(p_critical: _Floats) -> float:
-    """Return the threshold of the alert from the probabilities of the critical class for its own photos."""
+    """Return the threshold of the alert from the probabilities of the critical class for the photos of this class."""
     return _at_most(_reached(p_critical, np.ones(len(p_critical)), 1 - _ALERT_SENSITIVITY))
 
 
@@ -100,8 +105,9 @@ def uncertain_threshold(
     none_label: str | None,
     thresholds: dict[str, Any],
 ) -> float | None:
-    """Return the threshold ``uncertain`` of `fit_thresholds`, given the other thresholds; None if no photo is
-    answered.
+    """Return the threshold ``uncertain`` of `fit_thresholds`, which depends on the other thresholds.
+
+    The result is None if all photos of named classes are declined.
     """
     decisions = _decisions(probabilities, labels, none_label, thresholds)
     answered = _named(truth, labels, none_label) & ~np.array([one.declined for one in decisions])
@@ -120,19 +126,24 @@ def decision_scores(
     none_label: str | None,
     thresholds: dict[str, Any],
 ) -> dict[str, float]:
-    """Score the decisions on validation photos, by the same function that decides on the device.
+    """Return the metrics of the decisions on validation photos. The device decides by the same function.
+
+    The metrics of a threshold are absent if the threshold is absent:
+
+    - all thresholds together: ``val_accuracy`` and ``val_balanced_accuracy`` of the answers. For comparison,
+      ``val_balanced_accuracy_argmax`` is the balanced accuracy of the most probable classes.
+    - ``none``: ``val_declined`` is the share of the photos of named classes that are declined, and
+      ``val_none_declined`` is the share of the other photos that are declined.
+    - ``alert``: ``val_alert_sensitivity`` and ``val_alert_specificity``.
+    - ``uncertain``: ``val_uncertain`` is the share of the answers that are uncertain, ``val_risk`` is the balanced
+      error of all answers, and ``val_risk_certain`` is that of the certain answers. Only photos of named classes that
+      are not declined count.
+    - ``conformal``: ``val_set_coverage`` is the share of the prediction sets that hold the true class, and
+      ``val_set_size`` is the mean number of classes in a set.
 
     Args:
-        probabilities: as in `fit_thresholds`; so are ``truth``, ``labels`` and ``none_label``.
-        thresholds: as `fit_thresholds` returns them.
-
-    Returns:
-        ``val_accuracy`` and ``val_balanced_accuracy`` of the answers, and ``val_balanced_accuracy_argmax`` of
-        the most probable classes. Where the threshold exists: ``val_declined``, the share of named photos that
-        are declined, and ``val_none_declined``, that of other photos; ``val_alert_sensitivity`` and
-        ``val_alert_specificity``; ``val_uncertain``, the share of the answered named photos, with
-        ``val_risk``, their balanced error, and ``val_risk_certain``, that of the certain ones;
-        ``val_set_coverage`` and ``val_set_size`` of the prediction sets.
+        probabilities: as in `fit_thresholds`, like ``truth``, ``labels`` and ``none_label``.
+        thresholds: the thresholds, as `fit_thresholds` returns them.
     """
     return scores_of_each(probabilities, truth, labels, none_label, [thresholds] * len(truth))
 
@@ -144,9 +155,9 @@ def scores_of_each(
     none_label: str | None,
     each: Sequence[dict[str, Any]],
 ) -> dict[str, float]:
-    """Return the same as `decision_scores`, with separate thresholds for each photo.
+    """Return the same metrics as `decision_scores`, but with separate thresholds for each photo.
 
-    A threshold exists if one of them has it.
+    The metrics of a threshold are absent if no photo has the threshold.
     """
     named = _named(truth, labels, none_label)
     decisions = [
@@ -207,7 +218,7 @@ def _set_scores(
 
 
 def _named(truth: _Integers, labels: Sequence[str], none_label: str | None) -> _Bools:
-    """Return bool [n]: whether a photo is of a named class."""
+    """Return whether each photo is of a named class, bool [n]."""
     return np.array([labels[index] != none_label for index in truth])
 
 
@@ -218,8 +229,9 @@ def _decisions(
 
 
 def _evenly(truth: _Integers, among: _Bools) -> _Floats:
-    """Return weights [n] with the sum 1: all classes among these photos have equal weight, and other photos have
-    weight 0.
+    """Return a weight for each photo, float [n]. The weights sum to 1.
+
+    Photos outside the mask ``among`` have the weight 0. All classes that occur inside it have the same total weight.
     """
     photos_of = np.bincount(truth[among], minlength=int(truth.max()) + 1)
     weights = np.where(among, 1 / np.maximum(photos_of[truth], 1), 0)
@@ -227,23 +239,23 @@ def _evenly(truth: _Integers, among: _Bools) -> _Floats:
 
 
 def _reached(values: _Floats, weights: _Floats, share: float) -> float:
-    """Return the highest value below which there is at most this share of the weight."""
+    """Return the highest of the values for which all smaller values together have at most this share of the weight."""
     order = np.argsort(values, kind="stable")
     cumulative = np.cumsum(weights[order]) / weights.sum()
     return float(values[order][np.searchsorted(cumulative, share + _TOLERANCE, side="right")])
 
 
 def _at_most(value: float) -> float:
-    """Return the highest number of six decimals that is not above a probability."""
+    """Return the highest number with six decimals that is not above a probability."""
     return next(step / _STEPS for step in count(int(value * _STEPS) + 1, -1) if step / _STEPS <= value)
 
 
 def _above(value: float) -> float:
-    """Return the lowest number of six decimals that is above a probability."""
+    """Return the lowest number with six decimals that is above a probability."""
     return next(step / _STEPS for step in count(int(value * _STEPS)) if step / _STEPS > value)
 
 
 def _conformal_threshold(of_own_class: _Floats) -> float:
-    """Return the conformal threshold from the probabilities of a class for its own photos."""
+    """Return the conformal threshold of a class from the probabilities of the class for the photos of this class."""
     rank = ceil((len(of_own_class) + 1) * _COVERAGE - _TOLERANCE)
     return _at_most(float(np.sort(of_own_class)[-rank])) if rank <= len(of_own_class) else 0.0

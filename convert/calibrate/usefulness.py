@@ -1,4 +1,4 @@
-"""Leave out a temperature or a threshold that makes its own figure worse, and warn of useless ones."""
+"""Leave out a temperature or a threshold that makes worse what it should improve, and warn of useless thresholds."""
 
 from __future__ import annotations
 
@@ -26,11 +26,13 @@ _Integers = NDArray[np.integer]
 
 
 def useful_temperature(logits: _Floats, truth: _Integers) -> tuple[float, list[str]]:
-    """Return the fitted temperature, or 1 with a line that says why, if it makes the probabilities worse.
+    """Return the fitted temperature and no line. If this temperature does harm, return 1 and a line that says why.
+
+    The fitted temperature does harm if it raises the calibration error or the cross-entropy.
 
     Args:
-        logits: float [n, K].
-        truth: int [n].
+        logits: the logits for the photos, float [n, K].
+        truth: the classes of the photos, int [n].
     """
     fitted = fit_temperature(logits, truth)
     scores = calibration_scores(logits, truth, fitted)
@@ -44,7 +46,10 @@ def useful_temperature(logits: _Floats, truth: _Integers) -> tuple[float, list[s
 
 
 def _kept(fitted: float, figure: str, before: float, after: float) -> str:
-    return f"the temperature stays 1: the fitted {fitted:.2f} raises the {figure} from {before:.3f} to {after:.3f}"
+    return (
+        f"the temperature stays 1, because the fitted temperature {fitted:.2f} raises the {figure} from {before:.3f} "
+        f"to {after:.3f}"
+    )
 
 
 def useful_thresholds(
@@ -54,26 +59,26 @@ def useful_thresholds(
     none_label: str | None,
     thresholds: dict[str, Any],
 ) -> tuple[dict[str, Any], list[str]]:
-    """Return the thresholds without those that do harm, and a line for each one that is left out.
+    """Return the thresholds without those that do harm, and a line for each threshold that is left out.
 
-    - ``none`` is left out if it declines named photos at least as often as other photos, and the most probable class
-      separates the two at least as well.
-    - ``alert`` is left out if it is on more often for other classes than for its own.
+    - ``none`` is left out if it declines photos of named classes at least as often as other photos. It stays if the
+      most probable class separates the two kinds of photos even worse.
+    - ``alert`` is left out if the alert is on more often for photos of other classes than for photos of its own class.
     - ``uncertain`` is left out if the certain answers are wrong more often than all answers.
 
     Args:
-        probabilities: float [n, K], calibrated, by the device runtime.
-        truth: int [n].
+        probabilities: the calibrated probabilities of the file in the device runtime, float [n, K].
+        truth: the classes of the photos, int [n].
         labels: the K classes.
         none_label: the class that stands for "none of these", or None.
-        thresholds: thresholds, as `fit_thresholds` returns them.
+        thresholds: the thresholds, as `fit_thresholds` returns them.
     """
     photos = (probabilities, truth, labels, none_label)
     notes = []
     reason = _harm_of_none(*photos, thresholds)
     if reason:
         notes.append(reason)
-        # The threshold of uncertain answers depends on which photos are answered.
+        # The threshold ``uncertain`` depends on which photos are declined, so it is fitted again.
         kept = {key: thresholds[key] for key in thresholds if key not in ("none", "uncertain")}
         uncertain = uncertain_threshold(*photos, kept)
         thresholds = kept if uncertain is None else {**kept, "uncertain": uncertain}
@@ -92,7 +97,7 @@ def _harm_of_none(
     none_label: str | None,
     thresholds: dict[str, Any],
 ) -> str:
-    """Tell why the threshold is left out; empty if it is not."""
+    """Return the reason why the threshold ``none`` is left out. The text is empty if there is no reason."""
     scores = decision_scores(probabilities, truth, labels, none_label, thresholds)
     if "none" not in thresholds or "val_none_declined" not in scores:
         return ""
@@ -103,8 +108,8 @@ def _harm_of_none(
     if others > named or without < others - named:
         return ""
     return (
-        f"there is no threshold for '{none_label}': the fitted one declines {named:.1%} of the named classes and "
-        f"only {others:.1%} of other photos"
+        f"there is no threshold for '{none_label}', because the fitted threshold declines {named:.1%} of the photos of "
+        f"named classes and only {others:.1%} of the other photos"
     )
 
 
@@ -115,8 +120,8 @@ def _harm_of_alert(scores: dict[str, float]) -> str:
     if sensitivity >= 1 - specificity:
         return ""
     return (
-        f"there is no alert: the fitted one is on for {sensitivity:.1%} of its own class and for "
-        f"{1 - specificity:.1%} of the others"
+        f"there is no alert, because the fitted alert is on for {sensitivity:.1%} of the photos of its own class and "
+        f"for {1 - specificity:.1%} of the other photos"
     )
 
 
@@ -125,8 +130,8 @@ def _harm_of_uncertain(scores: dict[str, float]) -> str:
     if certain <= risk:
         return ""
     return (
-        f"no answer is marked as uncertain: with the fitted threshold, the balanced error of the certain answers is "
-        f"{certain:.3f}, and that of all answers {risk:.3f}"
+        f"no answer is marked as uncertain, because with the fitted threshold, the balanced error of the certain "
+        f"answers would be {certain:.3f}, and that of all answers is only {risk:.3f}"
     )
 
 
@@ -136,9 +141,9 @@ def threshold_warnings(
     """Return a warning for an alert that is always or never on, and for prediction sets that mostly hold all classes.
 
     Args:
-        probabilities: float [n, K], of the validation photos.
+        probabilities: the probabilities for the validation photos, float [n, K].
         labels: the K classes.
-        thresholds: the thresholds that are kept.
+        thresholds: the thresholds that were not left out.
     """
     lines = []
     if "alert" in thresholds:
@@ -150,5 +155,7 @@ def threshold_warnings(
     rows = probabilities.tolist()
     whole = float(np.mean([len(prediction_set(row, labels, thresholds)) == len(labels) for row in rows]))
     if whole > _MOST_WHOLE_SETS:
-        lines.append(f"the prediction sets hold all {len(labels)} classes for {whole:.0%} of the photos")
+        lines.append(
+            f"the prediction sets hold all {len(labels)} classes for {whole:.0%} of the photos, so they tell little"
+        )
     return lines

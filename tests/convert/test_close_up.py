@@ -300,7 +300,8 @@ def test_a_view_whose_sure_answers_err_more_takes_the_uncertain_threshold_of_all
     made = calibrate(swapped, logits, right)
     of_all = calibrate(swapped, logits).thresholds["uncertain"]
     assert made.views["close-up"]["thresholds"]["uncertain"] == of_all != made.thresholds["uncertain"]
-    assert f"close-up: uncertain below {of_all:.4f}, the threshold of all photos" in made.warnings
+    fallback = f"answers are uncertain below {of_all:.4f}, the threshold that was fitted on all photos"
+    assert f"close-up: {fallback}" in made.warnings
 
 
 def test_the_figures_of_all_photos_are_those_of_each_with_the_values_of_its_view() -> None:
@@ -323,16 +324,17 @@ def test_a_file_that_says_of_hardly_any_photo_that_it_is_a_close_up_has_one_set_
     made, plain = calibrate(proof, logits, said), calibrate(proof, logits)
     assert made.views == {}
     assert (made.temperature, made.thresholds) == (plain.temperature, plain.thresholds)
-    assert "only 19 validation photos for close-up" in made.warnings[0]
+    assert "only 19 of the validation photos for close-up" in made.warnings[0]
     said[:20] = 0.9
     assert calibrate(proof, logits, said).views.keys() == {"close-up"}
 
 
 def test_a_file_that_confuses_the_views_is_named() -> None:
     proof, logits, said = drawn_answers(400)
-    assert not any("tells the view" in line for line in calibrate(proof, logits, said).warnings)
+    assert not any("is right for only" in line for line in calibrate(proof, logits, said).warnings)
     confused = np.where(np.arange(400) % 3 == 0, 0.9, 0.1)
-    assert any("tells the view of only" in line for line in calibrate(proof, logits, confused).warnings)
+    warnings = calibrate(proof, logits, confused).warnings
+    assert any("the view that the file tells is right for only" in line for line in warnings)
 
 
 def test_the_summary_tells_the_accuracy_of_the_view_in_one_line_and_each_views_values() -> None:

@@ -45,7 +45,7 @@ def test_a_temperature_that_raises_the_calibration_error_is_1() -> None:
     kept, lines = useful_temperature(logits, truth)
     assert kept == 1.0
     assert lines == [
-        f"the temperature stays 1: the fitted {fitted:.2f} raises the calibration error from "
+        f"the temperature stays 1, because the fitted temperature {fitted:.2f} raises the calibration error from "
         f"{scores['val_ece_unscaled']:.3f} to {scores['val_ece']:.3f}"
     ]
 
@@ -68,8 +68,8 @@ def test_a_threshold_that_declines_only_named_photos_is_left_out() -> None:
     assert "none" not in kept
     assert kept.keys() == thresholds.keys() - {"none"}
     assert lines == [
-        "there is no threshold for 'none of these': the fitted one declines 2.0% of the named classes and only "
-        "0.0% of other photos"
+        "there is no threshold for 'none of these', because the fitted threshold declines 2.0% of the photos of named "
+        "classes and only 0.0% of the other photos"
     ]
 
 
@@ -80,7 +80,10 @@ def test_an_alert_that_is_on_for_other_classes_more_often_is_left_out() -> None:
     thresholds = fit_thresholds(probabilities, truth, LABELS, None)
     kept, lines = useful_thresholds(probabilities, truth, LABELS, None, thresholds)
     assert "alert" not in kept
-    assert "there is no alert: the fitted one is on for 92.0% of its own class and for 100.0%" in lines[0]
+    assert (
+        "the fitted alert is on for 92.0% of the photos of its own class and for 100.0% of the other"
+        in lines[0]
+    )
 
 
 def test_marks_of_uncertainty_on_right_answers_are_left_out() -> None:
@@ -91,8 +94,8 @@ def test_marks_of_uncertainty_on_right_answers_are_left_out() -> None:
     kept, lines = useful_thresholds(probabilities, truth, LABELS, None, thresholds)
     assert "uncertain" not in kept
     assert lines[-1] == (
-        "no answer is marked as uncertain: with the fitted threshold, the balanced error of the certain answers is "
-        "0.500, and that of all answers 0.450"
+        "no answer is marked as uncertain, because with the fitted threshold, the balanced error of the certain "
+        "answers would be 0.500, and that of all answers is only 0.450"
     )
 
 
@@ -115,7 +118,7 @@ def test_sets_that_hold_all_classes_for_most_photos_are_warned_of() -> None:
     assert threshold_warnings(probabilities, LABELS, {"conformal": {"thresholds": few}}) == []
     all_of = dict.fromkeys(LABELS, 0.0)
     assert threshold_warnings(probabilities, LABELS, {"conformal": {"thresholds": all_of}}) == [
-        "the prediction sets hold all 3 classes for 100% of the photos"
+        "the prediction sets hold all 3 classes for 100% of the photos, so they tell little"
     ]
 
 

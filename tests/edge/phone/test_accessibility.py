@@ -72,7 +72,10 @@ def _conversion(accepted: bool) -> Conversion:
         Parity(482, 0.975, 0.1234, 0.0456),
         Acceptance(482, (chance,), checks, flips),
         3.456,
-        ("there is no alert: the fitted one is on for 60% of its own class and for 65% of the others",),
+        (
+            "there is no alert, because the fitted alert is on for 60% of the photos of its own class and for 65% of "
+            "the other photos",
+        ),
     )
 
 
