@@ -1,7 +1,7 @@
-"""The catalogue: one table of all photos, with the label, the lesion and the split of each.
+"""The catalogue: one table of all photos, with the label, the lesion and the split of each photo.
 
-The table is a CSV file. ``path`` is relative to ``root``, the folder that was given, so that a catalogue can be
-read after the photos have moved: `read_catalogue` takes their new folder.
+The table is a CSV file. The column ``path`` is relative to the column ``root``, the folder that the user gave. A
+catalogue can therefore be read after the photos have moved, if `read_catalogue` is given their new folder.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ __all__ = [
 NONE_OF_THESE = "none of these"
 LESION_CLASSES = ("melanoma", "dermatofibroma", "nevus", "squamous cell carcinoma")
 SPLITS = ("train", "val", "test")
-# A class needs this many groups, so that each of the three splits gets some of them.
+# A class needs this many groups, so that each of the three splits gets at least one of its groups.
 MIN_GROUPS = 5
-# Columns without which a table is not a catalogue.
+# Columns that every catalogue has.
 _REQUIRED = frozenset({"path", "image_id", "group", "label", "split"})
-# Hexadecimal digits of the SHA-256 of a file that the catalogue keeps.
+# The number of hexadecimal digits of a file's SHA-256 that the catalogue stores.
 DIGEST_LENGTH = 16
 
 
@@ -51,12 +51,14 @@ class Photo:
 
     Attributes:
         path: absolute path of the file.
-        image_id: the publisher's id, or else the path below the folder that was given.
+        image_id: the publisher's id of the photo; if there is none, the path from the given folder on, without the
+            suffix.
         lesion_id: the publisher's id of the lesion.
-        group: photos of one lesion or person and duplicates of one photo share it; no split cuts a group.
-        diagnosis: diagnosis of the photo, under the name that all sets share.
-        label: the class it is trained as.
-        source: the set it came from.
+        group: name of the photo's group. Photos of one lesion or person have the same group, and so do duplicates of
+            one photo. All photos of a group are in one split.
+        diagnosis: diagnosis of the photo, under the name that dermedge uses for all datasets.
+        label: the class that a network learns for the photo.
+        source: the dataset that the photo is from.
         split: train, val or test.
         original_label: the label as the table or the folder writes it.
         patient_id: the publisher's id of the person.
@@ -64,10 +66,10 @@ class Photo:
         age: age of the person in years, a whole number.
         sex: female or male.
         site: part of the body; a value of `dermedge.train.data.people.SITES`.
-        skin_tone: 0 (very dark) to 5 (very light), the scale of MILK10k.
-        fitzpatrick: skin type, 1 to 6.
+        skin_tone: skin tone on the scale of MILK10k, 0 (very dark) to 5 (very light).
+        fitzpatrick: Fitzpatrick's skin type, 1 to 6.
         digest: the first 16 hexadecimal digits of the SHA-256 of the file's bytes.
-        root: absolute path of the folder that was given, below which the file lies.
+        root: absolute path of the given folder below which the file lies.
     """
 
     path: str
@@ -92,14 +94,14 @@ class Photo:
 
 @dataclass(frozen=True)
 class Catalogue:
-    """Photos and the classes they are trained as.
+    """Photos, and the classes that a network learns from the photos.
 
     Attributes:
         photos: photos in the order of their paths.
         classes: classes in the order of the network's outputs.
-        left_out: reason -> number of files that were found and are not among the photos.
+        left_out: for each reason, the number of files that were found but are not among the photos.
         seed: seed of the split.
-        account: lines that say how folders and tables were understood.
+        account: lines that describe how folders and tables were understood.
     """
 
     photos: tuple[Photo, ...]
@@ -116,7 +118,7 @@ class Catalogue:
         return tuple(photo for photo in self.photos if photo.split == split)
 
     def to_csv(self) -> str:
-        """Returns the table as CSV text, the same bytes for the same photos."""
+        """Returns the table as CSV text. The same photos always give the same text."""
         text = io.StringIO()
         writer = csv.DictWriter(text, [one.name for one in fields(Photo)], lineterminator="\n")
         writer.writeheader()
@@ -125,8 +127,8 @@ class Catalogue:
 
     @property
     def digest(self) -> str:
-        """The SHA-256 digest of the ids, groups, labels and splits, which does not depend on the folders of the
-        files.
+        """The SHA-256 digest of the ids, groups, labels, sources and splits. The paths of the files are not part of
+        the digest.
         """
         rows = sorted((p.image_id, p.group, p.label, p.source, p.split) for p in self.photos)
         return hashlib.sha256("\n".join(map(repr, rows)).encode()).hexdigest()
@@ -147,7 +149,7 @@ class Catalogue:
         return json.dumps(about, indent=1) + "\n"
 
     def save(self, path: Path) -> None:
-        """Writes the table; raises StorageError."""
+        """Writes the table as a CSV file; raises StorageError if it cannot be written."""
         write_text(path, self.to_csv())
 
 
@@ -165,18 +167,18 @@ def read_catalogue(path: Path, data: Sequence[Path] = ()) -> tuple[Photo, ...]:
     """Returns the photos of a table that `Catalogue.save` wrote.
 
     Args:
-        path: path of the table; tables of older versions lack columns, which are then empty.
-        data: folders where the photos lie now, if they have moved. Each may be the folder that was given when
-            the catalogue was made, or the one above it.
+        path: path of the table. If an older version wrote the table without some columns, these are empty.
+        data: folders where the photos are now, if they have moved. A folder may be the one that the catalogue was
+            made from, or the folder above.
 
     Raises:
-        DataError: the file is not a catalogue, or ``data`` holds none of its photos.
+        DataError: the file is not a catalogue or has an unknown split, or ``data`` holds none of the photos.
     """
     names = {one.name for one in fields(Photo)}
     if path.is_file() and not is_catalogue(path):
         raise DataError(
-            f"'{path}' is not a catalogue of dermedge: it lacks columns such as {', '.join(sorted(_REQUIRED)[:3])}; "
-            "make one with dermedge data catalogue"
+            f"'{path}' is not a catalogue of dermedge, which has the columns {', '.join(sorted(_REQUIRED))}; make one: "
+            "dermedge data catalogue PHOTOS --output CATALOGUE.csv"
         )
     try:
         with path.open(newline="", encoding="utf-8-sig") as handle:
@@ -190,13 +192,17 @@ def read_catalogue(path: Path, data: Sequence[Path] = ()) -> tuple[Photo, ...]:
     for photo in photos:
         if photo.split not in SPLITS:
             raise DataError(
-                f"'{path}' has the split '{photo.split}' for '{photo.path}'. Known: {', '.join(SPLITS)}"
+                f"'{path}' has the unknown split '{photo.split}' for '{photo.path}'. Known: {', '.join(SPLITS)}"
             )
     return _below_roots(photos, _moved_roots(photos, data))
 
 
 def content_digest(path: Path) -> str:
-    """Returns the first 16 hexadecimal digits of the SHA-256 of a file's bytes; raises OSError."""
+    """Returns the first 16 hexadecimal digits of the SHA-256 of a file's bytes.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
     with path.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()[:DIGEST_LENGTH]
 
@@ -204,7 +210,7 @@ def content_digest(path: Path) -> str:
 def check_photos(photos: Iterable[Photo]) -> None:
     """Checks that the photos of a catalogue exist and have not been replaced.
 
-    Reads every file once. If a catalogue holds no digests, only the existence of its photos is checked.
+    Every file is read once. If the catalogue has no digest of a photo, the only check is whether the file exists.
 
     Raises:
         DataError: a photo is missing, or its bytes differ from those that were catalogued.
@@ -220,23 +226,23 @@ def check_photos(photos: Iterable[Photo]) -> None:
             missing.append(photo.path)
     if missing:
         raise DataError(
-            f"not where they were catalogued: {plural(len(missing), 'photo')}, '{missing[0]}' among them; "
-            "if they have moved, say with --data FOLDER where they are now"
+            f"not found: {plural(len(missing), 'photo')} of the catalogue, such as '{missing[0]}'; if the photos have "
+            "moved, give the folder where they are now with --data FOLDER"
         )
     if changed:
         raise DataError(
-            f"replaced since they were catalogued: {plural(len(changed), 'photo')}, '{changed[0]}' among them; "
-            "restore them, or make a new catalogue and a new run"
+            f"changed since the catalogue was made: {plural(len(changed), 'photo')}, such as '{changed[0]}'; restore "
+            "these files, or make a new catalogue and train a new run"
         )
 
 
 def _path_below_root(photo: Photo) -> str:
-    """Returns the path as the table stores it: relative to the root, if there is one."""
+    """Returns the path as the table stores it: relative to the root, if the photo has one."""
     return Path(os.path.relpath(photo.path, photo.root)).as_posix() if photo.root else photo.path
 
 
 def _below_roots(photos: Iterable[Photo], roots: dict[str, str]) -> tuple[Photo, ...]:
-    """Returns the photos of a table with absolute paths in the folders where they lie now."""
+    """Returns the photos of a table with absolute paths, in the folders that hold the photos now."""
     return tuple(
         replace(photo, root=roots[photo.root], path=os.path.join(roots[photo.root], photo.path))
         if photo.root
@@ -246,7 +252,10 @@ def _below_roots(photos: Iterable[Photo], roots: dict[str, str]) -> tuple[Photo,
 
 
 def _moved_roots(photos: Sequence[Photo], data: Sequence[Path]) -> dict[str, str]:
-    """Returns root of the table -> the folder that holds most of its photos: the root itself, or one of ``data``."""
+    """Returns, for each root of a table, the folder that holds most of its photos now.
+
+    This is one of ``data``, or the folder of the root's name in one of them. Without ``data``, it is the root itself.
+    """
     by_root: dict[str, list[str]] = {}
     for photo in photos:
         by_root.setdefault(photo.root, []).append(photo.path)

@@ -27,10 +27,10 @@ ALL = "all"
 
 @dataclass(frozen=True)
 class ClassesChosen:
-    """The photos with their classes.
+    """The classes to learn, and the class of each photo.
 
     Attributes:
-        labels: class of each photo; None if its label leaves open which class it is.
+        labels: class of each photo; None if the photo's label can mean more than one class.
         names: names of the classes, in the order of the network's outputs.
     """
 
@@ -43,21 +43,21 @@ def choose_classes(photos: Sequence[Photo], requested: Sequence[str] | None) -> 
 
     Args:
         photos: photos with their diagnoses and original labels.
-        requested: names of classes; each may be a diagnosis, or a name that a table or folder uses. All other photos
-            become "none of these". With ["all"], every label is a class. By default, the four lesions of dermedge if
-            all four occur, or else every diagnosis.
+        requested: names of the classes to learn. A name may be a diagnosis, or a label as a table or folder writes
+            it. All other photos become "none of these". With ["all"], every label is a class. With None, the classes
+            are `LESION_CLASSES` if the photos show all four of them, or else all diagnoses of the photos.
 
     Raises:
-        OptionError: no photo shows a class that was asked for.
-        DataError: fewer than two classes, or the name of one is a misspelling.
+        OptionError: no photo shows a requested class.
+        DataError: there are fewer than two classes, or a label is a misspelled diagnosis.
     """
     names = _names(photos, requested)
     labels = [label_under(photo, names) for photo in photos]
     if requested is None:
-        check_spelling(photos, "; or keep it with --classes all")
+        check_spelling(photos, ". To keep it as a class, give --classes all")
     elif list(requested) != [ALL]:
         others = [photo for photo, label in zip(photos, labels, strict=True) if label == NONE_OF_THESE]
-        check_spelling(others, "; or keep it by naming it in --classes")
+        check_spelling(others, ". To keep it as a class, name it in --classes")
     present = set(labels)
     for name in names:
         if name not in present and name != NONE_OF_THESE:
@@ -73,33 +73,36 @@ def choose_classes(photos: Sequence[Photo], requested: Sequence[str] | None) -> 
 
 
 def check_spelling(photos: Sequence[Photo], keep: str = "") -> None:
-    """Checks that no photo counts as another lesion only because its diagnosis is misspelled.
+    """Checks that no label is a misspelled diagnosis, which would be mistaken for another lesion.
 
     Args:
-        photos: photos whose class would be a new one, or none.
-        keep: advice on how to keep an unusual name.
+        photos: photos whose label would become a class of its own, or "none of these".
+        keep: the end of the message, which says how to keep an unusual name.
 
     Raises:
-        DataError: a label is unknown, but nearly equals a known name.
+        DataError: a label is not a known diagnosis, but is spelled nearly like one.
     """
     counts = Counter(photo.original_label for photo in photos)
     for name, count in counts.items():
         if meant := likely_meant(name):
             raise DataError(
-                f"'{name}', the label of {plural(count, 'photo')}, is not a known diagnosis; if it means '{meant}', "
+                f"the label '{name}' of {plural(count, 'photo')} is not a known diagnosis. If it means '{meant}', "
                 f"rename the folder or correct the table{keep}"
             )
 
 
 def mapping_lines(photos: Iterable[Photo], names: Sequence[str]) -> list[str]:
-    """Returns one line for each class: the labels of tables and folders that became it, with their counts."""
+    """Returns a line for each class, with the labels that became this class and their counts.
+
+    If every label is a class of the same name, one line names all classes.
+    """
     mapped: dict[str, Counter[str]] = {name: Counter() for name in names}
     for photo in photos:
         mapped[photo.label][photo.original_label] += 1
     if all(set(labels) == {name} for name, labels in mapped.items()):
         return ["classes: " + ", ".join(f"{name} {labels.total():,}" for name, labels in mapped.items())]
     return [
-        f"class '{name}', {plural(labels.total(), 'photo')}: {counted(labels, len(labels))}"
+        f"class '{name}', {plural(labels.total(), 'photo')} with the labels: {counted(labels, len(labels))}"
         for name, labels in mapped.items()
     ]
 
@@ -114,10 +117,14 @@ def _names(photos: Sequence[Photo], requested: Sequence[str] | None) -> tuple[st
 
 
 def label_under(photo: Photo, names: Sequence[str]) -> str | None:
-    """Returns the class of a photo among ``names``. Its names are tried from the most specific to the widest.
+    """Returns the class of a photo among ``names``.
+
+    The names of the photo are tried from the most specific one to the widest one: its label, the name of this label
+    as a class, its diagnosis, and the class of this diagnosis.
 
     Returns:
-        "none of these" if no name fits; None if the photo's label leaves open whether one fits.
+        The class; "none of these" if no name fits; None if the photo's label is ambiguous and can mean a class in
+        ``names``.
     """
     by_normal_name = _by_normal_name(tuple(names))
     called = (
@@ -139,7 +146,7 @@ def _by_normal_name(names: tuple[str, ...]) -> dict[str, str]:
 
 
 def _known_names(photos: Iterable[Photo]) -> list[str]:
-    """Returns all names by which a class of these photos can be asked for."""
+    """Returns all names that can be requested as a class of these photos."""
     photos = list(photos)
     own = {own_name(photo.original_label) for photo in photos} | {photo.original_label for photo in photos}
     return sorted(

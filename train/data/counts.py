@@ -18,13 +18,13 @@ def plural(count: int, noun: str) -> str:
 
 
 def some_of(names: Collection[str], shown: int = 3) -> str:
-    """Returns the first names, and an ellipsis if there are more."""
+    """Returns the first names, with an ellipsis at the end if there are more names."""
     text = ", ".join(list(names)[:shown])
     return f"{text}, …" if len(names) > shown else text
 
 
 def counted(counts: Counter[str], shown: int = _SHOWN_NAMES) -> str:
-    """Returns the names with their counts, the most frequent first, and how many more there are: "nevus 6, bcc 2"."""
+    """Returns the most frequent names with their counts, such as "nevus 6, bcc 2, and 3 more"."""
     ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     text = ", ".join(f"{name} {count:,}" for name, count in ordered[:shown])
     return f"{text}, and {len(counts) - shown} more" if len(counts) > shown else text

@@ -1,9 +1,9 @@
-"""The names of diagnoses: the names that publishers and folders use, and the diagnoses that they mean.
+"""Finds the diagnoses that the names in publishers' tables and on folders mean.
 
-Eight diagnoses are classes of the shipped models. Finer names (melanoma in situ, Reed nevus) belong to one of
-them. A keratoacanthoma counts as squamous cell carcinoma, as in MILK10k's own classes, but keeps its own name as
-diagnosis, so that it can be scored apart. Some names leave open which diagnosis they mean (HAM10000's akiec, a bare
-"malignant"); `possible_diagnoses` lists what they may be.
+Eight diagnoses are classes of the shipped models. More specific names, such as melanoma in situ or Reed nevus, belong
+to one of the eight. A keratoacanthoma is in the class squamous cell carcinoma, as in MILK10k's own classes, but its
+diagnosis stays keratoacanthoma. It can therefore be scored separately. Some names are ambiguous, such as HAM10000's
+akiec or "malignant"; `possible_diagnoses` lists the diagnoses that such a name can mean.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ __all__ = [
 _MELANOMA, _NEVUS, _FIBROMA = "melanoma", "nevus", "dermatofibroma"
 _SQUAMOUS, _BASAL, _ACTINIC = "squamous cell carcinoma", "basal cell carcinoma", "actinic keratosis"
 _KERATOSIS, _VASCULAR, _ACANTHOMA = "benign keratosis", "vascular lesion", "keratoacanthoma"
-# The classes of lesions that the shipped models name, in the order of DESIGN.md and the models' cards.
+# The lesion classes of the shipped models, in the order of the model cards.
 NAMED_CLASSES = (_MELANOMA, _FIBROMA, _NEVUS, _SQUAMOUS, _BASAL, _ACTINIC, _KERATOSIS, _VASCULAR)
 
-# Diagnosis -> the names that mean it, in the normal form of `normal_name`. Finer names need not be
-# listed: see `_FINER_FORMS`.
+# For each diagnosis, the names that mean this diagnosis, as `normal_name` returns them. More specific names that
+# `_FINER_FORMS` matches are not listed.
 _NAMES = {
     _MELANOMA: (
         "mel",
@@ -179,7 +179,7 @@ _NAMES = {
         "benign soft tissue proliferations - vascular",
     ),
 }
-# An ambiguous name -> the diagnoses that it may mean.
+# For each ambiguous name, the diagnoses that the name can mean.
 _OPEN = {
     "akiec": (_ACTINIC, _SQUAMOUS),
     "actinic keratoses and intraepithelial carcinoma": (_ACTINIC, _SQUAMOUS),
@@ -204,7 +204,7 @@ _OPEN = {
     "lentigo": (_KERATOSIS, _NEVUS),
     "lentigo nos": (_KERATOSIS, _NEVUS),
 }
-# Other lesions of the skin, which belong to no named class, in the normal form.
+# Names of skin lesions that are in none of the eight classes, as `normal_name` returns them.
 _OTHER_LESIONS = (
     "angiofibroma or fibrous papule",
     "benign - other",
@@ -229,7 +229,7 @@ _OTHER_LESIONS = (
     "trichoblastoma",
     "verruca",
 )
-# Code -> the name that it means, for classes that keep the names of their set.
+# For each publisher's code, the name that the code means. `own_name` uses these names for classes.
 _CODES = {
     "mel": _MELANOMA,
     "nv": _NEVUS,
@@ -246,7 +246,7 @@ _CODES = {
 
 
 def _key(name: str) -> str:
-    """Returns a name for look-ups: the normal name without hyphens and accents."""
+    """Returns the form of a name for look-ups: the normal name without hyphens and accents."""
     plain = unicodedata.normalize("NFKD", name.lower().replace("æ", "ae").replace("œ", "oe"))
     plain = "".join(letter for letter in plain if not unicodedata.combining(letter))
     return " ".join(plain.replace("_", " ").replace("-", " ").split())
@@ -261,8 +261,9 @@ _UNKNOWN = frozenset(
 _FINER = re.compile(
     r"(melanoma|nevus|naevus)(,.*| \(.*| in situ| invasive| metastasis| metastatic| nos| spilus| pigmentosus)"
 )
-# Diagnosis -> its name, and words that may stand before and behind it. They match "nodular melanoma" and "seborrheic
-# keratosis irritated", but not "sebaceous nevus", which is not a mole, or "non melanoma".
+# For each diagnosis: a pattern for its name, and a pattern for the words that may stand before and after the name.
+# They match "nodular melanoma" and "seborrheic keratosis irritated". They do not match "sebaceous nevus", which is
+# not a mole, or "non melanoma".
 _FINER_FORMS = {
     _MELANOMA: (
         "melanomas?",
@@ -295,20 +296,22 @@ _FINER_PATTERNS = {
     diagnosis: re.compile(rf"(({words}|nos) )*({core})( ({words}|nos))*")
     for diagnosis, (core, words) in _FINER_FORMS.items()
 }
-# The number before a folder's name, and the word or count behind it: "1. Melanoma", "nevus images", "nevus (120)".
+# The number before a folder's name, as in "1. Melanoma", and the word or count after it, as in "nevus images" and
+# "nevus (120)".
 _NUMBER_IN_FRONT = re.compile(r"^\d{1,2}[.):]? ")
 _WORD_BEHIND = re.compile(r" (images?|photos?|pictures?|cases?|class|\(\d+\))")
-# From this similarity on, a name counts as a misspelling of a known one, if their lengths hardly differ.
+# A name is a misspelling of a known name if their similarity, from 0 to 1, is at least this, and their lengths differ
+# by at most this many letters.
 _LIKENESS = 0.85
 _LETTERS_TOO_MANY = 2
 
-# The results of `diagnosis_of` that are lesions of the skin. Any other word may mean a shirt or a hand.
+# The results of `diagnosis_of` that are skin lesions. Any other result can mean anything, such as a shirt or a hand.
 LESION_DIAGNOSES = frozenset({*_NAMES, *_OPEN, *_OTHER_LESIONS})
 _AS_LISTED = {_key(name): name for name in (*_OPEN, *_OTHER_LESIONS)}
 
 
 def normal_name(name: str) -> str:
-    """Returns a name in lower case, with single spaces for underscores and runs of spaces."""
+    """Returns a name in lower case. Underscores become spaces, and several spaces become one."""
     return " ".join(name.replace("_", " ").lower().split())
 
 
@@ -316,8 +319,9 @@ def diagnosis_of(name: str | None) -> str | None:
     """Returns the diagnosis that a publisher's code or a folder's name means.
 
     Returns:
-        The name that all sets share, if it is known. For other lesions, and for open names such as akiec, the normal
-        name. For any other word, the word without spaces around it. None if it means "unknown".
+        For a known diagnosis, the name that dermedge uses for all datasets. For other lesions, and for ambiguous
+        names such as akiec, the name in lower case. For any other name, the name without spaces around it. None if
+        the name means "unknown".
     """
     normal = normal_name(name or "")
     if name is None or normal in _UNKNOWN:
@@ -327,7 +331,7 @@ def diagnosis_of(name: str | None) -> str | None:
 
 @lru_cache(maxsize=65536)
 def _known_diagnosis(normal: str) -> str | None:
-    """Returns the diagnosis of a normal name; None if it is not known."""
+    """Returns the diagnosis that a result of `normal_name` means; None if the name is not known."""
     core = re.sub(f"({_WORD_BEHIND.pattern})+$", "", _NUMBER_IN_FRONT.sub("", normal, count=1))
     for name in dict.fromkeys((normal, core)):
         known = _DIAGNOSES.get(_key(name)) or _AS_LISTED.get(_key(name)) or _of_finer_name(name)
@@ -344,7 +348,7 @@ def _of_finer_name(name: str) -> str | None:
 
 
 def likely_meant(name: str) -> str | None:
-    """Returns the diagnosis of which an unknown name is a misspelling, by its shared name; None if there is none."""
+    """Returns the diagnosis that a misspelled name probably means; None for other names."""
     key = _key(name)
     if is_known(name) or len(key) <= len(_NEVUS):
         return None
@@ -353,33 +357,36 @@ def likely_meant(name: str) -> str | None:
 
 
 def own_name(original: str) -> str:
-    """Returns the name of a class as a table or folder writes it; codes are replaced by the names that they mean."""
+    """Returns the name of the class that a label forms if every label is a class.
+
+    A code is replaced by the name that it means. Any other known name is in lower case. An unknown name is unchanged.
+    """
     normal = normal_name(original)
     return _CODES.get(normal, normal if is_known(normal) else original)
 
 
 def is_open(diagnosis: str) -> bool:
-    """Tells whether a diagnosis leaves open which class it belongs to."""
+    """Tells whether a diagnosis is ambiguous, so that its class is not certain."""
     return diagnosis in _OPEN
 
 
 def is_known(name: str) -> bool:
-    """Tells whether a name is a diagnosis, or benign, malignant and the like."""
+    """Tells whether a name is a known diagnosis, or an ambiguous name such as "benign" or "malignant"."""
     return diagnosis_of(name) in LESION_DIAGNOSES
 
 
 def class_of(diagnosis: str) -> str:
-    """Returns the class of a diagnosis: itself, and squamous cell carcinoma for a keratoacanthoma."""
+    """Returns the class of a diagnosis: squamous cell carcinoma for keratoacanthoma, else the diagnosis itself."""
     return _SQUAMOUS if diagnosis == _ACANTHOMA else diagnosis
 
 
 def possible_diagnoses(diagnosis: str) -> frozenset[str]:
-    """Returns the diagnoses that a name may mean: itself, or several if the name is open."""
+    """Returns the diagnoses that an ambiguous name can mean. Any other diagnosis only means itself."""
     return frozenset(_OPEN.get(diagnosis, (diagnosis,)))
 
 
 def compatible(one: str, other: str) -> bool:
-    """Tells whether two diagnoses can be of one lesion: one may be more specific than the other."""
+    """Tells whether one lesion can have both diagnoses: some class is possible for both of them."""
     return not {class_of(name) for name in possible_diagnoses(one)}.isdisjoint(
         class_of(name) for name in possible_diagnoses(other)
     )

@@ -1,7 +1,7 @@
-"""Finds the duplicates in a set of photos, and keeps the result until a file changes.
+"""Finds the duplicates among photos, and stores the result until a file changes.
 
-The search reads every file and compares it with all others. For tens of thousands of photos this takes minutes, and
-each training would repeat it.
+The search reads every file and compares it with the other files. For tens of thousands of photos, this takes minutes.
+Without the stored result, each training would repeat the search.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ __all__ = ["Duplicates", "find_duplicates"]
 
 @dataclass(frozen=True)
 class Duplicates:
-    """The duplicates among files. Files are named by their index in the list.
+    """The duplicates in a list of files. Each file is given by its index in the list.
 
     Attributes:
-        equal: sets of two or more files with equal bytes.
-        near: pairs that show one photo.
-        unreadable: file -> why it cannot be read or decoded.
-        digests: SHA-256 of each file's bytes, in hexadecimal; empty where it cannot be read.
+        equal: lists of two or more files with equal bytes.
+        near: pairs of files that show one photo.
+        unreadable: for each file that cannot be read or decoded, the reason.
+        digests: SHA-256 of each file's bytes, in hexadecimal; empty for a file that cannot be read.
     """
 
     equal: list[list[int]]
@@ -49,11 +49,12 @@ def find_duplicates(
 
     Args:
         paths: paths of photos.
-        cache: a folder in which the result is kept.
-        progress: called with (steps done, steps in all); reading the files is the first half.
+        cache: a folder in which the result is stored; None if it is not stored.
+        progress: a function that is called with the number of steps done and the total number of steps. The first
+            half of the steps reads the files; the second half compares the files.
 
     Raises:
-        StorageError: the cache cannot be written.
+        StorageError: the result or a temporary file cannot be written.
     """
     if not cache:
         return _search(paths, None, progress)
@@ -74,14 +75,14 @@ def _search(paths: Sequence[Path], scratch: Path | None, progress: Callable[[int
 
 
 def _method() -> tuple[str, ...]:
-    """Returns a digest of our own code and of the versions of the libraries, on which the result depends."""
+    """Returns the code of the search and the versions of the libraries, because the result depends on both."""
     modules = (duplicates, duplicate_candidates, photo_prints)
     code = [Path(module.__file__ or "").read_text(encoding="utf-8") for module in modules]
     return (*code, PIL.__version__, cv2.__version__, np.__version__)
 
 
 def _read(kept: Path) -> Duplicates | None:
-    """Returns the stored result; None if there is none, or if it cannot be read."""
+    """Returns the stored result; None if no result is stored or it cannot be read."""
     try:
         content = json.loads(kept.read_text(encoding="utf-8"))
         near = [Match(**match) for match in content["near"]]

@@ -1,11 +1,13 @@
-"""Finds pairs of photos that may be copies: they share local features in the same arrangement.
+"""Finds pairs of photos that may be copies, because they share local features in the same arrangement.
 
-Each descriptor has a few codes, each of which holds the signs of 24 projections of it, and a signature with the signs
-of 64 others. Two descriptors of the same place of a photo often share a code and have nearly the same signature;
-descriptors of different places seldom do (H. Jégou et al., "Hamming embedding and weak geometric consistency", ECCV
-2008). A pair of photos is a candidate if several features agree on the map from one photo to the other. The features
-of each photo are looked up in the index twice: unchanged and mirrored. Each look-up reads a limited number of
-entries, so that the work grows with the number of photos and not with its square.
+Each descriptor has three codes and a signature. A code holds the signs of 24 projections of the descriptor, and the
+signature holds the signs of 64 other projections. Two descriptors of the same place of a photo often share a code,
+and their signatures are nearly equal. Descriptors of different places seldom do (H. Jégou et al., "Hamming embedding
+and weak geometric consistency", ECCV 2008).
+
+A pair of photos is a candidate if several features agree on the map from one photo to the other. The features of each
+photo are looked up in the index twice: unchanged and mirrored. Each look-up reads a limited number of entries. The
+work therefore grows in proportion to the number of photos, and not to its square.
 """
 
 from __future__ import annotations
@@ -35,36 +37,38 @@ BITS = 24
 SIGNATURE_BITS = 64
 # The projections are fitted to at most this many descriptors.
 SAMPLE = 50_000
-# Number of further codes that are looked up: each has one of the least certain signs flipped.
+# The number of further codes of a descriptor that are looked up. Each differs from its own code in one of the least
+# certain signs.
 PROBES = 2
-# At most this many features are taken from one cell of the index, because some features occur on all skin.
+# At most this many features with the same code are taken from the index, because some features occur on all skin.
 MAX_IN_CELL = 32
 # Two matching signatures differ in at most this many signs.
 MAX_SIGNS = 12
 # At least this many features must agree.
 MIN_VOTES = 2
-# A pair of features has the weight 1, plus 1 for each sign beyond the least number that agrees. A pair of photos with
-# this total weight is always a candidate.
+# The weight of a pair of features is 1, plus 1 for each sign fewer than MAX_SIGNS by which the signatures differ. A
+# pair of photos with at least this total weight is a certain candidate.
 CERTAIN_WEIGHT = 60
-# Number of further candidates that each photo may have.
+# An uncertain candidate must be among this many candidates of the photo with the highest weights.
 MAX_UNCERTAIN = 12
-# A photo has at most this many candidates: if it has many copies, not all of them need to be compared.
+# A photo has at most this many candidates, because not all of its copies need to be compared.
 MAX_CANDIDATES = 48
-# Rotations are counted in this many windows.
+# Rotations are counted in this many equal windows of a full turn.
 WINDOWS = 24
 PHOTOS_A_BLOCK = 64
-# Tolerance of the position to which one pair of features maps another, in pixels of the small image and as a share of
-# their distance.
+# Two pairs of features agree if the map of one pair moves the other pair's feature close to its counterpart: within
+# TOLERANCE pixels of the small image plus TOLERANCE_BY_DISTANCE times the distance between the features.
 TOLERANCE = 1.5
 TOLERANCE_BY_DISTANCE = 0.12
-# Tolerances of scale, as the natural logarithm of a ratio, and of rotation, in degrees.
+# The scales of the two maps may differ by this natural logarithm of their ratio, and the rotations by this many
+# degrees.
 SCALE_TOLERANCE = 0.5
 ANGLE_TOLERANCE = 30
-# Features that are at most this many pixels of the small image apart count as one.
+# Features count as one if they are at most this many pixels of the small image apart.
 APART = 2.0
 
-# The order that turns a descriptor into that of the mirrored photo. A descriptor has 4x4 cells of 8 directions;
-# mirroring reverses the rows and the sense of rotation.
+# ``descriptor[MIRRORED]`` is the descriptor in the mirrored photo. A descriptor has 4x4 cells of 8 directions.
+# Mirroring reverses the rows and the sense of rotation.
 MIRRORED = np.arange(DIMENSIONS).reshape(4, 4, 8)[::-1, :, -np.arange(8)].ravel()
 LOW = np.uint64(0xFFFFFFFF)
 SHIFT = np.uint64(32)
@@ -72,11 +76,11 @@ SHIFT = np.uint64(32)
 
 @dataclass(frozen=True)
 class Candidates:
-    """Pairs of photos; each row is a pair.
+    """Pairs of photos. Each array has one entry for each pair.
 
     Attributes:
         first: the index of a photo.
-        second: the index of the other, higher.
+        second: the index of the other photo. It is higher than ``first``.
         mirrored: whether ``first`` must be mirrored to look like ``second``.
     """
 
@@ -90,9 +94,9 @@ class Projections:
     """The projections that turn descriptors into codes and signatures.
 
     Attributes:
-        mean: float32 [128].
-        codes: float32 [128, 24] for each table.
-        signature: float32 [128, 64].
+        mean: mean of the descriptors, float32 [128].
+        codes: projections for the codes, float32 [128, 24] for each table.
+        signature: projections for the signatures, float32 [128, 64].
     """
 
     mean: NDArray[np.float32]
@@ -106,14 +110,16 @@ class Projections:
 
 @dataclass(frozen=True)
 class Index:
-    """The features of all photos by their codes. The index of a feature is 96 times that of its photo, plus its own.
+    """The features of all photos, by their codes.
+
+    The number of a feature is 96 times the index of its photo, plus the index of the feature within the photo.
 
     Attributes:
         projections: the projections that made the codes.
-        keys: for each table, ascending uint64 values: a code, and in the lower 32 bits the feature that has this
-            code.
-        signatures: uint64 [photos, 96].
-        keypoints: float32 [photos, 96, 4]: x, y, diameter, angle.
+        keys: for each table, ascending uint64 values. The upper 32 bits hold a code, the lower 32 bits the number of
+            a feature with this code.
+        signatures: signatures of the features, uint64 [photos, 96].
+        keypoints: x, y, diameter and angle in degrees of the features, float32 [photos, 96, 4].
     """
 
     projections: Projections
@@ -143,7 +149,7 @@ class Index:
         """Returns the matches of descriptors with features of later photos in the index.
 
         Returns:
-            The descriptors, the features, and the similarity of their signatures.
+            The indices of the descriptors, the numbers of the features, and the weights of the matches.
         """
         after = ((photos + 1) * FEATURES).astype(np.uint64)
         signatures = self.projections.signatures(descriptors)
@@ -171,7 +177,10 @@ class Index:
         features: NDArray[np.intp],
         weights: NDArray[np.float64],
     ) -> tuple[NDArray[np.uint64], NDArray[np.float64]]:
-        """Returns the pairs of photos, the first in the upper 32 bits, and the weight of the features that agree."""
+        """Returns the pairs of photos with features that agree, and the weights of these features.
+
+        A pair is one number: the first photo in the upper 32 bits, the second one in the lower 32 bits.
+        """
         pairs = photos.astype(np.uint64) << SHIFT | (features // FEATURES).astype(np.uint64)
         others = self.keypoints.reshape(-1, 4)[features]
         kept = np.flatnonzero(_turned_alike(pairs, (others[:, 3] - keypoints[:, 3]) % 360))
@@ -192,7 +201,7 @@ class Index:
 
 
 def build_index(prints: Prints) -> Index:
-    """Returns the index of all features of ``prints``; 4.6 kB a photo."""
+    """Returns the index of all features of ``prints``. It takes 4.6 kB of memory for each photo."""
     projections = _projections(prints)
     count = len(prints.records)
     keys: list[list[NDArray[np.uint64]]] = [[np.zeros(0, np.uint64)] for _ in range(TABLES)]
@@ -224,7 +233,10 @@ def maps_of(ones: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[n
 
 
 def agree(maps: NDArray[np.complex64], others: NDArray[np.complex64]) -> NDArray[np.bool_]:
-    """Tells whether ``others`` have about the same positions, rotation and scale as ``maps``; each is [3, ...]."""
+    """Tells whether ``others`` agree with ``maps`` in position, rotation and scale, within the tolerances.
+
+    Both are arrays [3, ...] as `maps_of` returns them.
+    """
     apart = others[1] - maps[1]
     error = np.abs(maps[2] * (others[0] - maps[0]) - apart)
     near = error < TOLERANCE + TOLERANCE_BY_DISTANCE * np.abs(apart)
@@ -254,7 +266,7 @@ def _block(prints: Prints, start: int) -> NDArray[np.void]:
 
 
 def _projections(prints: Prints) -> Projections:
-    """Returns the projections for the codes: for each code, a random rotation of the principal components."""
+    """Returns the projections for codes and signatures: random rotations of the principal components of descriptors."""
     step = max(1, len(prints.records) * FEATURES // SAMPLE)
     records = prints.records[::step]
     photos, own = _present(records["count"])
@@ -273,7 +285,7 @@ def _projections(prints: Prints) -> Projections:
 
 
 def _present(counts: NDArray[np.uint8]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Returns the photo and the position of every feature."""
+    """Returns, for every feature, the index of its photo and its index within the photo."""
     photos, own = np.nonzero(np.arange(FEATURES) < counts[:, None])
     return photos, own
 
@@ -283,14 +295,14 @@ def _codes(projected: NDArray[np.floating]) -> NDArray[np.uint64]:
 
 
 def _codes_nearby(projected: NDArray[np.floating]) -> NDArray[np.uint64]:
-    """Returns the code of each descriptor, and the codes with one uncertain sign flipped; [features, 1 + probes]."""
+    """Returns the code of each descriptor and the codes with one uncertain sign flipped, [features, 1 + PROBES]."""
     uncertain = np.argpartition(np.abs(projected), PROBES, axis=1)[:, :PROBES]
     own = _codes(projected)[:, None]
     return np.hstack([own, own ^ (1 << uncertain).astype(np.uint64)])
 
 
 def _counting(lengths: NDArray[np.intp]) -> NDArray[np.intp]:
-    """Returns 0, 1, … length - 1 for each length, joined into one array."""
+    """Returns the numbers 0, 1, … length - 1 for each length, joined into one array."""
     ends = np.cumsum(lengths)
     return np.arange(ends[-1] if len(ends) else 0) - np.repeat(ends - lengths, lengths)
 
@@ -304,12 +316,12 @@ def _within(starts: NDArray[np.intp], end: int) -> tuple[NDArray[np.intp], NDArr
 
 
 def _split(pairs: NDArray[np.uint64]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Returns the upper and the lower 32 bits."""
+    """Returns the upper and the lower 32 bits of each value."""
     return (pairs >> SHIFT).astype(np.intp), (pairs & LOW).astype(np.intp)
 
 
 def _turned_alike(pairs: NDArray[np.uint64], turned: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Tells which votes are confirmed by another vote for the same pair of photos with about the same rotation."""
+    """Tells which matches are confirmed by another match of the same pair of photos with about the same rotation."""
     _, pair = np.unique(pairs, return_inverse=True)
     window = (turned * (WINDOWS / 360)).astype(np.intp) % WINDOWS
     cells, cell, counts = np.unique(pair * WINDOWS + window, return_inverse=True, return_counts=True)
@@ -322,7 +334,7 @@ def _turned_alike(pairs: NDArray[np.uint64], turned: NDArray[np.float32]) -> NDA
 
 
 def _best(found: Sequence[tuple[NDArray[np.uint64], NDArray[np.float64], bool]]) -> Candidates:
-    """Returns the candidates of each photo: the certain ones, and the best of the others."""
+    """Returns the candidates of each photo: the certain ones, and the best of the uncertain ones."""
     first, second = _split(np.concatenate([pairs for pairs, _, _ in found]))
     weights = np.concatenate([weights for _, weights, _ in found])
     mirrored = np.repeat([flag for *_, flag in found], [len(pairs) for pairs, _, _ in found])

@@ -1,17 +1,20 @@
-"""Finds copies of a photo among many files: files with equal bytes, and near-duplicates under any name.
+"""Finds copies of a photo among many files: files with equal bytes, and near-duplicates with any file name.
 
-A near-duplicate is the same photo rotated, mirrored, resized, cut, padded, brightened, coloured, compressed
-again or squashed to a square. Candidates have local features in common (`duplicate_candidates`); in each candidate,
-the features are matched one by one, and those that agree with one rotation, scale and shift are counted. The photos
-are then aligned and compared by their fine texture: the grey image less its
-blur, divided by its local contrast, so that neither a lesion's shape nor a frame makes two alike.
+A near-duplicate is the same photo, but rotated, mirrored, resized, cropped, padded, brightened, coloured, compressed
+again, or squashed to a square. The search has three steps:
+
+1. Find candidates: pairs of photos that have local features in common (`duplicate_candidates`).
+2. Match the features of each candidate one by one, and count those that agree with one rotation, scale and shift.
+3. Align the two photos and compare their fine texture: the grey image minus its blur, divided by its local contrast.
+   The shape of a lesion, or a frame, therefore does not make two photos alike.
 
 Measured on the project's 25,245 real photos:
-- photos of MILK10k that are photos of HAM10000, by brute-force matching of SIFT features: 629 of 631 found;
-- 240 photos of all sources, each changed in 24 ways (rotated, mirrored, brightened, cut, compressed, blurred ...),
-  with all other photos as distractors: 98.2 % found, the fewest of fully augmented ones (88.3 %);
-- 100 of the pairs found between MILK10k and HAM10000, drawn at random and looked at: 100 show one lesion;
-- known false pairs: 114 of 8,566, photos of hands before one wall and figures that are no photos.
+- photos of MILK10k that are also in HAM10000, according to brute-force matching of SIFT features: 629 of 631 were
+  found;
+- 240 photos of all sources, each changed in 24 ways (rotated, mirrored, brightened, cropped, compressed, blurred ...)
+  and mixed with all other photos: 98.2 % were found. Of the 24 ways, full augmentation had the lowest share (88.3 %);
+- 100 random pairs of those that were found between MILK10k and HAM10000: when looked at, all 100 show one lesion;
+- known false pairs: 114 of 8,566. They are photos of hands in front of the same wall, and figures that are not photos.
 """
 
 from __future__ import annotations
@@ -51,32 +54,33 @@ MIN_FEATURES = 4
 AFFINE_FEATURES = 7
 # The textures of two copies have at least this correlation.
 MIN_SIMILARITY = 0.55
-# The evidence for a copy is Fisher's z of the correlation times the square root of the number of pixels, plus this
-# value for each feature.
+# The evidence for a copy is Fisher's z of the correlation times the square root of the number of pixels, plus
+# FEATURE_EVIDENCE for each matching feature. Two copies have at least MIN_EVIDENCE.
 FEATURE_EVIDENCE = 4
 MIN_EVIDENCE = 50
-# The largest ratio of the two scales of a map: no photo is squashed more.
+# The largest ratio of the two scales of an affine map. A copy is not squashed by more than this.
 MAX_SQUASH = 1.6
-# Above this similarity, a more exact alignment is not computed.
+# An alignment with at least this similarity is not refined.
 GOOD_SIMILARITY = 0.6
 BLUR_SIGMA = 2.0
 CONTRAST_FLOOR = 2.0
-# The least number of pixels that both photos show.
+# The smallest area that two copies must share, in pixels.
 MIN_SHARED = 150
-# Width in pixels of the border of the shared area, which is not compared.
+# The border of the shared area is not compared. This is its width in pixels.
 EDGE = 2
-# A photo counts as squashed from this ratio of an affine map's two scales.
+# A photo is squashed if the ratio of the two scales of the affine map is larger than this.
 SQUASHED = 1.15
-# A photo counts as rotated from this angle in degrees.
+# A photo is rotated if the angle is at least this many degrees.
 ROTATED = 3
-# A copy shows at least 1/MAX_SCALE of each side of the photo.
+# The largest scale between the small images of two copies. The smallest scale is 1/MAX_SCALE.
 MAX_SCALE = 8
-# The least side in pixels of the shared area for the exact fit, and the criterion at which the fit ends.
+# An alignment is refined if the shorter side of the shared area has at least MIN_SIDE pixels. REFINING holds the
+# criteria at which the refinement ends.
 MIN_SIDE = 12
 REFINING = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 40, 1e-4)
 EPSILON = 1e-6
 
-# A small grey image, and a mask with 1 for each pixel inside the photo's frame.
+# A small grey image, and a mask that is 1 inside the frame of the photo (its black rim or plain margin).
 Shown = tuple[NDArray[np.uint8], NDArray[np.uint8]]
 
 
@@ -86,12 +90,12 @@ class Match:
 
     Attributes:
         first: index of a file.
-        second: index of the other, higher.
-        similarity: correlation of their textures in the shared area, up to 1.
-        features: number of local features that match after the alignment.
-        degrees: angle by which the second photo is rotated against the first, -180 to 180, clockwise.
+        second: index of the other file. It is higher than ``first``.
+        similarity: correlation of the two textures in the shared area, at most 1.
+        features: number of different places with matching local features.
+        degrees: angle by which the second photo is rotated clockwise relative to the first, -180 to 180.
         mirrored: whether the second photo is mirrored.
-        squashed: whether the photos have different aspect ratios.
+        squashed: whether one photo is squashed: its horizontal and vertical scales differ.
     """
 
     first: int
@@ -113,7 +117,7 @@ class Laid:
     """The alignment of one image with another.
 
     Attributes:
-        affine: float32 [2, 3], maps pixels of the first image to those of the second.
+        affine: map from the pixels of the first image to those of the second, float32 [2, 3].
         similarity: correlation of the textures, -1 to 1.
         pixels: number of pixels that both images show.
     """
@@ -130,7 +134,7 @@ class Laid:
 
 
 def equal_files(prints: Prints) -> list[list[int]]:
-    """Returns the files of equal bytes: the indices of each set of two or more."""
+    """Returns the files that have equal bytes: one list of indices for two or more equal files."""
     sets: dict[str, list[int]] = defaultdict(list)
     for index, digest in enumerate(prints.digests):
         if digest:
@@ -141,8 +145,8 @@ def equal_files(prints: Prints) -> list[list[int]]:
 def near_duplicates(
     prints: Prints, progress: Callable[[int, int], None] = lambda done, total: None
 ) -> list[Match]:
-    """Returns all pairs of files that show one photo, files of equal bytes among them, by ascending indices."""
-    # two threads are at work already, and threads of BLAS would block one another
+    """Returns all pairs of files that show one photo, by ascending indices. They include files with equal bytes."""
+    # two threads compute already, and further threads of BLAS would block them
     with threadpool_limits(1, "blas"):
         return _near_duplicates(prints, progress)
 
@@ -164,7 +168,7 @@ def _near_duplicates(prints: Prints, progress: Callable[[int, int], None]) -> li
 
 
 def _found(prints: Prints, index: Index, start: int) -> list[Match]:
-    """Returns the matches of one block of photos, each with a later photo."""
+    """Returns the matches between the photos of one block and all later photos."""
     candidates = index.candidates(prints, start)
     return [
         match
@@ -194,7 +198,7 @@ def _matches(prints: Prints, candidates: Candidates, block: slice) -> Iterator[M
 
 
 def _places(keypoints: NDArray[np.float32]) -> int:
-    """Returns the number of distinct places of keypoints, because SIFT may find several at one place."""
+    """Returns the number of different places of keypoints. SIFT may find several keypoints at one place."""
     return len(np.unique((keypoints[:, :2] / APART).round(), axis=0))
 
 
@@ -221,11 +225,11 @@ def _mirrored(record: NDArray[np.void]) -> NDArray[np.void]:
 def _corresponding(
     ones: NDArray[np.uint8], others: NDArray[np.uint8]
 ) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:
-    """Yields the features of each pair that are mutual nearest neighbours and pass Lowe's ratio test.
+    """Yields, for each pair of photos, the matching features: mutual nearest neighbours that pass Lowe's ratio test.
 
     Args:
-        ones: descriptors [pairs, features, 128], with zeros for absent ones.
-        others: the same for the other photos.
+        ones: uint8 descriptors of the first photos, [pairs, features, 128]. Absent descriptors are zeros.
+        others: the same for the second photos.
     """
     left, right = _unit(ones), _unit(others)
     cosines = left @ right.transpose(0, 2, 1)
@@ -246,14 +250,14 @@ def _unit(descriptors: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 def _agreeing(ones: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Tells which features agree with the best map that two of them determine.
+    """Tells which pairs of corresponding keypoints agree with the best map, the one with which most pairs agree.
 
-    Each pair of corresponding keypoints determines a rotation, a scale and a shift. All pairs are tried, so that the
-    result does not depend on chance.
+    Each pair determines a map: a rotation, a scale and a shift. The maps of all pairs are tried, so that the result
+    does not depend on chance.
 
     Args:
         ones: keypoints [n, 4]: x, y, diameter, angle in degrees.
-        others: those that correspond to them.
+        others: keypoints [n, 4] that correspond to ``ones``.
     """
     if len(ones) < MIN_FEATURES:
         return np.zeros(len(ones), np.bool_)
@@ -263,7 +267,10 @@ def _agreeing(ones: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray
 
 
 def _affine(ones: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Returns the least-squares map [2, 3] from ``ones`` to ``others``; affine if there are enough of them."""
+    """Returns the least-squares map [2, 3] from the keypoints ``ones`` to ``others``.
+
+    The map is affine if there are enough keypoints. Otherwise, it is a rotation, a scale and a shift.
+    """
     x, y = ones[:, 0], ones[:, 1]
     one, none = np.ones_like(x), np.zeros_like(x)
     if len(ones) >= AFFINE_FEATURES:
@@ -275,14 +282,14 @@ def _affine(ones: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[n
 
 
 def _compared(one: Shown, other: Shown, affine: NDArray[np.float32]) -> Laid:
-    """Returns the alignment of two images near ``affine``, with their similarity."""
+    """Returns the best alignment of two images near ``affine``, with the similarity."""
     scale = np.sqrt(abs(np.linalg.det(affine[:, :2])))
     if not 1 / MAX_SCALE < scale < MAX_SCALE:
         return Laid(affine, -1, 0)
     if scale > 1:
         laid = _compared(other, one, _inverse(affine))
         return Laid(_inverse(laid.affine), laid.similarity, laid.pixels)
-    # the finer image is brought to the pixels of the coarser one
+    # the image with the finer pixels is blurred to the resolution of the other one
     sigma = 0.5 * np.sqrt(1 / scale**2 - 1)
     finer: Shown = one
     if sigma > 0.3:
@@ -301,7 +308,7 @@ def _inverse(affine: NDArray[np.float32]) -> NDArray[np.float32]:
 def _refined(
     one: NDArray[np.uint8], other: NDArray[np.uint8], affine: NDArray[np.float32]
 ) -> NDArray[np.float32]:
-    """Returns the map from ``one`` to ``other`` near ``affine`` at which they correlate most."""
+    """Returns the map from ``one`` to ``other`` that is near ``affine`` and gives the highest correlation."""
     left, top, width, height = cv2.boundingRect(_laid(np.full_like(one, 255), other.shape, affine))
     if min(width, height) < MIN_SIDE:
         return affine
@@ -339,7 +346,7 @@ def _similarity(one: Shown, other: Shown, affine: NDArray[np.float32]) -> tuple[
 
 
 def _texture(grey: NDArray[np.uint8], seen: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Returns the fine texture: the image less its blur, divided by the local contrast; 0 outside ``seen``."""
+    """Returns the fine texture: the image minus its blur, divided by the local contrast; 0 outside ``seen``."""
     inside = seen.astype(np.float32)
     share = cv2.GaussianBlur(inside, (0, 0), BLUR_SIGMA) + EPSILON
     fine = (grey - cv2.GaussianBlur(grey * inside, (0, 0), BLUR_SIGMA) / share) * inside

@@ -435,7 +435,7 @@ def test_a_catalogue_is_read_where_its_photos_have_moved(tmp_path: Path) -> None
     catalogue.save(table)
     assert "here" not in {line.split(",")[0].split("/")[0] for line in table.read_text().splitlines()}
     (tmp_path / "here").rename(tmp_path / "there")
-    with pytest.raises(DataError, match=r"not where they were catalogued: 24 photos.*--data FOLDER"):
+    with pytest.raises(DataError, match=r"not found: 24 photos of the catalogue, .*--data FOLDER"):
         check_photos(read_catalogue(table))
     # the folders themselves, or the one above them
     for data in ([tmp_path / "there" / "more", tmp_path / "there" / "set"], [tmp_path / "there"]):
@@ -452,7 +452,7 @@ def test_photos_that_were_replaced_are_noticed(tmp_path: Path) -> None:
     catalogue = build_catalogue([root])
     check_photos(catalogue.photos)
     put_picture(root / "dog" / "dog3.jpg", "another photo")
-    with pytest.raises(DataError, match=r"replaced since they were catalogued: 1 photo, .*dog3\.jpg"):
+    with pytest.raises(DataError, match=r"changed since the catalogue was made: 1 photo, .*dog3\.jpg"):
         check_photos(catalogue.photos)
 
 
@@ -479,6 +479,7 @@ def test_a_table_that_is_no_catalogue_is_called_so(tmp_path: Path) -> None:
     table = tmp_path / "labels.csv"
     table.write_text("path,label\na.jpg,nevus\n")
     with pytest.raises(
-        DataError, match="is not a catalogue of dermedge: it lacks columns such as group, image_id, label"
+        DataError,
+        match="is not a catalogue of dermedge, which has the columns group, image_id, label, path, split",
     ):
         read_catalogue(table)

@@ -82,8 +82,8 @@ def test_what_became_which_class_is_counted() -> None:
         Photo("", "", "", "", "", "melanoma", "", original_label="mel"),
     ]
     assert mapping_lines(some, ["nevus", "melanoma"]) == [
-        "class 'nevus', 3 photos: nv 2, Reed nevus 1",
-        "class 'melanoma', 1 photo: mel 1",
+        "class 'nevus', 3 photos with the labels: nv 2, Reed nevus 1",
+        "class 'melanoma', 1 photo with the labels: mel 1",
     ]
     plain = [Photo("", "", "", "", "", one, "", original_label=one) for one in ("cat", "dog", "cat")]
     assert mapping_lines(plain, ["cat", "dog"]) == ["classes: cat 2, dog 1"]

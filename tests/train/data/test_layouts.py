@@ -1055,7 +1055,7 @@ def test_a_line_break_in_the_name_of_a_folder_is_a_space(tmp_path: Path) -> None
 @pytest.mark.parametrize("classes", [None, ["melanoma", "nevus"]])
 def test_a_misspelled_diagnosis_stops_and_both_cures_work(tmp_path: Path, classes: list[str] | None) -> None:
     root = put_photos(tmp_path / "set", {"melanoma": 8, "melonoma": 8, "nevus": 8})
-    assert "'melonoma', the label of 8 photos, is not a known diagnosis; if it means 'melanoma'" in stopped(
+    assert "the label 'melonoma' of 8 photos is not a known diagnosis. If it means 'melanoma'" in stopped(
         root, classes=classes
     )
     assert (
@@ -1072,13 +1072,13 @@ def test_scoring_tells_what_became_of_each_label(tmp_path: Path) -> None:
     photos = labelled_photos(root, ["melanoma", "squamous cell carcinoma", "none of these"], say=told.append)
     assert len(photos) == 5
     assert told[-4:] == [
-        "class 'melanoma', 3 photos: Melanom 3",
-        "class 'none of these', 2 photos: Hand 2",
+        "class 'melanoma', 3 photos with the labels: Melanom 3",
+        "class 'none of these', 2 photos with the labels: Hand 2",
         "not scored: 1 photo without a label",
         "not scored: 4 photos whose label leaves open which class it is: akiec",
     ]
     (root / "Hand").rename(root / "Melonoma")
-    with pytest.raises(DataError, match="'Melonoma', the label of 2 photos, is not a known diagnosis"):
+    with pytest.raises(DataError, match="the label 'Melonoma' of 2 photos is not a known diagnosis"):
         labelled_photos(root, ["melanoma", "none of these"])
 
 

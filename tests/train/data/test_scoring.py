@@ -79,11 +79,13 @@ def test_only_a_table_with_the_columns_of_a_catalogue_is_one(photos: list[Photo]
 
 def test_photos_are_looked_for_with_and_without_digests(photos: list[Photo]) -> None:
     check_photos(photos)
-    with pytest.raises(DataError, match="replaced since they were catalogued: 1 photo"):
+    with pytest.raises(DataError, match="changed since the catalogue was made: 1 photo"):
         check_photos([*photos[:5], replace(photos[5], digest="0" * 16)])
     for digest in ("", "0" * 16):
         gone = replace(photos[0], path="/nowhere/a.jpg", digest=digest)
-        with pytest.raises(DataError, match=r"not where they were catalogued: 1 photo, '/nowhere/a\.jpg'"):
+        with pytest.raises(
+            DataError, match=r"not found: 1 photo of the catalogue, such as '/nowhere/a\.jpg'"
+        ):
             check_photos([gone, *photos[1:]])
 
 

@@ -98,7 +98,7 @@ def test_a_killed_run_that_moved_with_its_photos_ends_as_one_that_did_not(
     monkeypatch.chdir(elsewhere)
     run = second / "runs" / "one"
     assert cli.main(["train", "--resume", str(run)]) == 2
-    assert "say with --data FOLDER" in capsys.readouterr().err
+    assert "now with --data FOLDER" in capsys.readouterr().err
     assert cli.main(["train", "--resume", str(run), "--data", str(tmp_path / "nosuch")]) == 2
     assert "nosuch', which does not exist" in capsys.readouterr().err
     assert cli.main(["train", "--resume", str(run), "--data", str(second / name)]) == 0
@@ -128,7 +128,7 @@ def test_replaced_photos_stop_the_resumed_training(
     capsys.readouterr()
     assert cli.main(["train", "--resume", str(run)]) == 2
     error = capsys.readouterr().err
-    assert "replaced since they were catalogued: 1 photo" in error
+    assert "changed since the catalogue was made: 1 photo" in error
     assert replaced.name in error
     assert RunFolder(run).progress() == before
 
