@@ -1,4 +1,4 @@
-"""`dermedge review`: labels the photos that `run --record` kept, in the browser."""
+"""`dermedge review`: serves a page on which the user labels the photos that `dermedge run --record` wrote."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _STEP_S = 0.5
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Serves the page until Ctrl-C or SIGTERM; both end it with status 0, since all is on the disk."""
+    """Serves the page until Ctrl-C or SIGTERM. The exit status is 0, because all labels are already on the disk."""
     options = parser().parse_args(argv)
     from dermedge.edge.review.app import make_review_app  # these imports need the extra serve
     from dermedge.edge.views.web.server import WebServer
@@ -34,8 +34,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     with WebServer(options.serve, partial(make_review_app, review)) as server:
         status = review.status()
         photos = "1 photo" if status.total == 1 else f"{status.total} photos"
-        print(f"{photos}, {status.decided} reviewed. The table is {_shown(review.table_path)}.")
-        print(f"Open {server.url} (Ctrl-C ends it)", flush=True)
+        print(f"{photos}, {status.decided} reviewed. The labels are written to {_shown(review.table_path)}.")
+        print(f"Open {server.url} in a browser. Press Ctrl-C here to end the review.", flush=True)
         _wait()
     print(_summary(review, review.status()))
     return 0
@@ -43,8 +43,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _wait() -> None:
     """Waits for Ctrl-C or SIGTERM."""
-    # A signal handler may put into a SimpleQueue at any moment. `Event.set` could wait for ever for the lock of the
-    # `Event.wait` that the signal interrupts.
+    # A signal handler may put an item into a SimpleQueue at any moment. An Event is not safe here: if a signal
+    # interrupts `Event.wait`, `Event.set` could wait for ever for the lock that `Event.wait` holds.
     signals: SimpleQueue[int] = SimpleQueue()
 
     def end(number: int, frame: FrameType | None) -> None:
@@ -68,7 +68,7 @@ def _summary(review: Review, status: ReviewStatus) -> str:
     if status.decisions[CONFIRMED] + status.decisions[CORRECTED]:
         table = _shown(review.table_path)
         groups = "1 group" if status.groups == 1 else f"{status.groups} groups"
-        lines.append(f"The photos with a label make {groups}. No split cuts a group.")
+        lines.append(f"The labelled photos form {groups}. All photos of a group go into the same split.")
         lines.append(f"Next: dermedge data audit {table}, then dermedge train --data {table}")
     return "\n".join(lines)
 
@@ -81,16 +81,20 @@ def parser() -> Parser:
     """Returns the options of `dermedge review`."""
     made = make_parser(
         "review",
-        "Label the photos that `dermedge run --record` kept, in the browser, the least certain first.",
+        "Label the photos that `dermedge run --record` wrote. A page in the browser shows them; the least certain come "
+        "first.",
         ("dermedge review sessions/", "dermedge review sessions/ --serve 127.0.0.1:9000"),
     )
     made.add_argument(
-        "folder", type=Path, metavar="DIR", help="review the photos of this folder of run --record"
+        "folder",
+        type=Path,
+        metavar="DIR",
+        help="review the photos in this folder, which was the DIR of dermedge run --record",
     )
     made.add_argument(
         "--serve",
         default=DEFAULT_ADDRESS,
         metavar="HOST:PORT",
-        help="serve the page at this address; other machines need the token that is printed",
+        help="serve the page at this address; a browser on another machine needs the token that is printed",
     )
     return made

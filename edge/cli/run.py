@@ -1,4 +1,4 @@
-"""`dermedge run`: classifies live, from a camera, a video, a folder or the built-in demo."""
+"""`dermedge run`: classifies the frames of a camera, a video, a folder or the built-in demo, and shows the results."""
 
 from __future__ import annotations
 
@@ -50,7 +50,8 @@ from dermedge.edge.views.web import DEFAULT_ADDRESS
 
 __all__ = ["main", "parser"]
 
-# Frames a second. The watchdog in `edge/dermedge.service` ends the program after 30 s without a frame.
+# The lowest --max-fps, in frames a second. The watchdog in `edge/dermedge.service` ends the program after 30 s without
+# a frame.
 _SLOWEST_RATE = 0.1
 # Commands that the end of the help shows.
 _EXAMPLES = (
@@ -68,7 +69,10 @@ def _watch(
     max_frames: int | None = None,
     max_secs: float | None = None,
 ) -> None:
-    """Shows results and adds them to the session until they end, a limit is reached, or the view asks to stop."""
+    """Shows each result and adds it to the session.
+
+    Stops when there are no more results, when a limit is reached, or when the view asks to stop.
+    """
     started_s = time.monotonic()
     for result in results:
         session.add(result)
@@ -82,15 +86,19 @@ def _watch(
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs until the source ends, a limit is reached, or a signal arrives.
+    """Runs until the source ends, a limit is reached, the view is closed, or a signal arrives.
 
-    The exit status is 0 after SIGTERM or SIGHUP; Ctrl-C raises KeyboardInterrupt. The status is 1 if the source
-    failed after some frames were classified, or if some photos of a folder cannot be read; it is 2 if none can.
+    The exit status is 1 if the source failed after some frames had been processed, or if some photos of a folder cannot
+    be read. It is 2 if none of the photos can be read, and 0 in all other cases, also after SIGTERM or SIGHUP.
+
+    Raises:
+        KeyboardInterrupt: the user pressed Ctrl-C.
     """
     options = parser().parse_args(argv)
     if options.save:
         check_file(options.save)
-    # Frames are small: starting OpenCV's threads costs more time than they save, and the interpreter needs the cores.
+    # The images are small, so that starting OpenCV's threads takes more time than the threads save. Besides, the
+    # interpreter needs the cores.
     cv2.setNumThreads(1)
     num_threads, runtime = options.num_threads, options.runtime
     if num_threads == "auto":
@@ -159,7 +167,7 @@ def _classifier(options: argparse.Namespace, num_threads: int, runtime: str) -> 
 def _open_views(
     open_view: Callable[[], View], options: argparse.Namespace, model: Classifier, delivery: Delivery | None
 ) -> View:
-    """Returns the view that was asked for, with the web page, the recording and systemd if they are used."""
+    """Returns the view that the user chose, combined with the recording, the web page and systemd if they are used."""
     views: list[View] = []
     facts = {
         "model": options.model.name,
@@ -192,7 +200,7 @@ def _open_views(
 
 
 def _print_delivery(delivery: Delivery | None, options: argparse.Namespace) -> None:
-    """Prints the size, rate and format that a camera delivers, and the ones asked for if they differ."""
+    """Prints the size, rate and format that a camera delivers, and the options that the camera did not accept."""
     if delivery is None:
         return
     asked = [
@@ -209,7 +217,7 @@ def _print_delivery(delivery: Delivery | None, options: argparse.Namespace) -> N
 
 
 def _print_code(url: str) -> None:
-    """Prints an address as a QR code, where the package for it is installed."""
+    """Prints a URL as a QR code, if the package segno is installed."""
     try:
         import segno  # the package is in the extra phone
     except ImportError:
@@ -219,10 +227,10 @@ def _print_code(url: str) -> None:
 
 @contextmanager
 def _signals_end() -> Iterator[None]:
-    """Ends the block on SIGTERM or SIGHUP, as if there were no more frames. systemd and `docker stop` send SIGTERM,
-    and a terminal that is closed sends SIGHUP.
+    """Ends the block when SIGTERM or SIGHUP arrives, as if there were no more frames.
 
-    Under `nohup`, SIGHUP stays ignored.
+    systemd and `docker stop` send SIGTERM. A terminal that is closed sends SIGHUP. Under `nohup`, SIGHUP is still
+    ignored.
     """
 
     def end(number: int, frame: FrameType | None) -> None:
@@ -243,7 +251,7 @@ def _signals_end() -> Iterator[None]:
 class _Terminated(BaseException):
     """Raised when SIGTERM or SIGHUP arrives.
 
-    It is a BaseException, so that no `except Exception` takes it for a failure.
+    It is a BaseException, so that no `except Exception` treats it as a failure.
     """
 
 
@@ -264,7 +272,7 @@ def _open(options: argparse.Namespace) -> FrameSource:
 
 
 def _conclude(session: Session, save: Path | None, stream: TextIO) -> None:
-    """Prints the summary, and saves the frame with the most probable lesion if there is one."""
+    """Prints the summary. If ``save`` is given, saves the frame in which a lesion had the highest probability."""
     text = summary(session)
     if text:
         print(text, file=stream)
@@ -296,9 +304,14 @@ def parser() -> Parser:
         "--max-fps",
         type=_slowest_rate,
         metavar="FPS",
-        help="classify at most FPS frames a second, 0.1 or more, to keep the device cool",
+        help="classify at most FPS frames a second, to keep the device cool; FPS must be 0.1 or more",
     )
-    limits.add_argument("--max-frames", type=positive_int, metavar="N", help="stop after N frames")
+    limits.add_argument(
+        "--max-frames",
+        type=positive_int,
+        metavar="N",
+        help="stop after N frames have been classified or rejected",
+    )
     limits.add_argument(
         "--max-secs", type=positive_number, metavar="SECONDS", help="stop after this many seconds"
     )
@@ -306,7 +319,7 @@ def parser() -> Parser:
 
 
 def _add_source_options(parser: OptionGroup) -> None:
-    parser.add_argument("--source", default="0", help=f"read frames from: {KNOWN}")
+    parser.add_argument("--source", default="0", help=f"read frames from one of these: {KNOWN}")
     parser.add_argument(
         "--width", type=positive_int, metavar="PIXELS", help="ask a camera for frames of this width"
     )
@@ -320,7 +333,8 @@ def _add_source_options(parser: OptionGroup) -> None:
         "--focus",
         type=_focus,
         metavar="WHERE",
-        help="set a camera's focus: auto, or a position (dioptres for picamera2, the driver's steps for V4L2)",
+        help="set a camera's focus: auto, or a position, which is in dioptres for picamera2 and in steps of the driver "
+        "for V4L2",
     )
     parser.add_argument(
         "--lock-exposure",
@@ -336,19 +350,26 @@ def _add_source_options(parser: OptionGroup) -> None:
         "--pixel-format",
         type=_fourcc,
         metavar="FOURCC",
-        help="ask a V4L2 camera for frames in this format; with MJPG, USB cameras deliver large frames several times "
-        "as fast as with YUYV",
+        help="ask a V4L2 camera for frames in this format; USB cameras deliver large frames in MJPG several times as "
+        "fast as in YUYV",
     )
     parser.add_argument(
-        "--realtime", action="store_true", help="play a video at its own speed, as a camera would"
+        "--realtime",
+        action="store_true",
+        help="play a video at its own speed, instead of classifying each frame as fast as possible",
     )
-    parser.add_argument("--flip", choices=tuple(FLIPS), help="flip each frame of any source")
+    parser.add_argument(
+        "--flip",
+        choices=tuple(FLIPS),
+        help="flip each frame of any source. horizontal: swap left and right; vertical: swap top and bottom; both: do "
+        "both",
+    )
     parser.add_argument(
         "--zoom",
         type=_zoom,
         default=1.0,
         metavar="FACTOR",
-        help="cut out the middle of each frame of any source; 2 keeps half of each side",
+        help="cut out the middle of each frame of any source; with 2, half of the width and half of the height remain",
     )
 
 
@@ -358,39 +379,45 @@ def _add_output_options(parser: OptionGroup) -> None:
         "--view",
         choices=tuple(VIEWS),
         default="auto",
-        help="show results in a window or the terminal; auto takes a window if it can be opened",
+        help="show the results in a window or in the terminal; auto: use a window if one can be opened, and else the "
+        "terminal",
     )
-    shown.add_argument("--json", action="store_true", help="print one JSON object for each frame instead")
+    shown.add_argument(
+        "--json", action="store_true", help="print one JSON object for each frame, and open no view"
+    )
     parser.add_argument(
-        "--record", type=Path, metavar="DIR", help="write JSON lines and the frame of each answer into DIR"
+        "--record",
+        type=Path,
+        metavar="DIR",
+        help="write the results as JSON lines, and the frame of each answer as a photo, into a new folder below DIR",
     )
     parser.add_argument(
         "--record-limit",
         type=positive_number,
         default=1000.0,
         metavar="MB",
-        help="stop recording when DIR reaches this size",
+        help="stop recording when the folder of --record reaches this size",
     )
     parser.add_argument(
         "--serve",
         nargs="?",
         const=DEFAULT_ADDRESS,
         metavar="HOST:PORT",
-        help=f"serve a web page and POST /predict too, at {DEFAULT_ADDRESS} or the given address; other machines need "
-        "the token that is printed",
+        help="also serve a web page with the results, and classify photos that programs send to POST /predict; the "
+        f"address is {DEFAULT_ADDRESS} if none is given; other machines need the token that is printed",
     )
     parser.add_argument(
         "--save",
         type=_image_file,
         metavar="FILE",
-        help="write the frame with the most probable lesion to FILE at the end",
+        help="write the frame in which a lesion had the highest probability to FILE at the end",
     )
 
 
 def _slowest_rate(text: str) -> float:
-    """An argparse type: frames a second, at least `_SLOWEST_RATE`.
+    """An argparse type: a number of frames a second, `_SLOWEST_RATE` or more.
 
-    At lower rates, limits and systemd's watchdog would not work.
+    At lower rates, --max-secs would be checked too rarely, and systemd's watchdog would end the program.
     """
     value = number(text)
     if not _SLOWEST_RATE <= value < float("inf"):
@@ -409,9 +436,11 @@ def _focus(text: str) -> str | float:
 
 
 def _fourcc(text: str) -> str:
-    """An argparse type: the name of a pixel format, with at most four characters."""
+    """An argparse type: the name of a pixel format, which has one to four letters and digits."""
     if not (1 <= len(text) <= 4 and text.isascii() and text.isalnum()):
-        raise argparse.ArgumentTypeError(f"'{text}' is not a format of four characters such as MJPG or YUYV")
+        raise argparse.ArgumentTypeError(
+            f"'{text}' is not a pixel format of one to four letters and digits, such as MJPG or YUYV"
+        )
     return text.upper()
 
 
@@ -424,15 +453,15 @@ def _zoom(text: str) -> float:
 
 
 def _probability(text: str) -> float:
-    """An argparse type: a number of 0 to 1."""
+    """An argparse type: a number from 0 to 1."""
     value = number(text)
     if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a probability of 0 to 1")
+        raise argparse.ArgumentTypeError(f"'{text}' is not a probability from 0 to 1")
     return value
 
 
 def _image_file(text: str) -> Path:
-    """An argparse type: the path of an image to write; its suffix names the format."""
+    """An argparse type: the path of an image file to write. The suffix of the path determines the format."""
     path = Path(text)
     if path.suffix.lower() not in WRITTEN_SUFFIXES:
         raise argparse.ArgumentTypeError(f"'{text}' must end in {', '.join(sorted(WRITTEN_SUFFIXES))}")

@@ -67,7 +67,7 @@ def test_the_page_is_served_until_sigterm_and_the_summary_names_the_next_command
         text, _ = process.communicate(timeout=30)
         assert process.returncode == 0
         assert f"1 of {review.status().total} photos reviewed: 1 confirmed, 0 corrected, 0 discarded." in text
-        assert "The photos with a label make 1 group. No split cuts a group." in text
+        assert "The labelled photos form 1 group. All photos of a group go into the same split." in text
         assert (
             f"dermedge train --data {recorded / record.LINES_NAME}".replace("frames.jsonl", "review.csv")
             in text
@@ -104,4 +104,4 @@ def test_a_folder_that_holds_no_recording_is_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert cli.main(["review", str(tmp_path)]) == 2
-    assert "record some with dermedge run --record" in capsys.readouterr().err
+    assert "record photos with: dermedge run --record" in capsys.readouterr().err
