@@ -1,1 +1,1 @@
-"""Labels the photos that `dermedge run --record` kept: a local page, and a table that `dermedge train` reads."""
+"""Labels the photos that `dermedge run --record` stored. The labels go into a table that `dermedge train` reads."""

@@ -1,4 +1,7 @@
-"""The page of a review, on Starlette. Only POST changes something, and only from the page's own script."""
+"""The web application of `dermedge review`. It uses Starlette.
+
+Only POST requests change anything, and only the page's own script may send them.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +37,10 @@ _MOST_BYTES = 10_000
 
 
 def make_review_app(review: Review, guard: Guard) -> Starlette:
-    """Returns the application. GET: ``/``, ``/status``, ``/photos/…``. POST: ``/decide``, ``/undo``."""
+    """Returns the web application.
+
+    It answers GET requests for ``/``, ``/status`` and ``/photos/…``, and POST requests to ``/decide`` and ``/undo``.
+    """
 
     async def file(request: Request) -> Response:
         return FileResponse(_PAGE / _FILES[request.url.path])
@@ -54,10 +60,10 @@ def make_review_app(review: Review, guard: Guard) -> Starlette:
 
 
 async def _photo(review: Review, request: Request) -> Response:
-    """Returns a photo of the recording; other files are refused."""
+    """Returns a photo of the recording. Other files are refused."""
     path = review.file_of(request.path_params["path"])
     if path is None or not path.is_file():
-        raise HTTPException(404, "there is no such photo")
+        raise HTTPException(404, "the recording has no photo with this path")
     return FileResponse(path)
 
 
@@ -78,13 +84,17 @@ def _check_origin(request: Request) -> None:
 
 
 async def _values(request: Request, names: tuple[str, ...]) -> dict[str, str]:
-    """Returns the strings with these names in a JSON object; raises HTTPException."""
+    """Returns the strings with these names from the JSON object in the body of a request.
+
+    Raises:
+        HTTPException: if the body is not a JSON object, or lacks one of the strings. The status is 400.
+    """
     try:
         values = json.loads(await read_body(request, _MOST_BYTES))
         texts = {name: values[name] for name in names}
     except (ValueError, KeyError, TypeError) as error:
         raise HTTPException(
-            400, f"the body is not a JSON object with the strings {', '.join(names)}"
+            400, f"the body must be a JSON object with the strings {', '.join(names)}"
         ) from error
     if not all(isinstance(text, str) for text in texts.values()):
         raise HTTPException(400, f"{', '.join(names)} must be strings")
@@ -92,7 +102,7 @@ async def _values(request: Request, names: tuple[str, ...]) -> dict[str, str]:
 
 
 async def _changed(review: Review, change: Callable[[], ReviewStatus]) -> Response:
-    """Returns the status after a change; raises HTTPException if the change was refused."""
+    """Makes a change, and returns the new status. Raises HTTPException if the change was refused."""
     try:
         return JSONResponse(_to_json(review, await asyncio.to_thread(change)))
     except OptionError as error:

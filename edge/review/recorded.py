@@ -1,4 +1,4 @@
-"""Reads a recording of `dermedge run --record`: the photos, the model's answers, and which photos belong together."""
+"""Reads a recording of `dermedge run --record`: the photos, the answers, and which photos show the same lesion."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from dermedge.edge.views.record import LINES_NAME, SESSION_NAME
 
 __all__ = ["RecordedPhoto", "Recording", "read_recording"]
 
-# States during which the camera may have moved to another lesion. A line with such a state separates two visits.
+# In these states, the camera may move to another lesion. So a recorded line with such a state ends a visit.
 _AWAY = frozenset({State.SEARCHING, State.CAMERA_LOST})
 
 
@@ -26,17 +26,17 @@ class RecordedPhoto:
     """A recorded photo and the model's answer.
 
     Attributes:
-        path: path of the photo below the recording's folder, with ``/`` on every system.
-        session: the name of its session's folder.
-        visit: name of an uninterrupted part of the session, whose photos show one lesion.
-        headline: headline that the views showed; empty if the recorded line has none.
-        label: the answered class; empty if no line was recorded for the photo.
-        probability: probability of that class, or None.
-        certainty: the highest probability of all classes; 0 if no line was recorded for the photo.
-        probabilities: class -> probability.
+        path: path of the photo, relative to the folder of the recording, with ``/`` on every operating system.
+        session: name of the folder of the session.
+        visit: name of the visit. A visit is an uninterrupted part of a session. Its photos show one lesion.
+        headline: the headline that the views showed, or empty if the recorded line has no headline.
+        label: the answered class, or empty if there is no recorded line for the photo.
+        probability: the probability of ``label``, 0 to 1, or None if there is no label.
+        certainty: the highest probability of all classes, 0 to 1. It is 0 if there is no recorded line for the photo.
+        probabilities: class -> probability, 0 to 1.
         alert: the class whose alert was on, or empty.
-        model_sha256: the digest of the model file; empty if the session does not state it.
-        captured_at: time of the frame, ISO 8601 in UTC; empty if it is not known.
+        model_sha256: the SHA-256 digest of the model file, or empty if the session does not state it.
+        captured_at: the time of the frame as ISO 8601 in UTC, or empty if the time is not known.
     """
 
     path: str
@@ -54,12 +54,12 @@ class RecordedPhoto:
 
 @dataclass(frozen=True)
 class Recording:
-    """All sessions of a folder.
+    """All sessions in a folder.
 
     Attributes:
-        photos: photos in the order of their sessions, and by time within a session.
-        labels: the classes of the models, beginning with those of the first session.
-        notes: one sentence for each thing that could not be read.
+        photos: the photos, sorted by session. In each session, the photos are in the order of the recorded lines.
+        labels: the classes of all models. The classes of the first session come first.
+        notes: a sentence for each file, line or photo that could not be read.
     """
 
     photos: tuple[RecordedPhoto, ...]
@@ -68,12 +68,12 @@ class Recording:
 
 
 def read_recording(folder: Path) -> Recording:
-    """Reads the sessions in a folder of `dermedge run --record`; changes nothing.
+    """Reads all sessions in a folder that `dermedge run --record` wrote. It changes nothing in the folder.
 
-    A power cut may leave a photo without a line; it is returned without an answer.
+    After a power cut, the recorded line of the last photo may be missing. This photo is returned without an answer.
 
     Raises:
-        SourceError: the folder cannot be read, or holds no recorded photo.
+        SourceError: if the folder cannot be read, or contains no recorded photo.
     """
     photos: list[RecordedPhoto] = []
     labels: dict[str, None] = {}
@@ -87,11 +87,11 @@ def read_recording(folder: Path) -> Recording:
         raise SourceError(f"cannot read the recording '{folder}': {error.strerror or error}") from error
     if not photos and (folder / LINES_NAME).is_file():
         raise SourceError(
-            f"'{folder}' is one session; review the folder that holds it: dermedge review {folder.parent}"
+            f"'{folder}' is one session; review the folder that contains this session: dermedge review {folder.parent}"
         )
     if not photos:
         raise SourceError(
-            f"there is no recorded photo in '{folder}'; record some with dermedge run --record {folder}"
+            f"there is no recorded photo in '{folder}'; record photos with: dermedge run --record {folder}"
         )
     for photo in photos:
         labels |= dict.fromkeys(photo.probabilities)
@@ -99,17 +99,17 @@ def read_recording(folder: Path) -> Recording:
 
 
 def _read_session(session: Path, notes: list[str]) -> dict[str, Any]:
-    """Returns the content of session.json; empty if it cannot be read."""
+    """Returns the content of session.json, or an empty dict if the file cannot be read."""
     try:
         facts = json.loads((session / SESSION_NAME).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        notes.append(f"'{session / SESSION_NAME}' cannot be read ({error}), so its model is not known.")
+        notes.append(f"'{session / SESSION_NAME}' cannot be read ({error}), so the model is not known.")
         return {}
     return facts if isinstance(facts, dict) else {}
 
 
 def _photos_of(session: Path, facts: Mapping[str, Any], notes: list[str]) -> list[RecordedPhoto]:
-    """Returns the photos of a session; those without a line come last."""
+    """Returns the photos of a session. Photos without a recorded line come last."""
     found: dict[str, RecordedPhoto] = {}
     gone = 0
     for name, visit, line in _lines_with_photos(session, notes):
@@ -118,10 +118,10 @@ def _photos_of(session: Path, facts: Mapping[str, Any], notes: list[str]) -> lis
         else:
             gone += 1
     if gone:
-        notes.append(f"'{session / LINES_NAME}' names photos that are not there any more: {gone}.")
+        notes.append(f"'{session / LINES_NAME}' names photos that do not exist any more: {gone}.")
     for path in sorted(session.iterdir()):
         if is_photo_file(path) and path.name not in found:
-            notes.append(f"No recorded line names '{path}', so the model's answer is not known.")
+            notes.append(f"No recorded line names the photo '{path}', so the model's answer is not known.")
             found[path.name] = RecordedPhoto(
                 f"{session.name}/{path.name}", session.name, f"{session.name}/{path.name}"
             )
@@ -129,7 +129,7 @@ def _photos_of(session: Path, facts: Mapping[str, Any], notes: list[str]) -> lis
 
 
 def _lines_with_photos(session: Path, notes: list[str]) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """Yields (name of the photo, name of the visit, line) for each line that names a photo."""
+    """Yields (file name of the photo, name of the visit, line) for each recorded line that names a photo."""
     visit, source = 0, None
     for line in _lines(session / LINES_NAME, notes):
         if str(line.get("state")) in _AWAY or (line.get("source") or source) != source:
@@ -141,7 +141,7 @@ def _lines_with_photos(session: Path, notes: list[str]) -> Iterator[tuple[str, s
 
 
 def _lines(path: Path, notes: list[str]) -> Iterator[dict[str, Any]]:
-    """Yields the lines that can be read. The last one may be half written while a recording goes on."""
+    """Yields the lines that can be read. The last line may be incomplete while a recording is running."""
     for number, text in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
         try:
             line = json.loads(text)
@@ -154,10 +154,12 @@ def _lines(path: Path, notes: list[str]) -> Iterator[dict[str, Any]]:
 
 def _photo(session: str, name: str, visit: str, line: Mapping[str, Any], digest: str) -> RecordedPhoto:
     probabilities = _probabilities(line.get("probabilities"))
-    likeliest = max(probabilities, key=probabilities.__getitem__, default="")
+    most_probable = max(probabilities, key=probabilities.__getitem__, default="")
     label = line.get("label")
-    # a label that is not a class means an answer below --conf
-    label = printable(label) if isinstance(label, str) and printable(label) in probabilities else likeliest
+    # the label is no class if the probability of the answer was below --conf
+    label = (
+        printable(label) if isinstance(label, str) and printable(label) in probabilities else most_probable
+    )
     return RecordedPhoto(
         path=f"{session}/{name}",
         session=session,
@@ -174,7 +176,7 @@ def _photo(session: str, name: str, visit: str, line: Mapping[str, Any], digest:
 
 
 def _probabilities(values: Any) -> dict[str, float]:
-    """Returns class -> probability. The values are checked, because any program may have written the line."""
+    """Returns class -> probability. Leaves out invalid values, because another program may have written the line."""
     pairs = values.items() if isinstance(values, dict) else ()
     return {
         printable(str(label)): float(value)

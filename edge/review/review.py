@@ -1,4 +1,4 @@
-"""The review of a recording: chooses the next photo, and keeps the decisions on the others."""
+"""The review of a recording: chooses the photo to review next, and stores the reviewer's decisions in a table."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from dermedge.edge.errors import OptionError
+from dermedge.edge.printable import printable
 from dermedge.edge.review.recorded import RecordedPhoto, read_recording
 from dermedge.edge.review.table import CONFIRMED, CORRECTED, DISCARDED, TABLE_NAME, ReviewRow, ReviewTable
 
@@ -22,14 +23,14 @@ class ReviewStatus:
     """The progress of a review.
 
     Attributes:
-        photo: the photo to review next, or None at the end.
-        following: the photo after it, so that a page can load it in advance.
-        last: the last decision, which can be undone.
-        lesion_name: the name that the lesion of ``photo`` has from earlier photos, or empty.
+        photo: the photo to review next, or None if all photos are reviewed.
+        following: the photo that comes after ``photo``, or None. A page can load it in advance.
+        last: the last decision, which can be undone, or None if there is no decision.
+        lesion_name: the name that the reviewer gave to the lesion of this visit, or empty.
         total: number of photos in the recording.
         decided: number of photos with a decision.
         decisions: decision -> number of photos.
-        groups: number of groups among the photos with a label.
+        groups: number of groups that the photos with a label form.
     """
 
     photo: RecordedPhoto | None
@@ -43,21 +44,21 @@ class ReviewStatus:
 
 
 class Review:
-    """Shows the photos of a recording in turn, the least certain first, and keeps each decision in the table.
+    """Presents the photos of a recording one after another, and stores each decision in a table.
 
-    Its methods may be called from several threads.
+    The photo with the least certain answer comes first. Several threads may call the methods.
 
     Args:
-        folder: a folder that `dermedge run --record` wrote. The table is in it.
+        folder: a folder that `dermedge run --record` wrote. The table is stored in this folder.
 
     Attributes:
         table_path: path of the table.
         labels: the classes of the models.
-        notes: one sentence for each thing in the recording that could not be read.
+        notes: a sentence for each file, line or photo of the recording that could not be read.
 
     Raises:
-        SourceError: there is no recorded photo.
-        DataError: the table is not one of a review.
+        SourceError: if the folder contains no recorded photo.
+        DataError: if there is a table that no review has written.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -77,42 +78,44 @@ class Review:
             return self._status()
 
     def file_of(self, path: str) -> Path | None:
-        """Returns the file of a photo of this recording; None for any other path."""
+        """Returns the file of the photo with this path, or None if the recording has no such photo."""
         known = any(photo.path == path for photo in self._photos)
         return self._folder / path if known else None
 
     def decide(self, path: str, label: str, lesion_name: str = "") -> ReviewStatus:
-        """Keeps a decision on the photo that is shown.
+        """Stores the decision on the photo to review next.
 
         Args:
-            path: path of that photo, so that the decision is never applied to another one.
-            label: the class; empty to discard the photo.
-            lesion_name: name of the lesion, or empty. It applies to all photos of the visit.
+            path: path of this photo. It is checked, so that the decision is never applied to another photo.
+            label: the class, or an empty text to discard the photo.
+            lesion_name: name of the lesion, or empty. The name applies to all photos of the visit.
 
         Raises:
-            OptionError: another photo is shown, or a text is too long or cannot be printed.
-            StorageError: the table cannot be written.
+            OptionError: if another photo is to be reviewed next, or if a text is too long or cannot be printed.
+            StorageError: if the table cannot be written.
         """
         with self._lock:
             photo = self._status().photo
             if photo is None or photo.path != path:
-                raise OptionError(f"'{path}' is not the photo that is shown; reload the page")
+                raise OptionError(f"'{path}' is not the photo to review next; reload the page")
             row = _row(photo, _checked(label), _checked(lesion_name))
             self._table.add(row)
             self._again = ""
             return self._status()
 
     def undo(self) -> ReviewStatus:
-        """Undoes the last decision, even one of an earlier start of the program, and shows its photo again.
+        """Undoes the last decision. The photo of this decision is reviewed next.
+
+        The decision may also come from an earlier start of `dermedge review`.
 
         Raises:
-            OptionError: there is no decision.
-            StorageError: the table cannot be written.
+            OptionError: if there is no decision.
+            StorageError: if the table cannot be written.
         """
         with self._lock:
             row = self._table.take_back()
             if row is None:
-                raise OptionError("there is no decision to take back")
+                raise OptionError("there is no decision to undo; decide on a photo first")
             self._again = row.path
             return self._status()
 
@@ -152,8 +155,16 @@ def _row(photo: RecordedPhoto, label: str, lesion_name: str) -> ReviewRow:
 
 
 def _checked(text: str) -> str:
-    """Returns a name without spaces around it, as the table stores it; raises OptionError."""
+    """Returns a name as the table stores it: without spaces at the ends, and with single spaces inside.
+
+    Raises:
+        OptionError: if the name is too long or cannot be printed.
+    """
     text = " ".join(text.split())
-    if len(text) > _MOST_LETTERS or not text.isprintable():
-        raise OptionError(f"a name has at most {_MOST_LETTERS} letters, and none that cannot be printed")
+    if len(text) > _MOST_LETTERS:
+        raise OptionError(f"the name has {len(text)} characters; use at most {_MOST_LETTERS}")
+    if not text.isprintable():
+        raise OptionError(
+            f"the name '{printable(text)}' contains a character that cannot be printed; type it again"
+        )
     return text

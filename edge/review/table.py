@@ -1,12 +1,14 @@
-"""The table of a review, ``review.csv``: one row for each photo that was decided on, in the order of the decisions.
+"""The table of a review, ``review.csv``. It has one row for each decision, in the order of the decisions.
 
-`dermedge train --data` reads its columns ``path``, ``label``, ``group`` and ``lesion``. The row of a discarded photo
-has no label, so that no model is trained on it. After each decision, the table is written to a temporary file that
-then replaces it, so that it is complete at any moment. A change that another program made is never overwritten.
+`dermedge train --data` reads the columns ``path``, ``label``, ``group`` and ``lesion``. The row of a discarded photo
+has no label, so no model is trained on this photo.
 
-No split may cut a group. A session is one group, since its photos may show one lesion several times. Photos whose
-lesions have the same name are one group too, even from different sessions. If each photo of a session has a lesion
-name, the lesions are the groups, and not the session.
+After each decision, the whole table is written to a temporary file, which then replaces the old table. So the table is
+complete at any moment. If another program has changed the table, it is not overwritten.
+
+A split never separates the photos of a group. Usually, all photos of a session form one group, because several of them
+may show the same lesion. If every photo of a session has a lesion name, each lesion is a group instead. Photos with the
+same lesion name are always in the same group, even if they come from different sessions.
 """
 
 from __future__ import annotations
@@ -25,26 +27,26 @@ __all__ = ["CONFIRMED", "CORRECTED", "DISCARDED", "TABLE_NAME", "ReviewRow", "Re
 
 TABLE_NAME = "review.csv"
 CONFIRMED, CORRECTED, DISCARDED = _DECISIONS = ("confirmed", "corrected", "discarded")
-# Columns that are computed from the rows.
+# The columns that are computed from the other columns of all rows.
 _GROUP, _LESION = "group", "lesion"
 
 
 @dataclass(frozen=True)
 class ReviewRow:
-    """One decision; an unknown value is an empty string.
+    """One decision. A value that is not known is an empty string.
 
     Attributes:
-        path: path of the photo, below the table's folder.
-        label: the class; empty for a photo that was discarded.
+        path: path of the photo, relative to the folder of the table.
+        label: the class that the reviewer chose, or empty for a discarded photo.
         decision: confirmed, corrected or discarded.
-        lesion_told: name of the lesion, if the reviewer entered one with this photo; it applies to the whole visit.
-        session: session of the recording.
-        visit: visit, as in `RecordedPhoto`.
+        lesion_told: the lesion name that the reviewer entered with this photo, or empty. It applies to the whole visit.
+        session: name of the session.
+        visit: name of the visit, as in `RecordedPhoto`.
         model_label: the class that the model answered.
-        model_probability: its probability, 0 to 1.
-        model_sha256: the digest of the model file.
-        captured_at: ISO 8601 in UTC.
-        reviewed_at: ISO 8601 in UTC.
+        model_probability: the probability of ``model_label``, 0 to 1.
+        model_sha256: the SHA-256 digest of the model file.
+        captured_at: the time of the frame, as ISO 8601 in UTC.
+        reviewed_at: the time of the decision, as ISO 8601 in UTC.
     """
 
     path: str
@@ -65,13 +67,13 @@ _HEADER = [*_COLUMNS[:2], _GROUP, _LESION, *_COLUMNS[2:]]
 
 
 class ReviewTable:
-    """A table on the disk, and its rows. Use it from one thread at a time.
+    """The rows of a table on the disk. Only one thread may use a table at a time.
 
     Args:
-        path: path of the table, which need not exist yet.
+        path: path of the table. The file need not exist yet.
 
     Raises:
-        DataError: there is a table that this class did not write, or it cannot be read.
+        DataError: if the file cannot be read, or is not a table of a review.
     """
 
     def __init__(self, path: Path) -> None:
@@ -82,19 +84,24 @@ class ReviewTable:
 
     @property
     def rows(self) -> Sequence[ReviewRow]:
-        """The decisions, the first one first."""
+        """The decisions, beginning with the first one."""
         return tuple(self._rows)
 
     def add(self, row: ReviewRow) -> None:
-        """Adds a decision, and writes it to the disk before it returns.
+        """Adds a decision. The table is on the disk when this method returns.
 
         Raises:
-            StorageError: the table cannot be written, or another program has changed it; nothing is added.
+            StorageError: if the table cannot be written, or if another program has changed the file. The decision is
+                not added then.
         """
         self._write([*self._rows, row])
 
     def take_back(self) -> ReviewRow | None:
-        """Removes and returns the last decision; returns None if there is none. Raises StorageError, as `add` does."""
+        """Removes and returns the last decision, or returns None if there is no decision.
+
+        Raises:
+            StorageError: as `add`. The decision is not removed then.
+        """
         if not self._rows:
             return None
         last = self._rows[-1]
@@ -102,11 +109,11 @@ class ReviewTable:
         return last
 
     def lesions(self) -> dict[str, str]:
-        """Returns visit -> the latest name of its lesion."""
+        """Returns visit -> the last lesion name that the reviewer entered for this visit."""
         return _lesions(self._rows)
 
     def count_groups(self) -> int:
-        """Returns how many groups the photos with a label make."""
+        """Returns the number of groups that the photos with a label form."""
         groups: list[set[str]] = []
         for row, (group, lesion) in zip(self._rows, _groups(self._rows), strict=True):
             if not row.label:
@@ -132,7 +139,7 @@ class ReviewTable:
 
 
 def _remove_half_written(path: Path) -> None:
-    """Removes temporary files that a killed review left beside a table."""
+    """Removes the temporary files that a killed review left beside a table."""
     for part in path.parent.glob(f".{path.stem}.*.part{path.suffix}"):
         if not is_running(part):
             part.unlink(missing_ok=True)
@@ -143,14 +150,18 @@ def _lesions(rows: Iterable[ReviewRow]) -> dict[str, str]:
 
 
 def _groups(rows: Sequence[ReviewRow]) -> list[tuple[str, str]]:
-    """Returns two names for each row: its session, if that is its group, and its lesion; either may be empty."""
+    """Returns the values of the columns ``group`` and ``lesion`` for each row.
+
+    ``group`` is the session if the whole session is one group, and empty otherwise. ``lesion`` is the lesion name, or
+    empty.
+    """
     lesions = _lesions(rows)
-    whole = {row.session for row in rows if row.label and row.visit not in lesions}
-    return [(row.session if row.session in whole else "", lesions.get(row.visit, "")) for row in rows]
+    undivided = {row.session for row in rows if row.label and row.visit not in lesions}
+    return [(row.session if row.session in undivided else "", lesions.get(row.visit, "")) for row in rows]
 
 
 def _content(path: Path) -> bytes:
-    """Returns the bytes of a table; none where there is no file."""
+    """Returns the bytes of a table, or no bytes if there is no file."""
     try:
         return path.read_bytes()
     except FileNotFoundError:
@@ -165,7 +176,7 @@ def _parsed(path: Path, content: bytes) -> list[ReviewRow]:
     try:
         reader = csv.DictReader(io.StringIO(content.decode("utf-8-sig"), newline=""), strict=True)
         if sorted(reader.fieldnames or ()) != sorted(_HEADER):
-            # with the next decision, a column that another program added would be lost
+            # the next decision would remove a column that another program has added
             raise _foreign(path)
         rows = [{key: row[key] for key in _COLUMNS} for row in reader]
     except (UnicodeDecodeError, csv.Error) as error:
@@ -177,5 +188,5 @@ def _parsed(path: Path, content: bytes) -> list[ReviewRow]:
 
 def _foreign(path: Path) -> DataError:
     return DataError(
-        f"'{path}' is not a table that dermedge review wrote, or it is damaged; move it to another folder, or mend it"
+        f"'{path}' was not written by dermedge review, or is damaged; move this file to another folder, or repair it"
     )

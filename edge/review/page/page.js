@@ -1,4 +1,4 @@
-// Shows one recorded photo after another, and sends each decision to the server, which writes it to the disk.
+// Shows one recorded photo after another. Sends each decision to the server, which writes the decision to the disk.
 "use strict";
 
 const MOST_CLASSES = 9;
@@ -13,8 +13,8 @@ const KEYS = {
   l: () => element("lesion").focus(),
 };
 let shown = null;
-// While a decision is being sent, and until the next photo is visible, keys are ignored: they were meant for this
-// photo.
+// Keys are ignored while a decision is being sent, and until the next photo is visible. The user pressed them for the
+// photo before.
 let isBusy = true;
 
 function make(tag, text, className) {
@@ -24,7 +24,8 @@ function make(tag, text, className) {
   return made;
 }
 
-// With more classes than keys, the most probable ones are listed; with fewer, each class keeps its key.
+// If there are more classes than number keys, the most probable classes are listed. Otherwise, all classes are listed,
+// and each class always has the same key.
 function listedClasses({ labels, photo }) {
   if (labels.length <= MOST_CLASSES) return labels;
   const share = (label) => photo.probabilities[label] ?? 0;
@@ -82,7 +83,8 @@ function showEnd({ photo, groups, decisions, table }) {
   element("end").hidden = Boolean(photo);
   element("main").className = photo ? "reviewing" : "";
   const labelled = decisions.confirmed + decisions.corrected;
-  element("end-groups").textContent = `Photos with a label: ${labelled}. Groups of these photos: ${groups}. No split cuts a group.`;
+  element("end-groups").textContent =
+    `Photos with a label: ${labelled}. Groups of these photos: ${groups}. All photos of a group go into the same split.`;
   element("command").textContent = `dermedge train --data ${table}`;
 }
 
@@ -123,7 +125,8 @@ async function ask(path, options) {
     say("");
     await show(status);
   } catch (error) {
-    say(error instanceof TypeError ? "No connection. Start dermedge review again; all decisions are on the disk." : error.message);
+    const isOffline = error instanceof TypeError;
+    say(isOffline ? "No connection. Start dermedge review again. All decisions are on the disk." : error.message);
   } finally {
     setBusy(false);
   }
@@ -166,7 +169,7 @@ function onKeyInField(event) {
 addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.altKey || event.metaKey || event.isComposing) return;
   if (FIELDS.includes(event.target.id)) return onKeyInField(event);
-  // Enter presses the button that has the focus, as everywhere
+  // if a button has the focus, Enter presses this button, as on every page
   const isPress = event.key === "Enter" && event.target.tagName === "BUTTON";
   const action = KEYS[event.key.length === 1 ? event.key.toLowerCase() : event.key];
   if (isPress ? event.repeat : event.repeat && (action || /^[1-9]$/.test(event.key))) return event.preventDefault();

@@ -83,10 +83,10 @@ def test_what_cannot_be_read_is_noted_and_no_photo_is_left_out(tmp_path: Path) -
         ("1.jpg", "nevus"),
         ("9.jpg", ""),
     ]
-    assert [note for note in recording.notes if "No recorded line names" in note]
+    assert [note for note in recording.notes if "No recorded line names the photo" in note]
     assert [note for note in recording.notes if "Line 3" in note]
-    assert [note for note in recording.notes if "not there any more: 1" in note]
-    assert [note for note in recording.notes if "its model is not known" in note]
+    assert [note for note in recording.notes if "do not exist any more: 1" in note]
+    assert [note for note in recording.notes if "the model is not known" in note]
     assert (session / "frames.jsonl").read_text().endswith('"pict'), "a recording may go on"
 
 
@@ -110,7 +110,7 @@ def test_escape_codes_of_a_recording_are_written_out(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_recorded_photos_is_one_line_with_a_cure(tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match="record some with dermedge run --record"):
+    with pytest.raises(SourceError, match="record photos with: dermedge run --record"):
         read_recording(tmp_path / "nowhere")
     session = write_session(tmp_path, [answer("1.jpg")])
     with pytest.raises(SourceError, match=f"is one session; .*: dermedge review {tmp_path}"):

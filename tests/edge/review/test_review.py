@@ -71,7 +71,7 @@ def test_undo_takes_decisions_of_earlier_starts_back_and_shows_their_photos_agai
     status = again.undo()
     assert status.photo == first
     assert (status.decided, rows(folder)) == (0, [])
-    with pytest.raises(OptionError, match="no decision to take back"):
+    with pytest.raises(OptionError, match="no decision to undo"):
         again.undo()
 
 
@@ -95,7 +95,7 @@ def test_a_decision_never_falls_on_another_photo(make_recording: Callable[..., P
     photo = review.status().photo
     assert photo is not None
     review.decide(photo.path, "nevus")
-    with pytest.raises(OptionError, match="is not the photo that is shown"):
+    with pytest.raises(OptionError, match="is not the photo to review next"):
         review.decide(photo.path, "nevus")
     assert len(rows(folder)) == 1
 
@@ -208,15 +208,24 @@ def test_a_table_of_another_kind_is_left_alone(content: str, make_recording: Cal
     header = (folder / "review.csv").read_text().splitlines()[0]
     (folder / "review.csv").write_text(content.format(header=header), encoding="latin-1")
     before = (folder / "review.csv").read_bytes()
-    with pytest.raises(DataError, match="is not a table that dermedge review wrote"):
+    with pytest.raises(DataError, match="was not written by dermedge review, or is damaged"):
         Review(folder)
     assert (folder / "review.csv").read_bytes() == before
 
 
-@pytest.mark.parametrize("text", ["x" * 101, "nevus\x1b[2J", "\u202e"])
-def test_a_class_that_cannot_be_printed_is_refused(text: str, make_recording: Callable[..., Path]) -> None:
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("x" * 101, "the name has 101 characters; use at most 100"),
+        ("nevus\x1b[2J", r"the name 'nevus\\x1b\[2J' contains a character that cannot be printed"),
+        ("\u202e", r"the name '\\u202e' contains a character that cannot be printed"),
+    ],
+)
+def test_a_class_that_cannot_be_printed_is_refused(
+    text: str, message: str, make_recording: Callable[..., Path]
+) -> None:
     review = Review(make_recording(1))
-    with pytest.raises(OptionError, match="at most 100 letters"):
+    with pytest.raises(OptionError, match=message):
         decide(review, text)
 
 
