@@ -16,14 +16,16 @@ from dermedge.edge.sources.frame import Frame, FrameSource
 __all__ = ["MS_PER_S", "SILENT_S", "Arrival", "LatestFrame", "Outage"]
 
 MS_PER_S = 1000.0
-# A live source that delivers nothing for this long counts as lost, even if it reports no error. A slow source counts
-# as lost after `_SILENT_INTERVALS` of its frame intervals, and after `_LONGEST_SILENT_S` at the latest.
+# A live source that delivers no frame for this long counts as lost, even if it reports no error. For a slow source, the
+# limit is `_SILENT_INTERVALS` frame intervals of the source, but at most `_LONGEST_SILENT_S`.
 SILENT_S = 2.0
 _SILENT_INTERVALS, _LONGEST_SILENT_S = 3, 10.0
-# The frame interval of a source is its shortest recent one, so that a pause does not make the source seem slow.
+# The frame interval of a source is the shortest of this many recent intervals, so that a pause does not make the source
+# seem slow.
 _INTERVALS = 4
-# A source that delivers nothing for this long, and for `_STALL_INTERVALS` frame intervals, has stalled. Frames that
-# were captured meanwhile may have waited in a buffer. They then arrive in less than `_HASTE` of the usual interval.
+# A source has stalled if it delivers no frame for this long, and for at least `_STALL_INTERVALS` frame intervals. The
+# frames of this time may have waited in a buffer. Such frames follow each other in less than `_HASTE` of the usual
+# interval.
 _STALL_S, _STALL_INTERVALS = 0.3, 3
 _HASTE = 0.75
 
@@ -33,8 +35,8 @@ class Arrival:
     """A frame on its way to the consumer.
 
     Attributes:
-        capture_ms: milliseconds that the source took for it: waiting for the camera, transfer, decoding.
-        dropped: how many frames of the source were dropped so far.
+        capture_ms: the milliseconds that the source took to deliver the frame, with waiting, transfer and decoding.
+        dropped: the number of frames of the source that were dropped so far.
     """
 
     frame: Frame
@@ -47,14 +49,14 @@ class Outage:
     """A live source delivers nothing at the moment.
 
     Attributes:
-        reason: one line that tells why the camera is lost, and what is done about it.
+        reason: one line that tells why the camera is lost, and, if the source is opened again, when.
     """
 
     reason: str
 
 
 def _capture(source: FrameSource) -> Arrival | None:
-    """Reads one frame and measures how long that took; returns None after the last."""
+    """Reads one frame, and measures how long the read took; returns None after the last frame."""
     started = time.monotonic()
     frame = source.read()
     if frame is None:
@@ -63,17 +65,18 @@ def _capture(source: FrameSource) -> Arrival | None:
 
 
 class LatestFrame:
-    """Delivers the newest frame of a live source; of any other source, each frame in order.
+    """Delivers the newest frame of a live source, or each frame of any other source in order.
 
-    From entry to exit a thread reads a live source, so that a slow consumer gets a fresh frame and not a queue of old
-    ones. The frames in between are counted as dropped. At most one frame is kept. The caller closes the source, after
-    the exit.
+    From entry to exit, a thread reads a live source, so that a slow consumer gets a fresh frame and not a queue of old
+    frames. At most one frame is kept. Frames that newer frames replace are counted as dropped. The caller closes the
+    source after the exit.
 
-    After a stall, frames that waited in a buffer of the source come at once, the oldest first. They are dropped too:
-    a frame is delivered only if no other one arrives within `_HASTE` of the usual interval.
+    After a stall, frames that waited in a buffer of the source arrive quickly one after the other, the oldest first.
+    These frames are dropped too: a frame is delivered only if no other frame follows within `_HASTE` of the usual
+    interval.
 
-    A signal may end the consumer at any moment, also while it takes the lock. `threading.Condition` is written in
-    Python, and such a signal can leave it locked for ever. A `threading.Lock` and a `SimpleQueue` are safe.
+    A signal may end the consumer at any moment, even while the consumer takes the lock. The signal could leave a
+    `threading.Condition`, which is written in Python, locked for ever. A `threading.Lock` and a `SimpleQueue` are safe.
     """
 
     def __init__(self, source: FrameSource) -> None:
@@ -105,14 +108,14 @@ class LatestFrame:
             self._thread.join()  # a read of a source returns within seconds
 
     def read(self) -> Arrival | Outage | None:
-        """Returns the newest frame that was not read before; waits for one if necessary.
+        """Returns the newest frame that was not read before. It waits for a frame if necessary.
 
-        Returns None after the last frame. An outage is returned before the frames that follow it. While nothing
-        arrives, it is returned again every `SILENT_S`, or less often if the source is slow.
+        Returns None after the last frame. An outage is returned before the frames that follow the outage. While no
+        frame arrives, an outage is returned every `SILENT_S`, or less often if the source is slow.
 
         Raises:
-            SourceError, PictureError: the source raised it. A frame that arrived before the error is delivered first,
-                and the next read returns None.
+            SourceError, PictureError: the source raised this error. A frame that arrived before the error is delivered
+                first. The next call after the error returns None.
         """
         if not self._source.is_live:
             return _capture(self._source)
@@ -126,12 +129,15 @@ class LatestFrame:
                     return self._take()
                 wake_s = min(self._ready_s, until_s) if self._slot else until_s
             if now >= until_s:
-                return Outage(f"the source has been silent for {silent_s:.1f} s")
+                return Outage(f"the source has sent no frame for {silent_s:.1f} s")
             with suppress(Empty):
                 self._news.get(timeout=wake_s - now)
 
     def _take(self) -> Arrival | Outage | None:
-        """Returns an outage, or else the waiting frame, or raises the error that ended the capture."""
+        """Returns an outage if there is one, else the waiting frame, else None.
+
+        If there is neither and an error ended the capture, it raises the error.
+        """
         if self._outage is not None:
             outage, self._outage = self._outage, None
             return outage
@@ -142,9 +148,9 @@ class LatestFrame:
         return arrival
 
     def newer(self) -> Arrival | None:
-        """Returns a frame that arrived after the last one that was read, or None.
+        """Returns a frame that arrived after the frame that was read last, or None.
 
-        The older one then counts as dropped.
+        If there is a newer frame, the frame that was read last counts as dropped.
         """
         with self._lock:
             if self._slot is None or time.monotonic() < self._ready_s:
@@ -154,9 +160,7 @@ class LatestFrame:
         return arrival
 
     def _silent_s(self) -> float:
-        """Returns the seconds without a frame after which the source counts as lost, from the interval of earlier
-        frames.
-        """
+        """Returns after how many seconds without a frame the source counts as lost."""
         interval_s = min(self._intervals, default=0.0)
         return min(max(SILENT_S, _SILENT_INTERVALS * interval_s), _LONGEST_SILENT_S)
 
@@ -171,7 +175,7 @@ class LatestFrame:
                 if arrival is None:
                     break
                 self._deliver(arrival)
-        except Exception as error:  # any error is passed on to the consumer, which raises it
+        except Exception as error:  # `read` raises the error in the consumer's thread
             self._error = error
         with self._lock:
             self._ended = True
@@ -187,8 +191,9 @@ class LatestFrame:
         self._wake()
 
     def _hold_back_s(self, now: float) -> float:
-        """Returns the seconds that a frame waits for a newer one: 0 normally; more after a stall, until frames arrive
-        at their usual interval again.
+        """Returns how many seconds a frame waits for a newer frame.
+
+        It is 0, except after a stall, until frames arrive at their usual interval again.
         """
         if self._arrived_s is None:
             return 0.0
@@ -207,12 +212,12 @@ class LatestFrame:
         self._wake()
 
     def _wake(self) -> None:
-        """Makes the consumer look for news. One token is enough, because the consumer looks after it took it."""
+        """Wakes the consumer. One token is enough, because the consumer looks for news after it took the token."""
         if self._news.empty():
             self._news.put(None)
 
     def _drop(self) -> None:
-        """Counts the waiting frame as dropped, because something newer replaces it."""
+        """Counts the waiting frame as dropped, because a newer frame or an outage replaces this frame."""
         if self._slot is not None:
             self._dropped += 1
             self._slot = None

@@ -391,7 +391,7 @@ def test_one_stall_is_one_outage_whatever_is_said_of_it(
         image = np.full((48, 64, 3), 120, np.uint8)
         return [Arrival(Frame(image, 0, at_s, "a", at_s=at_s + 0.1 * step), 1.0, 0) for step in range(9)]
 
-    silent, gone = Outage("the source has been silent for 2.0 s"), Outage("'0' stopped; attempt 1")
+    silent, gone = Outage("the source has sent no frame for 2.0 s"), Outage("'0' stopped; attempt 1")
     ScriptedLatest.script = [*arrivals(0), silent, silent, gone, gone, *arrivals(9), gone, *arrivals(12)]
     monkeypatch.setattr("dermedge.edge.pipeline.LatestFrame", ScriptedLatest)
     with Pipeline(Stamped(0), classifier(), gated=False) as results:  # type: ignore[arg-type]

@@ -63,7 +63,7 @@ def test_frames_come_in_the_asked_size_and_are_counted_on_through_every_fault(ev
 
 def test_a_frozen_a_silent_a_stalled_and_an_unplugged_camera_are_named(events: list[dict]) -> None:
     assert "'/dev/video0' is frozen" in one(events, "frozen")["reason"]
-    assert "silent for 2.0 s" in one(events, "silent")["reason"]
+    assert "no frame for 2.0 s" in one(events, "silent")["reason"]
     for name in ("stalled", "unplugged"):
         assert "'/dev/video0' stopped delivering frames" in one(events, name)["reason"]
     assert "cannot open '/dev/video0'" in one(events, "gone")["reason"]

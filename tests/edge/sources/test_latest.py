@@ -140,7 +140,7 @@ def test_a_pause_does_not_make_a_fast_camera_slow(monkeypatch: pytest.MonkeyPatc
             if isinstance(found, Outage):
                 reasons.append(found.reason)
     assert len(reasons) > 5, "both pauses are told"
-    assert set(reasons) == {"the source has been silent for 0.3 s", "gone"}
+    assert set(reasons) == {"the source has sent no frame for 0.3 s", "gone"}
 
 
 class Told:
