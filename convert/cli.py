@@ -42,8 +42,8 @@ def parser() -> Parser:
     """Return the options of the verb."""
     made = make_parser(
         "convert",
-        "Convert a run, a Keras classifier or a float .tflite to one .tflite that describes itself; deliver it "
-        "only if it loses little compared with its float network.",
+        "Convert a run, a Keras classifier or a float .tflite to one .tflite that describes itself, and compare it with "
+        "its float network. If the photos show that it loses too much, no file is written, and the exit status is 3.",
         _EXAMPLES,
     )
     made.usage = _USAGE
