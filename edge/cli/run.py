@@ -320,6 +320,28 @@ def parser() -> Parser:
 
 def _add_source_options(parser: OptionGroup) -> None:
     parser.add_argument("--source", default="0", help=f"read frames from one of these: {KNOWN}")
+    _add_camera_options(parser)
+    parser.add_argument(
+        "--realtime",
+        action="store_true",
+        help="play a video at its own speed, instead of classifying each frame as fast as possible",
+    )
+    parser.add_argument(
+        "--flip",
+        choices=tuple(FLIPS),
+        help="flip each frame of any source. horizontal: swap left and right; vertical: swap top and bottom; both: do "
+        "both",
+    )
+    parser.add_argument(
+        "--zoom",
+        type=_zoom,
+        default=1.0,
+        metavar="FACTOR",
+        help="cut out the middle of each frame of any source; with 2, half of the width and half of the height remain",
+    )
+
+
+def _add_camera_options(parser: OptionGroup) -> None:
     parser.add_argument(
         "--width", type=positive_int, metavar="PIXELS", help="ask a camera for frames of this width"
     )
@@ -352,24 +374,6 @@ def _add_source_options(parser: OptionGroup) -> None:
         metavar="FOURCC",
         help="ask a V4L2 camera for frames in this format; USB cameras deliver large frames in MJPG several times as "
         "fast as in YUYV",
-    )
-    parser.add_argument(
-        "--realtime",
-        action="store_true",
-        help="play a video at its own speed, instead of classifying each frame as fast as possible",
-    )
-    parser.add_argument(
-        "--flip",
-        choices=tuple(FLIPS),
-        help="flip each frame of any source. horizontal: swap left and right; vertical: swap top and bottom; both: do "
-        "both",
-    )
-    parser.add_argument(
-        "--zoom",
-        type=_zoom,
-        default=1.0,
-        metavar="FACTOR",
-        help="cut out the middle of each frame of any source; with 2, half of the width and half of the height remain",
     )
 
 
