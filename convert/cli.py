@@ -42,8 +42,9 @@ def parser() -> Parser:
     """Return the options of the verb."""
     made = make_parser(
         "convert",
-        "Convert a run, a Keras classifier or a float .tflite to one .tflite that describes itself, and compare it with "
-        "its float network. If the photos show that it loses too much, no file is written, and the exit status is 3.",
+        "Convert a run, a Keras classifier or a float .tflite to one .tflite that describes itself, and compare it "
+        "with its float network. If the photos show that it loses too much, no file is written, and the exit status "
+        "is 3.",
         _EXAMPLES,
     )
     made.usage = _USAGE
