@@ -121,7 +121,7 @@ def test_a_refitted_file_is_not_scored_on_what_it_has_learned(
 ) -> None:
     scored = [verb, str(refitted), "--data", str(trained_run / "catalogue.csv"), "--split"]
     assert cli.main([*scored, "val"]) == 2
-    assert "has learned the validation photos" in capsys.readouterr().err
+    assert "was trained on the validation photos" in capsys.readouterr().err
 
 
 def test_a_refit_waits_for_the_run_that_tells_its_thresholds(

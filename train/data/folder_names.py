@@ -1,4 +1,4 @@
-"""Judges folders by their names: part of a set, container, person, date, or class."""
+"""Recognizes the role of a folder by its name: part (train, val or test), container, person, date, or class."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dermedge.train.data.diagnoses import is_known
 
 __all__ = ["FolderKind", "folder_kind", "part_of", "says_mask"]
 
-# The name of a folder with one part of a set -> the part.
+# For the names of folders with one part of a dataset, the part: train, val or test.
 _PARTS = {
     "train": "train",
     "training": "train",
@@ -44,7 +44,7 @@ _PLAIN = frozenset(
     | {"set", "input", "inputs", "part", "parts", "files", "jpeg", "jpg", "png", "raw", "resized", "original"}
     | {"originals", "all", "batch", "folder", "split", "splits", "dermoscopic", "cropped"}
 )
-# Words of publishers' names, which occur beside plain words: HAM10000_images_part_1, ISIC_2019_Training_Input.
+# Names of publishers, which occur together with these words: HAM10000_images_part_1, ISIC_2019_Training_Input.
 _PUBLISHERS = re.compile(r"(isic|isbi|siim|ham|pad|ufes|milk|bcn|challenge|task|cls|v)\d*k?")
 _MASKS = re.compile(r"\b(masks?|segmentations?|superpixels?|annotations?)\b")
 _PERSONS = re.compile(
@@ -60,7 +60,7 @@ _DATE = re.compile(
 
 
 class FolderKind(Enum):
-    """The role of a folder, judged by its name."""
+    """The role of a folder, recognized by its name."""
 
     PART = "part of a set"
     PLAIN = "container"
@@ -72,7 +72,7 @@ class FolderKind(Enum):
 
 @lru_cache(maxsize=65536)
 def folder_kind(name: str) -> FolderKind:
-    """Returns the kind of a folder's name."""
+    """Returns the role of a folder with this name."""
     words = _words(name)
     text = " ".join(words)
     if part_of(name):
@@ -88,7 +88,7 @@ def folder_kind(name: str) -> FolderKind:
 
 @lru_cache(maxsize=65536)
 def part_of(name: str) -> str | None:
-    """Returns train, val or test if the name means exactly that part of a set; else None."""
+    """Returns train, val or test if the name means exactly this part of a dataset; else None."""
     text = re.sub(r"\b(hold|held)[ _-]out\b", r"\1out", name.lower())
     words = [re.sub(r"(?<=[a-z])\d{4}$", "", word) for word in _words(text)]
     parts = {_PARTS[word] for word in words if word in _PARTS}
@@ -110,7 +110,10 @@ def _words(name: str) -> list[str]:
 
 
 def _is_plain(words: list[str]) -> bool:
-    """Tells whether words do not describe the photos: one or more of `_PLAIN`; the rest are numbers or publishers."""
+    """Tells whether the words of a name do not describe the photos.
+
+    At least one word is in `_PLAIN`, and all others are numbers or names of publishers.
+    """
     plain = [re.sub(r"\d+$", "", word) in _PLAIN for word in words]
     others = [word for word, is_plain in zip(words, plain, strict=True) if not is_plain]
     return any(plain) and all(word.isdigit() or _PUBLISHERS.fullmatch(word) for word in others)

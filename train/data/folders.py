@@ -1,6 +1,7 @@
 """Finds the photos and tables below the folders that a user gives, and counts the files that are skipped.
 
-Links are followed, once each. Hidden folders and files, and those that systems make for themselves, are skipped.
+Symbolic links are followed, except for a link to a folder that contains the link. Hidden folders and files are
+skipped, and so are those that operating systems create.
 """
 
 from __future__ import annotations
@@ -21,12 +22,12 @@ __all__ = ["FilesFound", "FoundPhoto", "find_files"]
 _HIDDEN = "in a hidden or system folder, or hidden itself"
 _MASK = "a segmentation mask of another photo"
 _THUMBNAIL = "a thumbnail of another photo"
-_NOT_UTF8 = "its name is not UTF-8, which a table cannot hold: rename it"
+_NOT_UTF8 = "the file name is not valid UTF-8, so that a table cannot hold it; rename the file"
 _TABLE_SUFFIXES = (".csv", ".tsv", ".xlsx", ".xls")
-# Files that operating systems leave behind; the account does not mention them.
+# Files that operating systems leave behind. They are not counted as skipped.
 _SYSTEM_FILES = frozenset({".ds_store", "thumbs.db", "desktop.ini"})
 _MASK_ENDINGS = ("_segmentation", "_superpixels", "_mask", "_seg", "_lesion")
-# A file of the ISIC archive with such a name is a mask, wherever its photo lies.
+# A file of the ISIC archive with such a name is a mask, even if its photo was not found.
 _MASK_OF_ISIC = re.compile(r"ISIC_\d{7}_(segmentation|superpixels|attribute_[a-z_]+)", re.IGNORECASE)
 _THUMBNAIL_FOLDERS = frozenset({"thumbs", "thumb", "thumbnails", "thumbnail"})
 _ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar", ".bz2", ".xz")
@@ -38,8 +39,8 @@ class FoundPhoto:
 
     Attributes:
         path: absolute path.
-        root: absolute path of the folder that was given.
-        folders: names of the folders between the two.
+        root: absolute path of the given folder.
+        folders: names of the folders between ``root`` and the file.
     """
 
     path: Path
@@ -48,18 +49,19 @@ class FoundPhoto:
 
     @property
     def name(self) -> str:
-        """Its path, beginning with the name of the folder that was given: ``set/cat/1.jpg``."""
+        """The path from the given folder on, including the name of that folder: ``set/cat/1.jpg``."""
         return "/".join((self.root.name, *self.folders, self.path.name))
 
 
 @dataclass(frozen=True)
 class FilesFound:
-    """The files below the folders that were given.
+    """The files below the given folders.
 
     Attributes:
-        photos: photos, each once, in the order of the folders given and then of their paths.
-        tables: files that may be tables, absolute paths.
-        skipped: reason -> number of files that are not read.
+        photos: photos in the order of the given folders, and in each folder in the order of their paths. No photo
+            occurs twice.
+        tables: absolute paths of the files that may be tables.
+        skipped: for each reason, the number of files that are not read.
     """
 
     photos: tuple[FoundPhoto, ...]
@@ -68,17 +70,18 @@ class FilesFound:
 
 
 def find_files(paths: Sequence[Path]) -> FilesFound:
-    """Returns all photos and tables below ``paths``; a path that is a file is taken as a table.
+    """Returns all photos and tables below ``paths``. A path that is a file must be a table.
 
     Raises:
-        DataError: a path does not exist, a folder cannot be read, or there is no photo.
+        DataError: a path does not exist, or is a photo or an archive; a folder cannot be read; a link leads nowhere;
+            or there is no photo.
     """
     photos: dict[Path, FoundPhoto] = {}
     tables: dict[Path, None] = {}
     skipped: Counter[str] = Counter()
     for given in paths:
         if not given.exists():
-            raise DataError(f"there is no '{given}'")
+            raise DataError(f"there is no file or folder '{given}'; check the path")
     for given in paths:
         root = Path(os.path.abspath(given))
         if root.is_file():
@@ -103,13 +106,16 @@ def find_files(paths: Sequence[Path]) -> FilesFound:
 
 def _refuse_what_is_no_table(path: Path) -> None:
     if path.suffix.lower() in _ARCHIVES:
-        raise DataError(f"'{path}' is an archive; unpack it, and give the folder")
+        raise DataError(f"'{path}' is an archive; unpack it, and give the unpacked folder")
     if is_photo_file(path):
         raise DataError(f"'{path}' is one photo; give the folder that holds the photos")
 
 
 def _walk(folder: Path, skipped: Counter[str], above: tuple[str, ...]) -> Iterator[Path]:
-    """Yields the files below a folder, in the order of their paths; raises DataError if it cannot be read."""
+    """Yields the files below a folder, in the order of their paths.
+
+    Raises DataError if a folder cannot be read or a link leads nowhere.
+    """
     real = os.path.realpath(folder)
     if real in above:
         return
@@ -134,7 +140,7 @@ def _walk(folder: Path, skipped: Counter[str], above: tuple[str, ...]) -> Iterat
 
 
 def _without_masks(photos: list[FoundPhoto], skipped: Counter[str]) -> list[FoundPhoto]:
-    """Returns the photos without segmentation masks, which are known by the names of files and folders."""
+    """Returns the photos without segmentation masks, which are recognized by the names of files and folders."""
     candidates = {photo.path for photo in photos if _mask_of(photo) is not None}
     others = {photo.path.stem for photo in photos if photo.path not in candidates}
     masks = {
@@ -149,7 +155,10 @@ def _without_masks(photos: list[FoundPhoto], skipped: Counter[str]) -> list[Foun
 
 
 def _without_thumbnails(photos: list[FoundPhoto], skipped: Counter[str]) -> list[FoundPhoto]:
-    """Returns the photos without those in folders of thumbnails, if their photo is there under the same name."""
+    """Returns the photos without thumbnails.
+
+    A file in a folder of thumbnails is a thumbnail if a photo with the same name lies elsewhere.
+    """
     small = {
         photo.path for photo in photos if not _THUMBNAIL_FOLDERS.isdisjoint(map(str.lower, photo.folders))
     }
@@ -161,7 +170,7 @@ def _without_thumbnails(photos: list[FoundPhoto], skipped: Counter[str]) -> list
 
 
 def _mask_of(photo: FoundPhoto) -> str | None:
-    """Returns the stem of the photo that a mask belongs to, by the names of file and folder; None for other files."""
+    """Returns the stem of the photo that a mask belongs to; None if no name of a file or folder suggests a mask."""
     stem = photo.path.stem
     for ending in _MASK_ENDINGS:
         if stem.lower().endswith(ending):
@@ -179,9 +188,9 @@ def _is_utf8(path: Path) -> bool:
 
 
 def _seen_instead(skipped: Counter[str]) -> str:
-    """Describes the skipped files, for the message about a set without photos."""
+    """Returns the end of the message that there are no photos: the skipped files and a cure."""
     if not skipped:
-        return "; give a folder with a folder per class"
+        return "; give a folder that holds one folder of photos for each class"
     packed = any(f"'{suffix}'" in why for why in skipped for suffix in _ARCHIVES)
     cure = "; unpack the archive" if packed else ""
-    return "; skipped: " + ", ".join(f"{count} ({why})" for why, count in skipped.items()) + cure
+    return ". Skipped: " + ", ".join(f"{count} ({why})" for why, count in skipped.items()) + cure

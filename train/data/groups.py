@@ -1,4 +1,4 @@
-"""Groups photos that belong together: those of one lesion or person, and duplicates of one photo."""
+"""Groups photos that belong together: photos of one lesion or person, and duplicates of one photo."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Key = TypeVar("Key", bound=Hashable)
 
 
 def lowest_linked(count: int, links: Iterable[tuple[int, int]]) -> list[int]:
-    """Returns, for each of ``count`` items, the lowest index to which a chain of links leads."""
+    """Returns, for each of ``count`` items, the lowest index of an item that a chain of links leads to."""
     parent = list(range(count))
 
     def find(item: int) -> int:
@@ -28,7 +28,7 @@ def lowest_linked(count: int, links: Iterable[tuple[int, int]]) -> list[int]:
 
 
 def sets_of_equal(keys: Sequence[Iterable[Key]]) -> list[list[int]]:
-    """Returns the indices of the items that have a key in common, for every key that two or more have."""
+    """Returns the indices of the items that share a key: one list for each key that two or more items have."""
     members: dict[Key, list[int]] = defaultdict(list)
     for index, of_one in enumerate(keys):
         for key in of_one:

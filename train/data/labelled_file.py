@@ -17,16 +17,17 @@ class LabelledFile:
     """A photo and its facts. An unknown fact is an empty string.
 
     Attributes:
-        photo: the photo, still without class and split; its ``group`` is its own name.
-        name: where it lies below the folder that was given, with that folder's name: ``set/cat/1.jpg``.
-        links: the names of lesions, persons, folders and photos that it shares with others.
-        part: train, val or test, as a table or its folder states.
-        folder: the class that its folder states.
-        group_folder: the folder whose photos belong together.
+        photo: the photo, still without class and split. Its ``group`` is the id of its lesion or, if this is unknown,
+            its own id.
+        name: path from the given folder on, including the name of that folder: ``set/cat/1.jpg``.
+        links: names of lesions, persons, folders and photos. Photos that share such a name are in one group.
+        part: the part that a table or a folder states: train, val or test.
+        folder: the class that the photo's folder states.
+        group_folder: the folder of a lesion or person that the photo is in.
         reference: the diagnosis that a table states.
-        in_table: whether a table with diagnoses has a row for it.
-        undecided: whether tables state diagnoses with equal right that exclude one another.
-        origin: where the label of ``photo`` is from.
+        in_table: whether a table of diagnoses has a row for the photo.
+        undecided: whether tables of the same rank state diagnoses that exclude each other.
+        origin: where the label of ``photo`` is from: `ON_TABLE`, `ON_FOLDER` or `NOWHERE`.
     """
 
     photo: Photo

@@ -1,4 +1,4 @@
-"""Labels and groups every photo that is found, by the tables and the folders."""
+"""Finds the label and the group of every photo, from the tables and the folders."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ FOLDERS_TOO = GROUP_SOURCES[0]
 
 @dataclass(frozen=True)
 class LabelledFiles:
-    """The photos below the folders that were given, with their labels.
+    """The photos below the given folders, with their labels.
 
     Attributes:
-        files: the photos, with a label or without.
-        skipped: reason -> number of files that are not read.
-        account: lines that tell how folders and tables were understood.
-        tables: the files that were understood.
+        files: all photos, with or without a label.
+        skipped: for each reason, the number of files that are not read.
+        account: lines that describe how folders and tables were understood.
+        tables: paths of the tables that were understood.
     """
 
     files: tuple[LabelledFile, ...]
@@ -50,16 +50,17 @@ def label_files(
     """Finds all photos below ``paths``, with the label and the group of each.
 
     Args:
-        paths: folders of photos, and files of tables. If only tables are given, the photos below their folders are
-            searched, and those that they name are kept.
-        labels_from: a value of `LABEL_SOURCES`; auto takes the tables where they tell a photo's diagnosis, else
-            the folders.
-        groups_from: auto, or table to split the folders below the class folders.
-        references: more tables.
+        paths: folders of photos, and table files. If only tables are given, photos are searched for in the folders
+            of the tables, and with ``auto``, the names of folders are not used as labels.
+        labels_from: a value of `LABEL_SOURCES`. auto: the label of a table is used; if no table states one, that of
+            the folder.
+        groups_from: a value of `GROUP_SOURCES`. auto: the photos of a folder below a class folder form a group;
+            table: they do not.
+        references: further tables.
 
     Raises:
-        DataError: nothing is found, or a folder or table cannot be read or can be read in two ways.
-        OptionError: a file among ``paths`` or ``references`` is not a table that is understood.
+        DataError: there is no photo, a folder or table cannot be read, or the folders can be read in two ways.
+        OptionError: a file among ``paths`` or ``references`` is not a table that can be understood.
     """
     paths, labels_from = _with_folders_of_tables(paths, labels_from)
     found = find_files([*paths, *references])
@@ -101,7 +102,7 @@ def _with_folders_of_tables(paths: Sequence[Path], labels_from: str) -> tuple[Se
 
 
 def class_folders(data: Path) -> list[str]:
-    """Returns the names of the class folders below a folder, in the order in which Keras numbers its classes.
+    """Returns the names of the class folders below a folder, in alphabetical order, in which Keras numbers classes.
 
     Raises:
         DataError: there is no photo, or the folders can be read in two ways.
@@ -112,7 +113,7 @@ def class_folders(data: Path) -> list[str]:
 
 
 def _in_tables(tables: Tables, count: int, labels_from: str) -> list[bool]:
-    """Tells for each photo whether a table states its label, so that folder names are not needed."""
+    """Tells, for each photo, whether a table states the label, so that the names of folders are not needed."""
     if labels_from == AUTO:
         return [index in tables.facts and tables.facts[index].diagnosis is not None for index in range(count)]
     return [labels_from == TABLE] * count
@@ -158,9 +159,10 @@ def _file(
 
 
 def _choose_label(facts: PhotoFacts, folder: str, labels_from: str) -> tuple[str, str, str]:
-    """Returns the label as it is written, its diagnosis, and where it is from.
+    """Returns the label as a table or folder writes it, the diagnosis of the label, and the origin of the label.
 
-    The table's label is used. The folder's label is used if no table has one, or if it agrees and is more specific.
+    By default, the table's label is used. The folder's label is used if no table states one, or if the folder's label
+    agrees with the table's and is more specific.
     """
     of_folder = diagnosis_of(folder) or folder
     from_folder = (folder, of_folder, ON_FOLDER) if folder and labels_from != TABLE else ("", "", NOWHERE)
@@ -176,15 +178,15 @@ def _choose_label(facts: PhotoFacts, folder: str, labels_from: str) -> tuple[str
 
 
 def _tells_more(diagnosis: str, other: str) -> bool:
-    """Tells whether a diagnosis agrees with another one, and is more specific."""
+    """Tells whether a diagnosis agrees with an ambiguous one, and is more specific."""
     is_one = len(possible_diagnoses(diagnosis)) == 1
     return is_one and len(possible_diagnoses(other)) > 1 and compatible(diagnosis, other)
 
 
 def _image_ids(photos: Sequence[FoundPhoto]) -> list[str]:
-    """Returns the publisher's id, which names one photo in any folder, or else the path below the given folder.
+    """Returns the id of each photo: the publisher's id, which means one photo in any folder, or else the photo's path.
 
-    A file name is not enough, because many photos are called IMG_0001.
+    The path begins at the given folder. A file name is not enough, because many photos are called IMG_0001.
     """
     roots = list(dict.fromkeys(photo.root for photo in photos))
     names = {root: root.name for root in roots}
@@ -232,7 +234,10 @@ def _links(
 
 
 def _one_spelling(names: Iterable[str]) -> dict[str, str]:
-    """Returns name of a folder -> its most frequent spelling; spellings differ in capitals, spaces and underscores."""
+    """Returns, for each name of a folder, the most frequent spelling.
+
+    Spellings of one name differ only in capitals, spaces and underscores.
+    """
     counts = Counter(names)
     spellings: dict[str, list[str]] = defaultdict(list)
     for name in sorted(counts, key=lambda name: (-counts[name], name)):

@@ -1,14 +1,18 @@
-"""The rules by which folders are read: which folder names the class of a photo, its set, and its group.
+"""Reads the class, the dataset and the group of each photo from the names of its folders, by five rules.
 
-1. The class is the first folder below the set's root. Parts (train, val, test) and containers with meaningless names
-   (images, part_1) are skipped. Names of persons (patient_07) and dates (may, 2021-05) are not classes.
-2. Folders below the class are groups, which no split may cut.
-3. The set's root is the folder that was given. It is a folder below it where that folder alone holds everything, or
-   holds parts (``kaggle9/Train/nevus``), or holds photos that a table labels (``ham10000/images``): then the given
-   folder is a collection of sets.
-4. Many folders above the classes with few photos each are persons or lesions, which no split may cut.
-5. Where two levels of folders could be the classes, known names decide: ``clinic/nevus`` has classes below sets,
-   ``nevus/clinic`` has groups below classes. Where they do not, the reading stops and names both.
+1. The class is the first folder below the root of the dataset. Parts (train, val, test) and containers with
+   meaningless names (images, part_1) are skipped. Names of persons (patient_07) and dates (may, 2021-05) are not
+   classes.
+2. Folders below the class folder are groups, which no split may cut.
+3. The root of the dataset is the given folder, with three exceptions. If one folder in the given folder holds all
+   photos, that folder is the root. If folders in the given folder hold parts (``kaggle9/Train/nevus``), or photos
+   that a table labels (``ham10000/images``), the given folder is a collection of datasets, and these folders are the
+   roots.
+4. If there are many folders above the class folders, and each has few photos, these folders are persons or lesions,
+   which no split may cut.
+5. If two levels of folders could be the classes, known diagnoses decide: ``clinic/nevus`` has classes below datasets,
+   and ``nevus/clinic`` has groups below classes. Otherwise, the first level has the classes. If the second level may
+   be the classes as well, because of its diagnoses or because its names recur, an error names both readings.
 """
 
 from __future__ import annotations
@@ -30,20 +34,21 @@ __all__ = ["AUTO", "FOLDER", "LABEL_SOURCES", "PARENT", "TABLE", "Placement", "r
 AUTO, TABLE, FOLDER, PARENT = LABEL_SOURCES = ("auto", "table", "folder", "parent")
 _CLASS_KINDS = (FolderKind.DIAGNOSIS, FolderKind.NAME)
 _SHOWN_NAMES = 6
-# This many folders above the classes are persons or lesions, and not sets, if half of them hold this few photos.
+# The folders above the class folders are persons or lesions, and not datasets, if there are at least `_MIN_PERSONS`
+# of these folders and half of them hold at most `_FEW_PHOTOS` photos.
 _MIN_PERSONS = 8
 _FEW_PHOTOS = 12
 
 
 @dataclass(frozen=True)
 class Placement:
-    """The facts that the folders of a photo state.
+    """The facts about a photo that its folders state.
 
     Attributes:
-        source: the set.
-        part: train, val or test, or empty.
-        class_name: name of the folder that stands for its class, or empty.
-        group: a name for the folder whose photos belong together, or empty.
+        source: name of the dataset.
+        part: train, val or test; empty if no folder states a part.
+        class_name: name of the class folder; empty if there is none.
+        group: name of the folder of a lesion or person that the photo is in; empty if there is none.
     """
 
     source: str
@@ -54,7 +59,9 @@ class Placement:
 
 @dataclass(frozen=True)
 class _Chain:
-    """The folders of one photo below the root: those that may be classes, and the position of a part among them."""
+    """The folders of one photo below the root: the names that may be classes, the part, and how many names precede
+    the part.
+    """
 
     names: tuple[str, ...]
     part: str
@@ -69,7 +76,8 @@ def read_layout(
     Args:
         photos: photos, as `find_files` finds them.
         in_table: for each photo, whether a table states its label.
-        labels_from: auto; table; folder: the class is the first folder; parent: it is the one that holds the photo.
+        labels_from: a value of `LABEL_SOURCES`. folder: the class is the first folder; parent: the class is the
+            folder that directly contains the photo; auto and table: the rules of this module decide.
 
     Raises:
         DataError: the folders can be read in two ways.
@@ -118,7 +126,7 @@ def _class_depths(
 
 
 def _common_depth(chains: Sequence[_Chain]) -> int:
-    """Returns how many folders, one in the other, hold all photos and are no class themselves."""
+    """Returns the number of nested folders that each contain all photos and are not classes."""
     depth = 0
     while all(len(chain.names) > depth + 1 for chain in chains):
         firsts = {chain.names[depth] for chain in chains}
@@ -134,7 +142,7 @@ def _are_diagnoses(names: set[str]) -> bool:
 
 
 def _persons_above(chains: Sequence[_Chain], depths: Sequence[int]) -> frozenset[str]:
-    """Returns the folders above the classes if they are so many and so small that they are persons or lesions."""
+    """Returns the folders above the class folders if they are persons or lesions: many folders with few photos each."""
     above = Counter(
         chain.names[depth - 1]
         for chain, depth in zip(chains, depths, strict=True)
@@ -145,7 +153,7 @@ def _persons_above(chains: Sequence[_Chain], depths: Sequence[int]) -> frozenset
 
 
 def _sets_of_a_collection(chains: Sequence[_Chain], in_table: Sequence[bool]) -> frozenset[str]:
-    """Returns the first folders that are sets of their own; none where the root is one set."""
+    """Returns the folders in the root that are datasets of their own; an empty set if the root is one dataset."""
     members: dict[str, list[tuple[_Chain, bool]]] = defaultdict(list)
     for chain, known in zip(chains, in_table, strict=True):
         if chain.names:
@@ -164,12 +172,17 @@ def _sets_of_a_collection(chains: Sequence[_Chain], in_table: Sequence[bool]) ->
 
 
 def _holds_parts_of_classes(chain: _Chain) -> bool:
-    """Tells whether a part stands between the first folder and another that may be the class."""
+    """Tells whether a part (train, val or test) stands between the first folder and another one that may be the
+    class.
+    """
     return chain.before_part == 1 and len(chain.names) > 1
 
 
 def _second_is_the_class(root: Path, chains: Sequence[_Chain]) -> bool:
-    """Tells whether the second folder is the class and the first a set; raises DataError if that cannot be decided."""
+    """Tells whether the first folder is a dataset and the second one the class.
+
+    Raises DataError if this cannot be decided.
+    """
     parents: dict[str, set[str]] = defaultdict(set)
     for chain in chains:
         if len(chain.names) > 1:
@@ -193,9 +206,9 @@ def _second_is_the_class(root: Path, chains: Sequence[_Chain]) -> bool:
 def _two_readings(root: Path, firsts: set[str], seconds: set[str]) -> str:
     first, second = (some_of(sorted(names), _SHOWN_NAMES) for names in (firsts, seconds))
     return (
-        f"the folders of '{root}' can be read in two ways. Either the first folder is the class ({first}) and the "
-        "folders in it are groups: --labels-from folder. Or the folder that holds the photos is the class "
-        f"({second}): --labels-from parent"
+        f"the folders of '{root}' can be read in two ways. If the first folder is the class ({first}), and the folders "
+        "below are groups, give --labels-from folder. If the folder that contains the photos is the class "
+        f"({second}), give --labels-from parent"
     )
 
 
@@ -223,7 +236,7 @@ def _placement(
 
 
 def _insisted(folders: Sequence[str], labels_from: str) -> str:
-    """Returns the class if an option says which folder it is, even one named like a person, date or container."""
+    """Returns the class folder that --labels-from names, even if its name is that of a person, date or container."""
     kinds = [name for name in folders if not part_of(name)]
     if not kinds:
         return ""
@@ -231,7 +244,10 @@ def _insisted(folders: Sequence[str], labels_from: str) -> str:
 
 
 def _group(root: Path, folders: Sequence[str], class_name: str) -> str:
-    """Returns the folder of a person at any level, else the first folder below the class; empty if there is neither."""
+    """Returns the folder of a person at any level, or else the first folder below the class folder.
+
+    The name is empty if there is neither.
+    """
     for name in folders:
         if name != class_name and folder_kind(name) is FolderKind.GROUP:
             return f"{root.name}/{name}"
@@ -243,5 +259,5 @@ def _group(root: Path, folders: Sequence[str], class_name: str) -> str:
 
 
 def _set_name(root: Path) -> str:
-    """Returns the name of the given folder, or of the folder above it if the given one is a part."""
+    """Returns the name of the given folder; if this folder is a part (train, val or test), that of the folder above."""
     return root.parent.name if part_of(root.name) else root.name

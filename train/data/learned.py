@@ -1,8 +1,9 @@
-"""A record of the photos that a model was trained on, small enough for the model file.
+"""A record of the photos that a model was trained on. It is small enough for the model file.
 
-Each photo becomes four bytes of a SHA-256: of its published id where it has one, which is the same at any size and
-in any folder, else of its bytes. They tell nothing about a person, and a photo cannot be made from them. If a model
-has learned from 40,000 photos, about one of 100,000 other photos is mistaken for a learned one.
+A photo is recorded as the first four bytes of a SHA-256. If the photo has a published id, this is the SHA-256 of the id,
+which does not depend on the size or the folder of the photo. Otherwise, it is the SHA-256 of the digest of the photo.
+The four bytes tell nothing about a person, and the photo cannot be recovered from them. If a model has learned from
+40,000 photos, about one of 100,000 other photos is mistaken for a learned one.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ def learned_photos(photos: Iterable[Photo]) -> bytes:
     """Returns the record of the photos that a model was trained on: four bytes for each.
 
     Args:
-        photos: photos of the training split; those without a digest are read.
+        photos: photos of the training split. Files without a published id and without a digest are read.
 
     Raises:
         DataError: a photo cannot be read.
@@ -40,20 +41,21 @@ def learned_photos(photos: Iterable[Photo]) -> bytes:
 
 
 def merge_learned(parts: Iterable[bytes]) -> bytes:
-    """Returns the photos of several lists of `learned_photos` as one."""
+    """Merges several records of `learned_photos` into one."""
     merged = [np.frombuffer(part, _KEY) for part in parts if part]
     return np.unique(np.concatenate(merged)).astype(_KEY).tobytes() if merged else b""
 
 
 def count_learned(learned: bytes, paths: Iterable[Path]) -> int:
-    """Returns how many of the photos at ``paths`` are among those that `learned_photos` kept.
+    """Returns how many of the photos at ``paths`` are in the record ``learned``, which `learned_photos` made.
 
     Raises:
         DataError: ``learned`` is damaged, or a photo cannot be read.
     """
     if len(learned) % _KEY.itemsize:
         raise DataError(
-            f"the list of learned photos is damaged: {len(learned)} bytes are not a multiple of four"
+            f"the record of learned photos in the model is damaged: its size of {len(learned)} bytes is not a "
+            "multiple of four; copy the model file again"
         )
     known: NDArray[np.uint32] = np.frombuffer(learned, _KEY)
     keys = np.array([_key(path, "") for path in paths], _KEY)

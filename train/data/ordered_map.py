@@ -1,4 +1,4 @@
-"""Applies a function to many items with a few threads; results come in order, and few are kept in memory."""
+"""Applies a function to many items in a few threads. The results come in order, and only a few are in memory."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import TypeVar
 __all__ = ["AHEAD", "THREADS", "ordered_map"]
 
 THREADS = 2
-# At most this many results are computed ahead. ``Executor.map`` would start all items at once, and could hold all
-# results in memory.
+# At most this many results are computed in advance. ``Executor.map`` would submit all items immediately, and could
+# hold all results in memory.
 AHEAD = 32
 
 Item = TypeVar("Item")
@@ -20,7 +20,9 @@ Result = TypeVar("Result")
 
 
 def ordered_map(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-    """Yields ``function(item)`` for every item. An exception of ``function`` is raised, and ends the work."""
+    """Yields ``function(item)`` for every item. If ``function`` raises an exception, it is raised here and ends the
+    work.
+    """
     left = iter(items)
     with ThreadPoolExecutor(THREADS) as pool:
         try:

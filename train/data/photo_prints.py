@@ -1,8 +1,9 @@
-"""Reads the data of a file that are needed to find copies of a photo: digest, size, local features and a small image.
+"""Reads what the search for copies needs from each file: digest, size, local features and a small image.
 
 Local features are SIFT keypoints (D. Lowe, "Distinctive image features from scale-invariant keypoints",
-IJCV 2004) of the brightness: they survive if a photo is rotated, resized, cut, padded, brightened or compressed
-again. A black rim or a plain margin is left out, because all photos with a frame would share its features.
+IJCV 2004) of the brightness. They are still found if a photo is rotated, resized, cropped, padded, brightened or
+compressed again. A frame, which is a black rim or a plain margin, is left out, because all photos with a frame would
+share the features of the frame.
 """
 
 from __future__ import annotations
@@ -28,30 +29,32 @@ from dermedge.train.data.ordered_map import ordered_map
 
 __all__ = ["FEATURES", "SMALL_SIDE", "Prints", "read_prints", "unpack_image"]
 
-# Photos are reduced to this longer side, in pixels, to look for features; smaller photos are not enlarged.
+# Before features are detected, a photo is reduced to this longer side, in pixels. Smaller photos are not enlarged.
 FEATURE_SIDE = 200
-# The number of features that are looked for in a photo, and the number of those that are kept.
+# The largest number of features that are detected in a photo, and the largest number that is kept.
 POOL = 160
 FEATURES = 96
 DIMENSIONS = 128
-# SIFT's contrast threshold. It is low because photos of smooth skin have few features above the usual 0.04.
+# SIFT's contrast threshold. The value is low because photos of smooth skin have few features above the usual
+# threshold of 0.04.
 CONTRAST_THRESHOLD = 0.007
 # The longer side of the small image, in pixels.
 SMALL_SIDE = 96
-# The square roots of a descriptor, 0 to 1, are stored as uint8 with this many steps.
+# The square roots of a descriptor's values, 0 to 1, are stored as uint8 in this many steps.
 ROOT_STEPS = 255
-# A part darker than this share of the photo's brightness that touches the border is a dermatoscope's rim.
+# An area that touches the border is a dermatoscope's rim if it is darker than this share of the photo's brightness.
 RIM_DARKNESS = 0.15
-# A part whose grey levels deviate less than this over 3x3 pixels, and that touches the border, is a plain margin.
+# An area that touches the border is a plain margin if the standard deviation of its grey levels over 3x3 pixels is
+# below this.
 PLAIN_DEVIATION = 0.5
-# The share of the longer side around the centre that no frame reaches.
+# The side of a square in the centre that no frame reaches, as a share of the longer side.
 MIDDLE_SHARE = 0.25
-# A part of a frame covers at least this share of the photo; plain skin at the border covers less.
+# An area of a frame covers at least this share of the photo. Plain skin at the border covers less.
 MIN_FRAME = 0.005
 # The side in pixels of the square kernel that widens a frame, so that its edge is removed too.
 FRAME_EDGE = 9
 
-# Factor by which a photo is reduced while it is decoded -> OpenCV's flag for it. This makes decoding a JPEG faster.
+# OpenCV's flags for reducing a photo by a factor while it is decoded, which is faster for a JPEG.
 _REDUCED = {
     2: cv2.IMREAD_REDUCED_GRAYSCALE_2,
     4: cv2.IMREAD_REDUCED_GRAYSCALE_4,
@@ -72,17 +75,18 @@ RECORD = np.dtype(
 
 @dataclass(frozen=True)
 class Prints:
-    """The record of every file.
+    """The records of all files, for the search for duplicates.
 
     Attributes:
-        digests: SHA-256 of the bytes, empty where the file cannot be read.
-        sizes: int32 [n, 2], width and height in pixels as the photo is shown; 0 where it cannot be decoded.
-        records: `RECORD` [n], mapped from a file that goes with it, because in memory they would grow with
-            the set. ``keypoints`` are x, y and diameter in pixels of the small image and an angle in degrees,
-            clockwise; ``descriptors`` are RootSIFT in steps of 1/255; in both, only the first ``count`` rows are
-            used. ``small`` is grey, and fills the first ``shape`` rows and columns; the bits of ``inside``
-            are 1 for its pixels inside a frame. All zeros where a file cannot be decoded.
-        unreadable: index -> why the file cannot be read or decoded.
+        digests: SHA-256 of the bytes of each file, in hexadecimal; empty for a file that cannot be read.
+        sizes: width and height of the upright photo in pixels, int32 [n, 2]; 0 for a file that cannot be decoded.
+        records: one `RECORD` for each file, [n]. The array is mapped from a temporary file, because it would need too
+            much memory for many photos. ``keypoints`` holds x, y and diameter in pixels of the small image, and a
+            clockwise angle in degrees. ``descriptors`` holds RootSIFT descriptors in steps of 1/255. In both, only the
+            first ``count`` rows are used. ``small`` holds the small grey image in its first ``shape`` rows and columns.
+            The bits of ``inside`` are 1 for the pixels of this image that are inside a frame. The record of a file that
+            cannot be decoded is all zeros.
+        unreadable: for the index of each file that cannot be read or decoded, the reason.
     """
 
     digests: tuple[str, ...]
@@ -96,13 +100,13 @@ def read_prints(
     progress: Callable[[int, int], None] = lambda done, total: None,
     scratch: Path | None = None,
 ) -> Prints:
-    """Reads and decodes every file once; a file that cannot be decoded is recorded as unreadable.
+    """Reads and decodes every file once. A file that cannot be read or decoded is recorded as unreadable.
 
     Args:
         paths: paths of the files.
-        progress: called with (files read, files to read).
-        scratch: a folder for the records, which take 24 kB for each file; by default, the system's folder for
-            temporary files.
+        progress: a function that is called with the number of files read and the number of files to read.
+        scratch: a folder for the temporary file with the records, which take 24 kB for each photo. By default, it is
+            the system's folder for temporary files.
 
     Raises:
         StorageError: the records cannot be written.
@@ -125,7 +129,10 @@ def read_prints(
 
 @contextmanager
 def _scratch_file(folder: Path | None) -> Iterator[IO[bytes]]:
-    """Opens a file without a name, which is deleted when nothing uses it any more; raises StorageError."""
+    """Opens a temporary file, which is deleted when nothing uses it any more.
+
+    Raises StorageError if the file cannot be written.
+    """
     try:
         if folder:
             folder.mkdir(parents=True, exist_ok=True)
@@ -136,7 +143,7 @@ def _scratch_file(folder: Path | None) -> Iterator[IO[bytes]]:
 
 
 def _read(path: Path) -> tuple[str, tuple[int, int], NDArray[np.void], str]:
-    """Returns the digest, the size and the record of a file, and why it cannot be read or decoded."""
+    """Returns the digest, the size and the record of a file, and the reason if it cannot be read or decoded."""
     nothing = np.zeros((), RECORD)
     try:
         content = path.read_bytes()
@@ -153,9 +160,10 @@ def _read(path: Path) -> tuple[str, tuple[int, int], NDArray[np.void], str]:
 
 
 def _decode(content: bytes, path: Path) -> tuple[NDArray[np.uint8], tuple[int, int]]:
-    """Returns a photo upright as uint8 grey [h, w], no smaller than features need, and its width and height.
+    """Returns an upright photo as a grey image, uint8 [h, w], and the width and height of the whole photo in pixels.
 
-    It is decoded by the same code as for training, so that what passes here can be trained on.
+    A large photo is reduced, but not below the size at which features are detected. The code that decodes is the same
+    as in training, so that a photo that is decoded here can be trained on.
     """
     size = _size_in_header(content)
     reduction = max((one for one in _REDUCED if size and max(size) >= one * FEATURE_SIDE), default=1)
@@ -207,7 +215,7 @@ def unpack_image(record: NDArray[np.void]) -> tuple[NDArray[np.uint8], NDArray[n
 
 
 def _shrunk(grey: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
-    """Returns an image whose longer side is ``side`` pixels at the most."""
+    """Returns the image, reduced if its longer side has more than ``side`` pixels."""
     scale = side / max(grey.shape)
     if scale >= 1:
         return grey
@@ -220,7 +228,7 @@ def _features(
 ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
     """Returns the best features that do not touch the frame: keypoints [n, 4] and descriptors [n, 128].
 
-    Strong and large features are preferred, because a smaller or compressed copy loses the finest ones first.
+    Strong and large features are preferred, because a smaller or compressed copy loses the finest features first.
     """
     sift = cv2.SIFT_create(POOL, contrastThreshold=CONTRAST_THRESHOLD)  # type: ignore[attr-defined]
     keypoints, descriptors = sift.detectAndCompute(image, None)
@@ -236,7 +244,7 @@ def _features(
 def _clear_of_frame(
     keypoints: NDArray[np.float32], shape: tuple[int, ...], inside: NDArray[np.uint8]
 ) -> NDArray[np.bool_]:
-    """Tells which keypoints are farther from the frame than their diameters."""
+    """Tells which keypoints are farther from the frame than their own diameter."""
     if inside.all():
         return np.ones(len(keypoints), np.bool_)
     scale = max(inside.shape) / max(shape)
@@ -255,8 +263,9 @@ def _root(descriptors: NDArray[np.float32]) -> NDArray[np.uint8]:
 
 
 def _inside_frame(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Returns 1 for the pixels inside a dermatoscope's black rim or a plain margin, and 0 for the rim or margin and
-    its edge.
+    """Returns a mask that is 1 for the pixels inside the frame, and 0 for the frame and its edge.
+
+    A frame is a dermatoscope's black rim or a plain margin.
     """
     values = grey.astype(np.float32)
     mean = cv2.blur(values, (3, 3))

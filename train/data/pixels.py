@@ -1,4 +1,4 @@
-"""Decodes every photo once into the network's input, in one file on disk that is mapped into memory."""
+"""Decodes every photo once into the network's input. One file holds all inputs, and is mapped into memory."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ def cached_pixels(
 ) -> NDArray[np.uint8]:
     """Returns the photos of ``paths`` as uint8 [n, size, width, 3] RGB, 0 to 255, mapped from a file in ``cache``.
 
-    The file's name holds the paths, sizes and times of the photos and the preprocessing, so that a changed
-    photo is decoded again. It is written whole or not at all.
+    The name of the file contains a digest of the preprocessing and of the paths, sizes and times of the photos. If a
+    photo or the preprocessing changes, a new file is made. The file is written atomically.
 
     Args:
         paths: paths of the photos.
         size: the height of the network's input in pixels.
-        cache: a folder.
-        progress: called with the photos done and their total.
-        width: the width of the input in pixels; that of a square if not given.
+        cache: the folder for the file.
+        progress: a function that is called with the number of photos done and the number of all photos.
+        width: the width of the network's input in pixels; by default, it equals ``size``.
 
     Raises:
         PictureError: a photo cannot be decoded.
@@ -51,17 +51,17 @@ def cached_pixels(
 
 
 def release_pages(pixels: NDArray[Any]) -> None:
-    """Releases the memory of mapped photos that were read, if the system supports it.
+    """Releases the memory of mapped photos that were read, if the operating system supports this.
 
-    The photos stay in the system's file cache. Otherwise a process that reads all photos would seem to hold them all
-    in memory.
+    The photos stay in the system's file cache. Without the release, a process that reads all photos would seem to
+    hold all of them in memory.
     """
     if isinstance(pixels.base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
         pixels.base.madvise(mmap.MADV_DONTNEED)
 
 
 def files_key(paths: Iterable[Path], *what: str) -> str:
-    """Returns a name for a result made from files; it changes when a file or ``what`` changes."""
+    """Returns a key for the name of a result that is made from files. The key changes if a file or ``what`` changes."""
     states = [(str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
     return hashlib.sha256(repr((*what, states)).encode()).hexdigest()[:16]
 
@@ -71,7 +71,8 @@ def _decode_into(
 ) -> None:
     header = {"descr": "|u1", "fortran_order": False, "shape": (len(paths), *shape, 3)}
     with target.open("wb") as handle:
-        # writes to the file, because a write to a mapping would kill the process if the disk is full
+        # the images are written to the file and not to a mapping, because a full disk would kill a process that
+        # writes to a mapping
         np.lib.format.write_array_header_1_0(handle, header)
         images = ordered_map(lambda path: Preprocessor(*shape)(read_picture(path)), paths)
         for index, image in enumerate(images, 1):

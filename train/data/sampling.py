@@ -1,4 +1,4 @@
-"""Samples a few of many labelled photos, the same ones each time."""
+"""Samples a few of many labelled photos. The same photos are sampled each time."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ _SEED = 0
 
 
 def sample_evenly(photos: Sequence[LabelledPhoto], count: int) -> list[LabelledPhoto]:
-    """Returns at most ``count`` photos, taken from each class in turn, in a seeded order."""
+    """Returns at most ``count`` photos, taken from the classes in turn. The order within a class is random, but
+    fixed.
+    """
     random = Random(_SEED)
     classes: dict[int, list[LabelledPhoto]] = defaultdict(list)
     for photo in photos:

@@ -1,4 +1,4 @@
-"""The labelled photos that a classifier is scored on."""
+"""Reads the labelled photos that a classifier is scored on."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ class LabelledPhoto:
 
     Attributes:
         path: path of the file.
-        label_index: index of its class among the classifier's.
-        entry: its row of the catalogue.
+        label_index: index of the photo's class among the classes of the classifier.
+        entry: the photo with its label and further facts, as in a catalogue.
     """
 
     path: Path
@@ -46,7 +46,9 @@ class LabelledPhoto:
 
 
 def check_unlearned(data: Path, split: str | None, classifiers: Sequence[Classifier]) -> None:
-    """Checks that no model is scored on validation photos that it was trained on, as happens after `train --refit`.
+    """Checks that no model is scored on validation photos that it was trained on.
+
+    `dermedge train --refit` trains on the photos of train and val.
 
     Args:
         data: as in `labelled_photos`.
@@ -54,7 +56,7 @@ def check_unlearned(data: Path, split: str | None, classifiers: Sequence[Classif
         classifiers: the models. A model whose manifest has no digest of its training photos passes.
 
     Raises:
-        DataError: a model was trained on them.
+        DataError: a model was trained on the validation photos of ``data``.
     """
     if split != "val" or not is_catalogue(data):
         return
@@ -62,8 +64,9 @@ def check_unlearned(data: Path, split: str | None, classifiers: Sequence[Classif
     for classifier in classifiers:
         if classifier.manifest and classifier.manifest.data_digest == learned:
             raise DataError(
-                f"'{classifier.path}' has learned the validation photos of '{data}' (train --refit); "
-                "score it on --split test, once all is chosen, and on val the run that it was refitted from"
+                f"'{classifier.path}' was trained on the validation photos of '{data}' (train --refit). With "
+                "--split val, score the run that it was refitted from. When all choices are made, score it with "
+                "--split test"
             )
 
 
@@ -78,24 +81,30 @@ def labelled_photos(
     """Returns the photos to score a classifier on.
 
     Args:
-        data: a ``catalogue.csv`` of a run; or photos as `label_files` reads them: a folder, or a table.
-        labels: the classifier's classes; folders with other names count as "none of these" where it has it.
-        split: train, val or test, for a catalogue only.
-        labels_from: a value of `LABEL_SOURCES`, for a folder only.
-        say: called with each line on how a folder was understood.
-        moved_to: folders where the photos of a catalogue lie now, as `read_catalogue` takes them.
+        data: the ``catalogue.csv`` of a run, a folder of photos, or a table. `label_files` reads folders and tables.
+        labels: the classes of the classifier. If "none of these" is one of them, all photos of other classes belong
+            to it.
+        split: train, val or test for a catalogue; None for other data.
+        labels_from: a value of `LABEL_SOURCES`; ignored for a catalogue.
+        say: a function that is called with each line that describes how folders and tables were understood.
+        moved_to: folders where the photos of a catalogue are now, if they have moved; see `read_catalogue`.
 
     Raises:
-        DataError: nothing to score, or photos of classes that the classifier does not know, or a misspelled one.
-        OptionError: an unknown split, or a split of a folder.
+        DataError: there is no photo to score, a photo has a class that the classifier does not know, or a label is a
+            misspelled diagnosis.
+        OptionError: the split of a catalogue is unknown, or a split is given for other data.
     """
     if is_catalogue(data):
         if split not in SPLITS:
-            raise OptionError(f"--split is '{split}' for the catalogue '{data}'. Known: {', '.join(SPLITS)}")
+            raise OptionError(
+                f"the catalogue '{data}' has no split '{split}'. Known values of --split: {', '.join(SPLITS)}"
+            )
         photos = [photo for photo in read_catalogue(data, moved_to) if photo.split == split]
     else:
         if split is not None:
-            raise OptionError("--split goes with a run's catalogue.csv, and not with other photos or tables")
+            raise OptionError(
+                "--split can only be used with the catalogue.csv of a run; leave it out for other photos or tables"
+            )
         found = label_files([data], labels_from)
         for line in found.account:
             say(line)
@@ -107,12 +116,16 @@ def labelled_photos(
     if strangers:
         more = f", … ({len(labels):,} classes)" if len(labels) > _SHOWN_LABELS else ""
         raise DataError(
-            f"the model has no class '{strangers[0]}'. It knows: {', '.join(labels[:_SHOWN_LABELS])}{more}. Rename the "
-            "folder or the label to a class of the model, or name its outputs with --labels"
+            f"the model has no class '{strangers[0]}'. Its classes: {', '.join(labels[:_SHOWN_LABELS])}{more}. "
+            "Rename the folder or the label to a class of the model, or name the outputs of the model with --labels"
         )
     if not photos:
         where = f", split {split}" if split else ""
-        cure = "" if split else "; give a folder for each class, or a table of labels (path,label)"
+        cure = (
+            ""
+            if split
+            else "; put the photos of each class into a folder, or add a table of labels (path,label)"
+        )
         raise DataError(f"no labelled photos in '{data}'{where}{cure}")
     return [LabelledPhoto(Path(photo.path), index[photo.label], photo) for photo in photos]
 
@@ -120,8 +133,9 @@ def labelled_photos(
 def _under_labels(
     photos: Sequence[Photo], labels: Sequence[str], say: Callable[[str], object]
 ) -> list[Photo]:
-    """Returns the photos with a diagnosis, labelled by the model's classes, without those that may be of several
-    classes.
+    """Returns the photos with the model's classes as labels.
+
+    Photos without a diagnosis, and photos whose label can mean more than one class, are left out.
     """
     under = [(photo, label_under(photo, labels)) for photo in photos if photo.diagnosis]
     kept = [replace(photo, label=label) for photo, label in under if label is not None]
@@ -135,7 +149,7 @@ def _under_labels(
     open_names = sorted({photo.original_label for photo, label in under if label is None})
     if open_names:
         say(
-            f"not scored: {plural(len(under) - len(kept), 'photo')} whose label leaves open which class it is: "
+            f"not scored: {plural(len(under) - len(kept), 'photo')} whose label can mean more than one class: "
             f"{', '.join(open_names)}"
         )
     return kept

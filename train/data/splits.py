@@ -1,4 +1,4 @@
-"""Splits photos into train, val and test, so that no group is in two of them."""
+"""Splits photos into train, val and test, so that no group is in two splits."""
 
 from __future__ import annotations
 
@@ -29,17 +29,18 @@ def split_by_group(
     earlier: Iterable[Photo] = (),
     names: Mapping[str, Iterable[str]] | None = None,
 ) -> tuple[Photo, ...]:
-    """Gives every photo its split: whole groups, stratified by class and source.
+    """Assigns a split to every photo. A group is never cut, and the splits are stratified by class and source.
 
-    A group with a photo or lesion of ``earlier`` keeps its split; if it has several, test goes before val, and val
-    before train. In each stratum, all other groups are sorted by a hash of the seed and their name. One after the
-    other is assigned to the split that is furthest below its share. So the same photos always give the same split.
+    A group that shares a photo, lesion or person with ``earlier`` keeps the split of ``earlier``. If there are
+    several such splits, test is preferred to val, and val to train. In each stratum, all other groups are sorted by a
+    hash of the seed and the group's name. Each group in turn is assigned to the split that is furthest below its
+    share. The same photos and the same seed therefore always give the same splits.
 
     Args:
         photos: photos with their groups.
         seed: seed of the random order.
         earlier: photos that have splits.
-        names: path of a photo -> further names of its lesion or person that ``earlier`` may use.
+        names: for the path of each photo, further names of its lesion or person that ``earlier`` may use.
     """
     photos = sorted(photos, key=lambda photo: photo.path)
     kept = _kept_splits(photos, earlier, names or {})
@@ -60,11 +61,13 @@ def split_by_group(
 def _fill_empty_splits(
     split_of: dict[str, str], strata: Mapping[tuple[str, str], set[str]], kept: Collection[str], seed: int
 ) -> None:
-    """Gives a class its share of a split that it is missing from, as when it comes from many sources of few groups.
+    """Moves groups of a class to a split that has none of them, until the class has its share of the split.
+
+    A class can miss a split if it comes from many sources with few groups each.
 
     Args:
-        split_of: group -> its split, which is changed.
-        strata: (class, source) -> its groups.
+        split_of: the split of each group. It is changed in place.
+        strata: the groups of each class and source.
         kept: groups whose split must not change.
         seed: seed of the random order.
     """
@@ -86,7 +89,7 @@ def _fill_empty_splits(
 def _kept_splits(
     photos: Iterable[Photo], earlier: Iterable[Photo], names: Mapping[str, Iterable[str]]
 ) -> dict[str, str]:
-    """Returns group -> its split, for groups with a photo whose path, bytes, id, lesion or person is in ``earlier``."""
+    """Returns the splits of the groups with a photo whose path, bytes, id, lesion or person is in ``earlier``."""
     known: dict[str, str] = {}
     for photo in earlier:
         for key in _identities(photo):
@@ -100,14 +103,16 @@ def _kept_splits(
 
 
 def _identities(photo: Photo) -> set[str]:
-    """Returns the names by which two rows of tables show the same photo, lesion or person."""
+    """Returns the path, ids and digest of a photo. Photos that share one of these show the same photo, lesion or
+    person.
+    """
     return {os.path.abspath(photo.path), photo.image_id, photo.lesion_id, photo.patient_id, photo.digest} - {
         ""
     }
 
 
 def _strata(photos: Iterable[Photo]) -> dict[str, tuple[str, str]]:
-    """Returns group -> the class and source of its first photo."""
+    """Returns the stratum of each group: the class and source of its first photo."""
     home: dict[str, tuple[str, str]] = {}
     for photo in photos:
         home.setdefault(photo.group, (photo.label, photo.source))
@@ -127,22 +132,25 @@ def _shuffled(groups: Iterable[str], seed: int) -> list[str]:
 
 
 def with_fold(photos: Iterable[Photo], fold: int, folds: int, seed: int) -> tuple[Photo, ...]:
-    """Returns the photos with ``fold`` of ``folds`` as val and the other folds as train; test stays as it is.
+    """Returns the photos with one fold as val and all other folds as train. The test split is unchanged.
 
-    The groups outside test are cut anew, stratified by class and source; the folds of one seed share no group
-    and are together all of them.
+    The groups outside test are divided into folds, stratified by class and source. With one seed, each group is in
+    exactly one fold.
 
     Raises:
-        OptionError: fewer than two folds, or there is no such fold; the first is 0.
+        OptionError: there are fewer than two folds, or ``fold`` is not one of 0 to ``folds`` - 1.
     """
     if folds < 2 or not 0 <= fold < folds:
-        raise OptionError(f"there is no fold {fold} of {folds}; 0 is the first, and two are the fewest")
+        raise OptionError(
+            f"there is no fold {fold} of {folds}; at least two folds are needed, and the first one is 0"
+        )
     photos = tuple(photos)
     ordered = sorted((photo for photo in photos if photo.split != "test"), key=lambda photo: photo.path)
     strata: dict[tuple[str, str], list[str]] = defaultdict(list)
     for group, stratum in _strata(ordered).items():
         strata[stratum].append(group)
-    # counting continues from stratum to stratum, because otherwise the first folds would get every remainder
+    # the groups of all strata are dealt out in one sequence, because otherwise the first folds would get the remainder
+    # of every stratum
     dealt = [group for stratum in sorted(strata) for group in _shuffled(strata[stratum], seed)]
     held_out = set(dealt[fold::folds])
     return tuple(
@@ -154,14 +162,14 @@ def with_fold(photos: Iterable[Photo], fold: int, folds: int, seed: int) -> tupl
 
 
 def with_source_tested(photos: Iterable[Photo], source: str) -> tuple[Photo, ...]:
-    """Returns the photos with one source as test, to choose between models by a source that they never saw.
+    """Returns the photos with one source as the test split, to compare models on a source that they never saw.
 
-    Photos of the test split are left out, those of the source too, so that it stays unused. Photos of other sources are
-    left out if they share a group with the source.
+    All photos of the original test split are left out, also those of the source, so that this split stays unused. A
+    photo of another source is left out if it shares a group with the source.
 
     Raises:
         OptionError: there is no such source.
-        DataError: all photos of the source are in the test split, or some class has photos of this source only.
+        DataError: all photos of the source are in the test split, or a class has no training photos of another source.
     """
     photos = tuple(photos)
     known = sorted({photo.source for photo in photos})
@@ -180,7 +188,9 @@ def with_source_tested(photos: Iterable[Photo], source: str) -> tuple[Photo, ...
         )
     lost = {photo.label for photo in photos} - {photo.label for photo in cut if photo.split == "train"}
     if lost:
-        raise DataError(f"without '{source}' no photo of '{min(lost)}' is left to learn from")
+        raise DataError(
+            f"without the source '{source}', no photo of the class '{min(lost)}' is left in train; give another source"
+        )
     return cut
 
 
@@ -192,24 +202,25 @@ def with_validation_learned(photos: Iterable[Photo]) -> tuple[Photo, ...]:
 def with_parts_kept(
     photos: Sequence[Photo], parts: Sequence[str], seed: int
 ) -> tuple[tuple[Photo, ...], int]:
-    """Returns the photos in the parts that their publisher made, and how many of them were left out.
+    """Returns the photos with the parts that folders or tables state as splits, and how many photos were left out.
 
-    If a group is in several parts, its photos in test are kept, or else those in val; the others are left out. A
-    missing part is taken from train, by group and class.
+    If a group is in several parts, only its photos in test are kept, or those in val if none is in test. If val or
+    test is missing, it is taken from train, by group and class.
 
     Args:
         photos: photos with their groups.
-        parts: train, val or test for each photo.
+        parts: for each photo, train, val or test.
         seed: seed of the random cut.
 
     Raises:
-        DataError: a photo has no part, or an unknown one; or there is no train part.
+        DataError: a photo has no part or an unknown one, or no photo is in train.
     """
     for photo, part in zip(photos, parts, strict=True):
         if part not in SPLITS:
-            stated = f"has the split '{part}'" if part else "has no split"
+            stated = f"has the unknown split '{part}'" if part else "has no split"
             raise DataError(
-                f"--keep-parts: '{photo.path}' {stated}. Known: {', '.join(SPLITS)}, as folders or in a split column"
+                f"--keep-parts: '{photo.path}' {stated}. Put it into a folder named train, val or test, or write "
+                "one of these names into a column named split"
             )
     held_out: dict[str, str] = {}
     for photo, part in zip(photos, parts, strict=True):
@@ -221,12 +232,14 @@ def with_parts_kept(
     ]
     missing = [name for name in ("val", "test") if name not in set(parts)]
     if "train" not in set(parts):
-        raise DataError(f"--keep-parts: there is no train part, only {', '.join(sorted(set(parts)))}")
+        raise DataError(
+            f"--keep-parts: no photo is in train, only in {', '.join(sorted(set(parts)))}; leave --keep-parts out"
+        )
     return _with_missing_parts(kept, missing, seed), len(photos) - len(kept)
 
 
 def _with_missing_parts(photos: Sequence[Photo], missing: Sequence[str], seed: int) -> tuple[Photo, ...]:
-    """Returns the photos in the order of their paths, with the missing parts cut from train."""
+    """Returns the photos in the order of their paths, with the missing parts taken from train."""
     cut = split_by_group((photo for photo in photos if photo.split == "train"), seed)
     taken = {photo.group: photo.split for photo in cut if photo.split in missing}
     return tuple(

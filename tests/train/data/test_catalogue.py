@@ -423,7 +423,7 @@ def test_a_source_can_be_the_test_and_nothing_of_its_lesions_is_learned() -> Non
         with_source_tested(photos, "s3")
     with pytest.raises(DataError, match="all photos of 's4' are in the test split"):
         with_source_tested(photos, "s4")
-    with pytest.raises(DataError, match="without 's2' no photo of 'x' is left"):
+    with pytest.raises(DataError, match="without the source 's2', no photo of the class 'x' is left"):
         with_source_tested([photos[2], photos[3]], "s2")
 
 

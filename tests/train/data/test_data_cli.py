@@ -54,7 +54,7 @@ def test_a_catalogue_is_written_with_its_digest_and_continued(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("audit nowhere", "there is no 'nowhere'"),
+        ("audit nowhere", "there is no file or folder 'nowhere'"),
         ("audit {empty}", "no photos in"),
         ("audit {set} --reference {set}/none.csv", "none.csv"),
         ("audit {set} --reference {foreign}", "or a table of HAM10000"),
@@ -92,9 +92,9 @@ def test_a_name_that_is_not_utf8_is_told_and_never_a_traceback(
     assert data("audit", photos, "--json", tmp_path / "a.json", "--html", tmp_path / "a.html") == 0
     assert json.loads((tmp_path / "a.json").read_text())
     assert json.loads((tmp_path / "a.json").read_text())["files"] == 60
-    assert "1 (its name is not UTF-8" in capsys.readouterr().out
+    assert "1 (the file name is not valid UTF-8" in capsys.readouterr().out
     assert data("catalogue", photos, "--output", tmp_path / "c.csv") == 0
-    assert "left out: 1 (its name is not UTF-8" in capsys.readouterr().out
+    assert "left out: 1 (the file name is not valid UTF-8" in capsys.readouterr().out
     assert len(read_catalogue(tmp_path / "c.csv")) == 60
 
 

@@ -303,7 +303,9 @@ def test_a_folder_without_permission_stops(tmp_path: Path) -> None:
 
 def test_what_does_not_exist_fails_first(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert command(tmp_path / "nosuch", "--output", tmp_path / "c.csv") == 2
-    assert capsys.readouterr().err == f"dermedge: error: there is no '{tmp_path / 'nosuch'}'\n"
+    assert capsys.readouterr().err == (
+        f"dermedge: error: there is no file or folder '{tmp_path / 'nosuch'}'; check the path\n"
+    )
 
 
 # Names of classes
@@ -795,9 +797,9 @@ def test_official_parts_are_kept_and_checked_for_leaks(tmp_path: Path) -> None:
 
 def test_parts_that_are_not_there_cannot_be_kept(tmp_path: Path) -> None:
     root = put_photos(tmp_path / "set", TWO)
-    assert "has no split. Known: train, val, test" in stopped(root, keep_parts=True)
+    assert "has no split. Put it into a folder named train, val or test" in stopped(root, keep_parts=True)
     only = put_photos(tmp_path / "only", {f"Test/{c}": 8 for c in TWO})
-    assert "there is no train part" in stopped(only, keep_parts=True)
+    assert "no photo is in train, only in test" in stopped(only, keep_parts=True)
 
 
 def test_a_folder_that_tells_more_than_an_open_table_is_believed(tmp_path: Path) -> None:
@@ -1033,7 +1035,7 @@ def test_archives_and_single_photos_are_refused_with_a_cure(tmp_path: Path) -> N
     (tmp_path / "set").mkdir()
     packed = tmp_path / "set" / "photos.zip"
     packed.write_bytes(b"PK")
-    assert stopped(packed).endswith("photos.zip' is an archive; unpack it, and give the folder")
+    assert stopped(packed).endswith("photos.zip' is an archive; unpack it, and give the unpacked folder")
     assert stopped(tmp_path / "set").endswith("unpack the archive")
     photo = put_photo(tmp_path / "a.jpg")
     assert stopped(photo).endswith("a.jpg' is one photo; give the folder that holds the photos")
@@ -1075,7 +1077,7 @@ def test_scoring_tells_what_became_of_each_label(tmp_path: Path) -> None:
         "class 'melanoma', 3 photos with the labels: Melanom 3",
         "class 'none of these', 2 photos with the labels: Hand 2",
         "not scored: 1 photo without a label",
-        "not scored: 4 photos whose label leaves open which class it is: akiec",
+        "not scored: 4 photos whose label can mean more than one class: akiec",
     ]
     (root / "Hand").rename(root / "Melonoma")
     with pytest.raises(DataError, match="the label 'Melonoma' of 2 photos is not a known diagnosis"):
@@ -1114,7 +1116,7 @@ def test_a_table_alone_labels_the_photos_to_score(tmp_path: Path) -> None:
     )
     photos = labelled_photos(table, ["melanoma", "nevus"])
     assert Counter(photo.label_index for photo in photos) == {0: 3, 1: 3}
-    with pytest.raises(OptionError, match="--split goes with a run's catalogue"):
+    with pytest.raises(OptionError, match="--split can only be used with the catalogue"):
         labelled_photos(table, ["melanoma", "nevus"], "val")
 
 
@@ -1124,6 +1126,6 @@ def test_a_class_that_the_model_lacks_is_told_in_one_short_line(tmp_path: Path) 
         labelled_photos(root, ["daisy", *(f"class {number}" for number in range(1000))])
     shown = ", ".join(["daisy", *(f"class {number}" for number in range(11))])
     assert str(raised.value) == (
-        f"the model has no class 'velvet'. It knows: {shown}, … (1,001 classes). Rename the folder or the label to a "
-        "class of the model, or name its outputs with --labels"
+        f"the model has no class 'velvet'. Its classes: {shown}, … (1,001 classes). Rename the folder or the label to "
+        "a class of the model, or name the outputs of the model with --labels"
     )

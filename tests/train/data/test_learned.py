@@ -50,7 +50,7 @@ def test_the_bytes_are_the_same_for_a_digest_that_is_known(tmp_path: Path) -> No
 def test_what_cannot_be_read_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"cannot read the photo '.*gone\.jpg'"):
         learned_photos([photo(tmp_path / "gone.jpg")])
-    with pytest.raises(DataError, match="damaged: 3 bytes"):
+    with pytest.raises(DataError, match="damaged: its size of 3 bytes"):
         count_learned(b"abc", [])
 
 

@@ -50,7 +50,7 @@ def test_a_model_that_has_learned_the_validation_photos_is_not_scored_on_them(
     models = [SimpleNamespace(path="a", manifest=None), of_digest("b", None), of_digest("c", before)]
     check_unlearned(table, "val", models)
     refitted = of_digest("refitted.tflite", learned)
-    with pytest.raises(DataError, match=r"'refitted\.tflite' has learned the validation photos of"):
+    with pytest.raises(DataError, match=r"'refitted\.tflite' was trained on the validation photos of"):
         check_unlearned(table, "val", [*models, refitted])
     check_unlearned(table, "test", [refitted])
     check_unlearned(tmp_path / "photos", "val", [refitted])
