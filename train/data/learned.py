@@ -1,9 +1,9 @@
 """A record of the photos that a model was trained on. It is small enough for the model file.
 
-A photo is recorded as the first four bytes of a SHA-256. If the photo has a published id, this is the SHA-256 of the id,
-which does not depend on the size or the folder of the photo. Otherwise, it is the SHA-256 of the digest of the photo.
-The four bytes tell nothing about a person, and the photo cannot be recovered from them. If a model has learned from
-40,000 photos, about one of 100,000 other photos is mistaken for a learned one.
+A photo is recorded as the first four bytes of a SHA-256. If the photo has a published id, this is the SHA-256 of the
+id, which does not depend on the size or the folder of the photo. Otherwise, it is the SHA-256 of the digest of the
+photo. The four bytes tell nothing about a person, and the photo cannot be recovered from them. If a model has learned
+from 40,000 photos, about one of 100,000 other photos is mistaken for a learned one.
 """
 
 from __future__ import annotations

@@ -404,7 +404,7 @@ def test_a_model_that_ships_is_known_by_its_name() -> None:
         (["MODEL"], "is not a run folder; give --data to score it"),
         (["MODEL", "MODEL", "--data", "SET"], "is given twice"),
         (["MODEL", "SET", "--data", "SET"], "a run cannot be scored beside other models"),
-        (["MODEL", "--data", "SET", "--split", "val"], "--split goes with"),
+        (["MODEL", "--data", "SET", "--split", "val"], "--split can only be used with"),
         (["MODEL", "--data", "nowhere"], "nowhere"),
         (["MODEL", "--data", "SET", "--stress-photos", "0"], "'0' is not a whole number"),
     ],
