@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dermedge.train.data.account import account_lines
@@ -15,7 +15,7 @@ from dermedge.train.data.folders import FoundPhoto, find_files
 from dermedge.train.data.labelled_file import NOWHERE, ON_FOLDER, ON_TABLE, LabelledFile
 from dermedge.train.data.layout import AUTO, FOLDER, PARENT, TABLE, Placement, read_layout
 from dermedge.train.data.photo_names import base_stem, published_id
-from dermedge.train.data.tables import PhotoFacts, Tables, read_tables
+from dermedge.train.data.tables import PhotoFacts, TableAccount, Tables, read_tables
 
 __all__ = ["FOLDERS_TOO", "GROUP_SOURCES", "LabelledFiles", "class_folders", "label_files"]
 
@@ -84,10 +84,23 @@ def label_files(
         )
         for index, photo in enumerate(found.photos)
     )
-    contradicted = sum(facts.contradicted and not facts.undecided for facts in tables.facts.values())
-    account = account_lines(files, tables.accounts, contradicted, spellings, groups_from == FOLDERS_TOO)
+    account = account_lines(
+        files,
+        _with_labelled(tables, files),
+        0
+        if by_folders
+        else sum(facts.contradicted and not facts.undecided for facts in tables.facts.values()),
+        spellings,
+        groups_from == FOLDERS_TOO,
+    )
     understood = tuple(account.path for account in tables.accounts if account.format)
     return LabelledFiles(files, found.skipped, account, understood)
+
+
+def _with_labelled(tables: Tables, files: Sequence[LabelledFile]) -> list[TableAccount]:
+    """Returns the accounts of the tables, with the number of photos whose label is from each table."""
+    labelled = Counter(facts.table for at, facts in tables.facts.items() if files[at].origin == ON_TABLE)
+    return [replace(account, labelled=labelled[account.path]) for account in tables.accounts]
 
 
 def _with_folders_of_tables(paths: Sequence[Path], labels_from: str) -> tuple[Sequence[Path], str]:

@@ -180,9 +180,7 @@ def read_tables(
             )
         note = f"names {len(named_photos)} photos, but {why}" if named_photos else why
         joined.accounts.append(TableAccount(path, "", len(named_photos), note=note))
-    deciding = Counter(facts.table for facts in joined.facts.values() if facts.diagnosis is not None)
-    accounts = [replace(account, labelled=deciding[account.path]) for account in joined.accounts]
-    return Tables(dict(joined.facts), tuple(accounts))
+    return Tables(dict(joined.facts), tuple(joined.accounts))
 
 
 def _open(path: Path) -> tuple[TableText | None, str]:

@@ -101,3 +101,20 @@ def test_folders_below_a_class_are_groups_unless_tables_alone_group(tmp_path: Pa
     assert found["cat1a.jpg"].group_folder
     alone = labelled(tmp_path / "set", names, groups_from="table")
     assert {one.links for one in alone.values()} == {()}
+
+
+def test_labels_are_counted_for_the_table_that_they_are_from(tmp_path: Path) -> None:
+    names = ["nevus/n0.jpg", "nevus/n1.jpg", "squamous cell carcinoma/s0.jpg"]
+    table = "path,label\nn0.jpg,melanoma\nn1.jpg,nevus\ns0.jpg,akiec\n"
+    labelled(tmp_path / "set", names, table)
+    # the folder of s0 is more specific than the table
+    assert any(
+        line.startswith("labels from 'table.csv'") and line.endswith(": 2 photos")
+        for line in label_files([tmp_path / "set"]).account
+    )
+    (tmp_path / "set" / "second.csv").write_text("path,label\nn0.jpg,nevus\n")
+    for source in ("folder", "parent"):
+        account = label_files([tmp_path / "set"], source).account
+        assert "no labels from 'table.csv' (your own table), which names 3 photos" in account
+        assert "no labels from 'second.csv' (your own table), which names 1 photo" in account
+        assert not any("contradict" in line or line.startswith("labels from") for line in account)
