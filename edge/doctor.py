@@ -233,7 +233,7 @@ def check_picamera2(
         if error.name != "picamera2":
             return Finding("picamera2", WARNING, _first_line(error), _INSTALL_PICAMERA2)
     except (ImportError, ValueError, AttributeError) as error:
-        # Debian built picamera2's dependency simplejpeg for NumPy 1; with NumPy 2, its import fails in several ways
+        # Debian's simplejpeg, which picamera2 imports, was built for NumPy 1; with NumPy 2, it fails in various ways
         cure = pip_command("install", "numpy<2") if "numpy" in str(error) else _INSTALL_PICAMERA2
         return Finding("picamera2", WARNING, _first_line(error), cure)
     again = "python3 -m venv --clear --system-site-packages"

@@ -1,4 +1,4 @@
-"""Detects changes over a long run: compares the latest hour with the first hour.
+"""Detects changes over a long run by comparing the latest hour with the first hour.
 
 It compares the share of rejected frames, the share of each answer and the mean probability. A change can mean that the
 camera loses its focus, that a lamp ages, or that the lesions are of another kind than at the start. Frames are counted
@@ -60,7 +60,13 @@ NO_DRIFT = SessionDrift()
 
 @dataclass
 class _Tally:
-    """Counts of some minutes: the rejected frames by defect, the answers by class, and their probabilities."""
+    """The counts of some minutes.
+
+    Attributes:
+        rejected: the number of rejected frames for each defect.
+        answers: the number of classified frames for each answered class.
+        probability: the sum of the probabilities of the answered classes.
+    """
 
     rejected: Counter[Defect] = field(default_factory=Counter)
     answers: Counter[str] = field(default_factory=Counter)

@@ -1,7 +1,7 @@
 """Errors that the user can correct. The command line prints such an error in one line and exits with status 2.
 
 DermedgeError
-├── OptionError    an option, label or name that is not known
+├── OptionError    an option, label or name that is not known or does not fit
 ├── ModelError     a model file that is missing, damaged or unsuitable
 ├── PictureError   a photo that cannot be read
 ├── SourceError    a camera, video or folder that cannot be opened, or a camera that stopped
@@ -37,11 +37,11 @@ class DermedgeError(Exception):
 
 
 class OptionError(DermedgeError):
-    """An option, label or name is not one of the known ones."""
+    """An option, label or name is not known, or does not fit the other options."""
 
 
 class ModelError(DermedgeError):
-    """A model file is missing, truncated or in another format, or the TFLite runtime rejects it."""
+    """A model file is missing, truncated or of an unsupported kind, or the TFLite runtime rejects it."""
 
 
 class PictureError(DermedgeError):
@@ -78,8 +78,9 @@ class MissingExtra(DermedgeError):  # noqa: N818 - the name is clear without the
     Args:
         package: the name of the package.
         extra: the extra of dermedge that installs the package; None for a package without an extra.
-        note: a clause that says what the package is needed for, if the command does not make that clear.
-        cure: what the user must do, if installing the package with pip is not the cure.
+        note: a relative clause about the package, such as "which is the only runtime for 32 bits". The message has it
+            after the name of the package.
+        cure: the advice for the user. If it is empty, the message advises to install the package.
     """
 
     def __init__(self, package: str, extra: str | None = None, note: str = "", cure: str = "") -> None:

@@ -1,4 +1,4 @@
-"""Writes files and folders atomically: nobody finds one that is half written."""
+"""Writes files and folders atomically, so that no program finds a half-written one."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ __all__ = [
 ]
 
 _CURES = {
-    errno.ENOSPC: "the disk is full: free some space and run again",
-    errno.EDQUOT: "the disk quota is used up: free some space and run again",
-    errno.EACCES: "no permission: choose a folder that you may write to",
-    errno.EROFS: "the file system is read-only: choose another folder",
-    errno.ENOTDIR: "a part of the path is a file: choose another folder",
-    errno.EISDIR: "it is a folder: give the name of a file",
-    errno.EEXIST: "a file is in the way: choose another folder",
+    errno.ENOSPC: "the disk is full; free some space and try again",
+    errno.EDQUOT: "the disk quota is used up; free some space and try again",
+    errno.EACCES: "you have no permission; choose a folder that you may write to",
+    errno.EROFS: "the file system is read-only; choose another folder",
+    errno.ENOTDIR: "a part of the path is a file; choose another folder",
+    errno.EISDIR: "it is a folder; give the name of a file",
+    errno.EEXIST: "a file is in the way; choose another folder",
 }
 
 
@@ -93,7 +93,7 @@ def whole_folder(folder: Path) -> Iterator[Path]:
     If the block fails, the temporary folder is removed.
 
     Raises:
-        StorageError: ``folder`` exists, or something cannot be written.
+        StorageError: ``folder`` exists already, or cannot be written.
     """
     if folder.exists():
         raise StorageError(f"'{folder}' exists already; give the name of a new folder, or remove this one")
@@ -125,4 +125,4 @@ def write_text(path: Path | str, content: str) -> None:
 
 def _refuse_device(path: Path) -> None:
     if path.exists() and not path.is_file() and not path.is_dir():
-        raise StorageError(f"cannot write '{path}': it is a device or a pipe: give the name of a file")
+        raise StorageError(f"cannot write '{path}': it is a device or a pipe; give the name of a file")

@@ -30,7 +30,7 @@ __all__ = [
 WRITTEN_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
 _HEIF_SUFFIXES = frozenset({".heic", ".heif", ".hif"})
 SUFFIXES = WRITTEN_SUFFIXES | _HEIF_SUFFIXES | {".jfif", ".jpe", ".mpo", ".avif", ".gif", ".jp2"}
-# A HEIC photo is an ISO media file. After the first four bytes of the file stands one of these brands.
+# A HEIC photo is an ISO media file. One of these brands follows the first four bytes of the file.
 _HEIF_BRANDS = frozenset({b"ftypheic", b"ftypheix", b"ftyphevc", b"ftypmif1", b"ftypmsf1"})
 # Folders that operating systems, storage servers and programs create, and whose names do not begin with a dot.
 _SYSTEM_FOLDERS = frozenset(
@@ -55,7 +55,7 @@ def is_photo_file(path: Path) -> bool:
 
 
 def is_system_folder(name: str) -> bool:
-    """Tells whether a folder with this name is hidden, or holds files of the system such as thumbnails."""
+    """Tells whether a folder with this name is hidden, or belongs to a system or program and not to the user."""
     return name.startswith(".") or name.lower() in _SYSTEM_FOLDERS
 
 
@@ -147,7 +147,7 @@ def _too_large(path: Path | str) -> PictureError:
 
 
 def _decode_heif(content: NDArray[np.uint8], path: Path | str) -> NDArray[np.uint8]:
-    """Decodes a HEIC photo with pi-heif, which applies its orientation."""
+    """Decodes a HEIC photo with pi-heif, which also applies the orientation of the photo."""
     try:
         import pi_heif
     except ModuleNotFoundError as error:

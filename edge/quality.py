@@ -1,11 +1,11 @@
-"""The quality gate checks light, glare, the lesion, focus and motion, and has a hint for the user for each defect.
+"""The quality gate checks light, glare, the lesion, focus and motion. For each defect, it has a hint for the user.
 
 The gate judges the crop that the network sees, but only within the reticle, which is the largest circle in the crop. So
 the measured image is the one that would be classified, and usually no second resized image is needed. Light, glare and
 focus are measured on the grey levels of the crop, reduced to `GRID` pixels a side. The lesion and motion are measured
-on the same grey levels, reduced to `_COARSE` pixels a side. The measures are:
+on the same grey levels, reduced to `_COARSE` pixels a side. Each defect is found by its own measures:
 
-- too dark: the 95th percentile of the grey levels. In good light it is high enough for dark skin too;
+- too dark: the 95th percentile of the grey levels. In good light, it is high even if the skin is dark;
 - too bright: the share of pixels that are nearly white;
 - glare: the share of pixels that are white, because skin itself is never white;
 - lesion: Otsu's threshold ("A Threshold Selection Method from Gray-Level Histograms", 1979) separates dark from light
@@ -291,9 +291,10 @@ def _light(counts: Sequence[float], lighter: float) -> float:
 
 
 def _otsu(counts: Sequence[float]) -> tuple[int, float]:
-    """Returns Otsu's threshold, and the difference between the mean grey levels above and up to the threshold.
+    """Returns Otsu's threshold and the contrast.
 
-    The threshold is the last grey level of a bin.
+    The threshold is the last grey level of a bin. The contrast is the mean grey level above the threshold minus the
+    mean grey level up to the threshold.
     """
     total = sum(counts)
     whole = sum(map(mul, range(len(counts)), counts))

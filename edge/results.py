@@ -33,8 +33,9 @@ class Classification:
         prediction_set: the classes that are not ruled out; None if no prediction set was asked for.
         crop: the region of the frame that the network sees.
         dropped: the number of frames of a live source that newer frames have replaced so far.
-        capture_ms: the milliseconds that the source took to deliver the frame, with waiting, transfer and decoding.
-        frame_age_ms: the milliseconds from the frame's arrival to the decision, with the wait for the classifier.
+        capture_ms: the time in milliseconds that the source took to deliver the frame, including waiting, transfer and
+            decoding.
+        frame_age_ms: the milliseconds from the frame's arrival to the decision, including the wait for the classifier.
         fps: the rate of the last frames, in frames a second; None for the first frame.
     """
 
@@ -98,7 +99,7 @@ class Classification:
 
 @dataclass(frozen=True)
 class FrameCounts:
-    """How many frames of a source were handled so far, and how.
+    """The counts of the frames of a source so far.
 
     Attributes:
         classified: the number of frames that the network classified.
@@ -117,7 +118,7 @@ class FrameCounts:
 
 @dataclass(frozen=True)
 class FrameResult:
-    """What the device shows after one frame, or while its camera is lost.
+    """What the device shows after one frame, or while the camera is lost.
 
     Attributes:
         state: the state of the state machine.

@@ -1,15 +1,16 @@
 """The state machine: what the device shows after each frame, each rejected frame and each outage.
 
-    searching      no lesion can be judged: no frame has arrived, it is too dark, or no whole lesion is near the middle
+    searching      no lesion can be judged: there is no frame, it is too dark, or no whole lesion is in the middle
     hold still     there is a lesion, but the frame moves, is out of focus, is too bright, or shows glare
     reading        good frames arrive, but the answer has not settled yet
     answer         the answer has settled on a class
-    uncertain      the answer has settled on a class, but the class is uncertain
+    uncertain      the answer has settled on a class, but the class is too uncertain to be shown without a warning
     none of these  the answer has settled: the image shows none of the classes that the model knows
     camera lost    no frame arrives, or the same frame arrives again and again
 
-The probabilities p of good frames are smoothed over time. The smoothed probabilities s do not depend on the frame rate:
-when a frame follows the previous good frame after dt seconds, s changes to
+A frame is good if the quality gate accepts it. The probabilities p of good frames are smoothed over time. The smoothed
+probabilities s do not depend on the frame rate: when a good frame arrives dt seconds after the previous one, s changes
+to
 
     s + (1 - exp(-dt / TIME_CONSTANT_S)) (p - s).
 
@@ -85,6 +86,7 @@ class StateUpdate:
     """The state after one frame.
 
     Attributes:
+        state: the state that the device shows.
         hint: the advice for the user, in plain words; empty if there is nothing to do.
         agrees: whether the answer for this frame is the answer that is shown; False if no answer is shown.
     """

@@ -13,7 +13,7 @@ _MILLI = 1000.0
 
 
 class Thermometer:
-    """Reads the processor's temperature at most once a second, and remembers it until the next time."""
+    """Reads the processor's temperature at most once a second. Calls in between return the last value."""
 
     def __init__(self) -> None:
         self._due_s = 0.0

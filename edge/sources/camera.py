@@ -61,8 +61,8 @@ class CameraMode:
         fps: the number of frames a second.
         focus: ``auto``, or a number for a fixed lens position. For picamera2, the number is in dioptres: 0 is infinity,
             10 is 10 cm. For V4L2, the number is in the steps of the driver.
-        lock_exposure: whether exposure and gain stay fixed from `SETTLE_S` after the start.
-        lock_white_balance: whether the white balance stays fixed from `SETTLE_S` after the start.
+        lock_exposure: whether exposure and gain stay fixed from one second (`SETTLE_S`) after the start.
+        lock_white_balance: whether the white balance stays fixed from one second after the start.
         pixel_format: the FOURCC of the format in which a V4L2 camera sends frames. Most USB cameras deliver large
             frames several times as fast with ``MJPG``.
     """

@@ -14,7 +14,7 @@ from dermedge.edge.sources.redact import without_secrets
 
 __all__ = ["OPEN_TIMEOUT_S", "READ_TIMEOUT_S", "as_bgr", "check_encoding", "open_capture", "text_of_fourcc"]
 
-# A camera or server that stays silent for this long counts as lost.
+# The most seconds that opening a camera or stream, or reading a frame, may take. After that, the source counts as lost.
 OPEN_TIMEOUT_S = 5
 READ_TIMEOUT_S = 3
 

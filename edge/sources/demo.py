@@ -331,7 +331,7 @@ def _carcinoma(image: _Image, random: _Random) -> None:
 
 
 def _paint_hairs(image: _Image, random: _Random, count: int) -> None:
-    """Paints fine hairs in about one direction, each with its shadow. None crosses the station's edge."""
+    """Paints fine hairs in about one direction, each with its shadow. No hair crosses the edge of the station."""
     t = np.linspace(0, 1, 24)
     hairs = np.zeros((_PITCH, _PITCH), np.float32)
     for _ in range(count):

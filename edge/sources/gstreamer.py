@@ -71,7 +71,7 @@ class AbandonableCapture:
             return False, None
 
     def _serve(self, open_capture: Callable[[], cv2.VideoCapture]) -> None:
-        """Opens the capture, and reads on request until it is stopped or abandoned."""
+        """Opens the capture, and reads on request until the capture is released or this thread is abandoned."""
         capture = open_capture()
         self._answers.put((capture.isOpened(), None))
         while not self._hangs and self._asked.get():

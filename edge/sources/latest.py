@@ -35,7 +35,8 @@ class Arrival:
     """A frame on its way to the consumer.
 
     Attributes:
-        capture_ms: the milliseconds that the source took to deliver the frame, with waiting, transfer and decoding.
+        capture_ms: the time in milliseconds that the source took to deliver the frame, including waiting, transfer and
+            decoding.
         dropped: the number of frames of the source that were dropped so far.
     """
 

@@ -202,6 +202,6 @@ def test_on_a_disk_that_fills_while_it_records_classification_goes_on(
     captured = capsys.readouterr()
     assert len(captured.out.splitlines()) == 5
     [said] = [line for line in captured.err.splitlines() if "recording has stopped" in line]
-    assert said.endswith("the disk is full: free some space and run again")
+    assert said.endswith("the disk is full; free some space and try again")
     [lines] = tmp_path.glob("*/frames.jsonl")
     assert lines.read_bytes() == b""

@@ -60,7 +60,7 @@ def test_a_link_keeps_pointing_to_the_file_that_is_written(tmp_path: Path) -> No
 def test_a_pipe_is_not_replaced_by_a_file(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
-    with pytest.raises(StorageError, match="device or a pipe: give the name of a file"):
+    with pytest.raises(StorageError, match="device or a pipe; give the name of a file"):
         write_text(pipe, "whole")
     assert pipe.is_fifo()
 

@@ -60,7 +60,7 @@ def test_a_catalogue_is_written_with_its_digest_and_continued(
         ("audit {set} --reference {foreign}", "or a table of HAM10000"),
         ("audit {set} {foreign}", "has columns that are not understood: 'a, b'"),
         ("catalogue {set} {foreign} --output {empty}/c.csv", "has columns that are not understood: 'a, b'"),
-        ("audit {set} --json {empty}", "is a folder: give the name of a file"),
+        ("audit {set} --json {empty}", "is a folder; give the name of a file"),
         ("audit {set} --json {foreign}/x.json", "cannot write"),
         ("audit", "required: PATH"),
         ("", "required: COMMAND"),
