@@ -113,7 +113,7 @@ def run_command(command: Callable[[], int]) -> int:
 
 
 def fail(message: str) -> int:
-    """Prints a message on standard error; returns exit status 2."""
+    """Prints an error message on standard error, and returns the exit status 2."""
     from dermedge.edge.printable import printable
 
     shown = "\n".join(map(printable, message.splitlines()))

@@ -171,7 +171,8 @@ def add_foreign_options(parser: OptionGroup, finds_normalization: bool = False) 
         "--labels",
         type=Path,
         metavar="FILE",
-        help="read class names from this text file, one per line, if dermedge did not make the .tflite",
+        help="read the class names of a .tflite that dermedge did not make from this text file; it has one name per "
+        "line, in the order of the outputs",
     )
     add_normalization_option(parser, finds_normalization)
 
@@ -190,7 +191,7 @@ def add_normalization_option(parser: OptionGroup, finds: bool = False) -> None:
         choices=(*FOREIGN, AUTO_NORMALIZATION) if finds else FOREIGN,
         metavar="NAME",
         help="normalize pixels in this way if dermedge did not make the .tflite; this overrides the metadata of the "
-        "file. pixels: do not change 0 to 255; unit: scale to 0 to 1; symmetric: scale to -1 to 1; imagenet: subtract "
+        "file. pixels: keep 0 to 255; unit: scale to 0 to 1; symmetric: scale to -1 to 1; imagenet: subtract "
         "the mean of ImageNet, and divide by the standard deviation of ImageNet; caffe: subtract the mean of "
         "ImageNet, and put blue first"
         + (
@@ -202,7 +203,7 @@ def add_normalization_option(parser: OptionGroup, finds: bool = False) -> None:
 
 
 def add_sets_option(parser: OptionGroup) -> None:
-    """Adds --sets, for models with thresholds for prediction sets."""
+    """Adds --sets. The option needs a model that has thresholds for prediction sets."""
     parser.add_argument(
         "--sets",
         action="store_true",

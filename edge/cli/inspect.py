@@ -197,7 +197,7 @@ def as_text(inspection: Inspection) -> Iterator[str]:
     values["network_sha256"] = values["network_sha256"] or "no digest"
     if values["golden"]:
         values["golden"] = (
-            f"the answers to {IMAGE_COUNT} generated images, which dermedge doctor --model compares"
+            f"the answers to {IMAGE_COUNT} generated images; dermedge doctor --model repeats the test"
         )
     for name, value in values.items():
         # the file's own inputs and outputs are printed above
@@ -232,7 +232,10 @@ def _line(name: str, value: str) -> str:
 
 
 def _by_operator(inspection: Inspection) -> list[dict[str, Any]]:
-    """Returns a summary of the operators of each name and precision. The most multiply-accumulates come first."""
+    """Groups the operators by name and precision, and returns a summary of each group.
+
+    The group with the most multiply-accumulates comes first.
+    """
     counts = Counter((one.name, one.precision) for one in inspection.graph.operators)
     macs: Counter[tuple[str, str]] = Counter()
     for one in inspection.graph.operators:

@@ -18,7 +18,8 @@ __all__ = ["brief_table", "full_table"]
 _HEAD = ("photo", "answer", "probability", "alert")
 _GAP = "  "
 _LEAST_WIDTH, _LEAST_PHOTO_WIDTH = 60, 12
-# The smaller width is that of "not clearly one of the 4 classes", the longest headline that names no class.
+# The least and the greatest width of the column of answers. The least width is that of the longest headline that names
+# no class: "not clearly one of the 4 classes".
 _ANSWER_WIDTH, _MOST_ANSWER_WIDTH = 32, 66
 # The full table shows the probabilities of up to `_MOST_COLUMNS` classes. If there are more classes, it shows only the
 # probabilities of the `_MOST_PROBABLE` most probable ones.
@@ -106,7 +107,7 @@ def full_table(
 
 
 def _class_columns(labels: Sequence[str]) -> str:
-    """Returns the titles of the columns of the classes. There is one common title if the classes are too many."""
+    """Returns the titles of the columns of the classes. If there are too many classes, they share one title."""
     if len(labels) > _MOST_COLUMNS:
         return f"the {_MOST_PROBABLE} most probable"
     return "  ".join(f"{label:>{max(len(label), 6)}}" for label in labels)

@@ -1,4 +1,4 @@
-"""`dermedge predict`: classifies photo files and folders of them."""
+"""`dermedge predict`: classifies photos, which are given as files or folders."""
 
 from __future__ import annotations
 

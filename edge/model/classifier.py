@@ -34,8 +34,8 @@ from dermedge.edge.preprocess import Preprocessor
 __all__ = ["Classifier", "common_labels"]
 
 _NS_PER_MS = 1e6
-# Slice steps along rows and columns. They make the mirror image of an image, the image rotated by 180 degrees, and the
-# mirror image rotated by 180 degrees.
+# Steps of slices along rows and columns. They produce the mirror image of an image, the image rotated by 180 degrees,
+# and the mirror image rotated by 180 degrees.
 _TURNS = ((1, -1), (-1, -1), (-1, 1))
 
 
@@ -283,7 +283,7 @@ class Classifier:
         return self.close_up_calibration if view == CLOSE_UP else self.calibration
 
     def _alert_label(self, thresholds: Mapping[str, Any]) -> str | None:
-        """Returns the label, of ``labels``, of the class that has an alert; None if no class has one."""
+        """Returns the class that has an alert, by its name in ``labels``. Returns None if no class has an alert."""
         if "alert" not in thresholds:
             return None
         return self.labels[self._own_labels.index(thresholds["alert"]["label"])]
@@ -369,7 +369,7 @@ def common_labels(classifiers: Sequence[Classifier]) -> tuple[str, ...]:
     """Returns the labels of one or more classifiers. All classifiers must have the same labels.
 
     Raises:
-        OptionError: the labels of two classifiers differ, so that both cannot be scored on the same photos.
+        OptionError: the labels of two classifiers differ. They cannot be scored on the same labelled photos.
     """
     first, *others = classifiers
     for other in others:

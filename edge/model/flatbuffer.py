@@ -14,7 +14,7 @@ from dermedge.edge.errors import MissingExtra, ModelError
 __all__ = ["MACS", "Graph", "Operator", "TensorInfo", "float_ops", "read_graph", "tflite_schema"]
 
 _FILE_IDENTIFIER = b"TFL3"
-# The precision of an operator is the first of these types that an activation it reads or writes has.
+# The types in which an operator may compute. If its activations have several of them, the first one counts.
 _COMPUTED_IN = ("float32", "float16", "bfloat16", "float64", "int16", "int8", "uint8", "int4")
 _FLOATS = _COMPUTED_IN[:4]
 # Constants of these types are shapes, axes, indices or biases, and not weights.
@@ -36,7 +36,8 @@ MACS: dict[str, Callable[[Sequence[_Shape], _Shape], int]] = {
     "DEPTHWISE_CONV_2D": lambda inputs, output: prod(output) * prod(inputs[1][1:3]),
     # the filter is [d, h, w, c_in / groups, c_out]
     "CONV_3D": lambda inputs, output: prod(output) * prod(inputs[1][:4]),
-    # the filter is [c_out, h, w, c_in]; the third input is the image, each of whose values meets c_out * h * w weights
+    # the filter is [c_out, h, w, c_in], and the third input is the image; each value of the image is multiplied by
+    # c_out * h * w weights
     "TRANSPOSE_CONV": lambda inputs, output: prod(inputs[2]) * prod(inputs[1][:3]),
     # the weights are [out, in]
     "FULLY_CONNECTED": lambda inputs, output: prod(output) * inputs[1][-1],

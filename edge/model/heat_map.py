@@ -9,7 +9,7 @@ from dermedge.edge.model.prediction import Prediction
 
 __all__ = ["heat_map"]
 
-# If no cell has this much evidence, in logits, no cell has a heat of 1. Otherwise, noise would look hot.
+# If no cell has this much evidence, in logits, no cell has a heat of 1. Without this limit, noise would look hot.
 _FULL_HEAT = 2.0
 
 
@@ -17,8 +17,8 @@ def heat_map(prediction: Prediction) -> NDArray[np.float32] | None:
     """Returns where in the crop the evidence for the answer lies. Returns None if the prediction has no evidence.
 
     The heat of a cell comes from a difference: the evidence for the answered class minus the mean evidence for the
-    other classes. The mean of this difference over all cells is the same difference of the logits. So the map shows
-    the numbers from which the answer was computed.
+    other classes. The mean of this difference over all cells is the logit of the answered class minus the mean logit of
+    the other classes. So the map shows the numbers from which the answer was computed.
 
     Returns:
         float32 [h, w], 0 to 1, one value for each cell. 0 means that the difference is 0 or negative. 1 means the

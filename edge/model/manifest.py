@@ -127,7 +127,8 @@ class Manifest:
     def to_json(self) -> str:
         """Returns the manifest as indented JSON with sorted keys, so that equal manifests give equal bytes.
 
-        Empty ``views`` are left out. A manifest without views so has the same bytes as in earlier versions of dermedge.
+        Empty ``views`` are left out, so that a manifest without views has the same bytes as in earlier versions of
+        dermedge.
         """
         values = asdict(self)
         if not self.views:
@@ -239,7 +240,7 @@ def _check_thresholds(thresholds: Any, labels: tuple[str, ...], none_label: str 
 
 
 def _check_views(views: Any, labels: tuple[str, ...], none_label: str | None) -> None:
-    """Raises ValueError if a view lacks a temperature or thresholds, or has wrong ones."""
+    """Raises ValueError if the temperature or the thresholds of a view are missing or invalid."""
     for name, values in _part(views, "views").items():
         part = _part(values, f"the view '{name}'")
         _check_temperature(part.get("temperature"))

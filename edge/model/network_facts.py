@@ -43,10 +43,10 @@ class NetworkFacts:
 
     Attributes:
         heads: the kind of each output, in the file's order.
-        custom_operators: the names of the operators that are not TFLite's own. Each name occurs once.
+        custom_operators: the names of the operators that are not TFLite's own.
         mean: the mean in the normalization (p - mean) / std of pixel values p from 0 to 255. TFLite Metadata states
             one number, or one number for each channel. Empty if the file does not state it.
-        std: the standard deviation in this normalization, with as many numbers.
+        std: the standard deviation in this normalization, with as many numbers as ``mean``.
         logit_scales: one number for each output. It is the scale of the logits if a sigmoid computes the output from
             quantized logits, and else 0.
     """

@@ -65,8 +65,8 @@ def _same_for_all_channels(name: str, mean: float, std: float) -> Normalization:
     return Normalization(name, (mean,) * 3, (std,) * 3)
 
 
-# "imagenet" has the means and standard deviations of ImageNet that PyTorch's model zoo publishes, "caffe" has the means
-# of Caffe's model zoo.
+# "imagenet" has the means and standard deviations of ImageNet that PyTorch's model zoo publishes. "caffe" has the means
+# that Caffe's model zoo publishes.
 NORMALIZATIONS = {
     one.name: one
     for one in (

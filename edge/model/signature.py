@@ -120,8 +120,8 @@ def find_normalization(
 ) -> Normalization | None:
     """Returns the normalization for a file without a manifest: the given one, or else the one in the file's metadata.
 
-    Returns None if the input holds pixel values. This is so for a uint8 input, as in TFLite's own task libraries. It
-    is also so for an int8 input of a file without metadata, which holds pixel values minus 128.
+    Returns None if the input holds pixel values. Without a given name, this is so for a uint8 input, as in TFLite's own
+    task libraries. It is also so for an int8 input of a file without metadata, which holds pixel values minus 128.
 
     Args:
         path: path of the model.

@@ -29,7 +29,8 @@ _WARMUP_RUNS = 2
 _MAX_RUNS = 20
 _MAX_S = 0.25
 _NS_PER_MS, _NS_PER_S = 1e6, 1e9
-# More threads are chosen only if they reduce the latency to less than this share, because they heat the board.
+# More threads heat the board. They are chosen only if the latency falls below this share of the latency with fewer
+# threads.
 _GAIN = 0.9
 
 
