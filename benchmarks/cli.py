@@ -235,7 +235,7 @@ def _add_input(parser: OptionGroup) -> None:
         "--runtime",
         choices=("auto", *RUNTIMES),
         default="auto",
-        help="run the network with this TFLite runtime. auto: the first one that is installed",
+        help="run the network with this TFLite runtime; auto: litert if it is installed, otherwise tflite-runtime",
     )
 
 
