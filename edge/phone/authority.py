@@ -1,4 +1,4 @@
-"""Makes a certificate authority for one host. A phone that trusts it trusts the server of this host, and no other."""
+"""Makes a certificate authority for one host, so that a phone can trust the server of this host and no other server."""
 
 from __future__ import annotations
 
@@ -64,11 +64,11 @@ def authority_folder() -> Path:
 def open_authority(folder: Path, host: str) -> Authority:
     """Returns the certificate authority for ``host`` in a folder.
 
-    If the folder holds none for this host, or one that expires within a day, a new certificate authority is made. Only
-    the user who runs dermedge can read the file of the private key.
+    A new certificate authority is made in two cases: the folder holds none for this host, or the one that it holds
+    expires within a day. Only the user who runs dermedge can read the file of the private key.
 
-    Earlier versions of dermedge made a certificate authority that was valid for any web site. If the folder holds it,
-    it is deleted.
+    Earlier versions of dermedge made a certificate authority that was valid for any web site. That certificate
+    authority is deleted from the folder.
 
     Raises:
         OptionError: if ``host`` is neither an IP address nor a host name.
@@ -140,8 +140,8 @@ def _need_cryptography() -> None:
 def _names(host: str) -> tuple[x509.GeneralName, list[x509.GeneralName], list[x509.GeneralName]]:
     """Returns the name of the host, the names that its authority may sign, and the names that it may not sign.
 
-    A name constraint restricts only names of the same kind (RFC 5280, 4.2.1.10). Without the list of names that it may
-    not sign, an authority for an IP address could sign certificates for any domain.
+    A name constraint restricts only names of the same kind (RFC 5280, 4.2.1.10). Without the list of names that the
+    authority may not sign, an authority for an IP address could sign certificates for any domain.
 
     Raises:
         OptionError: if ``host`` is neither an IP address nor a host name.

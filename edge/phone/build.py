@@ -26,7 +26,7 @@ __all__ = ["PAGE", "Build", "build_app"]
 
 _HERE = Path(__file__).resolve().parent
 PAGE = _HERE / "page"
-# The files of LiteRT.js that the app contains: path in the npm package -> file name in the app.
+# The files of LiteRT.js that the app contains: path below node_modules/@litertjs -> file name in the app.
 _LITERT = {
     "core/dist/index.js": "index.js",
     "core/wasm/litert_wasm_compat_internal.js": "litert_wasm_compat_internal.js",

@@ -16,7 +16,7 @@ from dermedge.edge.phone.serve import LOOPBACK, load_files, make_server, trust_f
 __all__ = ["main", "parser"]
 
 _BYTES_PER_MB = 1e6
-# The largest value of --port. The next port is used too, so it must exist.
+# The largest value of --port. With --host, the next port is used too, so there must be a next port.
 _LAST_PORT = 65534
 # The examples at the end of the help texts.
 _BUILD_EXAMPLES = ("dermedge phone build app/", "dermedge phone build app/ --model mine.tflite")
@@ -93,7 +93,7 @@ def parser() -> Parser:
     """Returns the options of `dermedge phone`."""
     made = make_parser(
         "phone",
-        "Build the classifier as a web app for phones, which works without a network, or serve the app.",
+        "Build a web app that classifies photos on a phone, or serve a built app. The app works without a network.",
         (*_BUILD_EXAMPLES, *_SERVE_EXAMPLES),
     )
     commands = made.add_subparsers(dest="command", required=True, parser_class=Parser, metavar="COMMAND")
@@ -116,8 +116,8 @@ def _add_build(commands: argparse._SubParsersAction[Parser]) -> None:
         "--model",
         type=model_path,
         default=DEFAULT_MODEL,
-        help="Put this model into the app: an int8 .tflite file of `dermedge convert`, or the name of a shipped model: "
-        f"{', '.join(SHIPPED)}.",
+        help="Put this model into the app. MODEL is an int8 .tflite file that `dermedge convert` wrote, or the name of "
+        f"a shipped model ({', '.join(SHIPPED)}).",
     )
 
 

@@ -28,7 +28,7 @@ class RecordedPhoto:
     Attributes:
         path: path of the photo, relative to the folder of the recording, with ``/`` on every operating system.
         session: name of the folder of the session.
-        visit: name of the visit. A visit is an uninterrupted part of a session. Its photos show one lesion.
+        visit: name of the visit. A visit is a part of a session in which the camera stays on one lesion.
         headline: the headline that the views showed, or empty if the recorded line has no headline.
         label: the answered class, or empty if there is no recorded line for the photo.
         probability: the probability of ``label``, 0 to 1, or None if there is no label.
@@ -103,7 +103,9 @@ def _read_session(session: Path, notes: list[str]) -> dict[str, Any]:
     try:
         facts = json.loads((session / SESSION_NAME).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        notes.append(f"'{session / SESSION_NAME}' cannot be read ({error}), so the model is not known.")
+        notes.append(
+            f"'{session / SESSION_NAME}' cannot be read ({error}), so the model of this session is not known."
+        )
         return {}
     return facts if isinstance(facts, dict) else {}
 

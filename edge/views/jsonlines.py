@@ -60,7 +60,7 @@ class JsonLinesView:
 
 def _shorten_pipe() -> None:
     """Reduces the buffer of the pipe at standard output. Does nothing if standard output is not a pipe."""
-    # systems other than Linux have no fcntl (ImportError) or no F_SETPIPE_SZ (AttributeError)
+    # other systems than Linux lack the module fcntl (ImportError), or F_SETPIPE_SZ in this module (AttributeError)
     with suppress(ImportError, AttributeError, OSError):
         import fcntl
 

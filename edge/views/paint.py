@@ -64,7 +64,9 @@ def paint_classification(classification: Classification, heat: bool = False) -> 
 
 
 def paint_result(result: FrameResult, heat: bool = False) -> NDArray[np.uint8]:
-    """Returns the newest frame with the reticle, the state and the hint painted on it, and with any answer.
+    """Returns the newest frame with the reticle, the state and the hint painted on it.
+
+    If there is an answer, the answer is painted too.
 
     Args:
         heat: whether to paint the heat map. It is not painted if the model has no heat map.
@@ -159,7 +161,7 @@ def _enlarge(frame_bgr: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def _part(image: NDArray[np.uint8], frame: Frame, crop: Region) -> tuple[slice, slice]:
-    """Returns the rows and columns of the crop in the painted image, which may be larger than the frame."""
+    """Returns the rows and columns of the crop in the painted image. This image may be larger than the frame."""
     factor = image.shape[0] / frame.image_bgr.shape[0]
     top, left, height, width = (round(factor * one) for one in crop)
     return slice(top, top + height), slice(left, left + width)
@@ -214,9 +216,9 @@ def _paint_notes(image: NDArray[np.uint8], text: str, scale: float, top: int) ->
 
 
 def _note_lines(text: str, size: float, width: int) -> list[str]:
-    """Breaks the text between notes into lines of at most ``width`` pixels.
+    """Splits a text of several notes into lines of at most ``width`` pixels.
 
-    A note that is wider than ``width`` is not broken. It gets a line to itself.
+    No note is split. A note that is wider than ``width`` gets a line to itself.
     """
     lines: list[str] = []
     for note in text.split(", "):

@@ -182,7 +182,10 @@ def _is_full(error: StorageError) -> bool:
 
 
 def mend(folder: Path) -> None:
-    """Removes incomplete lines and photos in the sessions below a folder, which a power cut or a kill has left."""
+    """Removes incomplete lines and incomplete photos in the sessions below a folder.
+
+    They are left if the power fails, or if the process is killed.
+    """
     for part in folder.glob("*/.*.part*"):
         if not is_running(part):
             part.unlink(missing_ok=True)
@@ -212,7 +215,7 @@ def _new_folder(folder: Path) -> Path:
         except FileExistsError:
             continue
         return path
-    raise FileExistsError(17, f"there are too many sessions of {stamp}")
+    raise FileExistsError(errno.EEXIST, f"all folder names for the time {stamp} are taken")
 
 
 def sync_folder(folder: Path) -> None:

@@ -130,7 +130,7 @@ def plain_line(result: FrameResult) -> str:
 def render(result: FrameResult, columns: int, rows: int) -> str:
     """Returns a result as coloured text: at most ``rows`` lines of at most ``columns`` cells."""
     image = result.frame.image_bgr if result.frame else _BLANK
-    columns -= 1  # erasing to the end of a full line would erase its last character
+    columns -= 1  # in a full line, the code that clears the rest of the line would erase the last character
     if columns < _PANEL_COLUMNS + _MIN_IMAGE_COLUMNS:
         panel = _compact_lines(result, columns)[:rows]
         lines = panel + half_blocks(image, columns, rows - len(panel))
@@ -274,13 +274,16 @@ def _cut(text: str, columns: int) -> str:
 
 
 def _terminal_size() -> tuple[int, int]:
-    """Returns the numbers of columns and rows that the terminal has now. The user may resize the terminal."""
+    """Returns the current columns and rows of the terminal. The user may resize the terminal between two updates."""
     size = os.get_terminal_size(sys.stdout.fileno())
     return (size.columns, size.lines) if size.columns and size.lines else _FALLBACK_SIZE
 
 
 def _is_interactive() -> bool:
-    """Tells whether the view may draw: on a terminal that supports cursor movement and Unicode, without NO_COLOR."""
+    """Tells whether the view may draw on the alternate screen.
+
+    Standard output must be a terminal that supports Unicode, TERM must not be dumb, and NO_COLOR must not be set.
+    """
     asked_plain = os.environ.get("TERM") == "dumb" or bool(os.environ.get("NO_COLOR"))
     is_unicode = sys.stdout.encoding.lower().replace("-", "").startswith("utf")
     return sys.stdout.isatty() and is_unicode and not asked_plain

@@ -68,7 +68,10 @@ def hint_line(result: FrameResult) -> str:
 
 
 def notes_line(classification: Classification) -> str:
-    """Returns the notes on an answer: the alert if it is on, and a note if the photo is a close-up. May be empty."""
+    """Returns the notes on an answer: the alert if it is on, and a note if the photo is a close-up.
+
+    The text is empty if there are no notes.
+    """
     alert = classification.prediction.alert
     return ", ".join(filter(None, (f"{printable(alert)} alert" if alert else "", classification.view_note)))
 
@@ -79,7 +82,7 @@ def set_line(prediction_set: Sequence[str]) -> str:
 
 
 def with_legend(text: str, classification: Classification | None) -> str:
-    """Adds the meaning of the mark for classes in the prediction set to a text, if prediction sets were requested."""
+    """Adds to a text what the mark before a class means, or returns the text alone without prediction sets."""
     legend = (
         f"{_NOT_RULED_OUT}not ruled out"
         if classification and classification.prediction_set is not None
@@ -89,7 +92,7 @@ def with_legend(text: str, classification: Classification | None) -> str:
 
 
 def name_line(classification: Classification, index: int) -> str:
-    """Returns the name to show beside the bar of a class. A mark precedes it if the class is in the prediction set."""
+    """Returns the name to show beside the bar of a class. The name of a class in the prediction set gets a mark."""
     label = classification.labels[index]
     mark = _NOT_RULED_OUT if label in (classification.prediction_set or ()) else ""
     return f"{mark}{printable(label)}"

@@ -1,4 +1,4 @@
-"""Shows results in a window. Keys: q quits, s saves the frame, h shows or hides the heat map, space freezes.
+"""Shows results in a window. The keys are listed in `_KEYS`.
 
 The OpenCV package that dermedge installs cannot open windows. Windows need libGL, and a machine without a desktop does
 not have libGL. To get windows, run ``pip uninstall opencv-python-headless``, then ``pip install opencv-python``.
@@ -23,7 +23,7 @@ from dermedge.edge.views.paint import paint_result
 __all__ = ["WindowView", "why_no_window"]
 
 _TITLE = "dermedge"
-_KEYS = "q quits, s saves the frame, h shows the heat map, space freezes"
+_KEYS = "q quits, s saves the frame, h shows or hides the heat map, space freezes the frame"
 _KEY_WAIT_MS = 1
 _FROZEN_WAIT_MS = 30
 _QUIT_KEYS = (ord("q"), 27)
@@ -45,7 +45,7 @@ def why_no_window() -> str | None:
 
 
 class WindowView:
-    """Shows the painted frame in a window, and obeys the keys that `_KEYS` lists.
+    """Shows the painted frame in a window, and reacts to the keys that `_KEYS` lists.
 
     Raises:
         OptionError: if no window can be opened. The message names the cure.
@@ -90,7 +90,7 @@ class WindowView:
         cv2.imshow(_TITLE, paint_result(result, self._heat))
 
     def _handle_key(self, result: FrameResult, wait_ms: int) -> bool:
-        """Waits for a key and obeys it. Returns False if the user quits or closes the window, and True otherwise."""
+        """Waits for a key and reacts to it. Returns False if the user quits or closes the window, else True."""
         key = cv2.waitKey(wait_ms) & 0xFF
         if key == ord(" "):
             self._frozen = not self._frozen

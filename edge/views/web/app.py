@@ -74,7 +74,7 @@ def make_app(board: Board, photos: PhotoService, guard: Guard) -> Starlette:
 
 
 async def _save(board: Board, request: Request) -> Response:
-    """Saves the newest result as an image on the device. Refuses requests that the page's own script did not send."""
+    """Saves the newest result as an image on the device. Refuses requests without the header of the page's script."""
     require_own_script(request)
     try:
         name = await asyncio.to_thread(board.save, _wants_heat(request))

@@ -87,7 +87,7 @@ class Board:
             self._remember(result)
 
     def has_news(self, shown: int, heat: bool) -> bool:
-        """Tells whether `frame` would return a frame whose number is not ``shown``."""
+        """Tells whether `frame` would return another frame than the frame with the number ``shown``."""
         encoder = self._encoder(heat)
         if encoder.frame is not None and encoder.frame.number != shown:
             return True
@@ -96,8 +96,8 @@ class Board:
     def state(self) -> dict[str, Any]:
         """Returns the content of the page as JSON values.
 
-        The values are the newest result in the format of the JSON lines, the last answers and the names of the saved
-        images (both with the newest first), and whether the model has a heat map.
+        The values are the newest result in the format of the JSON lines, the last answers, the names of the saved
+        images, and whether the model has a heat map. The newest answer and the newest image come first.
         """
         with self._lock:
             result, history = self._result, list(self._history)

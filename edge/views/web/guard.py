@@ -123,7 +123,7 @@ class Guard:
 
 
 def require_own_script(request: Request) -> None:
-    """Raises HTTPException if a request that changes something does not come from the page's own script."""
+    """Raises HTTPException if a request lacks the header that the page's own script sends."""
     if _OWN_HEADER not in request.headers:
         raise HTTPException(403, f"the header {_OWN_HEADER} is missing; send it with any value")
 

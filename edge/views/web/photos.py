@@ -1,4 +1,4 @@
-"""Answers `POST /predict`: receives one photo, and returns the answer as JSON, as `dermedge predict` does.
+"""Answers `POST /predict`: receives one photo, and returns the answer in the JSON format of `dermedge predict`.
 
 Photos are classified by a second classifier, so that the live loop never waits. It classifies one photo at a time, and
 is opened when the first photo arrives. The quality gate checks photos in the same way as the frames of the live loop.
@@ -188,7 +188,8 @@ async def _photo_of_form(request: Request, content: bytes) -> tuple[str, bytes]:
     try:
         form = await parser.parse()
     except (MultiPartException, KeyError) as error:
-        raise HTTPException(400, f"the form cannot be read: {getattr(error, 'message', error)}") from error
+        reason = getattr(error, "message", error)
+        raise HTTPException(400, f"the form cannot be read ({reason}); send one photo as {_FORM}") from error
     try:
         files = [value for _, value in form.multi_items() if isinstance(value, UploadFile)]
         if len(files) != 1:
@@ -226,7 +227,9 @@ def _size_of(content: bytes) -> tuple[int, int]:
     try:
         width, height = imagesize.get(io.BytesIO(content))
     except (ValueError, IndexError, OverflowError, struct.error) as error:
-        raise HTTPException(400, f"the header of the photo is damaged: {error}") from error
+        raise HTTPException(
+            400, f"the header of the photo is damaged ({error}); send another photo"
+        ) from error
     if width <= 0 or height <= 0:
-        raise HTTPException(400, "the header of the photo is damaged: it states no size")
+        raise HTTPException(400, "the header of the photo is damaged (it states no size); send another photo")
     return width, height

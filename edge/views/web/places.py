@@ -45,8 +45,8 @@ class Places:
     def enter(self, client: _Client, transport: asyncio.Transport) -> None:
         """Adds a new connection, and closes another one if there are too many.
 
-        If the client has too many unproved connections, its oldest one is closed. Otherwise, if all clients together
-        have too many, the oldest one of all is closed.
+        If the client has too many unproved connections, the oldest connection of this client is closed. Otherwise, if
+        all clients together have too many, the oldest connection of all clients is closed.
         """
         of_client = [other for other in self._unproved if other[0] == client[0]]
         if len(of_client) >= MOST_OF_A_CLIENT:
@@ -101,7 +101,7 @@ class PlacedProtocol(H11Protocol):
             self._deadline = self.loop.call_later(HEAD_TIMEOUT_S, self._expire)
 
     def _expire(self) -> None:
-        """Closes the connection after the time limit. A proved one that is sending a body gets more time once."""
+        """Closes the connection after the time limit. A proved connection that is sending a body gets more time."""
         is_sending = self.conn.their_state is h11.SEND_BODY
         if is_sending and self.client is not None and self._places.has_proved(self.client):
             self._deadline = self.loop.call_later(BODY_TIMEOUT_S - HEAD_TIMEOUT_S, self.transport.abort)

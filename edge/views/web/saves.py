@@ -102,7 +102,8 @@ class Saves:
             except OSError as error:
                 raise storage_error(path, error) from error
             return path.name
-        raise storage_error(self._folder, FileExistsError(errno.EEXIST, f"too many files of {stamp}"))
+        reason = f"all file names for the time {stamp} are taken"
+        raise storage_error(self._folder, FileExistsError(errno.EEXIST, reason))
 
 
 def _write_new(path: Path, content: bytes) -> None:

@@ -1,4 +1,4 @@
-"""Runs the web server (Uvicorn) in a separate thread, and defines the view that shows the results of the loop there."""
+"""The web server (Uvicorn), which runs in a separate thread, and the view that shows results on the web page."""
 
 from __future__ import annotations
 
@@ -53,8 +53,9 @@ class WebServer:
     Attributes:
         port: the port on which the server listens.
         token: the token that a viewer needs, or None if no token is needed.
-        url: the URL to open in a browser. It includes the token. If the server listens on all addresses, the host in
-            the URL is the address of this machine in its network, as far as the machine has one.
+        url: the URL to open in a browser. It includes the token if a token is needed. If the server listens on all
+            addresses, the host in the URL is this machine's address in its network. Without a network, the host is
+            0.0.0.0 or [::].
 
     Args:
         address: ``HOST:PORT``. Port 0 stands for any free port.
@@ -214,8 +215,8 @@ def _token() -> str:
         )
     if len(token) < _LEAST_TOKEN_LENGTH:
         raise OptionError(
-            f"{origin} has only {len(token)} characters, so that others could guess it; choose {_LEAST_TOKEN_LENGTH} "
-            f"characters or more, or remove it, and each start makes a new token"
+            f"{origin} has only {len(token)} characters, so that others could guess it; use at least "
+            f"{_LEAST_TOKEN_LENGTH} characters, or remove {origin} to get a new token at each start"
         )
     return token
 

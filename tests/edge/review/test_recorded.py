@@ -86,7 +86,7 @@ def test_what_cannot_be_read_is_noted_and_no_photo_is_left_out(tmp_path: Path) -
     assert [note for note in recording.notes if "No recorded line names the photo" in note]
     assert [note for note in recording.notes if "Line 3" in note]
     assert [note for note in recording.notes if "do not exist any more: 1" in note]
-    assert [note for note in recording.notes if "the model is not known" in note]
+    assert [note for note in recording.notes if "the model of this session is not known" in note]
     assert (session / "frames.jsonl").read_text().endswith('"pict'), "a recording may go on"
 
 
