@@ -1,7 +1,8 @@
-"""Training on several devices or machines by TensorFlow's strategies, with the result of a single device.
+"""Trains on several devices or machines with TensorFlow's strategies, and with the same result as on a single device.
 
-The replicas share every batch and every dropout mask equally. There are two exceptions: batch norms that are trained
-use only the statistics of their replica's share, and so do the activation ranges of the int8 stage.
+Each replica gets an equal share of every batch and of every dropout mask. The result differs from that of a single
+device in two cases only: batch norms that are trained, and the activation ranges of the int8 stage. Both use the
+statistics of the share of their own replica.
 """
 
 from __future__ import annotations
@@ -47,24 +48,24 @@ __all__ = [
 ]
 
 _MEETING_TIMEOUT_S, _CONNECT_TIMEOUT_S, _RETRY_S = 300.0, 2.0, 0.2
-# A step takes seconds; the first one of an epoch includes the tracing of the graph.
+# A training step takes seconds. The first step of an epoch takes longer, because the graph is traced.
 STALL_TIMEOUT_S = 900.0
 _STALLED = "no training step has ended"
 _EXAMPLE = (
     '{"cluster": {"worker": ["10.0.0.1:2222", "10.0.0.2:2222"]}, "task": {"type": "worker", "index": 0}}, '
     "with another index on each machine"
 )
-# The generators, in the order of their replicas.
+# The kinds of tasks in TF_CONFIG, in the order of their replicas.
 _JOBS = ("chief", "worker")
 
 
 @dataclass(frozen=True)
 class Cluster:
-    """The workers of a training.
+    """The workers that train together.
 
     Attributes:
-        addresses: (host, port) of each worker, the chief first.
-        place: the position of this worker among them.
+        addresses: (host, port) of each worker. The chief is the first one.
+        place: index of this worker in ``addresses``.
     """
 
     addresses: tuple[tuple[str, int], ...]
@@ -72,34 +73,42 @@ class Cluster:
 
 
 def _single() -> tf.distribute.Strategy:
-    """Returns the strategy of one device."""
+    """Returns the strategy that trains on one device."""
     return tf.distribute.get_strategy()
 
 
 def _mirrored() -> tf.distribute.Strategy:
-    """Returns the strategy of all GPUs of this machine, or of all its logical CPUs where it has no GPU."""
+    """Returns the strategy that trains on all GPUs of this machine, or on all logical CPUs if there is no GPU."""
     devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
     return tf.distribute.MirroredStrategy([device.name for device in devices])
 
 
 def _multi_worker() -> tf.distribute.Strategy:
-    """Returns the strategy of the machines of TF_CONFIG, each with all its GPUs; waits until all are there.
+    """Returns the strategy that trains on the machines that TF_CONFIG names, with all GPUs of each machine.
+
+    It waits until all workers can be reached.
 
     Raises:
-        OptionError: there is no TF_CONFIG, or it names no cluster.
-        WorkerError: a worker cannot be reached.
+        OptionError: the environment variable TF_CONFIG is not set, or does not describe a cluster.
+        WorkerError: a worker cannot be reached, or this worker cannot start.
     """
     cluster = read_cluster(os.environ.get("TF_CONFIG", ""))
-    print(f"worker {cluster.place + 1} of {len(cluster.addresses)}: waiting for the others", file=sys.stderr)
+    print(
+        f"worker {cluster.place + 1} of {len(cluster.addresses)}: waiting for the other workers",
+        file=sys.stderr,
+    )
     meet_workers(cluster)
     try:
         with _stopped_at_once():
             strategy = tf.distribute.MultiWorkerMirroredStrategy()
-        # TensorFlow catches SIGTERM as the notice that a machine is being taken away, and then goes on
+        # Restores the default: TensorFlow takes SIGTERM for a notice that the machine will be removed, and goes on.
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         return strategy
     except tf.errors.OpError as error:
-        raise WorkerError(f"cannot start this worker: {error.message.splitlines()[0]}") from error
+        raise WorkerError(
+            f"TensorFlow cannot start this worker ({error.message.splitlines()[0]}); check TF_CONFIG, and start all "
+            "workers again"
+        ) from error
 
 
 STRATEGIES: dict[str, Callable[[], tf.distribute.Strategy]] = {
@@ -110,10 +119,13 @@ STRATEGIES: dict[str, Callable[[], tf.distribute.Strategy]] = {
 
 
 def read_cluster(text: str) -> Cluster:
-    """Returns the cluster of the JSON text that the environment variable TF_CONFIG holds.
+    """Returns the cluster that the value of the environment variable TF_CONFIG describes.
+
+    Args:
+        text: JSON text; empty if the variable is not set.
 
     Raises:
-        OptionError: the text names no cluster.
+        OptionError: the text does not describe a cluster.
     """
     try:
         content = json.loads(text)
@@ -139,10 +151,12 @@ def _address(text: str) -> tuple[str, int]:
 
 
 def meet_workers(cluster: Cluster, timeout_s: float = _MEETING_TIMEOUT_S) -> None:
-    """Waits until every worker listens; TensorFlow itself would wait for an hour and ignore Ctrl-C.
+    """Waits until every worker listens on its port.
+
+    TensorFlow itself would wait for up to an hour and ignore Ctrl-C.
 
     Raises:
-        WorkerError: this worker cannot listen, or another one does not listen in time.
+        WorkerError: this worker cannot listen on its port, or another worker does not listen within ``timeout_s``.
     """
     port = cluster.addresses[cluster.place][1]
     try:
@@ -152,14 +166,20 @@ def meet_workers(cluster: Cluster, timeout_s: float = _MEETING_TIMEOUT_S) -> Non
             else socket.create_server(("", port))
         )
     except OSError as error:
-        raise WorkerError(f"this worker cannot listen on port {port}: {error.strerror}") from error
+        raise WorkerError(
+            f"this worker cannot listen on port {port} ({error.strerror}); end the program that uses the port, or name "
+            "another port in TF_CONFIG"
+        ) from error
     with listener:
         deadline = time.monotonic() + timeout_s
         for place, address in enumerate(cluster.addresses):
             while place != cluster.place and (reason := _why_unreachable(address)):
                 if time.monotonic() > deadline:
                     host, port = address
-                    raise WorkerError(f"the worker {host}:{port} did not answer in {timeout_s:g} s: {reason}")
+                    raise WorkerError(
+                        f"the worker {host}:{port} did not answer in {timeout_s:g} s ({reason}); start all workers, "
+                        "and check the addresses in TF_CONFIG"
+                    )
                 time.sleep(_RETRY_S)
 
 
@@ -173,7 +193,10 @@ def _why_unreachable(address: tuple[str, int]) -> str:
 
 @contextmanager
 def _stopped_at_once() -> Iterator[None]:
-    """Lets Ctrl-C end the process while TensorFlow waits for other workers and Python cannot handle it."""
+    """Lets Ctrl-C end the process immediately within a ``with`` block.
+
+    Python could not handle the signal while TensorFlow waits for other workers.
+    """
     before = signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
         yield
@@ -182,7 +205,7 @@ def _stopped_at_once() -> Iterator[None]:
 
 
 def is_chief(strategy: tf.distribute.Strategy) -> bool:
-    """Tells whether this process writes the run folder and reports the progress."""
+    """Returns whether this process is the chief, which writes the run folder and prints the progress."""
     cluster = strategy.cluster_resolver
     return (
         cluster is None
@@ -192,7 +215,7 @@ def is_chief(strategy: tf.distribute.Strategy) -> bool:
 
 
 def wait_for_all(strategy: tf.distribute.Strategy) -> None:
-    """Returns when all workers have called it."""
+    """Waits until all workers have called this function."""
     if strategy.cluster_resolver is None:
         return
 
@@ -205,20 +228,20 @@ def wait_for_all(strategy: tf.distribute.Strategy) -> None:
 
 @contextmanager
 def report_lost_workers() -> Iterator[None]:
-    """Turns the errors that TensorFlow raises when another worker is lost into WorkerError."""
+    """Turns the errors that TensorFlow raises after losing another worker into WorkerError, within a ``with`` block."""
     try:
         yield
     except (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError) as error:
-        # the frames of these errors hold a thread pool, which would print an error when Python ends
+        # The stack frames of these errors keep a thread pool alive, which would print an error when Python ends.
         traceback.clear_frames(error.__traceback__)
         if _STALLED in error.message:
             raise WorkerError(
-                f"{_STALLED} for {STALL_TIMEOUT_S / 60:.0f} minutes; every finished epoch is kept: start all workers "
-                "again with --resume RUN. If it happens again, give each worker two cores or more"
+                f"{_STALLED} for {STALL_TIMEOUT_S / 60:.0f} minutes; all finished epochs are saved, so start all "
+                "workers again with --resume RUN. If this happens again, give each worker two cores or more"
             ) from error
         raise WorkerError(
-            "another worker has ended or cannot be reached; every finished epoch is kept: "
-            "start all workers again with --resume RUN"
+            "another worker has ended or cannot be reached; all finished epochs are saved, so start all workers again "
+            "with --resume RUN"
         ) from error
 
 
@@ -226,14 +249,18 @@ def report_lost_workers() -> Iterator[None]:
 def end_stalled_training(
     strategy: tf.distribute.Strategy, timeout_s: float = STALL_TIMEOUT_S
 ) -> Iterator[Callable[[], None]]:
-    """Ends training steps that wait endlessly for other workers; yields a function to call after each step.
+    """Ends training steps that wait endlessly for other workers, within a ``with`` block.
 
-    TensorFlow notices a worker that has ended, but not workers that wait for each other. Without other workers,
-    nothing is done.
+    TensorFlow notices a worker that has ended, but it does not notice workers that wait for each other. Without other
+    workers, this function does nothing.
 
     Args:
-        strategy: of the training.
-        timeout_s: seconds after which a step is ended with UnavailableError, which `report_lost_workers` explains.
+        strategy: strategy of the training.
+        timeout_s: time in seconds after which a step is ended with UnavailableError. `report_lost_workers` turns this
+            error into a message.
+
+    Yields:
+        A function that must be called after each training step.
     """
     if strategy.cluster_resolver is None:
         yield lambda: None
@@ -258,7 +285,7 @@ def end_stalled_training(
 
 
 def _abort_collectives(message: str) -> None:
-    """Makes every wait of this process for other workers raise UnavailableError, as TensorFlow's own check does."""
+    """Ends every wait of this process for other workers with UnavailableError, as TensorFlow's own check does."""
     from tensorflow.python.eager import context
 
     context.context().abort_collective_ops(tf.errors.UNAVAILABLE, message)
@@ -266,15 +293,19 @@ def _abort_collectives(message: str) -> None:
 
 @contextmanager
 def worker_copy(run: RunFolder, strategy: tf.distribute.Strategy) -> Iterator[RunFolder]:
-    """Yields a temporary copy of a run folder, beside it, for a worker that is not the chief.
+    """Yields a temporary copy of a run folder for a worker that is not the chief.
 
-    TensorFlow demands that all workers write each checkpoint.
+    The copy lies beside the run folder. The worker needs a folder of its own, because TensorFlow demands that every
+    worker writes each checkpoint.
+
+    Raises:
+        StorageError: the folder cannot be copied.
     """
     cluster = strategy.cluster_resolver
     copy = run.path.with_name(f".{run.path.name}.{cluster.task_type}{cluster.task_id}")
     try:
         shutil.rmtree(copy, ignore_errors=True)
-        # leaves out plots and temporary files, which the chief may be writing
+        # Leaves out plots and temporary files, because the chief may be writing them.
         shutil.copytree(run.path, copy, ignore=shutil.ignore_patterns(run.plots.name, ".*"))
         yield RunFolder(copy)
     except shutil.Error as error:
@@ -284,20 +315,22 @@ def worker_copy(run: RunFolder, strategy: tf.distribute.Strategy) -> Iterator[Ru
 
 
 def check_batch(photos: int, strategy: tf.distribute.Strategy) -> None:
-    """Raises OptionError if the replicas cannot share a batch equally."""
+    """Raises OptionError if a batch of this many photos cannot be divided equally among the replicas."""
     replicas = strategy.num_replicas_in_sync
     if photos % replicas:
         raise OptionError(
             f"{replicas} replicas cannot share a batch of {photos} photos equally; "
-            f"choose a --batch that is a multiple of {replicas}"
+            f"give a --batch that is a multiple of {replicas}"
         )
 
 
 def share_batches(batches: TrainingBatches, strategy: tf.distribute.Strategy) -> Any:
-    """Returns the batches as a data set for `keras.Model.fit`, each divided into equal shares for the replicas.
+    """Returns the batches as a TensorFlow dataset for `keras.Model.fit`.
+
+    Each batch is divided into equal shares, one for each replica.
 
     Raises:
-        OptionError: the replicas cannot share a batch equally.
+        OptionError: a batch cannot be divided equally among the replicas.
     """
     check_batch(min(batches.batch_size, len(batches.order)), strategy)
 
@@ -317,7 +350,7 @@ def share_batches(batches: TrainingBatches, strategy: tf.distribute.Strategy) ->
             tf.TensorSpec((None, *batches.pixels.shape[1:]), tf.float32),
             tf.TensorSpec((None, batches.classes), tf.float32),
         )
-        # autotuning is off: there is nothing to tune, and the end of an epoch would wait a minute for its thread
+        # Autotuning is off, because nothing here can be tuned, and each epoch would wait a minute for its thread.
         options = tf.data.Options()
         options.autotune.enabled = False
         made = tf.data.Dataset.from_generator(shares, output_signature=signature).prefetch(here)
@@ -327,27 +360,32 @@ def share_batches(batches: TrainingBatches, strategy: tf.distribute.Strategy) ->
 
 
 class _SharedGenerator:
-    """A `tf.random.Generator` that makes numbers for the whole batch and gives each replica its rows of them.
+    """A random generator that makes the numbers for a whole batch, and gives each replica the rows of its share.
 
-    A single replica gets the numbers of the generator itself.
+    A single replica gets the same numbers as from ``generator`` itself.
 
     Args:
-        generator: made within the scope of the strategy: every replica has its own state, all of them equal.
+        generator: generator that was made within the scope of the strategy. Each replica then has a state of its own,
+            and all these states are equal.
     """
 
     def __init__(self, generator: tf.random.Generator) -> None:
         self.generator = generator
 
     def reset_from_seed(self, seed: int) -> None:
-        """Does the same as `tf.random.Generator.reset_from_seed`."""
+        """Does what `tf.random.Generator.reset_from_seed` does."""
         self.generator.reset_from_seed(seed)
 
     def uniform(self, shape: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
-        """Returns numbers from 0 to 1 with a replica's ``shape``; the first axis holds the rows of its share."""
+        """Returns random numbers from 0 to 1 for one replica.
+
+        ``shape`` is the shape of the result. Its first axis is the number of rows in the share of the replica.
+        """
         replica = tf.distribute.get_replica_context()
         rows = shape[0]
         whole = tf.concat([[rows * replica.num_replicas_in_sync], shape[1:]], 0)
-        # the state before the call is a counter of two numbers and the key; `uniform` adds the replica to it
+        # The state before the call consists of a counter (two numbers) and a key. `tf.random.Generator.uniform` would
+        # add the index of the replica to the state.
         state = tf.bitcast(self.generator.skip(tf.reduce_prod(whole)), tf.uint64)
         numbers = tf.raw_ops.StatelessRandomUniformV2(
             shape=whole, key=state[2:3], counter=state[:2], alg=self.generator.algorithm, dtype=dtype
@@ -357,18 +395,27 @@ class _SharedGenerator:
 
 
 def _dropout_layers(model: keras.Model) -> list[keras.layers.Dropout]:
-    """Returns all dropout layers, nested ones included, in a fixed order."""
+    """Returns all dropout layers of a model in a fixed order, including nested ones."""
     return [layer for layer in model.submodules if isinstance(layer, keras.layers.Dropout)]
 
 
 def share_dropout(model: keras.Model) -> None:
-    """Makes dropout equal to that of a single process. Call it in the strategy's scope before training."""
+    """Makes the dropout equal to that of a single process.
+
+    Call this function within the scope of the strategy, and before the training.
+    """
     for layer in _dropout_layers(model):
         layer._random_generator._generator = _SharedGenerator(layer._random_generator._generator)
 
 
 def reseed_dropout(model: keras.Model, seed: int, sample: int) -> None:
-    """Seeds the dropout of the epoch ``sample`` of a run: a checkpoint does not hold the generators' states."""
+    """Seeds the dropout of one epoch. This is necessary because a checkpoint does not store the random states.
+
+    Args:
+        model: network in training.
+        seed: seed of the run.
+        sample: index of the epoch, counted over both stages.
+    """
     for place, layer in enumerate(_dropout_layers(model)):
         state = np.random.SeedSequence([seed, sample, place]).generate_state(1)
         layer._random_generator._generator.reset_from_seed(int(state[0]))

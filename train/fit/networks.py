@@ -1,8 +1,8 @@
-"""Builds networks by name; each maps normalized pixels to evidence and logits.
+"""Builds the networks that `dermedge train` can train, by name.
 
-The last two layers of a network are ``evidence`` [h, w, K] and ``logits`` [K]. The logits are the mean of the
-evidence over h and w, so the evidence is an exact heat map of the classifier. The plain CNN has fully connected
-layers, and its evidence has h = w = 1.
+The input of each network is an image of normalized pixels. The last two layers are ``evidence`` [h, w, K] and
+``logits`` [K]. The logits are the mean of the evidence over h and w, so that the evidence is an exact heat map of the
+classifier. The network ``cnn`` has fully connected layers, and its evidence has h = w = 1.
 """
 
 from __future__ import annotations
@@ -34,15 +34,21 @@ __all__ = [
 
 EVIDENCE, LOGITS = "evidence", "logits"
 _DROPOUT = 0.3
-# Limits of the input side in pixels. Smaller inputs vanish in the strides; larger ones need too much memory for
-# training.
+# Limits of the side of the input in pixels. The strides would reduce a smaller input to nothing, and training with a
+# larger input needs too much memory.
 _MIN_SIZE, _MAX_SIZE = 32, 1024
 
 
 def cnn(size: int, classes: int, weights: str, width: float = 1.0) -> keras.Model:
-    """Returns a plain network of convolution, pooling and fully connected layers with ReLU and dropout."""
+    """Returns a simple network of convolution, pooling and fully connected layers, with ReLU and dropout.
+
+    `build_network` explains the arguments.
+    """
     if weights != NO_WEIGHTS:
-        raise OptionError(f"the architecture 'cnn' has no pretrained weights; --weights is '{weights}'")
+        raise OptionError(
+            f"--weights is '{weights}', but the architecture 'cnn' has no pretrained weights; give --weights none, or "
+            "a finished run"
+        )
     pixels = keras.Input((size, size, 3), name="pixels")
     x = pixels
     for filters in (32, 64, 128, 128):
@@ -56,7 +62,10 @@ def cnn(size: int, classes: int, weights: str, width: float = 1.0) -> keras.Mode
 
 
 def mobilenet_v2(size: int, classes: int, weights: str, width: float = 1.0) -> keras.Model:
-    """Returns MobileNetV2 (Sandler et al., 2018) with a fully convolutional head."""
+    """Returns MobileNetV2 (Sandler et al., 2018) with a fully convolutional head.
+
+    `build_network` explains the arguments.
+    """
     pixels = keras.Input((size, size, 3), name="pixels")
     start = None if weights == NO_WEIGHTS else weights
     _check_file(weights)
@@ -64,28 +73,38 @@ def mobilenet_v2(size: int, classes: int, weights: str, width: float = 1.0) -> k
         backbone = keras.applications.MobileNetV2(
             input_tensor=pixels, alpha=width, include_top=False, weights=start
         )
-    except Exception as error:  # Keras raises a bare Exception if a download fails
+    except Exception as error:  # Keras raises Exception itself if a download fails
         raise _weights_error(weights, error) from error
     return _with_head(backbone, classes)
 
 
 def efficientnet_lite0_trunk(size: int, classes: int, weights: str, width: float = 1.0) -> keras.Model:
-    """Returns EfficientNet-Lite0 up to the middle of its last stage, so that int8 stays below 3 MB."""
+    """Returns EfficientNet-Lite0 up to the middle of its last stage. The int8 file stays below 3 MB.
+
+    `build_network` explains the arguments.
+    """
     pixels = keras.Input((size, size, 3), name="pixels")
     backbone = efficientnet_lite(pixels, width=width, trunk_only=True)
     return _with_head(_with_weights(backbone, weights, published=0), classes)
 
 
 def efficientnet_lite2(size: int, classes: int, weights: str, width: float = 1.0) -> keras.Model:
-    """Returns the whole EfficientNet-Lite2, which serves as a teacher."""
+    """Returns the whole EfficientNet-Lite2. It is larger, and meant as a teacher.
+
+    `build_network` explains the arguments.
+    """
     pixels = keras.Input((size, size, 3), name="pixels")
     backbone = efficientnet_lite(pixels, width=1.1 * width, depth=1.2)
     return _with_head(_with_weights(backbone, weights, published=2), classes)
 
 
 def _with_weights(backbone: keras.Model, weights: str, published: int) -> keras.Model:
-    """Returns an EfficientNet-Lite with the weights that ``--weights`` names; ``published`` is the number in its
-    name, 0 or 2.
+    """Sets the weights of an EfficientNet-Lite and returns it.
+
+    Args:
+        backbone: the network.
+        weights: value of --weights: imagenet, none or a weights file.
+        published: number in the name of the published network, 0 for Lite0 or 2 for Lite2.
     """
     _check_file(weights)
     if weights == IMAGENET:
@@ -101,18 +120,20 @@ def _with_weights(backbone: keras.Model, weights: str, published: int) -> keras.
 def _check_file(weights: str) -> None:
     if weights not in (NO_WEIGHTS, IMAGENET) and not Path(weights).is_file():
         raise OptionError(
-            f"--weights is '{weights}'. Known: imagenet, none, a weights file, a .tflite of dermedge or the "
-            "folder of a run"
+            f"--weights is '{weights}', which does not exist. Known: imagenet, none, a weights file, a .tflite of "
+            "dermedge, a shipped model, or the folder of a run"
         )
 
 
 def _weights_error(weights: str, error: Exception) -> DataError:
     reason = str(error).splitlines()[0]
-    return DataError(f"cannot load the weights '{weights}': {reason}; give a file with --weights, or none")
+    return DataError(
+        f"cannot load the weights '{weights}': {reason}; give another weights file, or --weights none"
+    )
 
 
 def _with_head(backbone: keras.Model, classes: int) -> keras.Model:
-    """Returns a backbone with one 1x1 convolution, whose outputs at all places are averaged."""
+    """Returns a classifier: the backbone, dropout, and a 1x1 convolution whose outputs are averaged over all places."""
     x = keras.layers.Dropout(_DROPOUT)(backbone.output)
     return _finish(backbone.input, keras.layers.Conv2D(classes, 1, name=EVIDENCE)(x))
 
@@ -122,18 +143,21 @@ def _finish(pixels: keras.KerasTensor, evidence: keras.KerasTensor) -> keras.Mod
 
 
 def freeze_batch_norms(network: keras.Model) -> None:
-    """Keeps the batch norms of a network unchanged in training, because small batches have noisy statistics."""
+    """Freezes the batch norms of a network, in place. Training then leaves them unchanged.
+
+    The statistics of small batches would be too noisy.
+    """
     for layer in network.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.trainable = False
 
 
 def add_to_logits(network: keras.Model, amounts: NDArray[np.float32]) -> None:
-    """Adds constants to the logits of a network, in place, by the biases of its last trainable layer.
+    """Adds a constant to each logit of a network, in place. It changes the biases of the last layer with weights.
 
     Args:
-        network: a network of `build_network`, or its quantization-aware twin.
-        amounts: float32 [K].
+        network: a network of `build_network`, or its quantization-aware copy.
+        amounts: float32 [K], the constants.
     """
     biases = [one for one in network.weights if "bias" in one.name and one.shape == amounts.shape]
     biases[-1].assign_add(amounts)
@@ -153,16 +177,17 @@ def build_network(
     """Returns a network from float32 [n, size, size, 3] normalized RGB to float32 [n, classes] logits.
 
     Args:
-        architecture: a name of NETWORKS.
+        architecture: a key of `NETWORKS`.
         size: side of the input in pixels, 32 to 1024.
-        classes: number of outputs.
-        weights: ``imagenet``, ``none``, or a Keras weights file of the backbone.
-        width: factor of the numbers of filters; pretrained weights need 1.
+        classes: number of classes.
+        weights: initial weights: ``imagenet``, ``none`` (random), or a Keras weights file of the backbone.
+        width: factor of the numbers of filters. Pretrained weights need a factor of 1.
 
     Raises:
-        OptionError: an unknown architecture, size or weights.
-        DataError: the weights do not fit.
-        MissingExtra: the package that carries the ImageNet weights is not installed.
+        OptionError: the architecture or the weights are unknown, the size is out of range, or the architecture has no
+            pretrained weights.
+        DataError: the weights cannot be loaded or do not fit.
+        MissingExtra: the package with the ImageNet weights is not installed.
     """
     if architecture not in NETWORKS:
         raise OptionError(f"unknown architecture '{architecture}'. Known: {', '.join(NETWORKS)}")

@@ -1,7 +1,8 @@
-"""Checks the parents of a run: finished runs that teach it, and runs or a .tflite whose weights it starts from.
+"""Checks the parents of a run.
 
-If a parent was trained on photos of the run's validation or test split, its weights or its answers would leak them
-into the run. Such a parent is refused.
+A parent is a finished run that serves as a teacher, or a finished run or .tflite with whose weights the run starts. A
+parent is refused if it was trained on photos of the validation or test split of the run. Otherwise, the run would learn
+these photos through the weights or the answers of the parent, and its scores would be too good.
 """
 
 from __future__ import annotations
@@ -21,31 +22,35 @@ __all__ = ["check_parents", "learned_before", "learned_by"]
 
 
 def check_parents(config: Config, photos: Sequence[Photo]) -> None:
-    """Makes sure that a run with ``config`` may learn from its parents when it holds out some of ``photos``.
+    """Checks that a run may learn from its parents.
+
+    Args:
+        config: settings of the run, which name the parents.
+        photos: photos of the run with their splits.
 
     Raises:
-        OptionError: a parent has other classes or, to start from, another architecture, or is not trained yet.
-        DataError: a parent learned from photos or lesions that the run is validated or tested on.
+        OptionError: a parent has other classes or no trained weights; or a run to start from has another architecture.
+        DataError: a parent was trained on photos or lesions of the validation or test split of the run.
     """
     if is_tflite(config.weights):
         _check_tflite(config.weights, photos)
     for path in config.teachers:
         _check(path, "teacher", config, photos)
     for path in config.starts:
-        _check(path, "start", config, photos)
+        _check(path, "starting run", config, photos)
         architecture = RunFolder(Path(path)).config().architecture
         if architecture != config.architecture:
             raise OptionError(
-                f"'{path}' is a run of {architecture}; a network of {config.architecture} cannot start with "
-                f"its weights"
+                f"the run '{path}' has the architecture {architecture}, and a network of {config.architecture} cannot "
+                f"start with its weights; give --arch {architecture}, or another run"
             )
 
 
 def learned_before(config: Config) -> bytes | None:
-    """Returns the photos that the parents of a run have learned from, as `learned_photos` packs them.
+    """Returns the photos that the parents of a run were trained on, as `learned_photos` packs them.
 
     Returns:
-        None if a parent does not state it, as a .tflite of an older dermedge.
+        The packed photos, or None if a parent does not state them. A .tflite of an older dermedge does not.
     """
     runs = [learned_by(RunFolder(Path(path))) for path in (*config.teachers, *config.starts)]
     if not is_tflite(config.weights):
@@ -55,11 +60,11 @@ def learned_before(config: Config) -> bytes | None:
 
 
 def learned_by(run: RunFolder, moved_to: Sequence[Path] = ()) -> bytes:
-    """Returns the photos that a run and its parents have learned from, as `learned_photos` packs them.
+    """Returns the photos that a run and its parents were trained on, as `learned_photos` packs them.
 
     Args:
-        run: its folder.
-        moved_to: folders where its photos lie now.
+        run: the run.
+        moved_to: folders where the photos of the run are now if they have moved.
     """
     own = learned_photos(photo for photo in run.photos(moved_to) if photo.split == "train")
     return merge_learned([own, run.learned_before()])
@@ -71,24 +76,29 @@ def _check_tflite(weights: str, photos: Sequence[Photo]) -> None:
     shared = count_learned(learned, held_out) if learned else 0
     if shared:
         raise DataError(
-            f"'{weights}' has learned from {shared} photos that this run holds out; give the catalogue that it was "
-            "trained on with --data, beside the new photos"
+            f"'{weights}' was trained on {shared} of the photos in the validation or test split of this run; give "
+            f"--data the catalogue that '{weights}' was trained on, besides the new photos"
         )
 
 
 def _check(path: str, role: str, config: Config, photos: Sequence[Photo]) -> None:
     run = RunFolder(Path(path))
     if run.config().classes != config.classes:
-        raise OptionError(f"the {role} '{path}' knows other classes: {', '.join(run.config().classes)}")
+        raise OptionError(
+            f"the {role} '{path}' has other classes than this run: {', '.join(run.config().classes)}; give a run with "
+            "the same classes in the same order"
+        )
     if not run.weights_path("float").is_file():
-        raise OptionError(f"the {role} '{path}' is not trained yet; train --resume '{path}'")
+        raise OptionError(
+            f"the {role} '{path}' is not trained yet; train it with: dermedge train --resume '{path}'"
+        )
     held_out = {key for photo in photos if photo.split != "train" for key in _keys(photo)}
     learned = {key for photo in run.photos() if photo.split == "train" for key in _keys(photo)}
     shared = sorted(learned & held_out)
     if shared:
         raise DataError(
-            f"the {role} '{path}' learned from {len(shared)} lesions or images that this run holds out, "
-            f"'{shared[0][1]}' among them; train it on the same catalogue"
+            f"the {role} '{path}' was trained on {len(shared)} of the lesions and photos in the validation or test "
+            f"split of this run, such as '{shared[0][1]}'; train both runs on the same catalogue"
         )
 
 

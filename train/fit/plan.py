@@ -1,9 +1,11 @@
 """Decides how long a network is trained by default, from the number of training photos.
 
-Set size decides how many photos the float stage samples in all: 14 times the training photos, as the shipped models
-were trained (18 epochs of 4,000 photos out of 5,059), but at least 6,400 (200 steps of 32) and at most 200,000. An
-epoch samples as many photos as there are, but at least 640 and at most 4,000. The peak learning rate does not depend
-on the size of the set: 0.0003 from pretrained weights, 0.001 without.
+In total, the float stage samples 14 times as many photos as there are training photos, but at least 6,400 (200 steps of
+32 photos) and at most 200,000. The factor 14 is that of the shipped models, which were trained for 18 epochs of 4,000
+photos, with 5,059 training photos. An epoch samples as many photos as there are training photos, but at least 640 and
+at most 4,000.
+
+The peak learning rate does not depend on the number of photos. It is 0.0003 with pretrained weights, and 0.001 without.
 """
 
 from __future__ import annotations
@@ -20,12 +22,12 @@ _PRETRAINED_RATE, _FRESH_RATE = 3e-4, 1e-3
 
 @dataclass(frozen=True)
 class Plan:
-    """The length and the speed of the float stage.
+    """The length and the learning rate of the float stage.
 
     Attributes:
         epochs: number of epochs.
-        photos_per_epoch: number of photos that an epoch samples.
-        learning_rate: the peak.
+        photos_per_epoch: number of photos that are sampled for each epoch.
+        learning_rate: peak learning rate.
     """
 
     epochs: int
@@ -33,12 +35,12 @@ class Plan:
     learning_rate: float
 
     def describe(self, photos: int) -> str:
-        """Returns the plan in one line; ``photos`` is the number of training photos."""
+        """Returns the plan in one line. ``photos`` is the number of training photos."""
         times = self.epochs * self.photos_per_epoch / photos
         epochs = f"{self.epochs} epoch{'' if self.epochs == 1 else 's'}"
         return (
-            f"plan: {epochs} of {self.photos_per_epoch:,} photos, in all {times:.0f} times the "
-            f"{photos:,} training photos; peak learning rate {self.learning_rate:g}"
+            f"plan: {epochs} of {self.photos_per_epoch:,} photos, in total {times:.0f} times the number of training "
+            f"photos ({photos:,}); peak learning rate {self.learning_rate:g}"
         )
 
 
@@ -49,9 +51,16 @@ def plan_training(
     photos_per_epoch: int | None = None,
     learning_rate: float | None = None,
 ) -> Plan:
-    """Returns the plan for a training split of ``photos`` photos; given values are kept.
+    """Returns the plan of the float stage. An argument that is not None is used unchanged.
 
-    With ``epochs`` and without ``photos_per_epoch``, an epoch samples as many photos as there are.
+    If ``epochs`` is given and ``photos_per_epoch`` is not, an epoch samples ``photos`` photos.
+
+    Args:
+        photos: number of training photos.
+        pretrained: whether the network starts with pretrained weights.
+        epochs: number of epochs.
+        photos_per_epoch: number of photos that are sampled for each epoch.
+        learning_rate: peak learning rate.
     """
     if photos_per_epoch is None:
         bounded = min(max(photos, _MIN_PER_EPOCH), _MAX_PER_EPOCH)

@@ -150,6 +150,6 @@ def test_what_is_given_stays_in_the_plan() -> None:
     assert plan_training(40, False, epochs=3) == Plan(3, 40, 1e-3)
     assert plan_training(1_000, True, photos_per_epoch=500) == Plan(28, 500, 3e-4)
     assert plan_training(1_000, True, 0, 7, 1e-2) == Plan(0, 7, 1e-2)
-    assert "10 epochs of 640 photos, in all 160 times the 40 training photos" in plan_training(
+    assert "10 epochs of 640 photos, in total 160 times the number of training photos (40)" in plan_training(
         40, True
     ).describe(40)

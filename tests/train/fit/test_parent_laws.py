@@ -51,7 +51,7 @@ def child(role: str, path: str) -> Config:
     return replace(CONFIG, **({"teachers": (path,)} if role == "teacher" else {"weights": path}))
 
 
-@pytest.mark.parametrize("role", ["teacher", "start"])
+@pytest.mark.parametrize("role", ["teacher", "starting run"])
 @pytest.mark.parametrize("split", ["val", "test"])
 def test_a_parent_that_learned_what_the_run_holds_out_is_refused(
     tmp_path: Path, role: str, split: str
@@ -59,17 +59,17 @@ def test_a_parent_that_learned_what_the_run_holds_out_is_refused(
     path = parent(tmp_path / "parent", [photo("one", "train"), photo("two", "train"), photo("three", "val")])
     config = child(role, path)
     check_parents(config, [photo("one", "train"), photo("three", split), photo("four", split)])
-    with pytest.raises(DataError, match=f"the {role} '.*parent' learned from 2 lesions or images"):
+    with pytest.raises(DataError, match=f"the {role} '.*parent' was trained on 2 of the lesions and photos"):
         check_parents(config, [photo("one", split)])
     # another photo of a lesion that the parent has seen
-    with pytest.raises(DataError, match="'lesion of two' among them"):
+    with pytest.raises(DataError, match="such as 'lesion of two'"):
         check_parents(config, [photo("another", split, "lesion of two")])
 
 
-@pytest.mark.parametrize("role", ["teacher", "start"])
+@pytest.mark.parametrize("role", ["teacher", "starting run"])
 def test_a_parent_has_the_same_classes_and_is_trained(tmp_path: Path, role: str) -> None:
     swapped = parent(tmp_path / "swapped", [photo("one", "train")], replace(CONFIG, classes=("b", "a")))
-    with pytest.raises(OptionError, match=f"the {role} '.*swapped' knows other classes: b, a"):
+    with pytest.raises(OptionError, match=f"the {role} '.*swapped' has other classes than this run: b, a"):
         check_parents(child(role, swapped), [])
     fresh = parent(tmp_path / "fresh", [photo("one", "train")], trained=False)
     with pytest.raises(OptionError, match=f"the {role} '.*fresh' is not trained yet"):
@@ -80,9 +80,10 @@ def test_a_start_is_of_the_same_architecture_and_a_teacher_of_any(tmp_path: Path
     other = parent(tmp_path / "other", [photo("one", "train")], replace(CONFIG, architecture="mobilenet_v2"))
     check_parents(child("teacher", other), [])
     with pytest.raises(
-        OptionError, match="is a run of mobilenet_v2; a network of cnn cannot start with its weights"
+        OptionError,
+        match="has the architecture mobilenet_v2, and a network of cnn cannot start with its weights",
     ):
-        check_parents(child("start", other), [])
+        check_parents(child("starting run", other), [])
 
 
 def test_a_run_has_learned_from_its_training_photos_alone(tmp_path: Path) -> None:

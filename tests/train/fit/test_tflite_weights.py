@@ -102,5 +102,5 @@ def test_a_file_that_has_learned_from_what_is_held_out_is_refused(
     start.write_bytes(attach_file(FAST_MODEL.read_bytes(), LEARNED_NAME, learned_photos(photos)))
     train = f"train --data {labelled_set} --weights {start} --imgsz 32 --epochs 1 --output {run}"
     assert cli.main(train.split()) == 2
-    assert "photos that this run holds out" in capsys.readouterr().err
+    assert "of the photos in the validation or test split" in capsys.readouterr().err
     assert not run.exists()

@@ -126,11 +126,11 @@ def test_a_refit_learns_from_the_validation_photos_too_by_the_same_recipe(
         ("train --refit {run} --output {new}", "has no validation photos left"),
         (
             "train --data {data} --arch cnn --imgsz 32 --weights {run} --output {new}",
-            "that this run holds out",
+            "in the validation or test split of this run",
         ),
         (
             "train --data {data} --arch cnn --imgsz 32 --teacher {run} --output {new}",
-            "that this run holds out",
+            "in the validation or test split of this run",
         ),
         ("evaluate {run}", "catalogue.csv', split val"),
         ("train --refit {validated} --weights nowhere.h5 --output {new}", "nowhere.h5"),
