@@ -1,4 +1,4 @@
-"""The results of `growth`: series of measurements, their power laws, and how they are written."""
+"""Holds and writes the results of the experiment `growth`: series of measurements and their power laws."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ class GrowthPoint:
     """One measured cost.
 
     Attributes:
-        series: what was measured and what was varied, such as ``inference by input size``.
-        x: value of what was varied.
+        series: name of the series, such as ``inference by input size``.
+        x: value of the quantity that was varied.
         cost: measured value.
-        low: lower end of the 95 % interval of the cost; the cost itself without an interval.
-        high: its upper end.
+        low: lower end of the 95 % interval of the cost. If the interval is not known, it is equal to ``cost``.
+        high: upper end of the 95 % interval of the cost. If the interval is not known, it is equal to ``cost``.
         unit: unit of the cost.
     """
 
@@ -50,11 +50,11 @@ class GrowthResult:
     """The result of one command.
 
     Attributes:
-        name: name of the command and of its files.
+        name: name of the command and of the files of its results.
         title: title of the page.
-        points: points of all series, each by rising x.
-        x_names: series -> name of x.
-        notes: notes on the figures, one line each.
+        points: points of all series. The points of a series are ordered by rising x.
+        x_names: series -> name of the quantity that was varied.
+        notes: notes on the measurements, one line each.
         fitted: whether power laws are fitted.
         from_zero: whether the cost axes begin at 0, so that a constant cost looks flat.
     """
@@ -72,19 +72,19 @@ class GrowthResult:
         return [point for point in self.points if point.series == series]
 
     def law(self, series: str) -> PowerLaw | None:
-        """Returns the power law of one series; None for too few points, or if none is fitted."""
+        """Returns the power law of one series. None if the series has too few points, or if no laws are fitted."""
         points = self.of(series)
         return fit([one.x for one in points], [one.cost for one in points]) if self.fitted else None
 
 
 def machine_line() -> str:
-    """Returns a line on this machine, its runtime and the date."""
+    """Returns one line that names this machine, its TFLite runtime, and the date of today."""
     machine = describe_machine("litert")
     return f"{machine.cpu}, {machine.cores} cores, {machine.runtime}, {datetime.now(UTC):%Y-%m-%d}"
 
 
 def table(found: GrowthResult) -> TextTable:
-    """Returns one row per series: its power law if laws are fitted, and its first and last point."""
+    """Returns a table with a row per series: the power law if laws are fitted, the first point and the last point."""
     rows = []
     for series in found.x_names:
         points = found.of(series)
@@ -93,12 +93,16 @@ def table(found: GrowthResult) -> TextTable:
         )
         rows.append((series, *(_law_cells(found.law(series)) if found.fitted else ()), *ends))
     law_head = ("exponent", "95 % interval", "R²") if found.fitted else ()
-    meaning = " exponent: of the power law fitted to the logarithms." if found.fitted else ""
+    meaning = " exponent: exponent of the power law that is fitted to the logarithms." if found.fitted else ""
     return TextTable(f"{found.title}.{meaning}", ("series", *law_head, "first", "last"), tuple(rows))
 
 
 def save(found: GrowthResult, folder: Path) -> None:
-    """Writes NAME.csv, NAME.md and NAME.png, each whole or not at all; raises StorageError."""
+    """Writes NAME.csv, NAME.md and NAME.png into a folder, each file atomically.
+
+    Raises:
+        StorageError: a file cannot be written.
+    """
     points = csv_of(list(GrowthPoint.__dataclass_fields__), map(asdict, found.points))
     write_text(folder / f"{found.name}.csv", points)
     notes = "\n".join(f"- {note}" for note in found.notes)
@@ -108,20 +112,24 @@ def save(found: GrowthResult, folder: Path) -> None:
 
 
 def _figure(cost: float) -> str:
-    """Returns a number with three significant digits, or with all digits before the decimal point."""
+    """Returns a number with three significant digits; from 1000 on, with all digits before the decimal point."""
     return f"{cost:.3g}" if cost < 1000 else f"{cost:.0f}"
 
 
 def _law_cells(law: PowerLaw | None) -> tuple[str, ...]:
     if law is None:
         return (NOT_MEASURED,) * 3
-    # 0.0 is added because a rounded -0.001 is -0.0
+    # adding 0.0 turns -0.0 into 0.0; a rounded -0.001 is -0.0
     exponent, low, high = (round(one, 2) + 0.0 for one in (law.exponent, law.low, law.high))
     return f"{exponent:.2f}", f"[{low:.2f}, {high:.2f}]", f"{law.r_squared:.3f}"
 
 
 def _save_plot(found: GrowthResult, path: Path) -> None:
-    """Plots each series in a panel of its own, with its power law; raises StorageError."""
+    """Plots each series with its power law. Each series has its own panel.
+
+    Raises:
+        StorageError: the file cannot be written.
+    """
     from matplotlib.figure import Figure
 
     columns = min(2, len(found.x_names))
@@ -165,7 +173,7 @@ def _scale_axes(axes: Any, found: GrowthResult, points: list[GrowthPoint]) -> No
         axes.yaxis.set_major_locator(MaxNLocator(5))
         axes.yaxis.set_minor_locator(NullLocator())
         axes.yaxis.set_major_formatter(FuncFormatter(lambda cost, _: f"{cost:.3g}"))
-        # limits follow from the points; with matplotlib's own, a cost that hardly varies would not look flat
+        # the limits follow from the points; with the limits of matplotlib, a nearly constant cost would not look flat
         axes.set_ylim(min(one.low for one in points) / _MARGIN, highest)
     elif found.from_zero:
         axes.set_ylim(0, highest)

@@ -1,11 +1,11 @@
-"""Scores models on lesions of clinics that they were not trained on, for the model card.
+"""Scores models on lesions from clinics that the models were not trained on, for the model card.
 
     dermedge data catalogue ../shared/data --output catalogue.csv
     python -m dermedge.benchmarks.lab other-clinics --data catalogue.csv --sources milk10k milk10k_close_up \\
         --output benchmarks/results/other-clinics
 
-A lesion counts only if all its photos are from the named sources, because many lesions of MILK10k are also in
-HAM10000. Without --split, all photos are scored, whatever split the catalogue gives them.
+A lesion is scored only if all its photos are from the sources of --sources, because many lesions of MILK10k are also in
+HAM10000. Without --split, all photos of these lesions are scored, from all splits of the catalogue.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ _SPLIT = "test"
 def photos_of_other_clinics(
     photos: Sequence[Photo], sources: Collection[str], split: str | None = None
 ) -> tuple[Photo, ...]:
-    """Returns the photos of lesions that occur only in the named sources, all moved to the test split.
+    """Returns the photos of lesions that occur only in the named sources. All these photos get the split test.
 
     Args:
         photos: photos of a catalogue.
-        sources: names of sources.
-        split: split of the photos to take; None for all.
+        sources: names of the sources.
+        split: the split from which photos are selected; None for all splits.
 
     Raises:
-        DataError: there are none.
+        DataError: no photo is left.
     """
     known = {photo.group for photo in photos if photo.source not in sources}
     found = tuple(
@@ -51,40 +51,51 @@ def photos_of_other_clinics(
         if photo.group not in known and split in (None, photo.split)
     )
     if not found:
-        raise DataError(f"no lesion is in the sources {', '.join(sorted(sources))} alone")
+        raise DataError(
+            f"no lesion has all its photos in the sources {', '.join(sorted(sources))}; name other sources of the "
+            "catalogue with --sources, or leave out --split"
+        )
     return found
 
 
 def main(argv: Sequence[str]) -> int:
-    """Scores the models, prints the figures, and writes evaluation.json; returns the exit status."""
+    """Scores the models, and prints and writes the evaluation; returns the exit status."""
     parser = experiment_parser(
-        "other-clinics", "Score models on lesions of sources that they did not learn from."
+        "other-clinics", "Score models on lesions from sources that the models did not learn from."
     )
     parser.add_argument(
-        "--data", type=Path, required=True, metavar="CSV", help="Take the photos of this catalogue."
+        "--data", type=Path, required=True, metavar="CSV", help="Select the photos from this catalogue.csv."
     )
     parser.add_argument(
-        "--sources", nargs="+", required=True, metavar="NAME", help="Score the photos of these sources."
+        "--sources",
+        nargs="+",
+        required=True,
+        metavar="NAME",
+        help="Score the lesions that only these sources have.",
     )
     parser.add_argument(
-        "--split", choices=SPLITS, help="Score this split of the catalogue alone. Default: all photos."
+        "--split",
+        choices=SPLITS,
+        help="Score only the photos of this split of the catalogue. Without this option, score all splits.",
     )
     parser.add_argument(
-        "--classes", metavar="NAMES", help="Score these classes, as dermedge evaluate does. Default: all."
+        "--classes",
+        metavar="NAMES",
+        help="Score only these classes, as `dermedge evaluate --classes` does. Without this option, score all classes.",
     )
     parser.add_argument(
         "--models",
         type=Path,
         nargs="+",
         default=list(SHIPPED.values()),
-        help="Score these models. Default: those that ship.",
+        help="Score these .tflite files. Without this option, score all shipped models.",
     )
     parser.add_argument(
         "--output",
         type=Path,
         required=True,
         metavar="DIR",
-        help="Write evaluation.html and evaluation.json here.",
+        help="Write catalogue.csv, evaluation.html and evaluation.json into this folder.",
     )
     options = parser.parse_args(argv)
     photos = photos_of_other_clinics(read_catalogue(options.data), set(options.sources), options.split)

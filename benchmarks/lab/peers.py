@@ -1,14 +1,19 @@
-"""Times the same .tflite on the same frames in other runtimes, each in an environment of its own.
+"""Times the same .tflite file on the same frames in other runtimes.
 
     python -m dermedge.benchmarks.lab peers [MODEL] --source photos/ [--num-threads 1] [--num-runs 1024]
 
-Each environment is made from its lock once, in the cache folder. Each peer runs in a process of its own, and they
-take turns of FRAMES frames. From frame to decision, a peer does what its careful examples do: centre square, resizing
-with averaging, and the most probable class. `litert-bilinear` resizes without averaging, and `litert-invoke`, the
-limit, is timed without all of this. ONNX Runtime and NCNN cannot open a .tflite: ONNX Runtime runs what tf2onnx
-converts, in int8, and NCNN what pnnx makes of it, in float32 with the weights of the .tflite. OpenVINO opens the
-.tflite, and says in which types of numbers its convolutions compute. A peer whose most probable class is not ours on
-at least 80 % of the frames is not timed.
+A peer is a runtime, or a way to use a runtime. Each peer runs in a process of its own. Its packages are in a Python
+environment that is made once, from a lock file, in the cache folder. The peers take turns; in a turn, a peer classifies
+all frames.
+
+The time is measured from the frame to the decision: centre square, resizing with averaging, inference, and most
+probable class. `litert-bilinear` resizes without averaging. `litert-invoke` is timed for the inference alone, which is
+the lower limit.
+
+ONNX Runtime and NCNN cannot open a .tflite file. ONNX Runtime runs the int8 network that tf2onnx converts. NCNN runs a
+float32 network with the weights of the .tflite file, which tf2onnx and pnnx convert. OpenVINO opens the .tflite file,
+and reports the number types of its convolutions. A peer is not timed if its most probable class differs from that of
+dermedge on more than 20 % of the frames.
 """
 
 from __future__ import annotations
@@ -76,10 +81,10 @@ class PeerSetup:
     """The way in which a peer runs a model.
 
     Attributes:
-        lock: name of the lock of its environment.
-        form: the model format that it runs, in words.
-        conversion: makes the file that it opens from the .tflite; None if it opens the .tflite itself.
-        takes_threads: whether the number of threads can be set.
+        lock: name of the lock file of the environment of the peer.
+        form: description of the model format that the peer runs.
+        conversion: converts the .tflite file to the file that the peer opens; None if the peer opens the .tflite file.
+        takes_threads: whether the number of threads of the peer can be set.
     """
 
     lock: str
@@ -88,7 +93,7 @@ class PeerSetup:
     takes_threads: bool = True
 
     def locks(self) -> tuple[str, ...]:
-        """Returns the locks of all environments that it needs."""
+        """Returns the names of the lock files of all environments that the peer needs."""
         return (self.lock, *(self.conversion.locks if self.conversion else ()))
 
 
@@ -106,11 +111,11 @@ PEERS = {
     "mediapipe": PeerSetup("mediapipe", takes_threads=False),
     "opencv-dnn": PeerSetup("device"),
 }
-# A peer that gives the same answer as dermedge on less than this share of the frames does not run the same network.
+# If a peer and dermedge give the same answer on less than this share of the frames, they do not run the same network.
 LEAST_AGREEMENT = 0.8
 _NUM_RUNS = 1024
 WARMUP_TURNS = 4
-# A peer that has not answered after this time counts as hanging.
+# A peer that has not answered after this time is killed.
 TURN_TIMEOUT_S = 120.0
 
 
@@ -119,21 +124,21 @@ class PeerResult:
     """The results of one peer.
 
     Attributes:
-        name: of PEERS.
-        form: the model format that it ran.
-        failure: why it did not run, or ended early; None without a failure. After a failure, the figures below are
-            those of the turns before it.
-        latency: frame to decision in milliseconds; of litert-invoke, the inference alone.
-        ratio: median of its turns divided by dermedge's turns beside them.
+        name: key in PEERS.
+        form: description of the model format that the peer ran.
+        failure: reason why the peer did not run, or ended early; None without a failure. If the peer ended early, the
+            values below are those of the turns before the failure.
+        latency: latency from frame to decision in milliseconds; for litert-invoke, of the inference alone.
+        ratio: median over the turns of the time of the peer divided by the time of dermedge in the same turn.
         ratio_low: lower end of the 95 % interval of the ratio.
-        ratio_high: upper end.
-        agreement: part of the frames whose most probable class is dermedge's.
-        furthest: largest difference of a probability from that of LiteRT's interpreter, 0 to 1; None for
-            dermedge, whose probabilities are calibrated.
-        cores: mean number of cores that it kept busy.
-        peak_mb: highest memory of its process.
-        install_mb: size of its environment's packages; several peers may share them.
-        arithmetic: in which types of numbers it computes, as the runtime tells; None where it does not tell.
+        ratio_high: upper end of the 95 % interval of the ratio.
+        agreement: share of the frames on which the peer and dermedge have the same most probable class.
+        furthest: largest difference between a probability of the peer and that of LiteRT's interpreter, 0 to 1. None
+            for dermedge, because its probabilities are calibrated.
+        cores: mean number of cores that the peer kept busy.
+        peak_mb: highest memory of the process of the peer, in 10^6 bytes.
+        install_mb: size of the packages in the environment of the peer, in 10^6 bytes. Peers may share an environment.
+        arithmetic: number types in which the runtime computes; None if the runtime does not report them.
     """
 
     name: str
@@ -153,7 +158,12 @@ class PeerResult:
 
 @dataclass
 class PeerAnswers:
-    """The answers so far: a list of turns for each peer, and the failures of those that ended."""
+    """The answers so far.
+
+    Attributes:
+        answers: name of a peer -> its answers in each turn.
+        failures: name of a peer that failed -> the reason.
+    """
 
     answers: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
@@ -163,10 +173,10 @@ class PeerProcess(LineProcess):
     """The process of one peer.
 
     Attributes:
-        first_turn: its answers to the frames, as `turn` returns them.
+        first_turn: answers of the peer in its first turn, as `turn` returns them.
 
     Raises:
-        ToolError: the peer cannot run the model; the message is its own.
+        ToolError: the peer cannot run the model. The message is that of the peer.
     """
 
     def __init__(self, name: str, python: Path, model: Path, frames: Path, num_threads: int) -> None:
@@ -182,8 +192,14 @@ class PeerProcess(LineProcess):
             raise
 
     def turn(self) -> dict[str, Any]:
-        """Runs the peer once on all frames; returns ``ns`` and ``probabilities`` of each, ``arithmetic``, ``cores``
-        and ``peak_bytes``.
+        """Runs the peer once on all frames.
+
+        Returns:
+            ``ns``: nanoseconds of each frame. ``probabilities``: [frames][classes]. ``arithmetic``, ``cores``: as in
+            `PeerResult`. ``peak_bytes``: highest memory of the process.
+
+        Raises:
+            ToolError: the peer fails, or does not answer in time.
         """
         self.write_line()
         # libraries write to standard output too
@@ -195,12 +211,12 @@ class PeerProcess(LineProcess):
 
 def main(argv: Sequence[str]) -> int:
     """Measures, prints and writes the results; returns the exit status."""
-    parser = report_parser("peers", "Time the same model and frames in other runtimes, side by side.")
+    parser = report_parser("peers", "Time the same model on the same frames in other runtimes.")
     parser.add_argument(
         "--num-runs",
         type=positive_int,
         default=_NUM_RUNS,
-        help=f"show at least this many frames, {FRAMES} per turn",
+        help=f"time each runtime on at least this many frames, in turns of {FRAMES} frames",
     )
     arguments = parser.parse_args(argv)
     check_options(arguments)
@@ -212,14 +228,19 @@ def main(argv: Sequence[str]) -> int:
     )
     others = company.busy_cores()
     if not any(peer.latency for peer in peers):
-        raise ToolError(f"no peer ran; {peers[0].name}: {peers[0].failure}")
+        raise ToolError(f"no runtime could run the model; {peers[0].name} failed: {peers[0].failure}")
     command = command_line("peers", argv)
     deliver(to_report(peers, circumstances_of(arguments, command, origin), others), arguments)
     return 0
 
 
 def make_environments(progress: ShowStatus) -> tuple[dict[str, Path], dict[str, str]]:
-    """Returns lock -> Python program of its environment, and lock -> why the environment is missing."""
+    """Makes the environments of all peers.
+
+    Returns:
+        Name of a lock file -> Python program of its environment; and name of a lock file -> reason why its environment
+        could not be made.
+    """
     pythons, missing = dict[str, Path](), dict[str, str]()
     for lock in dict.fromkeys(lock for way in PEERS.values() for lock in way.locks()):
         progress(f"environment of {lock}")
@@ -239,13 +260,18 @@ def measure_peers(
     missing: Mapping[str, str],
     progress: ShowStatus,
 ) -> list[PeerResult]:
-    """Lets all peers take turns until each has ``num_runs`` times.
+    """Lets all peers take turns until each peer has classified ``num_runs`` frames.
 
-    A peer that fails is left out, with the reason. After Ctrl-C, what was measured is kept.
+    The result of a peer that fails holds the reason. After Ctrl-C, the measurements so far are returned.
 
     Args:
-        pythons: lock -> Python program of its environment.
-        missing: lock -> why its environment is missing.
+        model: the .tflite file.
+        frames: uint8 [h, w, 3] BGR frames of one turn.
+        num_threads: number of threads of the peers whose threads can be set.
+        num_runs: least number of frames for each peer.
+        pythons: name of a lock file -> Python program of its environment.
+        missing: name of a lock file -> reason why its environment is missing.
+        progress: shows the status.
     """
     found = PeerAnswers()
     with ExitStack() as stack:
@@ -277,21 +303,23 @@ def measure_peers(
 
 
 def _check_agreement(started: PeerProcess, ours: PeerProcess | None) -> None:
-    """Checks that a peer gives the same answers as dermedge, so that both run the same network.
+    """Checks that a peer runs the same network as dermedge.
 
     Raises:
-        ToolError: its most probable class is ours on less than LEAST_AGREEMENT of the frames.
+        ToolError: the most probable classes are the same on less than LEAST_AGREEMENT of the frames.
     """
     agreement = _agreement([started.first_turn], [ours.first_turn] if ours else None)
     if agreement is not None and agreement < LEAST_AGREEMENT:
         raise ToolError(
-            f"its most probable class is that of {OURS} on {agreement:.0%} of the frames, and the same network "
-            f"gives {LEAST_AGREEMENT:.0%} or more; it was not timed"
+            f"not timed, because its most probable class agrees with that of {OURS} on {agreement:.0%} of the frames; "
+            f"for the same network, {LEAST_AGREEMENT:.0%} or more is expected"
         )
 
 
 def make_environment(lock: str) -> Path:
-    """Returns the Python of the environment of a lock, which is made if it is missing or out of date.
+    """Returns the Python program of the environment of a lock file.
+
+    The environment is made if it is missing, or if the lock file has changed.
 
     Raises:
         ToolError: the packages cannot be installed here.
@@ -301,8 +329,8 @@ def make_environment(lock: str) -> Path:
     made = folder / "lock.txt"
     if made.is_file() and made.read_bytes() == packages.read_bytes():
         return python
-    # packages are installed without dependencies: a lock names all that are needed, and pnnx's lock leaves out
-    # PyTorch
+    # the packages are installed without their dependencies, because a lock file names all packages that are needed; the
+    # lock file of pnnx leaves out PyTorch
     install = [
         "-m",
         "pip",
@@ -322,7 +350,7 @@ def make_environment(lock: str) -> Path:
 
 
 def to_report(peers: Sequence[PeerResult], origin: Circumstances, others_cores: float | None) -> LabReport:
-    """Returns the report: a row per peer that ran, then who is ahead, and what failed and why."""
+    """Returns the report: a table with a row per peer that ran, the faster and slower peers, and the failures."""
     head = (
         "peer",
         "median",
@@ -338,9 +366,10 @@ def to_report(peers: Sequence[PeerResult], origin: Circumstances, others_cores: 
     runs = max((peer.latency.n for peer in peers if peer.latency), default=0)
     threads = f"{origin.num_threads} thread{'s' if origin.num_threads > 1 else ''}"
     title = (
-        f"Frame to decision, ms, {origin.model}, {threads}, n = {runs}, peers in turn; {LIMIT}: the "
-        f"inference alone. ratio: to dermedge, turn by turn. off by: largest difference of a "
-        f"probability from {_SAME_FILE}'s. disk MB: of the environment."
+        f"Latency from frame to decision, ms, {origin.model}, {threads}, n = {runs}. The runtimes took turns. {LIMIT}: "
+        f"the inference alone. ratio: time divided by that of dermedge in the same turn. same class: frames with the "
+        f"same answer as dermedge. off by: largest difference between a probability and that of {_SAME_FILE}. peak MB: "
+        "highest memory of the process. disk MB: size of the packages."
     )
     values = {"others_cores": others_cores, "peers": [asdict(peer) for peer in peers]}
     lines = (*_standing(peers), *_remarks(peers), *_doubts(others_cores, origin.num_threads))
@@ -348,7 +377,7 @@ def to_report(peers: Sequence[PeerResult], origin: Circumstances, others_cores: 
 
 
 def _take_turn(workers: dict[str, PeerProcess], found: PeerAnswers) -> None:
-    """Gives each peer a turn; one that fails is left out from then on."""
+    """Gives each peer a turn. A peer that fails gets no further turns."""
     for name, worker in list(workers.items()):
         try:
             found.answers.setdefault(name, []).append(worker.turn())
@@ -366,7 +395,7 @@ def _peer(
 ) -> PeerResult:
     turns = counted.get(name)
     if not turns:
-        return PeerResult(name, way.form, failure or "it was stopped before its first turn")
+        return PeerResult(name, way.form, failure or "Ctrl-C ended the experiment before its first turn")
     ratio = _ratio(turns, counted.get(OURS, ()))
     peak = turns[-1]["peak_bytes"]
     return PeerResult(
@@ -389,7 +418,10 @@ def _peer(
 def _ratio(
     turns: Sequence[dict[str, Any]], ours: Sequence[dict[str, Any]]
 ) -> tuple[float, float, float] | None:
-    """Returns the median of the ratios of turns beside each other, and its interval."""
+    """Returns the median over the turns of the time of a peer divided by the time of dermedge, and its 95 % interval.
+
+    None without turns.
+    """
     ratios = [
         float(np.median(theirs["ns"]) / np.median(own["ns"]))
         for theirs, own in zip(turns, ours, strict=False)
@@ -408,21 +440,21 @@ def _furthest(turns: Sequence[dict[str, Any]], litert: Sequence[dict[str, Any]] 
 
 
 def _probabilities(turns: Sequence[dict[str, Any]]) -> NDArray[np.float64]:
-    """Returns the probabilities [frames, classes], which are the same in each turn."""
+    """Returns the probabilities of the last turn, [frames, classes]. They are the same in each turn."""
     return np.array(turns[-1]["probabilities"])
 
 
 def _remarks(peers: Sequence[PeerResult]) -> list[str]:
-    """Returns notes on failures, converted files, number types, and peers with threads of their own."""
+    """Returns notes on failures, converted files, number types, and peers whose number of threads cannot be set."""
     failed = [
-        f"{peer.name} {'ended early' if peer.latency else 'does not run it'}: {peer.failure}"
+        f"{peer.name} {'ended early' if peer.latency else 'did not run'}: {peer.failure}"
         for peer in peers
         if peer.failure
     ]
     forms = [f"{peer.name} ran {peer.form}" for peer in peers if peer.form != _TFLITE and peer.latency]
-    told = [f"{peer.name} computes {peer.arithmetic}" for peer in peers if peer.arithmetic]
+    told = [f"{peer.name} computes the {peer.arithmetic}" for peer in peers if peer.arithmetic]
     free = [
-        f"{peer.name} has no setting for threads; it kept {peer.cores:.1f} cores busy"
+        f"{peer.name} has no setting for the number of threads; it kept {peer.cores:.1f} cores busy"
         for peer in peers
         if peer.cores is not None and not PEERS[peer.name].takes_threads
     ]
@@ -430,20 +462,22 @@ def _remarks(peers: Sequence[PeerResult]) -> list[str]:
 
 
 def _doubts(others_cores: float | None, num_threads: int) -> list[str]:
-    # the peers count as other processes too, but only one works at a time
+    # the processes of the peers count as other processes, but only one of them works at a time
     if others_cores is None or others_cores <= num_threads + MAX_OTHERS_CORES:
         return []
-    return [f"{NOISY}: the peers and other processes kept {others_cores:.2f} cores busy; ratios hold"]
+    return [
+        f"{NOISY}: the runtimes and other processes kept {others_cores:.2f} cores busy; the ratios remain valid"
+    ]
 
 
 def _standing(peers: Sequence[PeerResult]) -> list[str]:
-    """Returns notes on the peers that dermedge is ahead of or behind, if the interval leaves no doubt."""
+    """Returns notes that name the slower peers, the faster peers, and the peers whose ratio interval includes 1."""
     rivals = [peer for peer in peers if peer.name not in (OURS, LIMIT) and peer.ratio is not None]
     ahead = [peer for peer in rivals if peer.ratio_low is not None and peer.ratio_low > 1]
     behind = [peer for peer in rivals if peer.ratio_high is not None and peer.ratio_high < 1]
     standings = {
-        f"dermedge is ahead of {len(ahead)} of {len(rivals)}": ahead,
-        "it is behind": behind,
+        f"dermedge is faster than {len(ahead)} of {len(rivals)} runtimes": ahead,
+        "dermedge is slower than": behind,
         "no difference beyond noise": [peer for peer in rivals if peer not in ahead + behind],
     }
     lines = [
@@ -455,7 +489,7 @@ def _standing(peers: Sequence[PeerResult]) -> list[str]:
 
 
 def _outside_inference(peers: Mapping[str, PeerResult]) -> list[str]:
-    """Returns a note on the time that peers with the same inference spend outside it."""
+    """Returns a note on the time outside the inference, for the peers that have the same inference as dermedge."""
     limit = peers[LIMIT].ratio if LIMIT in peers else None
     if limit is None:
         return []
@@ -466,8 +500,8 @@ def _outside_inference(peers: Mapping[str, PeerResult]) -> list[str]:
         if name in medians
     ]
     return [
-        f"frame to decision takes {1 / limit:.2f} times the bare inference; resizing and "
-        f"decision, ms: {', '.join(parts)}"
+        f"dermedge takes {1 / limit:.2f} times as long from frame to decision as the bare inference; ms outside the "
+        f"inference: {', '.join(parts)}"
     ]
 
 
@@ -487,7 +521,7 @@ def _cells(peer: PeerResult, latency: Spread) -> tuple[str, ...]:
 
 
 def _size_mb(environment: Path) -> float:
-    """Returns the size of an environment's packages, without pip and setuptools."""
+    """Returns the size of the packages in an environment, without pip and setuptools, in 10^6 bytes."""
     [packages] = environment.glob("lib/python*/site-packages")
     files = (path for path in packages.rglob("*") if path.is_file() and not path.is_symlink())
     tools = ("pip", "setuptools", "_distutils_hack")

@@ -164,7 +164,10 @@ def test_where_no_environment_can_be_made_the_command_says_so_in_one_line(
 
     monkeypatch.setattr(dermedge.benchmarks.lab.peers, "make_environment", make)
     assert lab.main(["peers", "--source", "demo"]) == 2
-    assert capsys.readouterr().err == "dermedge: error: no peer ran; dermedge: no network\n"
+    assert (
+        capsys.readouterr().err
+        == "dermedge: error: no runtime could run the model; dermedge failed: no network\n"
+    )
 
 
 def test_a_peer_that_answers_otherwise_is_not_timed(
@@ -183,7 +186,7 @@ def test_a_peer_that_answers_otherwise_is_not_timed(
     ours, litert = peers_here(model_path, ["dermedge", "litert"], monkeypatch)
     assert ours.failure is None
     assert litert.latency is None
-    assert "its most probable class is that of dermedge on" in (litert.failure or "")
+    assert "its most probable class agrees with that of dermedge on" in (litert.failure or "")
 
 
 def test_ncnn_gets_the_float_network_of_the_file() -> None:
@@ -287,15 +290,19 @@ def test_the_report_tells_who_is_ahead_what_failed_and_what_was_not_the_same_fil
     words = " ".join(text.split())
     assert "2 threads" in text
     assert "[2.50, 2.50]         75%    2.0%  not measured" in text
-    assert "ahead of 1 of 3: onnxruntime (2.50)" in text
-    assert "behind: litert-bilinear (0.95)" in text
+    assert "dermedge is faster than 1 of 3 runtimes: onnxruntime (2.50)" in text
+    assert "dermedge is slower than: litert-bilinear (0.95)" in text
     assert "no difference beyond noise: mediapipe (1.50)" in text
-    assert "1.11 times the bare inference; resizing and decision, ms: dermedge 0.20, litert-bilinear" in words
-    assert "opencv-dnn does not run it: no such layer" in words
+    assert (
+        "takes 1.11 times as long from frame to decision as the bare inference; ms outside the inference: "
+        in words
+    )
+    assert "inference: dermedge 0.20, litert-bilinear" in words
+    assert "opencv-dnn did not run: no such layer" in words
     assert "onnxruntime ran ONNX made by tf2onnx" in words
-    assert "mediapipe computes convolutions in u8: 3" in words
-    assert "mediapipe has no setting for threads; it kept 1.5 cores busy" in words
-    assert "noisy: the peers and other processes kept 3.50 cores busy" in words
+    assert "mediapipe computes the convolutions in u8: 3" in words
+    assert "mediapipe has no setting for the number of threads; it kept 1.5 cores busy" in words
+    assert "noisy: the runtimes and other processes kept 3.50 cores busy" in words
     assert "not a medical device" in text
     assert max(map(len, text.splitlines())) <= 100
     assert "| litert-invoke |" in report.to_markdown()
