@@ -343,7 +343,11 @@ def _cure(small: Mapping[str, Counter[str]], classes: int, links: Sequence[tuple
             ". Folders with so few photos may be lesions or persons. If they are, give a table with the class of each "
             "photo (path,label)"
         )
-    return "; add photos of them, or leave them out with --classes" if classes - len(small) > 1 else ""
+    return (
+        "; add photos of other lesions, or remove the photos of such a class"
+        if classes - len(small) > 1
+        else ""
+    )
 
 
 def _left_out_text(left_out: Mapping[str, int]) -> str:

@@ -349,6 +349,17 @@ def test_a_set_that_cannot_be_learned_is_refused(
         build_catalogue([folders(tmp_path / "set", classes)])
 
 
+def test_the_cure_for_a_class_of_few_photos_works(tmp_path: Path) -> None:
+    root = folders(tmp_path / "set", {"cat": 9, "dog": 9, "cow": 2})
+    with pytest.raises(DataError, match=r"class 'cow' has 2 photos.*remove the photos of such a class"):
+        build_catalogue([root])
+    # as "none of these", the cows are as few
+    with pytest.raises(DataError, match="class 'none of these' has 2 photos"):
+        build_catalogue([root], ["cat", "dog"])
+    shutil.rmtree(root / "cow")
+    assert build_catalogue([root]).classes == ("cat", "dog")
+
+
 def test_photos_in_no_class_folder_are_counted_and_refused(tmp_path: Path) -> None:
     put_picture(tmp_path / "set" / "images" / "a.jpg", "a")
     with pytest.raises(DataError, match=r"none of 1 photo has a label.*--labels-from"):
