@@ -99,7 +99,7 @@ def read_table_text(path: Path) -> TableText:
 
     Raises:
         OSError: the file cannot be read.
-        ValueError: the first line is empty, or the file is not text.
+        ValueError: the first line is empty or cannot be read, or the file is not text.
     """
     content = path.read_bytes()
     if b"\0" in content[:_LOOKED_AT] and not _is_utf_16(content):
@@ -114,11 +114,18 @@ def read_table_text(path: Path) -> TableText:
     first, _, rest = text.partition("\n")
     if not first.strip():
         raise ValueError("its first line is empty")
-    delimiter = delimiter or max(_DELIMITERS, key=lambda mark: len(next(csv.reader([first], delimiter=mark))))
-    header = [cell.strip() for cell in next(csv.reader([first], delimiter=delimiter))]
+    try:
+        delimiter = delimiter or max(_DELIMITERS, key=lambda mark: len(_cells(first, mark)))
+        header = [cell.strip() for cell in _cells(first, delimiter)]
+    except csv.Error as error:
+        raise ValueError(f"line {skipped + 1}: {error}") from error
     if len(header) > 1 and is_photo_name(header[0]):
         return TableText(path, tuple(map(str, range(len(header)))), text, skipped + 1, delimiter)
     return TableText(path, tuple(header), rest, skipped + 2, delimiter)
+
+
+def _cells(line: str, delimiter: str) -> list[str]:
+    return next(csv.reader([line], delimiter=delimiter))
 
 
 def spreadsheet_text(path: Path) -> str:

@@ -71,6 +71,10 @@ def test_what_is_no_table_is_told(tmp_path: Path, content: bytes) -> None:
 def test_a_row_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"line 3: .*field larger than"):
         rows(tmp_path / "t.csv", b"a,b\n1,2\n" + b"x" * 200_000 + b",1\n")
+    with pytest.raises(ValueError, match=r"line 1: field larger than"):
+        rows(tmp_path / "t.csv", b"x" * 200_000 + b",1\n1,2\n")
+    with pytest.raises(ValueError, match=r"line 2: field larger than"):
+        rows(tmp_path / "t.csv", b"sep=;\n" + b"x" * 200_000 + b";1\n1;2\n")
 
 
 def test_a_file_that_is_no_spreadsheet_has_no_text(tmp_path: Path) -> None:
