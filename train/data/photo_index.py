@@ -77,7 +77,7 @@ class PhotoIndex:
         """Returns the photos that an .xlsx file names; empty if they are too few for a table about the photos."""
         words = (
             set(map(str.lower, re.split(r"[<>\s]+", spreadsheet_text(path))))
-            if path.suffix == ".xlsx"
+            if path.suffix.lower() == ".xlsx"
             else set()
         )
         named = {

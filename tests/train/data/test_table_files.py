@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from dermedge.train.data.folders import FoundPhoto
+from dermedge.train.data.photo_index import PhotoIndex
 from dermedge.train.data.table_files import number_in, read_table_text, spreadsheet_text
 
 
@@ -89,6 +91,14 @@ def test_the_text_of_a_spreadsheet_is_that_of_its_first_sheet_and_its_strings(tm
         package.writestr("xl/worksheets/sheet2.xml", "other.jpg")
         package.writestr("xl/theme.xml", "theme")
     assert spreadsheet_text(tmp_path / "labels.xlsx").split() == ["shared.jpg", "inline.jpg"]
+
+
+@pytest.mark.parametrize("name", ["labels.xlsx", "LABELS.XLSX"])
+def test_a_spreadsheet_names_photos_whatever_the_case_of_its_suffix(tmp_path: Path, name: str) -> None:
+    photos = [FoundPhoto(tmp_path / one, tmp_path, ()) for one in ("a.jpg", "b.jpg")]
+    with zipfile.ZipFile(tmp_path / name, "w") as package:
+        package.writestr("xl/sharedStrings.xml", "<t>a.jpg</t>")
+    assert PhotoIndex(photos).named_in_spreadsheet(tmp_path / name) == {0}
 
 
 @pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
