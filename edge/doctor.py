@@ -195,7 +195,8 @@ def check_cameras(
     may_use: Callable[[Path], bool] = lambda path: os.access(path, os.R_OK | os.W_OK),
 ) -> Finding:
     """Tells which V4L2 devices exist, and whether this user may open them."""
-    found = sorted(devices.glob("video[0-9]*"), key=lambda path: int(path.name.removeprefix("video")))
+    nodes = [path for path in devices.glob("video*") if re.fullmatch(r"video[0-9]+", path.name)]
+    found = sorted(nodes, key=lambda path: int(path.name.removeprefix("video")))
     if not found:
         return Finding(
             "cameras", WARNING, "no V4L2 camera was found", "plug a camera in, or use --source demo"

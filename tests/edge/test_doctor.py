@@ -173,6 +173,12 @@ def test_cameras_are_named_and_one_that_may_not_be_opened_is_a_fault(two_cameras
     assert "usermod -aG video" in refused.cure
 
 
+def test_a_node_whose_name_is_more_than_a_number_is_passed_over(two_cameras: tuple[Path, Path]) -> None:
+    devices, names = two_cameras
+    (devices / "video0-left").touch()
+    assert check_cameras(devices, names).text == f"unicam ({devices}/video0), USB Camera ({devices}/video10)"
+
+
 def test_no_camera_is_a_warning(tmp_path: Path) -> None:
     assert check_cameras(tmp_path, tmp_path).status == WARNING
 
