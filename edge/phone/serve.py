@@ -79,20 +79,24 @@ def load_files(folder: Path) -> dict[str, ServedFile]:
     """Returns the files of a built app: path in the URL -> file.
 
     Raises:
-        OptionError: if the folder holds no built app.
+        OptionError: if the folder holds no built app, or if a file of the app cannot be read.
     """
-    if not (folder / "files.js").is_file():
+    if not all((folder / name).is_file() for name in ("index.html", "files.js")):
         cure = (
             "name the folder that `dermedge phone build` wrote"
             if folder.exists()
             else f"build one with: dermedge phone build {folder}"
         )
         raise OptionError(f"'{folder}' holds no built app; {cure}")
-    files = {
-        f"/{path.relative_to(folder).as_posix()}": make_file(path.read_bytes(), path.suffix)
-        for path in folder.rglob("*")
-        if path.is_file()
-    }
+    try:
+        files = {
+            f"/{path.relative_to(folder).as_posix()}": make_file(path.read_bytes(), path.suffix)
+            for path in folder.rglob("*")
+            if path.is_file()
+        }
+    except OSError as error:
+        reason = error.strerror or error
+        raise OptionError(f"cannot read '{error.filename}': {reason}; build the app again") from error
     return {"/": files["/index.html"], **files}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import ssl
 import sys
@@ -136,6 +137,21 @@ def test_what_cannot_be_served_is_one_line(
     assert cli.main(["phone", "serve", *given]) == 2
     [said] = capsys.readouterr().err.strip().splitlines()
     assert line in said
+
+
+def test_an_app_without_its_page_is_no_built_app(built: Path) -> None:
+    (built / "index.html").unlink()
+    with pytest.raises(OptionError, match="holds no built app"):
+        load_files(built)
+
+
+def test_a_file_of_the_app_that_cannot_be_read_is_named(built: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path) -> bytes:
+        raise PermissionError(errno.EACCES, "no permission", str(path))
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    with pytest.raises(OptionError, match=rf"cannot read '{built}/.*': no permission; build the app again"):
+        load_files(built)
 
 
 def test_a_port_in_use_is_named(built: Path) -> None:
