@@ -76,7 +76,10 @@ def test_two_models_side_by_side_with_accuracy_and_files(
     out = tmp_path / "out"
     arguments = [str(model_path), str(second_model), "--data", str(photos), "--output", str(out)]
     assert cli.main(["benchmark", *arguments, *QUICK]) == 0
-    text = capsys.readouterr().out
+    captured = capsys.readouterr()
+    text = captured.out
+    written = sorted(line for line in captured.err.splitlines() if line.startswith("wrote "))
+    assert written == [f"wrote {out / f'results.{kind}'}" for kind in ("csv", "html", "json", "md")]
     assert "8 photos of 8 lesions" in text
     assert "8 photos of --data resized to 640x480" in text
     with (out / "results.csv").open() as handle:

@@ -26,13 +26,22 @@ def test_a_plot_is_written_whole_in_the_format_of_its_name(
     assert target.read_bytes()[:5] in (b"\x89PNG\r", b"<?xml", b"%PDF-")
     assert list(tmp_path.iterdir()) == [target]
     if suffix == ".png":
-        assert cv2.imread(str(target)).std() > 5
+        image = cv2.imread(str(target))
+        assert image.std() > 5
+        # two panels of 8 x 4.2 inches at 150 dots per inch, and what the names of the models need
+        assert image.shape[:2] == pytest.approx((1260, 1200), rel=0.15)
 
 
 def test_a_missing_matplotlib_names_its_cure(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(util, "find_spec", lambda name: None)
     with pytest.raises(MissingExtra, match=r"matplotlib.*install.*\[benchmark\]'"):
         check_plot(Path("plot.png"))
+
+
+@pytest.mark.parametrize("name", ["plot.png", "plot.svg", "plot.pdf", "PLOT.SVG"])
+def test_a_known_format_is_accepted_before_the_run(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(util, "find_spec", lambda name: object())
+    check_plot(Path(name))
 
 
 def test_an_unknown_format_is_refused_before_the_run(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -70,6 +70,34 @@ def test_the_plot_has_a_panel_a_series(found: SoakRun, tmp_path: Path) -> None:
     assert cv2.imread(str(tmp_path / "soak.png")).std() > 5
 
 
+def test_each_panel_names_its_unit_although_one_before_it_was_not_measured(
+    found: SoakRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("matplotlib", reason="the device's environment has no matplotlib")
+    from matplotlib.figure import Figure
+
+    figures: list[Figure] = []
+    monkeypatch.setattr(
+        Figure, "savefig", lambda figure, part, **options: figures.append(figure) or part.touch()
+    )
+    windows = tuple(replace(one, latency_ms=None) for one in found.windows)
+    save_plot(replace(found, windows=windows), tmp_path / "soak.png")
+    [figure] = figures
+    assert [axes.get_ylabel() for axes in figure.axes] == [unit for _, unit in SERIES.values()]
+    panels = dict(zip(SERIES, figure.axes, strict=True))
+    assert not panels["latency_ms"].lines
+    minutes, memory = panels["memory_mb"].lines[0].get_data()
+    # the middles of windows of half a minute
+    assert list(minutes) == [0.25 + 0.5 * n for n in range(20)]
+    assert list(memory) == [70.0 + n for n in range(20)]
+    assert figure.axes[-1].get_xlabel() == "minutes"
+
+
+def test_a_stopped_soak_says_after_how_many_minutes(found: SoakRun) -> None:
+    # 20 windows of 30 seconds
+    assert "stopped after 10.0 of 10 minutes" in to_text(replace(found, stopped=True))
+
+
 def test_a_soak_is_kept_window_by_window_and_after_ctrl_c(
     model_path: Path,
     tmp_path: Path,

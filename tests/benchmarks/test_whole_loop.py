@@ -51,6 +51,12 @@ def test_the_rate_is_that_of_all_frames_and_the_times_of_those_that_reached_the_
     assert found.end_to_end.n == 2
 
 
+def test_results_of_one_moment_have_no_rate(make_result: Callable[[], FrameResult]) -> None:
+    found = summarize([make_result(), make_result()], [1.0, 1.0])
+    assert found is not None
+    assert found.fps == 0
+
+
 def test_without_a_frame_that_is_worth_an_answer_there_are_no_times(
     make_result: Callable[[], FrameResult],
 ) -> None:
