@@ -8,7 +8,6 @@ import os
 import re
 import ssl
 import tempfile
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -88,8 +87,9 @@ def open_authority(folder: Path, host: str) -> Authority:
                 return found
         made = _make(host, names)
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with suppress(FileNotFoundError):
-            key.unlink()
+        # an interrupted write must not leave the new key beside the old certificate
+        certificate.unlink(missing_ok=True)
+        key.unlink(missing_ok=True)
         with os.fdopen(os.open(key, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as handle:
             handle.write(made.key)
         write_bytes(certificate, made.certificate)

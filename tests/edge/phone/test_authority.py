@@ -163,6 +163,23 @@ def test_the_earlier_one_which_was_valid_for_any_site_is_deleted(tmp_path: Path)
     assert not list(tmp_path.glob("ca.*"))
 
 
+def test_a_replacement_that_fails_half_way_is_made_at_the_next_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(authority_module, "_VALID_DAYS", 1)
+    expiring = open_authority(tmp_path, "pi.local")
+    monkeypatch.undo()
+
+    def fail(path: Path, content: bytes) -> None:
+        raise OSError("the power is gone")
+
+    with monkeypatch.context() as failing:
+        failing.setattr(authority_module, "write_bytes", fail)
+        with pytest.raises(StorageError, match="the power is gone"):
+            open_authority(tmp_path, "pi.local")
+    assert open_authority(tmp_path, "pi.local").certificate != expiring.certificate
+
+
 @pytest.mark.parametrize("host", ["no such name", "*.local", "", "a..b", "-a", "bank.example/x", "ü.local"])
 def test_what_can_have_no_certificate_is_named_and_nothing_is_written(host: str, tmp_path: Path) -> None:
     with pytest.raises(OptionError, match=r"is neither an IP address nor a host name; give --host"):
