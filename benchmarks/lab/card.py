@@ -1,7 +1,9 @@
-"""Writes the tables of models/README.md from the results of `dermedge evaluate` on the test splits, and of
-`other-clinics` on lesions of clinics that the models of five classes have not learned from.
+"""Writes the tables of the model card, models/README.md.
 
     python -m dermedge.benchmarks.lab card
+
+The results are from `dermedge evaluate` on the test splits, and from the experiment `other-clinics` on lesions of
+clinics that the models of five classes have not learned from.
 """
 
 from __future__ import annotations
@@ -33,46 +35,46 @@ KEY_CLASSES = _RESULTS / "nine-classes" / "key-classes" / "evaluation.json"
 _ALL_CLASSES = _RESULTS / "nine-classes" / "all-classes" / "evaluation.json"
 COMMON_LESIONS = _RESULTS / "nine-classes" / "common-lesions" / "evaluation.json"
 COMMAND = command_line("card", [])
-# Names in `dermedge.train.evaluation.figures.FIGURES` -> titles in the card.
+# Name in `dermedge.train.evaluation.figures.FIGURES` -> title of the row or column in the model card.
 _KEY_FIGURES = {
     "balanced_accuracy_named": "balanced accuracy, four classes",
     "critical_auroc_named": "melanoma AUROC, four classes",
     "critical_auroc_all": "melanoma AUROC, against all other photos",
     "critical_sensitivity_all": "melanoma sensitivity at 90 % specificity",
     "decline_auroc_other": "AUROC of other lesions against the four classes",
-    "alert_sensitivity": "alert: sensitivity",
-    "alert_specificity": "alert: specificity",
+    "alert_sensitivity": "melanoma alert: sensitivity",
+    "alert_specificity": "melanoma alert: specificity",
 }
 _CALIBRATION_FIGURES = {
     "calibration_error": "calibration error",
-    "calibration_error_before": "the same before the temperature",
+    "calibration_error_before": "calibration error at temperature 1",
 }
 _SET_FIGURES = {
     "conformal_coverage": "prediction sets for 90 %: coverage",
-    "conformal_size": "prediction sets: classes",
+    "conformal_size": "prediction sets for 90 %: mean number of classes",
 }
 _FIVE_FIGURES = {
     **_KEY_FIGURES,
-    "balanced_accuracy": "balanced accuracy, five classes, as it answers",
+    "balanced_accuracy": "balanced accuracy, five classes",
     "accuracy": "accuracy, five classes",
     "macro_f1": "macro F1, five classes",
     **_CALIBRATION_FIGURES,
-    "declined_named": "declined: the four classes",
-    "declined_no_lesion": "declined: photos of no lesion",
-    "declined_other": "declined: other lesions",
+    "declined_named": "declined: photos of the four classes",
+    "declined_no_lesion": "declined: photos without a lesion",
+    "declined_other": "declined: photos of other lesions",
     **_SET_FIGURES,
 }
 _NINE_FIGURES = {
     "balanced_accuracy_named": "balanced accuracy, eight lesion classes",
-    "balanced_accuracy": "balanced accuracy, nine classes, as it answers",
+    "balanced_accuracy": "balanced accuracy, nine classes",
     "accuracy": "accuracy, nine classes",
     "macro_f1": "macro F1, nine classes",
     **_CALIBRATION_FIGURES,
-    "declined_named": "declined: lesions of the eight classes",
-    "declined_no_lesion": "declined: photos of no lesion",
-    "declined_other": "declined: lesions of no class",
-    "uncertain": "called uncertain",
-    "risk_answered": "wrong among the certain answers",
+    "declined_named": "declined: photos of the eight lesion classes",
+    "declined_no_lesion": "declined: photos without a lesion",
+    "declined_other": "declined: photos of other lesions",
+    "uncertain": "answers marked uncertain",
+    "risk_answered": "wrong answers among the certain ones",
     **_SET_FIGURES,
 }
 _GROUP_FIGURES = {
@@ -83,66 +85,73 @@ _PLACE_FIGURES = _GROUP_FIGURES | {"decline_auroc_other": "AUROC of other lesion
 _VIEW_FIGURES = {
     "balanced_accuracy_named": "balanced accuracy, eight classes",
     "calibration_error": "calibration error",
-    "declined_named": "declined: eight classes",
+    "declined_named": "declined: photos of the eight lesion classes",
 }
-# The slices of `dermedge.train.evaluation.slices` that tell where a photo comes from; all others are groups of people.
+# The slices of `dermedge.train.evaluation.slices` by the origin of a photo. All other slices are groups of people.
 _PLACES = ("source", "view")
 
 
 def tables() -> str:
-    """Returns all tables of the card, in Markdown."""
+    """Returns all tables of the model card in Markdown."""
     nine, five = ("\n\n".join(one.to_markdown() for one in part) for part in (_nine_tables(), _five_tables()))
     return f"{nine}\n\n### The models of five classes\n\n{five}"
 
 
 def main(argv: Sequence[str]) -> int:
-    """Writes the tables into the card; returns the exit status."""
+    """Writes the tables into the model card; returns the exit status."""
     experiment_parser(
-        "card", "Write the tables of the model card, from the evaluations on the test splits."
+        "card", "Write the tables of the model card from the evaluations on the test splits."
     ).parse_args(argv)
     write_text(CARD, replace_section(CARD.read_text(encoding="utf-8"), COMMAND, tables()))
     return 0
 
 
 def _nine_tables() -> list[TextTable]:
-    """Returns the tables of the model of nine classes: beside the other models, and on its own test split."""
+    """Returns the tables of the model of nine classes: a comparison with the other models, and its own test split."""
     common, key, whole = map(read_evaluation, (COMMON_LESIONS, KEY_CLASSES, _ALL_CLASSES))
     [nine], [nine_by_all] = key["models"], whole["models"]
     people = [name for name in nine["slices"] if name not in _PLACES]
     common_title = (
-        f"All models on {_size(common)} of MILK10k and PAD-UFES-20 that none of them has learned from:"
+        f"All models on {_size(common)} of MILK10k and PAD-UFES-20. No model has learned from these lesions:"
     )
     return [
         figure_table(common_title, common["models"], _KEY_FIGURES),
-        slice_table("The same by source and view:", common["models"], _GROUP_FIGURES, _PLACES),
+        slice_table(
+            "All models on these photos, by source and view:", common["models"], _GROUP_FIGURES, _PLACES
+        ),
         figure_table(f"The whole test split of {nine['name']}, four key classes:", [nine], _KEY_FIGURES),
-        slice_table("The same by source and view:", [nine], _PLACE_FIGURES, _PLACES),
-        figure_table("All nine classes:", [nine_by_all], _NINE_FIGURES),
+        slice_table(
+            "This test split, four key classes, by source and view:", [nine], _PLACE_FIGURES, _PLACES
+        ),
+        figure_table("This test split, all nine classes:", [nine_by_all], _NINE_FIGURES),
         class_table(nine_by_all),
-        slice_table("All nine classes by view:", [nine_by_all], _VIEW_FIGURES, ("view",)),
-        slice_table("Four key classes by groups of people:", [nine], _GROUP_FIGURES, people),
+        slice_table("This test split, all nine classes, by view:", [nine_by_all], _VIEW_FIGURES, ("view",)),
+        slice_table(
+            "This test split, four key classes, by groups of people:", [nine], _GROUP_FIGURES, people
+        ),
     ]
 
 
 def _five_tables() -> list[TextTable]:
-    """Returns the tables of the models of five classes: on their own test split, and on lesions of clinics whose photos
-    they have not learned from.
-    """
+    """Returns the tables of the models of five classes: their own test split, and lesions of other clinics."""
     split, elsewhere = map(read_evaluation, (FIVE_CLASSES, _OTHER_CLINICS))
     shipped = [model for model in split["models"] if model["name"] in SHIPPED]
     title = (
-        f"All lesions of other clinics: {_size(elsewhere)}, none of which has a photo in the sources that these two "
+        f"Other clinics: {_size(elsewhere)}. No lesion has a photo in a source that dermedge-192 and dermedge-128 "
         "learned from:"
     )
     models = elsewhere["models"]
     return [
-        figure_table("Test split:", split["models"], _FIVE_FIGURES),
+        figure_table("Test split of the models of five classes:", split["models"], _FIVE_FIGURES),
         *map(class_table, shipped),
-        slice_table("By source:", shipped, _GROUP_FIGURES, ("source",)),
+        slice_table("This test split, by source:", shipped, _GROUP_FIGURES, ("source",)),
         comparison_table(split["comparisons"]),
         figure_table(title, models, _FIVE_FIGURES),
         slice_table(
-            "The same by source, view and groups of people:", models, _GROUP_FIGURES, models[0]["slices"]
+            "Other clinics, by source, view and groups of people:",
+            models,
+            _GROUP_FIGURES,
+            models[0]["slices"],
         ),
     ]
 

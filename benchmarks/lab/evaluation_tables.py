@@ -1,4 +1,4 @@
-"""Makes tables of the results of `dermedge evaluate`, for the model card."""
+"""Makes tables from the results of `dermedge evaluate`, for the model card."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ _Model = dict[str, Any]
 
 
 def read_evaluation(path: Path) -> dict[str, Any]:
-    """Returns the content of an ``evaluation.json``; names of older versions are replaced by those of today.
+    """Returns the content of an ``evaluation.json`` with the current names.
 
-    Older versions named the figures of the critical class after melanoma, and had no other slices than the sources.
+    Older versions named the figures of the critical class after melanoma. They had only one slice, the source, under
+    another name.
     """
     evaluation: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     for model in evaluation["models"]:
@@ -37,11 +38,11 @@ def _renamed(figures: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def figure_table(title: str, models: Sequence[_Model], names: Mapping[str, str]) -> TextTable:
-    """Returns a row for each figure that at least one model has.
+    """Returns a table with a row for each figure that at least one model has, and a column for each model.
 
     Args:
-        title: of the table.
-        models: models of an evaluation.
+        title: title of the table.
+        models: the models of an evaluation.
         names: name in `dermedge.train.evaluation.figures.FIGURES` -> title of the row.
     """
     rows = tuple(
@@ -55,8 +56,13 @@ def figure_table(title: str, models: Sequence[_Model], names: Mapping[str, str])
 def slice_table(
     title: str, models: Sequence[_Model], names: Mapping[str, str], slices: Iterable[str]
 ) -> TextTable:
-    """Returns a row for each value of the slices for which a figure was measured; the other arguments as in
-    `figure_table`.
+    """Returns a table with a row for each group of photos in which at least one figure was measured.
+
+    Args:
+        title: title of the table.
+        models: the models of an evaluation.
+        names: name in `dermedge.train.evaluation.figures.FIGURES` -> title of the column.
+        slices: names of slices, such as ``source``. Each value of a slice is a group of photos.
     """
     head = [f"{model['name']}: {text}" for model in models for text in names.values()]
     rows = tuple(
@@ -65,11 +71,11 @@ def slice_table(
         for value, found in models[0]["slices"][name].items()
         if any(scores := [model["slices"][name][value]["figures"][one] for model in models for one in names])
     )
-    return TextTable(title, ("slice", "photos", *head), rows)
+    return TextTable(title, ("group", "photos", *head), rows)
 
 
 def class_table(model: _Model) -> TextTable:
-    """Returns a row for each class of a model."""
+    """Returns a table with a row for each class of a model."""
     rows = tuple(
         (label, *(_score(one[name]) for name in _CLASS_FIGURES), str(one["photos"]))
         for label, one in model["classes"].items()
@@ -80,15 +86,15 @@ def class_table(model: _Model) -> TextTable:
 
 
 def comparison_table(comparisons: Sequence[dict[str, Any]]) -> TextTable:
-    """Returns a row for each model that was compared with the first one."""
+    """Returns a table with a row for each model that was compared with the first model."""
     rows = []
     for one in comparisons:
         p = one["mcnemar"]["p_value"]
         alike, gain = _score(one["agreement"]), _score(one["balanced_accuracy_change"])
         rows.append((one["other"], alike, "< 0.001" if p < _LEAST_P else f"{p:.3f}", gain))
     return TextTable(
-        f"Others beside {comparisons[0]['first']}:",
-        ("model", "answered alike", "McNemar's p", "balanced accuracy, five classes, gained"),
+        f"Other models compared with {comparisons[0]['first']} on the same photos:",
+        ("model", "same answer", "p-value of McNemar's test", "gain in balanced accuracy, five classes"),
         tuple(rows),
     )
 

@@ -1,4 +1,4 @@
-"""The options and the report that `peers`, `official` and `repeat` share."""
+"""Provides the options and the report that the experiments `peers`, `official` and `repeat` share."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ __all__ = ["Circumstances", "LabReport", "check_options", "circumstances_of", "d
 
 @dataclass(frozen=True)
 class Circumstances:
-    """The circumstances of a measurement.
+    """Describes how a measurement was made: when, on which machine, and with which model, settings and frames.
 
     Attributes:
         created: date and time, UTC, ISO 8601.
         command: the command line.
-        machine: the machine that it ran on.
-        model: name of the file.
-        sha256: SHA-256 digest of the file.
+        machine: the machine that the measurement ran on.
+        model: name of the model file.
+        sha256: SHA-256 digest of the model file.
         num_threads: number of threads of the interpreter.
         frames: description of the frames.
     """
@@ -52,12 +52,14 @@ class Circumstances:
 
 @dataclass(frozen=True)
 class LabReport:
-    """Tables with notes.
+    """The result of an experiment: tables, notes and values.
 
     Attributes:
-        name: name of the files, without suffix.
-        lines: the notes.
-        values: all figures for the JSON; None is "not measured".
+        name: name of the experiment, and of the files of the report without their suffixes.
+        origin: how the measurement was made.
+        tables: the tables.
+        lines: the notes, one line each.
+        values: all measured values for the JSON file; None means "not measured".
     """
 
     name: str
@@ -78,7 +80,7 @@ class LabReport:
         return "\n\n".join([title, *(table.to_markdown() for table in self.tables), lines]) + "\n"
 
     def to_json(self) -> str:
-        """Returns all values under a versioned schema."""
+        """Returns all values as JSON with a versioned schema."""
         head = {"schema": f"dermedge-{self.name}/1", "disclaimer": DISCLAIMER}
         return json.dumps({**head, **asdict(self.origin), **self.values}, indent=1, allow_nan=False) + "\n"
 
@@ -89,18 +91,22 @@ class LabReport:
 
 
 def report_parser(name: str, description: str) -> Parser:
-    """Returns a parser for an experiment with a model, and the options that these share."""
+    """Returns a parser for an experiment that measures a model, with the shared options."""
     parser = experiment_parser(name, description)
     parser.add_argument(
         "model",
         nargs="?",
         type=model_path,
         default=DEFAULT_MODEL,
-        help=f"measure this .tflite file, or a shipped model: {', '.join(SHIPPED)}",
+        help=f"measure this .tflite file or shipped model. The shipped models are {', '.join(SHIPPED)}",
     )
-    parser.add_argument("--source", help=f"show this source: a photo, folder, video, camera, or {GENERATED}")
     parser.add_argument(
-        "--num-threads", type=positive_int, default=1, help="set the number of interpreter threads"
+        "--source",
+        help="measure on frames of this source: a photo, a folder of photos, a video, a camera, or "
+        f"{GENERATED} for generated frames",
+    )
+    parser.add_argument(
+        "--num-threads", type=positive_int, default=1, help="run the model with this many threads"
     )
     parser.add_argument("--output", type=Path, help=f"write {name}.json and {name}.md into this folder")
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
@@ -108,15 +114,27 @@ def report_parser(name: str, description: str) -> Parser:
 
 
 def check_options(arguments: argparse.Namespace) -> None:
-    """Finds mistakes before anything is measured; raises DermedgeError."""
+    """Checks the options before anything is measured.
+
+    Raises:
+        DermedgeError: the model file does not exist, or the results cannot be written.
+    """
     if not arguments.model.is_file():
-        raise ModelError(f"there is no model file '{arguments.model}'")
+        raise ModelError(
+            f"there is no model file '{arguments.model}'; name an existing .tflite file or a shipped model"
+        )
     if arguments.output:
         check_writable(arguments.output)
 
 
 def circumstances_of(arguments: argparse.Namespace, command: str, frames: str) -> Circumstances:
-    """Returns the circumstances of a run with the options of `report_parser`; ``frames`` in words."""
+    """Describes how a measurement is made.
+
+    Args:
+        arguments: the parsed options of `report_parser`.
+        command: the command line.
+        frames: description of the frames.
+    """
     return Circumstances(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         command=command,
@@ -129,11 +147,15 @@ def circumstances_of(arguments: argparse.Namespace, command: str, frames: str) -
 
 
 def deliver(report: LabReport, arguments: argparse.Namespace) -> None:
-    """Writes NAME.json and NAME.md into --output, and prints the report; raises StorageError."""
+    """Prints a report, and writes NAME.json and NAME.md into the folder of --output.
+
+    Raises:
+        StorageError: a file cannot be written.
+    """
     clear_status()
     try:
         if arguments.output:
             write_text(arguments.output / f"{report.name}.json", report.to_json())
             write_text(arguments.output / f"{report.name}.md", report.to_markdown())
-    finally:  # prints the results, which took minutes, even if they cannot be written
+    finally:  # the measurement took minutes, so the results are printed even if writing them fails
         print(report.to_json() if arguments.json else report.to_text())

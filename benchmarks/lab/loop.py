@@ -1,22 +1,25 @@
-"""Measures the costs of the live loop besides the network: overhead, age of frames, web viewers, memory, start.
+"""Measures the costs of the live loop besides the network: overhead, age of frames, web viewers, memory and start.
 
     python -m dermedge.benchmarks.lab loop --source photos/ [--model dermedge-128] [--parts overhead,age] [--app app/]
 
-Each part is compared with its bar:
+Each part is compared with a limit:
 
-- overhead: time from a frame in hand to its result, with quality gate and smoothing, divided by a bare `invoke()`
-  right after it; median of the ratios of many pairs, of the time and of the processor time.
-- age: age of a frame when its inference starts, in frame intervals of the camera; for the network, and for one that
-  is slower than the camera.
-- viewers: how much longer a frame takes with three viewers of the web page, which run in another process; periods
-  without and with them alternate.
-- memory: growth of the resident memory from a tenth of the frames to all of them, with one viewer.
-- start: time from the start of the process to its first answer, minus the time to load the model.
-- page: the phone app in a browser, as `phone` measures it; only with --app.
+- overhead: the time from the arrival of a frame to its result, with quality gate and smoothing, divided by the time of
+  a bare `invoke()` after it. The result is the median ratio of many pairs, for the clock time and for the processor
+  time.
+- age: the age of a frame when its inference starts, in frame intervals of the camera. It is measured with the network
+  as it is, and with a network that is slower than the camera.
+- viewers: the time of a frame with three viewers of the web page, divided by the time without viewers. The viewers run
+  in another process. Periods without and with viewers alternate.
+- memory: the growth of the resident memory from the first tenth of the frames to the last frame, with one viewer.
+- start: the time from the start of the process to its first answer, minus the time to load the model.
+- page: the phone app in a browser, as the experiment `phone` measures it. This part needs --app.
 
-The bar of a ratio is met or missed if the whole 95 % interval of the ratio lies on one side of it.
+The limit of a ratio is met if the whole 95 % interval of the ratio is below the limit, and missed if the whole interval
+is above. Otherwise the result is undecided.
 
-All frames show one photo that passes the quality gate, each with its own noise, like the frames of a camera.
+All frames show the same photo, which passes the quality gate. Each frame has its own noise, like the frames of a
+camera.
 """
 
 from __future__ import annotations
@@ -65,14 +68,14 @@ __all__ = ["PARTS", "LoopSettings", "age", "main", "overhead", "watching"]
 _CAMERA_FPS = 30.0
 _NOISE_LEVELS = 2.0
 _VIEWERS = 3
-# A network slower than the camera takes this many of its intervals.
+# The inference of the slow network takes this many frame intervals of the camera.
 _SLOW_INTERVALS = 2.5
 _WARM_UP = 50
 _STARTS = 5
 _START_TIMEOUT_S = 60.0
 _MS_PER_S = 1000
 _NS_PER_MS = 1e6
-# The bars of the parts.
+# The limits of the parts.
 _MAX_RATIO = 1.15
 _MAX_AGE_INTERVALS = 1.0
 _MAX_VIEWERS_RATIO = 1.05
@@ -86,13 +89,13 @@ class LoopSettings:
 
     Attributes:
         model: a .tflite file.
-        pairs: pairs of measurements of the overhead.
-        secs: seconds of each condition of the age, and of each period of the viewers.
-        periods: pairs of periods of the viewers.
+        pairs: number of pairs of measurements for the overhead.
+        secs: seconds of the measurement of the age with each network, and seconds of each period for the viewers.
+        periods: number of pairs of periods for the viewers.
         frames: number of frames for the memory.
-        source: of the frames that the page is shown.
-        app: folder of the phone app; None where the page is not measured.
-        browser: that shows it.
+        source: source of the frames for the phone app.
+        app: folder of the phone app; None if the phone app is not measured.
+        browser: browser that runs the phone app.
     """
 
     model: Path
@@ -106,15 +109,15 @@ class LoopSettings:
 
 
 def _stamp() -> tuple[int, int]:
-    """Returns clock time and processor time of this thread, in nanoseconds. The call itself takes little time."""
+    """Returns the clock time and the processor time of this thread in nanoseconds. The call takes little time."""
     return time.perf_counter_ns(), time.thread_time_ns()
 
 
 class _ReplayedFrames(FrameSource):
-    """Frames shown in turn: at once, or at the rate of a camera.
+    """A source that repeats frames, either without waiting or at the rate of a camera.
 
     Attributes:
-        in_hand: `_stamp` of the newest frame.
+        in_hand: `_stamp` of the arrival of the newest frame.
     """
 
     def __init__(self, frames: Sequence[NDArray[np.uint8]], fps: float | None = None) -> None:
@@ -141,10 +144,10 @@ class _ReplayedFrames(FrameSource):
 
 
 class _WatchedClassifier(Classifier):
-    """A classifier that remembers when its inference began, and that can be slowed down.
+    """A classifier that records when its last inference began, and that can be slowed down.
 
     Attributes:
-        began_s: `time.monotonic` of the last inference.
+        began_s: `time.monotonic` at the start of the last inference, in seconds.
         least_s: least duration of an inference in seconds.
     """
 
@@ -160,10 +163,10 @@ class _WatchedClassifier(Classifier):
 
 
 def _frames_worth_an_answer(source: str | None, classifier: Classifier) -> list[NDArray[np.uint8]]:
-    """Returns `FRAMES` noisy copies of the first frame of a source that passes the quality gate.
+    """Returns `FRAMES` copies, each with its own noise, of the first frame of a source that passes the quality gate.
 
     Raises:
-        OptionError: no frame passes.
+        OptionError: no frame passes the quality gate.
     """
     rng = np.random.default_rng(0)
     for image in frames_of_source(source)[0]:
@@ -174,11 +177,11 @@ def _frames_worth_an_answer(source: str | None, classifier: Classifier) -> list[
             gate.check(classifier.crop(one).image_rgb, at / _CAMERA_FPS) for at, one in enumerate(copies)
         ):
             return copies
-    raise OptionError(f"no frame of '{source}' is worth an answer; give other photos with --source")
+    raise OptionError(f"no frame of '{source}' passes the quality gate; name other photos with --source")
 
 
 def overhead(settings: LoopSettings, frames: Sequence[NDArray[np.uint8]]) -> Iterator[str]:
-    """Yields a line for the time, and one for the processor time."""
+    """Yields a line for the clock time, and a line for the processor time."""
     source = _ReplayedFrames(frames)
     stamps: list[tuple[tuple[int, int], ...]] = []
     with Classifier(settings.model) as classifier, Pipeline(source, classifier) as results:
@@ -188,7 +191,9 @@ def overhead(settings: LoopSettings, frames: Sequence[NDArray[np.uint8]]) -> Ite
             classifier.interpreter.invoke()
             invoked = _stamp()
             if result.classification is None:
-                raise OptionError(f"a frame was not worth an answer: {result.defect}")
+                raise OptionError(
+                    f"the quality gate rejected a frame ({result.defect}); name other photos with --source"
+                )
             if number >= _WARM_UP:
                 stamps.append((source.in_hand, decided, invoked))
     whole, bare = np.moveaxis(np.diff(stamps, axis=1) / _NS_PER_MS, 1, 0)
@@ -197,14 +202,14 @@ def overhead(settings: LoopSettings, frames: Sequence[NDArray[np.uint8]]) -> Ite
     ):
         found = ratio_of((one / other).tolist())
         yield (
-            f"overhead, {words}: frame in hand to decision {np.median(one):.2f} ms, bare invoke "
-            f"{np.median(other):.2f} ms: {found.median:.3f} times ({found.low:.3f} to {found.high:.3f}), {found.n} "
-            f"pairs; {found.against(_MAX_RATIO)}"
+            f"overhead, {words}: from frame to decision {np.median(one):.2f} ms, bare invoke "
+            f"{np.median(other):.2f} ms: ratio {found.median:.3f} ({found.low:.3f} to {found.high:.3f}), {found.n} "
+            f"pairs; limit: {found.against(_MAX_RATIO)}"
         )
 
 
 def age(settings: LoopSettings, frames: Sequence[NDArray[np.uint8]]) -> Iterator[str]:
-    """Yields a line for each speed of the network."""
+    """Yields a line for the network as it is, and a line for a network that is slower than the camera."""
     for words, least_s in (("as it is", 0.0), ("slower than the camera", _SLOW_INTERVALS / _CAMERA_FPS)):
         ages: list[float] = []
         with _WatchedClassifier(settings.model) as classifier:
@@ -219,14 +224,14 @@ def age(settings: LoopSettings, frames: Sequence[NDArray[np.uint8]]) -> Iterator
                         )
         median, p99, most = np.percentile(ages, (50, 99, 100))
         yield (
-            f"age: network {words}: median {median:.2f}, p99 {p99:.2f}, most {most:.2f} intervals of a "
-            f"camera of {_CAMERA_FPS:g} a second, {len(ages)} frames, {result.counts.dropped} dropped; "
+            f"age: network {words}: median {median:.2f}, p99 {p99:.2f}, maximum {most:.2f} frame intervals of a "
+            f"camera with {_CAMERA_FPS:g} frames a second, {len(ages)} frames, {result.counts.dropped} dropped; "
             f"{_held(most <= _MAX_AGE_INTERVALS)} {_MAX_AGE_INTERVALS:g}"
         )
 
 
 def _viewers(settings: LoopSettings, frames: Sequence[NDArray[np.uint8]]) -> Iterator[str]:
-    """Yields the line for the viewers."""
+    """Yields the line on the viewers."""
     ratios = []
     with _served(settings.model, frames) as (results, web):
         _rate(results, web, settings.secs)
@@ -237,14 +242,14 @@ def _viewers(settings: LoopSettings, frames: Sequence[NDArray[np.uint8]]) -> Ite
             ratios.append(alone / watched)
     found = ratio_of(ratios)
     yield (
-        f"viewers: a frame with {_VIEWERS} of the live image takes {found.median:.3f} times its time without "
-        f"({found.low:.3f} to {found.high:.3f}), {found.n} pairs of periods of {settings.secs:g} s; "
+        f"viewers: with {_VIEWERS} viewers, a frame takes {found.median:.3f} times as long as without viewers "
+        f"({found.low:.3f} to {found.high:.3f}), {found.n} pairs of periods of {settings.secs:g} s; limit: "
         f"{found.against(_MAX_VIEWERS_RATIO)}"
     )
 
 
 def _memory(settings: LoopSettings, frames: Sequence[NDArray[np.uint8]]) -> Iterator[str]:
-    """Yields the line for the memory."""
+    """Yields the line on the memory."""
     resident: list[int] = []
     with _served(settings.model, frames) as (results, web), watching(web.port, 1):
         for number in range(1, settings.frames + 1):
@@ -253,18 +258,18 @@ def _memory(settings: LoopSettings, frames: Sequence[NDArray[np.uint8]]) -> Iter
                 resident.append(resident_bytes() or 0)
     before, after = resident
     if not before:
-        yield "memory: not measured, because this system does not report it"
+        yield "memory: not measured, because this system does not report the resident memory"
         return
     growth = after / before - 1
     yield (
         f"memory: {before / BYTES_PER_MB:.1f} MB after {settings.frames // 10} frames, "
-        f"{after / BYTES_PER_MB:.1f} MB after {settings.frames}: {growth:+.2%}; "
+        f"{after / BYTES_PER_MB:.1f} MB after {settings.frames} frames: growth {growth:+.2%}; "
         f"{_held(growth <= _MAX_GROWTH)} {_MAX_GROWTH:.0%}"
     )
 
 
 def _start(settings: LoopSettings, frames: Sequence[NDArray[np.uint8]]) -> Iterator[str]:
-    """Yields the line for the start."""
+    """Yields the line on the start."""
     with tempfile.TemporaryDirectory() as folder:
         image = Path(folder) / "frame.png"
         write_bytes(image, encode_image(frames[0], image.suffix))
@@ -273,13 +278,13 @@ def _start(settings: LoopSettings, frames: Sequence[NDArray[np.uint8]]) -> Itera
         load_s = classifier.load_ms / _MS_PER_S
     found = float(np.median(times_s)) - load_s
     yield (
-        f"start: {found:.2f} s from the start of the process to the first answer, and {load_s:.3f} s to load "
-        f"the model, median of {_STARTS}; {_held(found <= _MAX_START_S)} {_MAX_START_S:g} s"
+        f"start: {found:.2f} s from the start of the process to the first answer, without {load_s:.3f} s to load "
+        f"the model; median of {_STARTS} starts; {_held(found <= _MAX_START_S)} {_MAX_START_S:g} s"
     )
 
 
 def _page(settings: LoopSettings, frames: Sequence[NDArray[np.uint8]]) -> Iterator[str]:
-    """Yields the lines of `phone`, which prepares its own frames."""
+    """Yields the lines of the experiment `phone`, which prepares its own frames."""
     if settings.app:
         for line in measure_page(settings.app, settings.source, settings.browser, ROUNDS):
             yield f"page: {line}"
@@ -298,7 +303,7 @@ PARTS: dict[str, _Part] = {
 
 @contextmanager
 def _served(model: Path, frames: Sequence[NDArray[np.uint8]]) -> Iterator[tuple[Pipeline, WebView]]:
-    """Runs the loop as fast as possible, with its web page on any free port."""
+    """Yields the loop, which never waits for a camera, and its web page on a free port."""
     from dermedge.edge.views.web.server import WebView
 
     with ExitStack() as stack:
@@ -309,7 +314,7 @@ def _served(model: Path, frames: Sequence[NDArray[np.uint8]]) -> Iterator[tuple[
 
 @contextmanager
 def watching(port: int, count: int) -> Iterator[None]:
-    """Runs viewers of the page in a process of their own.
+    """Runs viewers of the web page in another process while the block runs.
 
     Raises:
         DermedgeError: one of the viewers received nothing.
@@ -319,11 +324,14 @@ def watching(port: int, count: int) -> Iterator[None]:
         yield
         taken = process.finish().split()
     if len(taken) != count or "0" in taken:
-        raise DermedgeError(f"{count} viewers have received {', '.join(taken) or 'nothing'} bytes")
+        raise DermedgeError(
+            f"each of the {count} viewers should have received video, but the bytes received are: "
+            f"{', '.join(taken) or 'none'}"
+        )
 
 
 def _rate(results: Pipeline, web: WebView, secs: float) -> float:
-    """Returns frames a second."""
+    """Runs the loop for ``secs`` seconds, and returns its frames per second."""
     began, count = time.monotonic(), 0
     while time.monotonic() - began < secs:
         web.show(next(results))
@@ -339,16 +347,18 @@ def _start_s(model: Path, image: Path) -> float:
         line = process.read_line(_START_TIMEOUT_S)
         taken_s = time.monotonic() - began
     if not line or json.loads(line)["label"] is None:
-        raise DermedgeError("the process gave no answer")
+        raise DermedgeError(
+            f"`dermedge run` gave no answer for the first frame within {_START_TIMEOUT_S:g} s"
+        )
     return taken_s
 
 
 def _held(is_held: bool) -> str:
-    return "held: at most" if is_held else "MISSED: at most"
+    return "limit met: at most" if is_held else "limit MISSED: at most"
 
 
 def _report(settings: LoopSettings, source: str | None, parts: Sequence[str]) -> Iterator[str]:
-    """Yields a line on the machine, the lines of the parts, and a line on what disturbed a part."""
+    """Yields a line on the machine, and the lines of each part. A line on other processes follows a disturbed part."""
     with Classifier(settings.model) as classifier:
         machine = describe_machine(classifier.runtime)
         frames = _frames_worth_an_answer(source, classifier)
@@ -358,7 +368,7 @@ def _report(settings: LoopSettings, source: str | None, parts: Sequence[str]) ->
         with one_opencv_thread():
             yield from PARTS[name](settings, frames)
         others = company.busy_cores()
-        # viewers and browsers count as other processes too, so these parts are not checked
+        # viewers and browsers count as other processes, so these parts are not checked
         if name in ("viewers", "page") or others is None:
             continue
         if others > MAX_OTHERS_CORES:
@@ -378,9 +388,11 @@ def main(argv: Sequence[str]) -> int:
     options = _parser().parse_args(argv)
     parts = options.parts or [name for name in PARTS if name != "page" or options.app]
     if "page" in parts and not options.app:
-        raise OptionError("the part 'page' needs --app APP, the folder that `dermedge phone build APP` made")
+        raise OptionError(
+            "the part 'page' needs the phone app; make the app with `dermedge phone build APP`, and give --app APP"
+        )
     if {"viewers", "memory"} & set(parts):
-        import dermedge.edge.views.web.server  # noqa: F401 - reports a missing package before minutes of measuring
+        import dermedge.edge.views.web.server  # noqa: F401 - a missing package is reported before the measurement
     settings = LoopSettings(
         options.model,
         options.pairs,
@@ -398,30 +410,47 @@ def main(argv: Sequence[str]) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = experiment_parser(
-        "loop", "Measure the costs of the live loop besides the network, against their limits."
+        "loop",
+        "Measure the overhead, frame age, memory and start of the live loop, and compare them with limits.",
     )
-    parser.add_argument("--source", help="show this source: a folder of photos, a photo, a video or a camera")
-    parser.add_argument("--model", type=model_path, default=DEFAULT_MODEL, help="run this .tflite file")
+    parser.add_argument(
+        "--source",
+        help="use the first frame of this source that passes the quality gate: a folder of photos, a photo, a video or "
+        "a camera",
+    )
+    parser.add_argument(
+        "--model", type=model_path, default=DEFAULT_MODEL, help="run this .tflite file or shipped model"
+    )
     parser.add_argument(
         "--parts",
         type=_parts_of,
-        help="measure these parts, separated by commas; all without it, but page only with --app",
+        help="measure these parts, separated by commas: overhead, age, viewers, memory, start, page. Without this "
+        "option, all parts are measured, but page only if --app is given",
     )
-    parser.add_argument("--app", type=Path, help="measure the page of the phone app in this folder too")
-    parser.add_argument("--browser", default=BROWSER, help="run this Chromium or Firefox")
+    parser.add_argument("--app", type=Path, help="also measure the phone app in this folder, in a browser")
+    parser.add_argument("--browser", default=BROWSER, help="run the phone app in this Chromium or Firefox")
     parser.add_argument(
-        "--pairs", type=positive_int, default=2000, help="measure this many pairs for the overhead"
+        "--pairs",
+        type=positive_int,
+        default=2000,
+        help="measure the overhead with this many pairs of a frame and a bare inference",
     )
     parser.add_argument(
         "--secs",
         type=positive_int,
         default=10,
-        help="measure each condition and period for this many seconds",
+        help="measure the age with each network for this many seconds, and make each period of the viewers as long",
     )
     parser.add_argument(
-        "--periods", type=positive_int, default=12, help="measure this many pairs of periods for the viewers"
+        "--periods",
+        type=positive_int,
+        default=12,
+        help="measure this many pairs of periods without and with viewers",
     )
     parser.add_argument(
-        "--frames", type=positive_int, default=100_000, help="show this many frames for the memory"
+        "--frames",
+        type=positive_int,
+        default=100_000,
+        help="measure the growth of the memory over this many frames",
     )
     return parser

@@ -1,4 +1,4 @@
-"""Converts a .tflite to the formats of peers that cannot open it, with programs from other environments."""
+"""Converts a .tflite file to the formats of runtimes that cannot open it, with programs from other environments."""
 
 from __future__ import annotations
 
@@ -10,19 +10,20 @@ from dermedge.benchmarks.child import ROOT, run_program
 
 __all__ = ["TO_NCNN", "TO_ONNX", "PeerConversion"]
 
-# The newest opset that tf2onnx writes correctly; it supports scales per channel.
+# The newest ONNX opset that tf2onnx writes correctly. It supports one quantization scale per channel.
 _ONNX_OPSET = "17"
 _CUT = "dermedge.benchmarks.lab.children.cut_onnx"
 
 
 @dataclass(frozen=True)
 class PeerConversion:
-    """The conversion of a .tflite to the file of a peer.
+    """The conversion of a .tflite file to the file that another runtime opens.
 
     Attributes:
-        locks: locks of the environments whose programs convert.
-        run: takes the .tflite, a folder for new files, and the Python programs of the environments by lock; returns
-            the file to open. It raises ToolError, with the message of the program that failed.
+        locks: names of the lock files of the environments whose programs are needed.
+        run: a function of three arguments: the .tflite file, a folder for new files, and the Python program of the
+            environment of each lock file. It returns the file to open. If a program fails, the function raises
+            ToolError with the message of the program.
     """
 
     locks: tuple[str, ...]
@@ -35,14 +36,15 @@ def _to_onnx(model: Path, folder: Path, pythons: Mapping[str, Path]) -> Path:
 
 
 def _to_ncnn(model: Path, folder: Path, pythons: Mapping[str, Path]) -> Path:
-    """Returns the ``.param`` of a float32 network with the weights of the .tflite; its ``.bin`` and ``.json`` lie
-    beside it.
+    """Returns the ``.param`` file of a float32 network with the weights of the .tflite file.
+
+    Its ``.bin`` file, and a ``.json`` file with the normalization, are beside it.
     """
     float_onnx = _tf2onnx(model, folder / "float.onnx", pythons, "--dequantize")
     cut = folder / "cut.onnx"
     environment = {"PYTHONPATH": str(ROOT)}
     run_program([pythons["tf2onnx"], "-m", _CUT, float_onnx, cut], "cut_onnx", environment=environment)
-    # its Python package needs PyTorch, but the program in the package does not
+    # the Python module of pnnx needs PyTorch, but the program in the package does not
     [pnnx] = pythons["pnnx"].parents[1].glob("lib/python*/site-packages/pnnx/pnnx")
     run_program([pnnx, cut, "fp16=0"], "pnnx")
     return cut.with_suffix(".ncnn.param")

@@ -1,5 +1,6 @@
-"""Writes the results of `peers`, `official`, `repeat` and the estimates into docs/how-good.md, for networks that ship
-only.
+"""Writes the sections of docs/how-good.md that quote estimates and the results of `peers`, `official` and `repeat`.
+
+Only results of networks that ship are quoted.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from dermedge.edge.text_table import NOT_MEASURED, TextTable, measured
 __all__ = ["RESULTS", "estimates_table", "is_shipped", "manifest_of", "runtimes_section"]
 
 RESULTS = ROOT / "benchmarks" / "results"
-# SHA-256 of a file that was measured before its manifest contained the digest of its network -> that digest.
+# SHA-256 of a file that was measured before its manifest held the digest of the network -> digest of the network.
 _MEASURED_BEFORE = {
     "98a3361d7a9c80266587f1a3b02e95b46d8a1252e5d629a0ee8c92445cad026e": (
         "1e7ad787172376446e9cb8f8e61197734f63e80ccc2ce7beb2b322ac1596f537"
@@ -34,7 +35,12 @@ _HEAD = ("runtime", "median ms", "ratio", "95 % interval", "same class", "off by
 
 
 def is_shipped(name: str, sha256: str) -> bool:
-    """Tells whether a file of this SHA-256 has the network of the shipped model of this name."""
+    """Tells whether a file holds the network of a shipped model.
+
+    Args:
+        name: name of the shipped model.
+        sha256: SHA-256 digest of the file.
+    """
     if name not in SHIPPED:
         return False
     network = manifest_of(SHIPPED[name]).network_sha256
@@ -49,35 +55,36 @@ def manifest_of(path: Path) -> Manifest:
     """
     manifest = read_manifest(path)
     if manifest is None:
-        raise ModelError(f"'{path}' ships without a manifest; attach one with dermedge convert")
+        raise ModelError(f"the shipped model '{path}' has no manifest; attach one with `dermedge convert`")
     return manifest
 
 
 def estimates_table() -> str:
-    """Returns the estimates of the shipped models on all boards, in Markdown, with the errors of the boards.
+    """Returns the estimates of the shipped models on all boards in Markdown, with the errors of the boards.
 
-    A model whose instructions are not stored says so.
+    If the instructions of a model are not stored, the cell is "not counted".
     """
     boards = read_boards()
     errors = (f"± {100 * board.median_error():.0f} %" for board in boards)
     head = ("network", *(f"{board.name}, {error}" for board, error in zip(boards, errors, strict=True)))
     rows = tuple((name, *(_estimated(path, board.key) for board in boards)) for name, path in SHIPPED.items())
-    title = "Estimates of the network alone, on four threads. Nobody here measured these boards."
+    title = "Estimates of the network alone, on four threads. These boards were not measured."
     return TextTable(title, head, rows).to_markdown()
 
 
 def runtimes_section(results: Path = RESULTS) -> str:
-    """Returns the newest results of `peers`, `official` and `repeat` of a shipped model, in Markdown."""
+    """Returns the newest results of `peers`, `official` and `repeat` with a shipped model, in Markdown."""
     found = {name: _newest(results, name) for name in ("peers", "official", "repeat")}
     return "\n\n".join([*_peers(found["peers"]), *_tool(found["official"]), *_repeats(found["repeat"])]) or (
-        f"Not measured yet with the models that ship: `{COMMAND} figures NAME --source photos/` measures them beside "
-        "other runtimes and LiteRT's own benchmark tool, and repeatedly."
+        "The shipped models have not been measured in other runtimes yet. "
+        f"`{COMMAND} figures NAME --source photos/` compares them with other runtimes and with LiteRT's own benchmark "
+        "tool, and repeats the measurements."
     )
 
 
 def _estimated(path: Path, board: str) -> str:
     def refuse(model: Path, cpu: str) -> int:
-        raise ToolError(f"count its instructions with `{COMMAND} anchors --shipped`")
+        raise ToolError(f"the instructions of '{model}' are not stored; run `{COMMAND} anchors --shipped`")
 
     try:
         [one] = estimate([path], [board], refuse)
@@ -98,9 +105,11 @@ def _peers(content: dict[str, Any] | None) -> Iterator[str]:
         return
     rows = tuple(_peer_cells(one) for one in content["peers"] if one["latency"])
     title = (
-        f"The same frames, from frame to decision, on {content['machine']['cpu']}, {content['created'][:10]}: "
-        f"{Path(content['model']).stem}, threads: {content['num_threads']}. ratio: to dermedge. off by: largest "
-        "difference of a probability from LiteRT's."
+        "Latency from frame to decision on the same frames, on "
+        f"{content['machine']['cpu']}, {content['created'][:10]}: "
+        f"{Path(content['model']).stem}, threads: {content['num_threads']}. ratio: time divided by that of dermedge. "
+        "same class: frames with the same answer as dermedge. off by: largest difference between a probability and "
+        "that of LiteRT."
     )
     yield TextTable(title, _HEAD, rows).to_markdown()
     told = [
@@ -109,7 +118,7 @@ def _peers(content: dict[str, Any] | None) -> Iterator[str]:
         if one["name"] in ("onnxruntime", "ncnn")
     ]
     told += [
-        f"{one['name']} computed {one['arithmetic']}" for one in content["peers"] if one.get("arithmetic")
+        f"{one['name']} computed the {one['arithmetic']}" for one in content["peers"] if one.get("arithmetic")
     ]
     told += [f"{one['name']} did not run: {one['failure']}" for one in content["peers"] if not one["latency"]]
     yield "\n".join(f"- {line}" for line in told)
@@ -132,8 +141,9 @@ def _tool(content: dict[str, Any] | None) -> Iterator[str]:
         beside, added = content["to_tool"], content["measuring_to_bare"]
         interval = f"{beside['median']:.3f} [{beside['low']:.3f}, {beside['high']:.3f}]"
         yield (
-            f"Inference by `dermedge benchmark` takes {interval} times what LiteRT's own benchmark tool measures (bar: "
-            f"within 5 %; {beside['verdict']}). Measuring takes {added['median']:.4f} times a bare loop (bar: 1.01; "
+            f"The inference time of `dermedge benchmark` is {interval} times that of LiteRT's own benchmark tool "
+            f"(limit: within 5 %; {beside['verdict']}). "
+            f"The measuring loop takes {added['median']:.4f} times as long as a bare loop (limit: 1.01; "
             f"{added['verdict']})."
         )
 
@@ -143,5 +153,5 @@ def _repeats(content: dict[str, Any] | None) -> Iterator[str]:
         found = content["agreement"]
         yield (
             f"Of {len(content['runs'])} repeated runs, {found['agreed']} of {found['promised']} pairs of good runs "
-            f"agree within their intervals (bar: 19 of 20; {found['verdict']})."
+            f"agree within their intervals (limit: 19 of 20; {found['verdict']})."
         )

@@ -1,7 +1,7 @@
 """Writes networks with random weights as .tflite files.
 
-The weights do not change the time and instructions of an inference, or the size of the file. The predictions
-of such a file mean nothing.
+The values of the weights change neither the time and the instructions of an inference nor the size of the file. The
+predictions of such a file mean nothing.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ _CALIBRATION_IMAGES = 8
 
 @dataclass(frozen=True)
 class NetworkShape:
-    """The parts of a network that decide how much it computes.
+    """The properties of a network that determine the cost of an inference.
 
     Attributes:
         architecture: a name of `dermedge.train.fit.networks.NETWORKS`.
         size: side of the input in pixels.
-        width: factor of the numbers of filters.
+        width: width multiplier, by which the number of filters of each layer is multiplied.
         kind: one of `dermedge.convert.to_tflite.form.KINDS` that needs no training.
-        classes: number of outputs.
+        classes: number of classes.
     """
 
     architecture: str
@@ -40,16 +40,23 @@ class NetworkShape:
 
     @property
     def name(self) -> str:
-        """A name that is unique among shapes."""
+        """A name that differs from the names of all other shapes with the same number of classes."""
         return f"{self.architecture}-{self.size}px-x{self.width:g}-{self.kind}"
 
 
 def write_random_network(shape: NetworkShape, folder: Path) -> Path:
-    """Writes a network of a shape, without a manifest, into ``folder``; returns the path.
+    """Writes a network of this shape as a .tflite file without a manifest.
+
+    Args:
+        shape: shape of the network.
+        folder: folder of the file.
+
+    Returns:
+        The path of the file.
 
     Raises:
         MissingExtra: TensorFlow is not installed.
-        OptionError: an unknown architecture, or a size below 32.
+        OptionError: the architecture is not known, or the size is below 32.
     """
     if util.find_spec("tensorflow") is None:
         raise MissingExtra("tensorflow", "train")

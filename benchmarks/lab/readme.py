@@ -1,7 +1,7 @@
-"""Writes the table of shipped models in README.md, and the tables of latencies in docs/how-good.md.
+"""Writes the table of the shipped models in README.md, and the tables of latencies in docs/how-good.md.
 
-Accuracy comes from the evaluations that the model card states, and latency from benchmarks/results/machines, which has
-one result per machine:
+The accuracy is from the evaluations of the model card. The latency is from benchmarks/results/machines, which holds one
+result per machine. To add a machine:
 
     dermedge benchmark MODEL… --source photos/ --output DIR
     cp DIR/results.json benchmarks/results/machines/NAME.json
@@ -32,7 +32,7 @@ README = ROOT / "README.md"
 HOW_GOOD = ROOT / "docs" / "how-good.md"
 COMMAND = command_line("readme", [])
 _MACHINES = ROOT / "benchmarks" / "results" / "machines"
-_GOOD = "good"  # the mark of an undisturbed run
+_GOOD = "good"  # the mark of a run that nothing disturbed
 _BYTES_PER_MB = 1e6
 # Title -> name in `dermedge.train.evaluation.figures.FIGURES`.
 _FIGURES = {
@@ -57,10 +57,10 @@ _MACHINES_HEAD = (
 
 
 def models_table(machines: Path = _MACHINES) -> str:
-    """Returns the table of the models that ship, in Markdown: accuracy, size, latency and licence.
+    """Returns the table of the shipped models in Markdown: accuracy, size, latency and licence.
 
     Args:
-        machines: the folder of the latencies.
+        machines: the folder with one result of the benchmark per machine.
 
     Raises:
         DataError: a result of the benchmark cannot be read, or a model was not evaluated.
@@ -82,37 +82,48 @@ def models_table(machines: Path = _MACHINES) -> str:
         for name, path in SHIPPED.items()
     )
     title = (
-        "Measured on photos of lesions that no training saw, with 95 % intervals: the test splits of the models "
-        f"({five['photos']:,} and {nine['photos']:,} photos), and {common['photos']:,} photos of MILK10k and "
-        f"PAD-UFES-20, the same for all models. Time is from frame to decision on one thread of {machine}."
+        "Measured on photos of lesions that were not used for training, with 95 % confidence intervals. The models of "
+        f"five classes have a test split of {five['photos']:,} photos, and dermedge-nine-192 has one of "
+        f"{nine['photos']:,}. The {common['photos']:,} photos of MILK10k and PAD-UFES-20 are the same for all models. "
+        f"The time is the latency from frame to decision on one thread of {machine}."
     )
     return TextTable(title, _MODELS_HEAD, rows).to_markdown()
 
 
 def _figures_by_model(*evaluations: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Returns the figures of each model of some evaluations."""
+    """Returns name of a model -> its figures, from several evaluations.
+
+    Raises:
+        DataError: a shipped model is in none of the evaluations.
+    """
     figures = {model["name"]: model["figures"] for one in evaluations for model in one["models"]}
     if unknown := [name for name in SHIPPED if name not in figures]:
-        raise DataError(f"the card's evaluations lack {', '.join(unknown)}; run dermedge evaluate on them")
+        raise DataError(
+            f"the evaluations of the model card lack {', '.join(unknown)}; evaluate these models with "
+            "`dermedge evaluate --output`"
+        )
     return figures
 
 
 def machines_table(folder: Path = _MACHINES) -> str:
-    """Returns the latencies on all machines in Markdown, in the order of their files' names.
+    """Returns the table of the latencies on all machines in Markdown, ordered by the names of the files.
+
+    Args:
+        folder: the folder with one result of the benchmark per machine.
 
     Raises:
         DataError: a file is not a result of the benchmark.
     """
     results = [read_results(path) for path in sorted(folder.glob("*.json"))]
     rows = tuple(_machine_cells(one, row) for one in results for row in one["rows"])
-    title = "From frame to decision, end to end, on frames of 640x480 pixels; the models took turns."
+    title = "Latency from frame to decision on frames of 640x480 pixels. The models took turns."
     return TextTable(title, _MACHINES_HEAD, rows).to_markdown()
 
 
 def main(argv: Sequence[str]) -> int:
     """Writes the tables into both documents; returns the exit status."""
     experiment_parser(
-        "readme", "Write the table of models in README.md and the table of latencies in docs/how-good.md."
+        "readme", "Write the tables of models and latencies in README.md and docs/how-good.md."
     ).parse_args(argv)
     write_text(README, replace_section(README.read_text(encoding="utf-8"), COMMAND, models_table()))
     write_text(HOW_GOOD, how_good(HOW_GOOD.read_text(encoding="utf-8")))
@@ -120,7 +131,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def how_good(document: str) -> str:
-    """Returns the text of docs/how-good.md with its generated sections."""
+    """Returns the text of docs/how-good.md with new generated sections. ``document`` is the old text."""
     sections = {"": machines_table(), ": estimates": estimates_table(), ": runtimes": runtimes_section()}
     for name, text in sections.items():
         document = replace_section(document, COMMAND + name, text)
@@ -128,7 +139,11 @@ def how_good(document: str) -> str:
 
 
 def _newest_latencies(folder: Path) -> tuple[dict[str, float], str]:
-    """Returns the median milliseconds of each model from the newest undisturbed result, and the name of its machine."""
+    """Returns the latencies of the newest result that has a row with the mark ``good``.
+
+    Returns:
+        Name of a model -> median latency in milliseconds; and the name of the machine.
+    """
     found = [
         (results["created"], results["machine"], dict(_undisturbed(results["rows"])))
         for results in map(read_results, sorted(folder.glob("*.json")))

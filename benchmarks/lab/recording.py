@@ -44,12 +44,12 @@ def main(argv: Sequence[str]) -> int:
 
 
 def sampled(results: Iterable[FrameResult]) -> Iterator[FrameResult]:
-    """Returns those results that an animation with `_RECORDED_FPS` frames a second shows."""
+    """Returns the results that are shown in an animation with `_RECORDED_FPS` frames a second."""
     return islice(results, 0, None, FPS // _RECORDED_FPS)
 
 
 def animation(images_bgr: Sequence[NDArray[np.uint8]]) -> bytes:
-    """Returns an endless animated WebP of uint8 [H, W, 3] images, blue first."""
+    """Returns an animated WebP file, which repeats endlessly, of uint8 [h, w, 3] BGR images."""
     from PIL import Image
 
     small = (cv2.resize(image, _SIZE, interpolation=cv2.INTER_AREA) for image in images_bgr)
@@ -69,11 +69,13 @@ def animation(images_bgr: Sequence[NDArray[np.uint8]]) -> bytes:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = experiment_parser("recording", "Record the demo of `dermedge run` as an animated image.")
+    parser = experiment_parser(
+        "recording", "Record the built-in demo of `dermedge run` as an animated image."
+    )
     parser.add_argument(
         "--output",
         type=Path,
         metavar="WEBP",
-        help="write the animation to this file. Default: docs/images/demo.webp.",
+        help="write the animation to this .webp file. Default: docs/images/demo.webp.",
     )
     return parser

@@ -1,4 +1,4 @@
-"""Measures in a new process, as each `dermedge benchmark` does."""
+"""Measures a model in a new process, because each `dermedge benchmark` is a new process too."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["measure_in_new_process"]
 def measure_in_new_process(
     model: Path, frames: Frames, num_threads: int, run_length: RunLength
 ) -> Measurement:
-    """Opens a model in a new process, and measures it there.
+    """Opens and measures a model in a new process. The arguments are those of `Classifier` and `measure`.
 
     Raises:
         ModelError: the model cannot be run.

@@ -1,6 +1,4 @@
-"""Makes the run folder of a training to measure: the shipped architecture, only the float stage, no pretrained
-weights.
-"""
+"""Makes the run folder of a training that is measured: shipped architecture, only the float stage, random weights."""
 
 from __future__ import annotations
 
@@ -27,17 +25,17 @@ def create_run(
     size: int = SIZE,
     batch: int = BATCH,
 ) -> None:
-    """Writes the config and the catalogue of a run, as `dermedge train` does.
+    """Writes the settings and the catalogue of a run, as `dermedge train` does.
 
     Args:
         folder: a run folder that does not exist yet.
         catalogue: the catalogue of the photos.
         photos: the folder of the photos.
         command: the command line of the experiment.
-        epochs: epochs of the float stage.
-        photos_per_epoch: photos that an epoch samples.
+        epochs: number of epochs of the float stage.
+        photos_per_epoch: number of photos that an epoch samples.
         size: side of the input in pixels.
-        batch: photos a step.
+        batch: number of photos per step.
     """
     from dermedge.train.fit.plan import plan_training
     from dermedge.train.fit.run_folder import Config

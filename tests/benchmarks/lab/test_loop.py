@@ -37,14 +37,16 @@ def test_each_part_is_held_against_its_bar(picture: Path, capsys: pytest.Capture
     assert [re.split("[,:]", line)[0] for line in told] == [
         name for name in PARTS if name != "page" for _ in range(2 if name in ("overhead", "age") else 1)
     ]
-    verdict = r"; (held|MISSED): at most [\d.]+|; at most 1\.(15|05): (met|missed|undecided)"
+    verdict = r"; limit (met|MISSED): at most [\d.]+|; limit: at most 1\.(15|05): (met|missed|undecided)"
     assert all(re.search(verdict, line) for line in told)
 
 
 def test_viewers_that_saw_nothing_are_no_measurement() -> None:
     with (
         WebView("127.0.0.1:0", {}, True) as web,
-        pytest.raises(DermedgeError, match="2 viewers have received 0, 0"),
+        pytest.raises(
+            DermedgeError, match="2 viewers should have received video, but the bytes received are: 0, 0"
+        ),
         watching(web.port, 2),
     ):
         pass
@@ -56,7 +58,7 @@ def test_viewers_that_saw_nothing_are_no_measurement() -> None:
         (["--parts", "age,speed"], "unknown part 'speed'"),
         ([], "no frame of"),
         (["--secs", "0"], "not a whole"),
-        (["--parts", "page"], "the part 'page' needs --app APP"),
+        (["--parts", "page"], "the part 'page' needs the phone app; make the app"),
     ],
 )
 def test_what_cannot_be_measured_is_one_line(options: list[str], complaint: str, tmp_path: Path) -> None:

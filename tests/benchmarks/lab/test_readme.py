@@ -34,7 +34,7 @@ def test_results_of_a_network_that_does_not_ship_are_not_quoted(tmp_path: Path) 
     repeat = {"model": f"{name}.tflite", "created": "2026", "runs": [{}] * 20}
     agreement = {"agreed": 188, "promised": 190, "verdict": "met"}
     for sha256, words in (
-        ("0" * 64, "Not measured yet"),
+        ("0" * 64, "have not been measured in other runtimes yet"),
         (digest(path), "188 of 190 pairs of good runs agree"),
     ):
         (tmp_path / "desk/repeat.json").write_text(
@@ -47,7 +47,7 @@ def test_peers_are_quoted_with_what_they_ran(tmp_path: Path) -> None:
     name, path = next(iter(SHIPPED.items()))
     (tmp_path / "desk").mkdir()
     ran = PeerResult(
-        "ncnn", "float32", None, spread([3.0] * 9), 1.5, 1.4, 1.6, 0.9, 0.02, arithmetic="in bf16"
+        "ncnn", "float32", None, spread([3.0] * 9), 1.5, 1.4, 1.6, 0.9, 0.02, arithmetic="layers in bf16"
     )
     failed = PeerResult("mediapipe", "the .tflite", "no wheel")
     head = {"model": name, "sha256": digest(path), "created": "2026-12-01", "num_threads": 1}
@@ -55,7 +55,9 @@ def test_peers_are_quoted_with_what_they_ran(tmp_path: Path) -> None:
     (tmp_path / "desk/peers.json").write_text(json.dumps(content))
     text = quoted_results.runtimes_section(tmp_path)
     assert "| ncnn | 3.00 | 1.50 | 1.40 to 1.60 | 90% | 2.0% |" in text
-    assert text.endswith("- ncnn ran float32\n- ncnn computed in bf16\n- mediapipe did not run: no wheel")
+    assert text.endswith(
+        "- ncnn ran float32\n- ncnn computed the layers in bf16\n- mediapipe did not run: no wheel"
+    )
 
 
 def test_each_shipped_model_has_its_licence_its_figures_and_the_newest_undisturbed_time() -> None:
