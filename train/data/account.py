@@ -164,7 +164,7 @@ def _part_lines(files: Sequence[LabelledFile]) -> list[str]:
     if not counts:
         return []
     return [
-        f"parts that folders or tables state: {counted(counts)}. Without --keep-parts, the photos are split anew by "
+        f"splits that folders or tables state: {counted(counts)}. Without --keep-parts, the photos are split anew by "
         "group"
     ]
 

@@ -335,7 +335,7 @@ def _cure(small: Mapping[str, Counter[str]], classes: int, links: Sequence[tuple
     in_folders = any(link.startswith("folder ") for names in links for link in names)
     if in_folders and all(groups.total() >= MIN_GROUPS for groups in small.values()):
         return (
-            ". No split cuts the folders below the class folders. If they are not lesions or persons, give "
+            ". No split cuts the folders below the class folders. If these are not lesions or persons, give "
             "--groups-from table"
         )
     if len(small) > _SHOWN_CLASSES and 2 * len(small) > classes:
@@ -344,7 +344,7 @@ def _cure(small: Mapping[str, Counter[str]], classes: int, links: Sequence[tuple
             "photo (path,label)"
         )
     return (
-        "; add photos of other lesions, or remove the photos of such a class"
+        "; for each such class, add photos of other lesions, or remove all photos of the class"
         if classes - len(small) > 1
         else ""
     )

@@ -21,7 +21,7 @@ from dermedge.train.data.diagnoses import (
 
 __all__ = ["ALL", "ClassesChosen", "check_spelling", "choose_classes", "label_under", "mapping_lines"]
 
-# The value of --classes that keeps every label as a class.
+# The value of --classes that makes every label a class.
 ALL = "all"
 
 

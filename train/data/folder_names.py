@@ -10,7 +10,7 @@ from dermedge.train.data.diagnoses import is_known
 
 __all__ = ["FolderKind", "folder_kind", "part_of", "says_mask"]
 
-# For the names of folders with one part of a dataset, the part: train, val or test.
+# The part of a dataset (train, val or test) that a folder with one of these names holds.
 _PARTS = {
     "train": "train",
     "training": "train",

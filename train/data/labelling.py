@@ -115,7 +115,7 @@ def _with_folders_of_tables(paths: Sequence[Path], labels_from: str) -> tuple[Se
 
 
 def class_folders(data: Path) -> list[str]:
-    """Returns the names of the class folders below a folder, in alphabetical order, in which Keras numbers classes.
+    """Returns the names of the class folders below a folder in alphabetical order, as Keras numbers classes.
 
     Raises:
         DataError: there is no photo, or the folders can be read in two ways.

@@ -28,7 +28,7 @@ _KEY = np.dtype(">u4")
 
 
 def learned_photos(photos: Iterable[Photo]) -> bytes:
-    """Returns the record of the photos that a model was trained on: four bytes for each.
+    """Returns the record of the photos that a model was trained on: four bytes for each photo.
 
     Args:
         photos: photos of the training split. Files without a published id and without a digest are read.

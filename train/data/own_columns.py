@@ -120,12 +120,16 @@ def _image_column(columns: Sequence[str], rows: _Rows, names_photo: Callable[[st
 
 
 def _are_different(column: str, rows: _Rows) -> bool:
-    """Tells whether nearly all cells of a column are different. Numbers of photos are, but not ages or classes."""
+    """Tells whether nearly all cells of a column are different. Numbers of photos are different, but ages and classes
+    repeat.
+    """
     return len({row[column] for row in rows}) >= _NEARLY_ALL * len(rows)
 
 
 def _label_columns(columns: Sequence[str], rows: _Rows) -> tuple[str, ...]:
-    """Returns the label columns. Columns of diagnoses are preferred to those of other words, and these to numbers."""
+    """Returns the columns of diagnoses if there are any, else the label columns with other words, else those with
+    numbers.
+    """
     filled = [column for column in columns if any(row[column] for row in rows)]
     kinds = {column: _kind_of_label(column, rows) for column in _usual("label", filled)}
     # columns such as "lesion" and "case" may hold diagnoses or names of groups

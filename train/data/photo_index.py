@@ -13,8 +13,8 @@ from dermedge.train.data.table_files import TableText, spreadsheet_text
 
 __all__ = ["PhotoIndex"]
 
-# A table that is not understood is about the photos if it names at least this share of them. If it has fewer rows
-# than there are photos, the share is that of its rows.
+# A table that is not understood is about the photos if it names at least this share of them. If the table has fewer
+# rows than there are photos, this is a share of the rows.
 _NAMING_SHARE = 0.1
 _NOT_A_NUMBER = -1
 # A whole number as spreadsheets write it. It may have separators between thousands, or decimals that are 0.

@@ -59,8 +59,7 @@ class TableText:
         return self.header[:1] != ("0",)
 
     def rows(self) -> Iterator[tuple[int, dict[str, str]]]:
-        """Yields the line number and the cells of each row. The cells are given by the names of the columns in lower
-        case.
+        """Yields the line number and the cells of each row. The keys of the cells are the column names in lower case.
 
         Empty rows are skipped. The missing cells of a short row are empty.
 

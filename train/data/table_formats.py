@@ -45,7 +45,7 @@ class TableFormat:
         groups: further columns that name a lesion, a person or another group.
         unused: columns that are not read.
         view: view of all photos of the table, if no column states the view.
-        image_of_view: for tables that name several photos in a row, each column of photos, with the view of its photos.
+        image_of_view: for a table whose rows name several photos, the view of each column that names a photo.
         rank: rank of the table's labels. If tables disagree, the label with the lowest rank is used.
     """
 

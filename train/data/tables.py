@@ -48,7 +48,7 @@ from dermedge.train.data.table_formats import (
 
 __all__ = ["PhotoFacts", "TableAccount", "Tables", "read_tables"]
 
-# Ids that publishers give to lesions and persons. Such an id means the same in every table.
+# Ids that publishers give to lesions and persons. Such an id means the same lesion or person in every table.
 _SHARED_ID = re.compile(r"(HAM|IL|IP|MSK|BCN|UDA|PAT)[A-Za-z0-9]*_\d+")
 # Columns of the answers that `dermedge predict --format csv` writes.
 _ANSWERS = frozenset({"path", "label", "probability", "uncertain"})
@@ -464,7 +464,7 @@ def _labels_of(row: Mapping[str, str], known: TableFormat) -> list[str]:
 def _exclude_one_another(labels: Sequence[str], known: TableFormat) -> bool:
     """Tells whether one lesion cannot have all labels of a row.
 
-    The columns of a publisher's table are not compared, because they only hold wider names of the same diagnosis.
+    The columns of a publisher's table are not compared, because they hold more or less general names of one diagnosis.
     """
     if known.one_hot:
         return len(labels) > 1

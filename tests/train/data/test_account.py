@@ -129,7 +129,7 @@ def test_parts_and_facts_about_people_are_counted() -> None:
         file(origin=ON_TABLE, part="train", photo=person), file(origin=ON_TABLE, photo={"age": "40"})
     )
     assert told == [
-        "parts that folders or tables state: train 1. Without --keep-parts, the photos are split anew by group",
+        "splits that folders or tables state: train 1. Without --keep-parts, the photos are split anew by group",
         "known facts of 2 photos: age of 2, skin tone of 1",
     ]
 

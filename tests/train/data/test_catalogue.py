@@ -351,7 +351,7 @@ def test_a_set_that_cannot_be_learned_is_refused(
 
 def test_the_cure_for_a_class_of_few_photos_works(tmp_path: Path) -> None:
     root = folders(tmp_path / "set", {"cat": 9, "dog": 9, "cow": 2})
-    with pytest.raises(DataError, match=r"class 'cow' has 2 photos.*remove the photos of such a class"):
+    with pytest.raises(DataError, match=r"class 'cow' has 2 photos.*remove all photos of the class"):
         build_catalogue([root])
     # as "none of these", the cows are as few
     with pytest.raises(DataError, match="class 'none of these' has 2 photos"):

@@ -789,7 +789,7 @@ def test_official_parts_are_kept_and_checked_for_leaks(tmp_path: Path) -> None:
     }
     assert find_leaks(seen.catalogue.photos) == []
     assert seen.says(
-        "parts that folders or tables state: train 17, test 16. Without --keep-parts, the photos are"
+        "splits that folders or tables state: train 17, test 16. Without --keep-parts, the photos are"
     )
     mixed = {photo.split for photo in Understood(root).catalogue.photos if "/Test/" in photo.path}
     assert mixed == {"train", "val", "test"}
