@@ -52,7 +52,7 @@ export class Camera {
   }
 
   // What the camera can do: whether it has a torch; { min, max, step } of its zoom, or undefined; its focus modes, or
-  // undefined. Firefox does not tell what a camera can do, so nothing is offered there.
+  // undefined. Some browsers do not tell what a camera can do. There, nothing is offered.
   get offers() {
     const { torch, zoom, focusMode } = this.#track?.getCapabilities?.() ?? {};
     return { torch: Boolean(torch), zoom: zoom?.max > zoom?.min ? zoom : undefined, focus: focusMode };
