@@ -6,7 +6,7 @@ const DISCLAIMER = "For research and education only: not a medical device, and n
 const WARMUP = 32;
 export const LEAST_ANSWERS = 100;
 const MOST_ANSWERS = 10_000;
-// The limits above which benchmarks/verdict.py marks a measurement as noisy.
+// A measurement is marked as noisy above these limits. They are the same as in benchmarks/verdict.py.
 const MOST_HALF_INTERVAL = 0.02;
 const MOST_DRIFT = 0.05;
 const MOST_TAIL = 0.25;

@@ -1,4 +1,4 @@
-// Runs the network in a worker, so that the page stays responsive. It is a classic worker, because LiteRT.js loads its
+// Runs the network in a worker, so that the page stays responsive. This is a classic worker, because LiteRT.js loads its
 // WebAssembly with importScripts, which module workers do not have.
 
 const bytesOf = async (name) => {
