@@ -272,3 +272,16 @@ def test_the_help_of_each_option_is_a_sentence_with_its_default_once(monkeypatch
                 assert not shown[0].islower(), (parser.prog, shown)
                 assert shown.endswith((".", "…")), (parser.prog, shown)
                 assert shown.count("Default") <= 1, (parser.prog, shown)
+
+
+def test_each_help_has_a_description_and_ends_with_examples(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(DOCS / "extensions"))
+    from generated_references import command_parsers
+
+    for parser in command_parsers():
+        assert parser.description, parser.prog
+        title, *examples = (parser.epilog or "").splitlines()
+        assert title == "examples:", parser.prog
+        assert examples, parser.prog
+        for example in examples:
+            parse_options(shlex.split(example.partition(" > ")[0]))

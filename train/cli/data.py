@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from dermedge.edge.cli.arguments import Parser, make_parser
+from dermedge.edge.cli.arguments import Parser, examples_epilog, make_parser
 from dermedge.edge.errors import OptionError
 from dermedge.edge.files import check_file, write_text
 from dermedge.train.cli.catalogue_options import (
@@ -24,16 +24,34 @@ __all__ = ["audit", "catalogue", "main", "parser"]
 _PATHS_HELP = (
     "Read photos from these folders. Read labels from these tables and from the tables in the folders."
 )
+# Commands that the ends of the helps show.
+_AUDIT_EXAMPLES = (
+    "dermedge data audit photos/",
+    "dermedge data audit photos/ --html report/ --json audit.json",
+)
+_CATALOGUE_EXAMPLES = (
+    "dermedge data catalogue photos/ --output photos.csv",
+    "dermedge data catalogue photos/ labels.csv --output photos.csv",
+)
 
 
 def parser() -> Parser:
     """Returns the parser of `dermedge data` with its commands `audit` and `catalogue`."""
-    made = make_parser("data", "Check and prepare labelled photos before training.")
+    made = make_parser(
+        "data", "Check and prepare labelled photos before training.", (*_AUDIT_EXAMPLES, *_CATALOGUE_EXAMPLES)
+    )
     commands = made.add_subparsers(dest="command", required=True, parser_class=Parser, metavar="COMMAND")
+    _add_audit_command(commands)
+    _add_catalogue_command(commands)
+    return made
+
+
+def _add_audit_command(commands: argparse._SubParsersAction[Parser]) -> None:
     audit = commands.add_parser(
         "audit",
         help="Find duplicates, wrong labels, leaks between splits, and damaged files.",
-        allow_abbrev=False,
+        description="Find duplicates, wrong labels, leaks between splits, and damaged files. No photo is changed.",
+        epilog=examples_epilog(_AUDIT_EXAMPLES),
     )
     audit.add_argument("paths", type=Path, nargs="+", metavar="PATH", help=_PATHS_HELP)
     audit.add_argument(
@@ -53,13 +71,15 @@ def parser() -> Parser:
         help="Write an HTML page that shows the photos of each finding. Give a .html file, or a folder in which "
         "audit.html is written.",
     )
-    _add_catalogue_command(commands)
-    return made
 
 
 def _add_catalogue_command(commands: argparse._SubParsersAction[Parser]) -> None:
     catalogue = commands.add_parser(
-        "catalogue", help="Label, group and split photos into one table.", allow_abbrev=False
+        "catalogue",
+        help="Label, group and split photos into one table.",
+        description="Write one table with a row for each photo: its path, label, group and split, and what the tables "
+        "state about it. `dermedge train --data` reads this table.",
+        epilog=examples_epilog(_CATALOGUE_EXAMPLES),
     )
     catalogue.add_argument(
         "paths",
