@@ -40,7 +40,7 @@ SPLITS = ("train", "val", "test")
 # A class needs this many groups, so that each of the three splits gets at least one of its groups.
 MIN_GROUPS = 5
 # Columns that every catalogue has.
-_REQUIRED = frozenset({"path", "image_id", "group", "label", "split"})
+_REQUIRED = frozenset({"path", "image_id", "group", "diagnosis", "label", "source", "split"})
 # The number of hexadecimal digits of a file's SHA-256 that the catalogue stores.
 DIGEST_LENGTH = 16
 
@@ -187,8 +187,10 @@ def read_catalogue(path: Path, data: Sequence[Path] = ()) -> tuple[Photo, ...]:
                 for row in csv.DictReader(handle)
             ]
         photos = [Photo(**({"lesion_id": ""} | row)) for row in rows]
-    except (OSError, UnicodeDecodeError, csv.Error, TypeError) as error:
-        raise DataError(f"'{path}' is not a catalogue of dermedge: {error}") from error
+    except OSError as error:
+        raise DataError(f"cannot read the catalogue '{path}': {error.strerror or error}") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"cannot read the catalogue '{path}': {error}") from error
     for photo in photos:
         if photo.split not in SPLITS:
             raise DataError(

@@ -491,6 +491,25 @@ def test_a_table_that_is_no_catalogue_is_called_so(tmp_path: Path) -> None:
     table.write_text("path,label\na.jpg,nevus\n")
     with pytest.raises(
         DataError,
-        match="is not a catalogue of dermedge, which has the columns group, image_id, label, path, split",
+        match="is not a catalogue of dermedge, which has the columns diagnosis, group, image_id, label, path, source",
     ):
         read_catalogue(table)
+
+
+def test_a_catalogue_that_is_not_there_is_named_with_the_reason(tmp_path: Path) -> None:
+    with pytest.raises(
+        DataError, match=r"cannot read the catalogue '.*gone\.csv': No such file or directory$"
+    ):
+        read_catalogue(tmp_path / "gone.csv")
+
+
+def test_an_own_table_with_most_columns_of_a_catalogue_is_read_as_a_table(tmp_path: Path) -> None:
+    root = folders(tmp_path / "set", {"images": 12})
+    rows = [
+        f"images/{path.name},{path.stem},person {number},{('cat', 'dog')[number % 2]},train"
+        for number, path in enumerate(sorted(root.rglob("*.jpg")))
+    ]
+    put(root / "own.csv", "\n".join(["path,image_id,group,label,split", *rows]) + "\n")
+    for paths in ([root], [root / "own.csv"], [root, root / "own.csv"]):
+        catalogue = build_catalogue(paths)
+        assert Counter(photo.label for photo in catalogue.photos) == {"cat": 6, "dog": 6}

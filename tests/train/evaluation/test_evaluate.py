@@ -353,7 +353,7 @@ def test_how_the_folder_was_understood_comes_first_and_can_be_chosen(
 def test_a_catalogue_holds_its_labels(
     model_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "catalogue.csv").write_text("path,image_id,group,label,split\n")
+    (tmp_path / "catalogue.csv").write_text("path,image_id,group,diagnosis,label,source,split\n")
     asked = (model_path, "--data", tmp_path / "catalogue.csv", "--split", "val", "--labels-from", "folder")
     assert run(*asked) == 2
     assert "--labels-from is for folders and tables" in capsys.readouterr().err
