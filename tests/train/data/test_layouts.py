@@ -841,7 +841,7 @@ def test_a_folder_a_lesion_is_told_apart_from_small_classes(tmp_path: Path) -> N
     assert seen.catalogue.left_out == {"a segmentation mask of another photo": 12}
     few = put_photos(tmp_path / "few", {"cat": 8, "dog": 8, "owl": 2})
     assert "class 'owl' has 2 photos in 2 groups" in stopped(few)
-    assert "leave them out with --classes" in stopped(few)
+    assert "remove all photos of the class" in stopped(few)
 
 
 def test_derm7pt_names_two_photos_of_a_lesion_in_a_row(tmp_path: Path) -> None:
