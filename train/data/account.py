@@ -131,7 +131,7 @@ def _group_lines(
 ) -> list[str]:
     groups = [f"{column} of '{account.path.name}'" for account in tables for column in account.groups]
     folders = sorted({file.group_folder for file in files if file.group_folder})
-    without = []
+    without: list[str] = []
     if folders:
         found = f"{plural(len(folders), 'folder')} of lesions or persons ({some_of(folders)})"
         (groups if group_folders_count else without).append(found)
