@@ -13,12 +13,13 @@ from types import TracebackType
 
 import cv2
 
-from dermedge.edge.errors import OptionError
-from dermedge.edge.files import write_bytes
+from dermedge.edge.errors import OptionError, StorageError
 from dermedge.edge.installation import pip_command
 from dermedge.edge.photos import encode_image
+from dermedge.edge.printable import printable
 from dermedge.edge.results import FrameResult
 from dermedge.edge.views.paint import paint_result
+from dermedge.edge.views.saves import Saves
 
 __all__ = ["WindowView", "why_no_window"]
 
@@ -58,6 +59,7 @@ class WindowView:
         self._last: FrameResult | None = None
         self._heat = False
         self._frozen = False
+        self._saves = Saves(Path())
 
     def __enter__(self) -> WindowView:
         # silences a warning of Qt about missing fonts, which the window does not use
@@ -98,7 +100,12 @@ class WindowView:
             self._heat = not self._heat
             self._repaint(result)
         elif key == ord("s") and result.frame is not None:
-            path = Path(f"dermedge-{result.frame.number:06d}.png")
-            write_bytes(path, encode_image(paint_result(result, self._heat), path.suffix))
-            print(f"saved {path}")
+            self._save(encode_image(paint_result(result, self._heat), ".png"))
         return key not in _QUIT_KEYS and cv2.getWindowProperty(_TITLE, cv2.WND_PROP_VISIBLE) >= 1
+
+    def _save(self, content: bytes) -> None:
+        """Saves a PNG image in the working folder. If that is not possible, says so, and the run goes on."""
+        try:
+            print(f"saved {self._saves.add(content)}")
+        except StorageError as error:
+            print(f"dermedge: error: {printable(str(error))}", file=sys.stderr)

@@ -18,7 +18,7 @@ from dermedge.edge.results import FrameResult
 from dermedge.edge.states import State
 from dermedge.edge.views.jsonlines import to_json
 from dermedge.edge.views.paint import paint_frame, paint_result
-from dermedge.edge.views.web.saves import Saves
+from dermedge.edge.views.saves import Saves
 
 __all__ = ["HISTORY", "INTERVAL_S", "Board", "EncodedFrame"]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from dermedge.edge.errors import StorageError
-from dermedge.edge.views.web.saves import Saves
+from dermedge.edge.views.saves import Saves
 
 
 def test_of_viewers_who_save_at_once_one_is_served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -77,7 +79,38 @@ def test_s_saves_the_picture(
     screen = FakeScreen(monkeypatch, "s")
     with VIEWS["window"]() as view:
         view.show(make_result(classification=make_classification(number=42)))
-    assert np.array_equal(cv2.imread(str(tmp_path / "dermedge-000042.png")), screen.shown[0])
+    [saved] = tmp_path.iterdir()
+    assert re.fullmatch(r"dermedge-\d{8}T\d{6}\.\d{3}Z\.png", saved.name)
+    assert np.array_equal(cv2.imread(str(saved)), screen.shown[0])
+
+
+def test_s_overwrites_no_image_of_an_earlier_run(
+    monkeypatch: pytest.MonkeyPatch, make_result: Callable[..., FrameResult], tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for _ in range(2):
+        FakeScreen(monkeypatch, "s")
+        with VIEWS["window"]() as view:
+            view.show(make_result())
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_full_disk_is_told_and_the_run_goes_on(
+    monkeypatch: pytest.MonkeyPatch,
+    make_result: Callable[..., FrameResult],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def refuse(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(os, "fsync", refuse)
+    FakeScreen(monkeypatch, "sx")
+    with VIEWS["window"]() as view:
+        assert view.show(make_result())
+    assert "No space left on device" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
 
 
 def test_space_freezes_until_space(

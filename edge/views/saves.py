@@ -1,4 +1,4 @@
-"""Saves images on this device for viewers of the web page. No image is overwritten, and the total size is limited."""
+"""Saves images on this device for viewers. No image is overwritten, and the total size is limited."""
 
 from __future__ import annotations
 
