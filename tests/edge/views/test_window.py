@@ -109,7 +109,7 @@ def test_a_full_disk_is_told_and_the_run_goes_on(
     FakeScreen(monkeypatch, "sx")
     with VIEWS["window"]() as view:
         assert view.show(make_result())
-    assert "No space left on device" in capsys.readouterr().err
+    assert "the disk is full; free some space and try again" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
 
 
