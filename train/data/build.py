@@ -48,6 +48,10 @@ _UNREADABLE = "cannot be decoded"
 _CONTRADICTING_DUPLICATE = "the label contradicts that of a duplicate of the photo"
 _CONTRADICTING_LESION = "the label contradicts that of another photo of the lesion"
 _LEAKED = "a duplicate, or a photo of the same lesion or person, is in a held-out part"
+_KEPT_ALREADY = (
+    "--keep-parts cannot be used with an earlier catalogue, which keeps the splits of its own photos; leave "
+    "--keep-parts out"
+)
 _SHOWN_CLASSES = 4
 
 
@@ -92,8 +96,7 @@ def build_catalogue(
         labels_from: a value of `LABEL_SOURCES`.
         groups_from: a value of `GROUP_SOURCES`.
         keep_parts: whether the parts (train, val, test) that folders or a split column state become the splits.
-        say: a function that is called with each line that describes how the data were understood, before the photos
-            are read. Afterwards, it is called with warnings about the splits.
+        say: a function that is called with each line about how the data were understood and split.
 
     Raises:
         DataError: there are no photos, fewer than two classes, or too few groups of a class; folders or tables cannot
@@ -107,10 +110,7 @@ def build_catalogue(
     if tables and set(tables) == set(paths):
         return _as_catalogued(earlier, classes, seed)
     if tables and keep_parts:
-        raise OptionError(
-            "--keep-parts cannot be used with an earlier catalogue, which keeps the splits of its own photos; leave "
-            "--keep-parts out"
-        )
+        raise OptionError(_KEPT_ALREADY)
     left_out: Counter[str] = Counter()
     given = [path for path in paths if path not in tables]
     draft, order, account = _understood(given, classes, labels_from, groups_from, say, left_out)

@@ -73,23 +73,14 @@ def label_files(
     links = _links(found.photos, placements, tables, folders, groups_from)
     ids = _image_ids(found.photos)
     files = tuple(
-        _file(
-            photo,
-            ids[index],
-            folders[index],
-            placements[index],
-            tables.facts.get(index),
-            links[index],
-            labels_from,
-        )
-        for index, photo in enumerate(found.photos)
+        _file(photo, ids[at], folders[at], placements[at], tables.facts.get(at), links[at], labels_from)
+        for at, photo in enumerate(found.photos)
     )
+    contradicted = sum(facts.contradicted and not facts.undecided for facts in tables.facts.values())
     account = account_lines(
         files,
         _with_labelled(tables, files),
-        0
-        if by_folders
-        else sum(facts.contradicted and not facts.undecided for facts in tables.facts.values()),
+        0 if by_folders else contradicted,
         spellings,
         groups_from == FOLDERS_TOO,
     )

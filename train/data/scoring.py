@@ -95,11 +95,7 @@ def labelled_photos(
         OptionError: the split of a catalogue is unknown, or a split is given for other data.
     """
     if is_catalogue(data):
-        if split not in SPLITS:
-            raise OptionError(
-                f"the catalogue '{data}' has no split '{split}'. Known values of --split: {', '.join(SPLITS)}"
-            )
-        photos = [photo for photo in read_catalogue(data, moved_to) if photo.split == split]
+        photos = _of_split(data, split, moved_to)
     else:
         if split is not None:
             raise OptionError(
@@ -112,13 +108,7 @@ def labelled_photos(
     index = {label: position for position, label in enumerate(labels)}
     if NONE_OF_THESE in index:
         photos = [p if p.label in index else replace(p, label=NONE_OF_THESE) for p in photos]
-    strangers = sorted({photo.original_label or photo.label for photo in photos if photo.label not in index})
-    if strangers:
-        more = f", … ({len(labels):,} classes)" if len(labels) > _SHOWN_LABELS else ""
-        raise DataError(
-            f"the model has no class '{strangers[0]}'. Its classes: {', '.join(labels[:_SHOWN_LABELS])}{more}. "
-            "Rename the folder or the label to a class of the model, or name the outputs of the model with --labels"
-        )
+    _check_labels(photos, labels)
     if not photos:
         where = f", split {split}" if split else ""
         cure = (
@@ -128,6 +118,26 @@ def labelled_photos(
         )
         raise DataError(f"no labelled photos in '{data}'{where}{cure}")
     return [LabelledPhoto(Path(photo.path), index[photo.label], photo) for photo in photos]
+
+
+def _of_split(catalogue: Path, split: str | None, moved_to: Sequence[Path]) -> list[Photo]:
+    if split not in SPLITS:
+        stated = f"has no split '{split}'" if split else "has several splits"
+        raise OptionError(
+            f"the catalogue '{catalogue}' {stated}; give --split with one of: {', '.join(SPLITS)}"
+        )
+    return [photo for photo in read_catalogue(catalogue, moved_to) if photo.split == split]
+
+
+def _check_labels(photos: Sequence[Photo], labels: Sequence[str]) -> None:
+    """Raises DataError if a photo has a class that is not among ``labels``."""
+    strangers = sorted({photo.original_label or photo.label for photo in photos if photo.label not in labels})
+    if strangers:
+        more = f", … ({len(labels):,} classes)" if len(labels) > _SHOWN_LABELS else ""
+        raise DataError(
+            f"the model has no class '{strangers[0]}'. Its classes: {', '.join(labels[:_SHOWN_LABELS])}{more}. "
+            "Rename the folder or the label to a class of the model, or name the outputs of the model with --labels"
+        )
 
 
 def _under_labels(
