@@ -41,8 +41,12 @@ def learned_photos(photos: Iterable[Photo]) -> bytes:
 
 
 def merge_learned(parts: Iterable[bytes]) -> bytes:
-    """Merges several records of `learned_photos` into one."""
-    merged = [np.frombuffer(part, _KEY) for part in parts if part]
+    """Merges several records of `learned_photos` into one.
+
+    Raises:
+        DataError: a record is damaged.
+    """
+    merged = [_keys_in(part) for part in parts if part]
     return np.unique(np.concatenate(merged)).astype(_KEY).tobytes() if merged else b""
 
 
@@ -52,14 +56,18 @@ def count_learned(learned: bytes, paths: Iterable[Path]) -> int:
     Raises:
         DataError: ``learned`` is damaged, or a photo cannot be read.
     """
+    known = _keys_in(learned)
+    keys = np.array([_key(path, "") for path in paths], _KEY)
+    return int(np.isin(keys, known).sum())
+
+
+def _keys_in(learned: bytes) -> NDArray[np.uint32]:
     if len(learned) % _KEY.itemsize:
         raise DataError(
             f"the record of learned photos in the model is damaged: its size of {len(learned)} bytes is not a "
             "multiple of four; copy the model file again"
         )
-    known: NDArray[np.uint32] = np.frombuffer(learned, _KEY)
-    keys = np.array([_key(path, "") for path in paths], _KEY)
-    return int(np.isin(keys, known).sum())
+    return np.frombuffer(learned, _KEY)
 
 
 def _key(path: Path, digest: str) -> int:

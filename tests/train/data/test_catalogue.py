@@ -390,8 +390,10 @@ def test_the_photos_of_a_split_are_scored_alone(tmp_path: Path) -> None:
     catalogue.save(table)
     photos = labelled_photos(table, catalogue.classes, "test")
     assert {str(photo.path) for photo in photos} == {photo.path for photo in catalogue.of("test")}
-    with pytest.raises(OptionError, match="train, val, test"):
+    with pytest.raises(OptionError, match="has no split 'tset'; give --split with one of: train, val, test"):
         labelled_photos(table, catalogue.classes, "tset")
+    with pytest.raises(OptionError, match="has several splits; give --split with one of: train, val, test"):
+        labelled_photos(table, catalogue.classes)
 
 
 @pytest.mark.parametrize(

@@ -52,6 +52,8 @@ def test_what_cannot_be_read_is_named(tmp_path: Path) -> None:
         learned_photos([photo(tmp_path / "gone.jpg")])
     with pytest.raises(DataError, match="damaged: its size of 3 bytes"):
         count_learned(b"abc", [])
+    with pytest.raises(DataError, match="damaged: its size of 5 bytes"):
+        merge_learned([b"abcd", b"abcde"])
 
 
 def test_lists_are_merged_in_order_and_each_photo_stays_once(tmp_path: Path) -> None:
