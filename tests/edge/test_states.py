@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 
 from dermedge.edge.errors import SourceError, SourceLost
 from dermedge.edge.model.classifier import Classifier
+from dermedge.edge.model.manifest import CLOSE_UP
+from dermedge.edge.model.photo_view import DERMOSCOPIC
 from dermedge.edge.photos import find_photo_files, read_picture
 from dermedge.edge.pipeline import Pipeline
 from dermedge.edge.preprocess import to_input
@@ -34,6 +36,7 @@ from dermedge.edge.states import (
     Smoother,
     State,
     StateMachine,
+    ViewTracker,
 )
 
 VECTORS, VIEWS = (
@@ -93,6 +96,13 @@ def test_the_vectors_of_the_view_that_the_phone_app_shares(vector: dict[str, Any
             found = machine.view_tracker.add(moment["close_up"], moment["at_s"])
             machine.good(State.ANSWER, moment["at_s"])
             assert found == moment["view"], moment
+
+
+def test_the_view_changes_at_0_6_and_at_0_4_and_stays_between() -> None:
+    tracker = ViewTracker()
+    # frames that are far apart are not smoothed together
+    views = [tracker.add(close_up, 100.0 * n) for n, close_up in enumerate((0.5, 0.6, 0.41, 0.4, 0.59, 0.6))]
+    assert views == [CLOSE_UP, CLOSE_UP, CLOSE_UP, DERMOSCOPIC, DERMOSCOPIC, CLOSE_UP]
 
 
 def test_good_pictures_are_read_and_answered_when_they_have_settled() -> None:

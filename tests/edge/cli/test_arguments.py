@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dermedge import cli
+from dermedge.edge.cli.arguments import add_runtime_options, make_parser
 
 
 @pytest.mark.parametrize(
@@ -26,3 +27,11 @@ def test_a_mistyped_option_suggests_the_nearest(
 def test_an_option_like_no_other_suggests_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["predict", "photo.jpg", "--qqqqq"]) == 2
     assert "did you mean" not in capsys.readouterr().err
+
+
+def test_the_default_runtime_and_number_of_threads_can_be_asked_for_by_name() -> None:
+    parser = make_parser("verb", "A verb.")
+    add_runtime_options(parser)
+    by_name = parser.parse_args(["--runtime", "auto", "--num-threads", "auto"])
+    assert vars(by_name) == vars(parser.parse_args([]))
+    assert vars(parser.parse_args(["--runtime", "litert", "--num-threads", "3"])) != vars(by_name)

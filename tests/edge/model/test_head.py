@@ -31,6 +31,10 @@ def open_network(make_network: Callable[..., bytes], tmp_path: Path) -> Callable
     return make
 
 
+def test_the_names_of_the_heads_are_those_that_inspect_and_manifests_state() -> None:
+    assert [head.value for head in Head] == ["softmax", "sigmoid", "logits"]
+
+
 def test_a_softmax_is_reported_as_it_was_computed(open_network: Callable[..., Classifier]) -> None:
     with open_network() as classifier:
         prediction = classifier.predict(FRAME)

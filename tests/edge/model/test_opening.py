@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 from dermedge.edge.errors import ModelError, OptionError
 from dermedge.edge.model.classifier import Classifier
 from dermedge.edge.model.manifest import attach, read_manifest
-from dermedge.edge.model.runtime import open_interpreter
+from dermedge.edge.model.runtime import open_interpreter, without_native_log
 
 TASKS = Path("/proc/self/task")
 
@@ -32,6 +33,19 @@ def test_the_runtime_gets_the_number_of_threads(model_path: Path) -> None:
     # the caller's own thread computes too; tflite-runtime has two pools
     assert (one, four) == (0, 3 * two)
     assert two in (1, 2)
+
+
+@pytest.mark.skipif(not TASKS.is_dir(), reason="this system does not list the open files of a process")
+def test_the_log_of_the_runtime_is_discarded_and_no_file_stays_open(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for _ in range(3):
+        with without_native_log():
+            os.write(2, b"a line of C++ code")
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+    os.write(2, b"a line of ours")
+    assert capfd.readouterr().err == "a line of ours"
 
 
 def test_fewer_than_one_thread_is_refused(model_path: Path) -> None:

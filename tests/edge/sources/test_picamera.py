@@ -170,6 +170,7 @@ def test_frames_are_blue_first_and_without_padding_whatever_the_format(
     with open_source("picamera2", width=width, height=240) as source:
         frame = source.read()
     assert frame is not None
+    assert frame.number == 0
     assert frame.image_bgr.shape == (240, width, 3)
     # YUV of eight bits loses a level or two
     assert np.abs(frame.image_bgr.astype(int) - COLOUR_BGR).max() <= 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -89,6 +90,21 @@ def test_half_blocks_hold_two_pixels_a_cell() -> None:
     image = np.zeros((2, 1, 3), np.uint8)
     image[0], image[1] = (0, 0, 252), (252, 0, 0)  # red over blue
     assert half_blocks(image, 1, 1) == ["\x1b[38;2;252;0;0m\x1b[48;2;0;0;252m▀"]
+
+
+@pytest.mark.parametrize("is_of_photo", [True, False])
+def test_a_line_in_a_pipe_is_written_at_once(
+    is_of_photo: bool, make_result: Callable[..., FrameResult], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipe = io.BytesIO()
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(pipe, encoding="utf-8"))
+    result = make_result()
+    assert result.frame is not None
+    result = replace(result, frame=replace(result.frame, is_photo=True)) if is_of_photo else result
+    assert result.is_of_photo == is_of_photo
+    with TerminalView() as view:
+        view.show(result)
+        assert pipe.getvalue().decode().endswith("\n")
 
 
 def test_a_terminal_is_restored_also_after_an_error(

@@ -45,7 +45,9 @@ class FakeScreen:
         self.shown: list[np.ndarray] = []
         monkeypatch.setattr(cv2, "getBuildInformation", lambda: "  GUI: QT5\n")
         monkeypatch.setenv("DISPLAY", ":0")
-        for name in ("namedWindow", "resizeWindow", "destroyAllWindows"):
+        self.sizes: list[tuple[int, int]] = []
+        monkeypatch.setattr(cv2, "resizeWindow", lambda title, *size: self.sizes.append(size))
+        for name in ("namedWindow", "destroyAllWindows"):
             monkeypatch.setattr(cv2, name, lambda *arguments: None)
         monkeypatch.setattr(cv2, "imshow", lambda title, image: self.shown.append(image))
         monkeypatch.setattr(cv2, "waitKey", lambda wait: self.keys.pop(0) if self.keys else -1)
@@ -53,10 +55,13 @@ class FakeScreen:
 
 
 def test_q_quits(monkeypatch: pytest.MonkeyPatch, make_result: Callable[..., FrameResult]) -> None:
-    FakeScreen(monkeypatch, "xq")
+    screen = FakeScreen(monkeypatch, "xq")
     with VIEWS["window"]() as view:
         assert view.show(make_result())
         assert not view.show(make_result())
+    # the window has the size of the first image; the user may change it afterwards
+    height, width = screen.shown[0].shape[:2]
+    assert screen.sizes == [(width, height)]
 
 
 def test_h_shows_the_heat_map(
