@@ -37,8 +37,8 @@ BITS = 24
 SIGNATURE_BITS = 64
 # The projections are fitted to at most this many descriptors.
 SAMPLE = 50_000
-# The number of further codes of a descriptor that are looked up. Each differs from its own code in one of the least
-# certain signs.
+# Besides a descriptor's own code, this many further codes are looked up. In each of these, one of the least certain
+# signs is flipped.
 PROBES = 2
 # At most this many features with the same code are taken from the index, because some features occur on all skin.
 MAX_IN_CELL = 32
@@ -46,10 +46,11 @@ MAX_IN_CELL = 32
 MAX_SIGNS = 12
 # At least this many features must agree.
 MIN_VOTES = 2
-# The weight of a pair of features is 1, plus 1 for each sign fewer than MAX_SIGNS by which the signatures differ. A
+# The weight of a pair of features is MAX_SIGNS + 1, minus the number of signs in which the two signatures differ. A
 # pair of photos with at least this total weight is a certain candidate.
 CERTAIN_WEIGHT = 60
-# An uncertain candidate must be among this many candidates of the photo with the highest weights.
+# An uncertain candidate of a photo is kept only if it is among the photo's candidates with the highest weights. This
+# is the number of these candidates.
 MAX_UNCERTAIN = 12
 # A photo has at most this many candidates, because not all of its copies need to be compared.
 MAX_CANDIDATES = 48
