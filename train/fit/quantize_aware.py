@@ -1,13 +1,15 @@
-"""Makes the quantization-aware copy of a network, and calibrates its ranges before the fine-tuning.
+"""Makes a quantization-aware copy of a network, and calibrates the ranges of its activations before the fine-tuning.
 
-tensorflow-model-optimization starts every activation range at -6 to 6 and follows the data with a moving average of
-0.999 that is not debiased: after 340 steps, 71 % of the wrong start is still there. Here each range is first set from
-the activations of the float network, and the moving average only follows it.
+This module corrects two weaknesses of tensorflow-model-optimization.
 
-tensorflow-model-optimization also gives a depthwise kernel one scale for all channels, where the converter and the
-device use one for each channel. One channel may be hundreds of times larger than another, which then rounds to zero.
-Here the size of each channel is moved into the batch norm behind the kernel: the network computes the same function,
-and one scale fits all channels.
+First, the package starts every activation range at -6 to 6, and follows the data with a moving average of decay 0.999
+that is not debiased. After 340 steps, the wrong start still has a weight of 71 %. Here, each range is first set from
+the activations of the float network. The moving average then has little left to correct.
+
+Second, the package uses one scale for all channels of a depthwise kernel, whereas the converter and the device use one
+scale for each channel. The weights of one channel may be hundreds of times larger than those of another channel, which
+are then rounded to zero. Here, the weights of each channel are divided by their largest magnitude, and the batch norm
+after the kernel makes up for this. The network computes the same function as before, and one scale fits all channels.
 """
 
 from __future__ import annotations
@@ -30,20 +32,21 @@ __all__ = [
     "uncalibrated_twin",
 ]
 
-# The range of uint8 pixels after normalization: the input's scale and zero point follow from it exactly.
+# The range of uint8 pixels after normalization. It determines the scale and the zero point of the input exactly.
 _INPUT_RANGE = ((0 - ZERO_POINT) / SCALE, (255 - ZERO_POINT) / SCALE)
 QUANTIZED = "quant_"
-# The range of an activation that is always 0, since a range of 0 would give a scale of 0.
+# The least width of a range. An activation that is always 0 would otherwise have a scale of 0.
 _MIN_RANGE = 1e-2
 _RANGE_NAMES = ("output", "post_activation")
 
 
 def make_quantization_aware(network: keras.Model, batches: Iterable[NDArray[np.float32]]) -> keras.Model:
-    """Returns a copy of a float network that computes with the rounding of int8, its ranges calibrated.
+    """Returns a copy of a float network that simulates the rounding of int8. The ranges of the copy are calibrated.
 
     Args:
-        network: a network of `dermedge.train.fit.networks`; its depthwise channels are equalized in place.
-        batches: float32 [n, s, s, 3] normalized training images for the calibration.
+        network: a network of `dermedge.train.fit.networks`. Its depthwise kernels are changed in place by
+            `equalize_depthwise_channels`.
+        batches: batches of normalized training images for the calibration, float32 [n, s, s, 3].
     """
     equalize_depthwise_channels(network)
     twin = uncalibrated_twin(network)
@@ -56,11 +59,12 @@ def make_quantization_aware(network: keras.Model, batches: Iterable[NDArray[np.f
 
 
 def equalize_depthwise_channels(network: keras.Model) -> None:
-    """Scales every channel of a depthwise kernel to a greatest weight of 1, in place.
+    """Divides each channel of every depthwise kernel by its largest magnitude, in place.
 
-    With kernel k = a k', the batch norm g (k x - m) / sqrt(v + e) + b behind it becomes
+    The batch norm after the kernel is changed so that the network computes the same function. Let the kernel of a
+    channel be k = a k', where a is the largest magnitude. The batch norm g (k x - m) / sqrt(v + e) + b then becomes
     g' (k' x - m / a) / sqrt(v / a^2 + e) + b with g' = g a sqrt(v / a^2 + e) / sqrt(v + e).
-    Channels without a weight stay as they are.
+    Channels whose weights are all 0 are not changed.
     """
     for layer in network.layers:
         if not isinstance(layer, keras.layers.DepthwiseConv2D):
@@ -80,21 +84,24 @@ def equalize_depthwise_channels(network: keras.Model) -> None:
 
 
 def uncalibrated_twin(network: keras.Model) -> keras.Model:
-    """Returns the copy before the calibration, into which weights can be loaded."""
+    """Returns the quantization-aware copy of a network without calibration, to load trained weights into it."""
     return tfmot.quantization.keras.quantize_model(network)
 
 
 def measure_ranges(
     network: keras.Model, names: list[str], batches: Iterable[NDArray[np.float32]]
 ) -> dict[str, tuple[float, float]]:
-    """Returns the least and the greatest activation of each named layer, averaged over the batches."""
+    """Returns the range of the activations of each named layer: name -> (minimum, maximum).
+
+    The minimum and the maximum of each batch are averaged over the batches.
+    """
     probe = keras.Model(network.input, [network.get_layer(name).output for name in names])
     ends = np.mean([[(y.min(), y.max()) for y in probe.predict_on_batch(batch)] for batch in batches], axis=0)
     return {name: (float(low), float(high)) for name, (low, high) in zip(names, ends, strict=True)}
 
 
 def _quantized_outputs(twin: keras.Model) -> list[str]:
-    """Returns the float layers whose outputs the quantization-aware copy rounds."""
+    """Returns the names of the float layers whose outputs are rounded in the quantization-aware copy."""
     return [
         layer.name.removeprefix(QUANTIZED)
         for layer in twin.layers
@@ -112,7 +119,10 @@ def _range_variables(layer: keras.layers.Layer) -> list[tuple[object, object]]:
 
 
 def _assign(layer: keras.layers.Layer, ends: tuple[float, float]) -> None:
-    """Sets a layer's activation range, which must hold 0, as zero padding and ReLU need it exactly."""
+    """Sets the activation range of a layer.
+
+    The range is widened to contain 0, because zero padding and ReLU need an exact 0.
+    """
     least = min(ends[0], 0.0)
     for low, high in _range_variables(layer):
         low.assign(least)  # type: ignore[attr-defined]
@@ -120,7 +130,10 @@ def _assign(layer: keras.layers.Layer, ends: tuple[float, float]) -> None:
 
 
 def restore_input_range(twin: keras.Model) -> None:
-    """Sets the input's range to that of all uint8 pixels: its moving average follows the batches."""
+    """Sets the range of the input to the range of all uint8 pixels.
+
+    This must be repeated after training, because the moving average of the range follows the batches.
+    """
     layer = next(one for one in twin.layers if one.name.startswith("quantize_layer"))
     for variable in layer.weights:
         for suffix, end in (("_min:0", _INPUT_RANGE[0]), ("_max:0", _INPUT_RANGE[1])):
@@ -129,9 +142,9 @@ def restore_input_range(twin: keras.Model) -> None:
 
 
 def _set_weight_ranges(twin: keras.Model, size: int) -> None:
-    """Makes the quantization-aware copy measure its weights.
+    """Makes the quantization-aware copy measure the ranges of its weights.
 
-    This needs training mode, whose other effects are undone.
+    It does so only in training mode. All other effects of the training mode are undone.
     """
     others = [v for v in twin.weights if not v.name.endswith(("kernel_min:0", "kernel_max:0"))]
     before = [variable.numpy() for variable in others]

@@ -1,4 +1,4 @@
-"""The recipe of a run: the settings of sampling, augmentation and targets, and which weights are kept."""
+"""The recipe of a run: the settings of the sampling, the augmentation, the targets and the weights."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Values = TypeVar("Values", "Augmentation", "Recipe")
 
 @dataclass(frozen=True)
 class _Bounds:
-    """The least and the greatest value of a number, and whether it must be a whole one."""
+    """The least and the greatest allowed value of a number, and whether only whole numbers are allowed."""
 
     least: float
     most: float
@@ -39,32 +39,33 @@ Factors = Annotated[tuple[float, float], _Bounds(0, 10)]
 
 @dataclass(frozen=True)
 class Augmentation:
-    """The ranges and shares of the random changes of a training image.
+    """The settings of the random changes of a training image.
 
-    A range is sampled uniformly. A share is the part of the images that a change is applied to. A change is left out
-    if its ranges do not change an image, or if its share is 0.
+    From each range (minimum, maximum), a value is sampled uniformly for each image. A share, 0 to 1, is the part of the
+    images to which a change is applied. A change is skipped if its share is 0, or if its ranges allow only values that
+    leave an image as it is.
 
     Attributes:
-        rotation_degrees: range of the rotation.
-        zoom: range of the enlargement.
-        shift: largest shift along each axis, as a part of the side.
+        rotation_degrees: range of the angle of the rotation, in degrees.
+        zoom: range of the factor by which the image is enlarged.
+        shift: largest shift along each axis, as a share of the side of the image.
         mirror_share: share of images that are mirrored left to right.
         exposure: range of the factor of all channels.
-        gain: largest deviation of a colour channel's own factor from 1.
+        gain: largest deviation from 1 of the further factor of each colour channel.
         contrast: range of the factor of the distance from mid-gray.
         saturation: range of the factor of the saturation.
-        hue_degrees: largest turn of the hue.
+        hue_degrees: largest turn of the hue in either direction, in degrees.
         white_balance_share: share of images whose white balance is made neutral.
-        shrink_share: share of images whose resolution is reduced: they are shrunk and enlarged again.
-        shrink_pixels: smallest side, in pixels, that an image is shrunk to.
+        shrink_share: share of images that lose resolution, because they are shrunk and enlarged again.
+        shrink_pixels: smallest side to which an image is shrunk, in pixels.
         blur_share: share of images that are blurred by a Gaussian.
-        blur_sigma: range of its standard deviation in pixels.
-        hair_share: share of images that hairs are drawn on.
-        max_hairs: largest number of hairs in an image.
+        blur_sigma: range of the standard deviation of the Gaussian, in pixels.
+        hair_share: share of images on which hairs are drawn.
+        max_hairs: largest number of hairs on an image.
         patch_share: share of images in which a square is covered with one colour.
-        patch: range of the square's side, as a part of the image's.
+        patch: range of the side of the square, as a share of the side of the image.
         jpeg_share: share of images that are compressed as JPEG.
-        jpeg_quality: range of its quality, the upper end excluded.
+        jpeg_quality: range of the JPEG quality. The upper end of the range is excluded.
 
     Raises:
         OptionError: a value is out of its bounds.
@@ -99,27 +100,30 @@ class Augmentation:
 class Recipe:
     """The settings of a training that have no option of their own.
 
-    The defaults are the recipe of all runs whose folder holds none, and must stay so.
+    The defaults must not change: they are the recipe of every older run whose folder contains no recipe.
 
     Attributes:
-        class_power: a class is sampled by its number of photos to this power: 0 samples all classes equally often,
-            1 as often as they are among the photos.
-        stratum_power: the same for the strata of a class; a stratum is one diagnosis of one source.
-        lesion_power: the same for the lesions of a stratum: 1 samples all photos equally often, 0 all lesions.
-        classes_first: share the samples out among the classes and then among their strata; without it, among
-            all strata only by ``stratum_power``.
-        logit_adjustment: add the logarithm of each class's share of the samples to its logit in the loss.
+        class_power: exponent p for classes. A class is sampled in proportion to its number of photos to the power p.
+            With 0, all classes are sampled equally often; with 1, they are sampled as often as they occur.
+        stratum_power: exponent for the strata of a class, used in the same way. A stratum consists of the photos of one
+            diagnosis from one source.
+        lesion_power: exponent for the lesions of a stratum, used in the same way. With 0, all lesions are sampled
+            equally often; with 1, all photos are.
+        classes_first: whether the samples are divided among the classes first, and then among the strata of each class.
+            If false, they are divided among all strata by ``stratum_power``, and ``class_power`` is not used.
+        logit_adjustment: whether the loss adds the logarithm of the share of each class among the samples to the logit
+            of this class.
         label_smoothing: part of each target that is spread evenly over all classes.
-        mixup: parameter a of the distribution Beta(a, a) of the part that images are blended by; 0 for no
-            blending.
-        teacher_share: part of each target that comes from the teachers.
-        train_batch_norms: train the batch norms of a network that starts from pretrained weights. A network
-            without such weights always trains them.
-        frozen_blocks: number of blocks of an EfficientNet-Lite, counted from the image, that stay as they start, with
-            the stem. A step without their gradients is faster, because the maps of the first blocks are the largest.
-        ema_decay: decay of the exponential moving average of the weights, which the float stage ends with; 0 to end
-            with the last weights.
-        augmentation: random changes of the images.
+        mixup: parameter a of the distribution Beta(a, a), from which the weights of two blended images are sampled.
+            With 0, images are not blended.
+        teacher_share: part of each target that comes from the teachers, if the run has any.
+        train_batch_norms: whether the batch norms are also trained if the network starts from pretrained weights. A
+            network without pretrained weights always trains them.
+        frozen_blocks: number of blocks of an EfficientNet-Lite whose weights are not trained, counted from the input.
+            Unless it is 0, the stem is not trained either. A training step then takes less time.
+        ema_decay: decay of the exponential moving average of the weights. The float stage ends with the averaged
+            weights. With 0, it ends with the weights of the last step.
+        augmentation: settings of the random changes of the images.
 
     Raises:
         OptionError: a value is out of its bounds.
@@ -164,7 +168,7 @@ def _check_bounds(values: Augmentation | Recipe) -> None:
 
 @cache
 def _checks(made: Any) -> dict[str, tuple[Any, Any]]:
-    """Returns field -> its type, and its bounds if it has any."""
+    """Returns the name of each field -> the type of the field, and its bounds or None."""
     hints = get_type_hints(made, include_extras=True).items()
     return {
         name: (getattr(hint, "__origin__", hint), next(iter(getattr(hint, "__metadata__", ())), None))
@@ -185,10 +189,10 @@ def _expect(holds: bool, name: str, value: Any, expected: str) -> None:
 
 
 def read_recipe(path: Path) -> Recipe:
-    """Returns the recipe of a JSON file; a field that the file lacks keeps its default.
+    """Returns the recipe in a JSON file. A field that the file lacks has its default.
 
     Raises:
-        OptionError: the file cannot be read, or holds an unknown field or a value out of bounds.
+        OptionError: the file cannot be read, is not valid JSON, or contains an unknown field or a value out of bounds.
     """
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
@@ -198,7 +202,7 @@ def read_recipe(path: Path) -> Recipe:
         known = [one.name for one in fields(kind)]
         if not isinstance(part, dict):
             raise OptionError(
-                f"the {where} of '{path}' must be a JSON object with fields of: {', '.join(known)}"
+                f"the {where} of '{path}' must be a JSON object with some of these fields: {', '.join(known)}"
             )
         unknown = sorted(set(part) - set(known))
         if unknown:
@@ -213,7 +217,7 @@ def _part(values: Any) -> Any:
 
 
 def recipe_from_json(values: Mapping[str, Any]) -> Recipe:
-    """Returns the recipe of a JSON object; unknown fields are ignored, and missing ones have their defaults.
+    """Returns the recipe in a JSON object. Unknown fields are ignored, and missing fields have their defaults.
 
     Raises:
         OptionError: a value is out of its bounds.

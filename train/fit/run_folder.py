@@ -1,4 +1,4 @@
-"""The folder of one training run: its settings, photos, progress, weights and plots."""
+"""The folder of a training run, with the settings, photos, progress, weights and plots of the run."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ __all__ = [
 ]
 
 STAGES = ("float", "qat")
-# The published ImageNet weights of an architecture, and none.
+# Values of --weights: the published ImageNet weights of an architecture, and random weights.
 IMAGENET, NO_WEIGHTS = "imagenet", "none"
 
 
@@ -37,25 +37,27 @@ class Config:
     """All settings on which the result of a run depends.
 
     Attributes:
-        architecture: a name of `dermedge.train.fit.networks.NETWORKS`.
-        classes: classes in the order of the outputs.
+        architecture: a key of `dermedge.train.fit.networks.NETWORKS`.
+        classes: classes in the order of the network's outputs.
         size: side of the input in pixels.
-        weights: what the network starts from: imagenet, none, a weights file of the backbone, or the folder of
-            a finished run.
+        weights: initial weights of the network: imagenet, none, a Keras weights file of the backbone, a .tflite, the
+            name of a shipped model, or the folder of a finished run.
         epochs: number of epochs of the float stage.
-        qat_epochs: number of epochs of the quantization-aware stage; 0 for none.
-        photos_per_epoch: number of photos that an epoch samples.
-        batch_size: photos a step.
-        learning_rate: the peak of the float stage.
-        qat_learning_rate: the peak of the quantization-aware stage.
+        qat_epochs: number of epochs of the quantization-aware stage. With 0, there is no such stage.
+        photos_per_epoch: number of photos that are sampled for each epoch.
+        batch_size: number of photos in a batch.
+        learning_rate: peak learning rate of the float stage.
+        qat_learning_rate: peak learning rate of the quantization-aware stage.
         seed: seed of the split, the initial weights, the sampling and the augmentation.
-        data: the paths that were given.
+        data: values of --data.
         data_digest: digest of the catalogue.
-        command: the command line.
-        teachers: run folders whose probabilities are part of the targets.
-        validated: the run that this one repeats with its validation photos as training photos; empty for none.
-        averaged: run folders whose weights, averaged with those of ``weights``, are the start.
-        recipe: how photos are sampled, varied and labelled, and which weights are kept.
+        command: command line that started the run.
+        teachers: folders of the runs whose probabilities are a part of the targets.
+        validated: folder of the run that this run repeats. The validation photos of that run are training photos of
+            this run. Empty if this run repeats no other run.
+        averaged: folders of further finished runs. The network starts with the mean of the weights of ``weights`` and
+            of these runs.
+        recipe: settings of the sampling, the augmentation, the targets and the weights.
     """
 
     architecture: str
@@ -79,12 +81,12 @@ class Config:
 
     @property
     def starts(self) -> tuple[str, ...]:
-        """The finished runs whose mean weights are the start; none if the run starts from something else."""
+        """The finished runs with whose mean weights the network starts; empty if it starts with other weights."""
         return (self.weights, *self.averaged) if is_run(self.weights) else ()
 
     @property
     def freezes_batch_norms(self) -> bool:
-        """Whether the batch norms keep the pretrained statistics and factors that the run starts with."""
+        """Whether training leaves the batch norms of the pretrained weights unchanged."""
         return self.weights != NO_WEIGHTS and not self.recipe.train_batch_norms
 
     def stage_epochs(self, stage: str) -> int:
@@ -94,11 +96,14 @@ class Config:
 
 @dataclass(frozen=True)
 class RunProgress:
-    """The progress of a run: ``epoch`` epochs of ``stage`` are done.
+    """The progress of a run.
 
     Attributes:
-        checkpoint: the folder, below the run folder, with the state after that epoch; empty before the first.
-        finished: whether there is nothing left to do.
+        stage: current stage, a value of `STAGES`.
+        epoch: number of finished epochs of the current stage.
+        checkpoint: folder with the state after the last finished epoch, relative to the run folder. Empty before the
+            first epoch of the stage is finished.
+        finished: whether all stages of the run are finished.
     """
 
     stage: str = "float"
@@ -108,19 +113,21 @@ class RunProgress:
 
 
 def is_run(weights: str) -> bool:
-    """Tells whether the value of ``weights`` is the folder of another run."""
+    """Returns whether a value of --weights is the folder of a run."""
     return weights not in (IMAGENET, NO_WEIGHTS) and Path(weights).is_dir()
 
 
 def refuse_existing(path: Path) -> None:
-    """Raises StorageError if a run would overwrite another one, or anything else."""
+    """Raises StorageError if ``path`` exists already, because a run never overwrites anything."""
     if path.exists():
-        raise StorageError(f"'{path}' exists already; continue it with --resume, or choose another --output")
+        raise StorageError(
+            f"'{path}' exists already; give another --output, or continue that run with --resume"
+        )
 
 
 @dataclass(frozen=True)
 class RunFolder:
-    """Paths and files of one run."""
+    """The folder of a run, with methods that read and write its files."""
 
     path: Path
 
@@ -138,25 +145,25 @@ class RunFolder:
 
     @property
     def cache(self) -> Path:
-        """Decoded photos, shared by all runs beside this one."""
+        """The folder of decoded photos. All runs in the same parent folder share it."""
         return self.path.parent / ".cache"
 
     def weights_path(self, stage: str) -> Path:
-        """Returns the weights of a stage after its last epoch so far."""
+        """Returns the path of the weights of a stage. The file has the weights after the last finished epoch."""
         return self.path / f"{stage}_weights.h5"
 
     def create(self, config: Config, catalogue: Catalogue) -> None:
-        """Makes the folder, and writes the settings and the photos.
+        """Makes the folder, and writes the settings and the catalogue.
 
         Raises:
-            StorageError: it exists already, or cannot be written.
+            StorageError: the folder exists already or cannot be written.
         """
         refuse_existing(self.path)
         try:
             catalogue.save(self.catalogue_path)
             write_text(self.path / "data.json", catalogue.to_json())
             self.save_progress(RunProgress())
-            # the config is written last, because a folder with a config can be resumed
+            # The config is written last, because a folder that has a config must be complete enough to be resumed.
             content = asdict(_with_absolute_paths(config))
             write_text(self.path / "config.json", json.dumps(content, indent=1) + "\n")
         except BaseException:
@@ -164,35 +171,47 @@ class RunFolder:
             raise
 
     def config(self) -> Config:
-        """Returns the settings, with the present paths of other runs and weights files.
+        """Returns the settings.
 
-        If these have moved together with this run, they are found beside it.
+        The paths of other runs and of weights files are looked up anew: if these have moved together with this run,
+        they are found beside it.
 
         Raises:
-            DataError: the folder holds no run.
+            DataError: the folder is not a run.
         """
         values = self._known(Config, "config.json")
         lists = {key: tuple(value) for key, value in values.items() if isinstance(value, list)}
-        # older runs have no recipe: they were trained with the default one
+        # Older runs have no recipe, and were trained with the default recipe.
         recipe = recipe_from_json(values.get("recipe", {}))
         config = Config(**(values | lists | {"recipe": recipe}))
         return _with_paths(config, self._found)
 
     def _found(self, path: str) -> str:
-        """Returns the present path of a file or folder that this run names: its old path, or one beside the run."""
+        """Returns where a file or folder that this run names is now: at its old path, or beside this run."""
         beside = self.path.parent / Path(path).name
         return str(beside) if not Path(path).exists() and beside.exists() else path
 
     def photos(self, data: Sequence[Path] = ()) -> tuple[Photo, ...]:
-        """Returns the photos of the run; ``data`` as `dermedge.train.data.catalogue.read_catalogue` takes it."""
+        """Returns the photos of the run.
+
+        ``data`` are folders where the photos are now if they have moved, as for
+        `dermedge.train.data.catalogue.read_catalogue`.
+        """
         return read_catalogue(self.catalogue_path, data)
 
     def learned_before(self) -> bytes:
-        """Returns the photos that the run's parents have learned from, as `dermedge.train.data.learned` packs them."""
+        """Returns the photos that the parents of the run were trained on, as `dermedge.train.data.learned` packs them.
+
+        The result is empty if there are none, or if they are not known.
+        """
         return self._learned_before.read_bytes() if self._learned_before.is_file() else b""
 
     def keep_learned_before(self, learned: bytes) -> None:
-        """Stores which photos the run's parents were trained on; raises StorageError."""
+        """Stores which photos the parents of the run were trained on.
+
+        Raises:
+            StorageError: the file cannot be written.
+        """
         if learned:
             write_bytes(self._learned_before, learned)
 
@@ -201,10 +220,13 @@ class RunFolder:
         return self.path / "learned-before.bin"
 
     def move_photos(self, data: Sequence[Path]) -> None:
-        """Writes the new folders of photos that have moved into the catalogue.
+        """Updates the catalogue after the photos have moved.
+
+        Args:
+            data: folders where the photos are now.
 
         Raises:
-            DataError: ``data`` does not hold the photos, or they were replaced.
+            DataError: ``data`` does not contain all photos, or photos were replaced.
             StorageError: the catalogue cannot be written.
         """
         classes, photos = self.config().classes, self.photos(data)
@@ -212,22 +234,36 @@ class RunFolder:
         Catalogue(photos, classes, {}).save(self.catalogue_path)
 
     def progress(self) -> RunProgress:
-        """Returns the progress of the run; raises DataError if the folder is not a run."""
+        """Returns the progress of the run.
+
+        Raises:
+            DataError: the folder is not a run.
+        """
         return RunProgress(**self._known(RunProgress, "progress.json"))
 
     def save_progress(self, progress: RunProgress) -> None:
-        """Writes the progress of the run; raises StorageError."""
+        """Writes the progress of the run.
+
+        Raises:
+            StorageError: the file cannot be written.
+        """
         write_text(self.path / "progress.json", json.dumps(asdict(progress), indent=1) + "\n")
 
     def history(self) -> list[dict[str, str]]:
-        """Returns one row for each finished epoch."""
+        """Returns one row for each finished epoch: name of the column -> value as text."""
         if not self.history_path.is_file():
             return []
         with self.history_path.open(newline="") as handle:
             return list(csv.DictReader(handle))
 
     def add_history(self, row: dict[str, Any]) -> None:
-        """Adds the row of one epoch. A row of the same epoch from before an interruption is replaced."""
+        """Adds the row of one epoch to the history, and writes the history.
+
+        If an interruption left a row of the same epoch, that row is replaced.
+
+        Raises:
+            StorageError: the file cannot be written.
+        """
         key = (row["stage"], str(row["epoch"]))
         rows = [old for old in self.history() if (old["stage"], old["epoch"]) != key]
         with write_beside(self.history_path) as part, part.open("w", newline="") as handle:
@@ -236,11 +272,17 @@ class RunFolder:
             writer.writerows([*rows, row])
 
     def save_checkpoint(self, checkpoint: Any, progress: RunProgress) -> RunProgress:
-        """Writes a TensorFlow checkpoint, then the progress that points to it, and then deletes the previous
-        checkpoint.
+        """Writes a checkpoint and the progress that names it, and deletes all other checkpoints.
+
+        Args:
+            checkpoint: a `tf.train.Checkpoint`.
+            progress: progress without the name of the checkpoint.
+
+        Returns:
+            The progress with the name of the checkpoint.
 
         Raises:
-            StorageError: it cannot be written.
+            StorageError: the checkpoint or the progress cannot be written.
         """
         import tensorflow as tf
 
@@ -257,13 +299,16 @@ class RunFolder:
         return progress
 
     def keep_checkpoint(self, name: str) -> None:
-        """Deletes all checkpoints except for the one called ``name``."""
+        """Deletes all checkpoints except the one in the folder ``name``. If ``name`` is empty, all are deleted."""
         for folder in (self.path / "checkpoints").glob("*"):
             if folder != self.path / name:
                 shutil.rmtree(folder)
 
     def _known(self, kind: type[Config | RunProgress], name: str) -> dict[str, Any]:
-        """Returns the values of a file that are fields of ``kind``; other versions may have written more."""
+        """Returns the values in a JSON file that are fields of ``kind``.
+
+        Other values are ignored, because another version of dermedge may have written them.
+        """
         names = {one.name for one in fields(kind)}
         return {key: value for key, value in self._json(name).items() if key in names}
 
@@ -272,12 +317,13 @@ class RunFolder:
             return json.loads((self.path / name).read_text())
         except (OSError, ValueError) as error:
             raise DataError(
-                f"'{self.path}' is not a run folder of dermedge train: it has no readable {name}"
+                f"'{self.path}' is not a run folder of dermedge train: it has no readable {name}; give the folder that "
+                "dermedge train wrote"
             ) from error
 
 
 def _with_absolute_paths(config: Config) -> Config:
-    """Returns the settings with the paths of runs and weights files as seen from any folder."""
+    """Returns the settings with absolute paths of runs and weights files, which are valid in any working directory."""
     return _with_paths(config, lambda path: os.path.abspath(path) if os.path.exists(path) else path)
 
 

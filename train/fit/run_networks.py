@@ -1,4 +1,4 @@
-"""Returns the network of a run at its start, or with its trained weights."""
+"""Builds the network of a run, with its initial or its trained weights, and saves trained weights."""
 
 from __future__ import annotations
 
@@ -19,15 +19,17 @@ __all__ = ["save_weights", "start_network", "trained_network"]
 
 
 def start_network(config: Config) -> keras.Model:
-    """Returns the float network of a run before its first step.
+    """Returns the float network of a run before its first training step.
 
-    If it starts from several runs, it gets the mean of their weights: Wortsman et al., "Model soups", 2022.
+    If the run starts from several finished runs, the network gets the mean of their weights. Source: Wortsman et al.,
+    "Model soups", 2022.
 
     Raises:
-        OptionError: it starts from a run of another size, which its fully connected layers do not fit, or from a
-            .tflite of another architecture; or its recipe freezes more blocks than it has.
+        OptionError: a run to start from has another input size, and the network has fully connected layers, whose
+            weights depend on it; or the .tflite to start from has another architecture; or the recipe freezes more
+            blocks than the network has.
         DataError: the weights cannot be loaded.
-        MissingExtra: the package that carries the ImageNet weights is not installed.
+        MissingExtra: the package with the ImageNet weights is not installed.
     """
     from_tflite = is_tflite(config.weights)
     weights = NO_WEIGHTS if config.starts or from_tflite else config.weights
@@ -46,8 +48,9 @@ def start_network(config: Config) -> keras.Model:
             network.set_weights(trained_network(parent, "float").get_weights())
         except ValueError as error:
             raise OptionError(
-                f"'{path}' was trained at {parent.config().size} pixels, and a {config.architecture} of "
-                f"{config.size} cannot start with its weights"
+                f"'{path}' was trained with an input of {parent.config().size} pixels, and a {config.architecture} "
+                f"with an input of {config.size} pixels cannot start with its weights; give --imgsz "
+                f"{parent.config().size}"
             ) from error
         learned.append(network.get_weights())
     network.set_weights([np.mean(parts, axis=0) for parts in zip(*learned, strict=True)])
@@ -55,22 +58,24 @@ def start_network(config: Config) -> keras.Model:
 
 
 def trained_network(run: RunFolder, stage: str) -> keras.Model:
-    """Returns the network of a run with the weights of a stage's last epoch.
+    """Returns the network of a run with the weights after the last finished epoch of a stage.
 
     Args:
-        run: the folder.
-        stage: ``float`` or ``qat``.
+        run: the run.
+        stage: ``float`` or ``qat``. With ``qat``, the network is the quantization-aware copy.
 
     Raises:
-        DataError: the stage has no weights.
+        DataError: the stage has no weights yet.
     """
     config = run.config()
     weights = run.weights_path(stage)
     if not weights.is_file():
-        raise DataError(f"'{run.path}' has no {stage} weights; continue it with: train --resume '{run.path}'")
+        raise DataError(
+            f"'{run.path}' has no {stage} weights; continue it with: dermedge train --resume '{run.path}'"
+        )
     network = build_network(config.architecture, config.size, len(config.classes))
     if config.freezes_batch_norms:
-        # the order of the stored weights depends on this
+        # The order of the weights in the file depends on which layers are frozen.
         freeze_batch_norms(network)
     if stage == "qat":
         network = uncalibrated_twin(network)
@@ -79,6 +84,10 @@ def trained_network(run: RunFolder, stage: str) -> keras.Model:
 
 
 def save_weights(model: keras.Model, path: Path) -> None:
-    """Writes the weights, whole or not at all; raises StorageError."""
+    """Writes the weights of a network to a file. The file is replaced only after all weights have been written.
+
+    Raises:
+        StorageError: the file cannot be written.
+    """
     with write_beside(path) as part:
         model.save_weights(part)

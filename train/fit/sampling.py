@@ -1,4 +1,4 @@
-"""Samples the photos of a training epoch, so that no class and no source dominates the others."""
+"""Samples the photos of a training epoch so that no class and no source dominates the others."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dermedge.train.fit.recipe import Recipe
 
 __all__ = ["class_shares", "label_indices", "sample_balanced", "sample_epoch"]
 
-# label -> (diagnosis, source) -> positions of its photos
+# label of a class -> (diagnosis, source) of a stratum -> indices of the photos in this stratum
 Strata = dict[str, dict[tuple[str, str], list[int]]]
 
 
@@ -22,20 +22,23 @@ def sample_epoch(
 ) -> NDArray[np.intp]:
     """Returns the indices of the photos of one epoch in random order.
 
-    The samples are shared out among the classes, then among the strata of each class, and then among the
-    photos of each stratum, by the powers of the recipe. A stratum holds the photos of one diagnosis from one source.
-    Without strata, a network could learn the source in place of the lesion. With a power of 0.5, rare photos are
-    sampled more often than their share, but less often than under equal sampling, under which the network would
-    memorize them. Within a stratum, photos of equal weight are sampled equally often, up to a difference of one.
+    The samples are divided among the classes, then among the strata of each class, and then among the photos of each
+    stratum. `Recipe` explains the exponents that decide their shares. A stratum consists of the photos of one diagnosis
+    from one source. Without strata, a network could learn to recognize the source instead of the lesion.
+
+    With an exponent of 0.5, rare photos are sampled more often than in proportion to their number. They are sampled
+    less often than if all classes were sampled equally, which would make the network memorize them. Within a stratum,
+    photos of equal weight are sampled equally often, up to a difference of one.
 
     Args:
         photos: photos of the training split.
-        count: number of indices; a few less may be returned, because the number of each stratum is rounded.
-        rng: the source of all that is random.
-        recipe: the default one if not given.
+        count: number of samples.
+        rng: generator of all random numbers.
+        recipe: settings of the sampling; None for the default recipe.
 
     Returns:
-        int [count].
+        int [n], indices into ``photos``. n is at most ``count``. It may be a little lower, because the number of
+        samples of each stratum is rounded.
     """
     recipe = recipe or Recipe()
     strata = _strata(photos)
@@ -46,21 +49,24 @@ def sample_epoch(
         members = [parts[key] for key in sorted(parts)]
         sizes = _stratum_weights(members, recipe)
         for part, expected in zip(members, count * weights[label] / total * sizes / sizes.sum(), strict=True):
-            # rounds up or down at random
+            # rounds the expected number up or down at random
             times = int(expected) + int(rng.random() < expected % 1)
             sampled.append(_sample_stratum(part, photos, times, rng, recipe.lesion_power))
     return rng.permutation(np.concatenate(sampled))[:count]
 
 
 def sample_balanced(photos: Sequence[Photo], count: int, rng: np.random.Generator) -> NDArray[np.intp]:
-    """Does the same as `sample_epoch` with the default recipe, but samples all classes equally often."""
+    """Returns the same as `sample_epoch` with the default recipe, but with all classes sampled equally often."""
     return sample_epoch(photos, count, rng, Recipe(class_power=0.0))
 
 
 def class_shares(
     photos: Sequence[Photo], classes: Sequence[str], recipe: Recipe | None = None
 ) -> NDArray[np.float32]:
-    """Returns the share of each class among the samples of `sample_epoch`, in the order of ``classes``; float32 [K]."""
+    """Returns the expected share of each class among the samples of `sample_epoch`, float32 [K].
+
+    The shares are in the order of ``classes``.
+    """
     recipe = recipe or Recipe()
     if recipe.classes_first:
         sizes = np.bincount(label_indices(photos, classes), minlength=len(classes)) ** recipe.class_power
@@ -71,7 +77,7 @@ def class_shares(
 
 
 def label_indices(photos: Sequence[Photo], classes: Sequence[str]) -> NDArray[np.int64]:
-    """Returns int64 [n]: the position of each photo's label among the classes."""
+    """Returns the index in ``classes`` of the label of each photo, int64 [n]."""
     positions = {name: position for position, name in enumerate(classes)}
     return np.array([positions[photo.label] for photo in photos], np.int64)
 
@@ -107,10 +113,10 @@ def _sample_stratum(
 
 
 def _in_proportion(weights: NDArray[np.float64], times: int, rng: np.random.Generator) -> NDArray[np.intp]:
-    """Returns positions, each repeated in proportion to its weight, randomly rounded up or down; int [times].
+    """Returns indices of weights, int [times]. Each index occurs in proportion to its weight.
 
-    This is systematic sampling: the weights are placed end to end in random order, and equally spaced marks with a
-    random start choose among them.
+    The number of its occurrences is rounded up or down at random. This is systematic sampling: the weights are laid end
+    to end in random order. Marks at equal distances, with a random start, select one weight each.
     """
     order = rng.permutation(len(weights))
     ends = np.cumsum(weights[order])

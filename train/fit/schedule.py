@@ -1,4 +1,4 @@
-"""The learning rate over the steps of one stage."""
+"""The schedule of the learning rate over the steps of one training stage."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ __all__ = ["WarmupCosine"]
 
 
 class WarmupCosine(keras.optimizers.schedules.LearningRateSchedule):
-    """Rises linearly to the peak during the warm-up, then falls to 0 along half a cosine.
+    """A learning rate that rises linearly to a peak during the warm-up, and then falls to 0 along half a cosine.
 
-    Step s of the warm-up of w steps has peak (s + 1) / w. Step s after it, of n in all, has
-    peak (1 + cos(pi (s - w) / (n - w))) / 2: Loshchilov and Hutter, "SGDR", 2017, without restarts. The rate
-    depends only on the optimizer's step count, so that a resumed run goes on where it was.
+    In step s of a warm-up of w steps, the rate is peak * (s + 1) / w. In a later step s of a stage with n steps, it is
+    peak * (1 + cos(pi * (s - w) / (n - w))) / 2. Source: Loshchilov and Hutter, "SGDR", 2017, without restarts.
+
+    The rate depends only on the step count of the optimizer. A resumed run therefore continues with the right rate.
 
     Args:
-        peak: the highest learning rate.
+        peak: highest learning rate.
         steps: number of steps of the whole stage.
-        warmup: number of steps of the rise; at most a quarter of ``steps`` is taken.
+        warmup: number of steps of the warm-up. If it is more than a quarter of ``steps``, a quarter is used.
     """
 
     def __init__(self, peak: float, steps: int, warmup: int) -> None:

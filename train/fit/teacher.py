@@ -1,7 +1,8 @@
-"""Distillation: probabilities of trained runs become part of a network's targets (Hinton et al., 2015).
+"""Distillation: the probabilities of trained runs become a part of the targets of a network (Hinton et al., 2015).
 
-The teachers run in LiteRT. Measured for the trunk of EfficientNet-Lite0 at 128 pixels on a busy x86 machine: 2.5 to 3.4
-ms of processor time a photo, and 4.2 to 5.6 ms in TensorFlow, with the same answers.
+The teachers run in LiteRT, which needs less processor time than TensorFlow and gives the same answers. For
+efficientnet_lite0_trunk at 128 pixels on a busy x86 machine, LiteRT needed 2.5 to 3.4 ms per photo, and TensorFlow 4.2
+to 5.6 ms.
 """
 
 from __future__ import annotations
@@ -19,17 +20,18 @@ from dermedge.train.fit.batches import Teacher
 
 __all__ = ["make_teacher"]
 
-# The number of images per call. More do not fit into the caches of a small machine.
+# Number of images in each call of the teachers. More images would not fit into the caches of a small machine.
 _CALL_IMAGES = 4
 
 
 def make_teacher(networks: Sequence[keras.Model], sizes: Sequence[int], size: int) -> Teacher:
-    """Returns the mean probabilities of networks.
+    """Returns a teacher that computes the mean of the probabilities of one or more networks.
 
     Args:
-        networks: functions from [n, s, s, 3] normalized RGB to [n, K] logits.
-        sizes: side of each network's input in pixels. size: side of the images that are passed to the teacher; they
-            are resized bilinearly to each network's side.
+        networks: networks from float32 [n, s, s, 3] normalized RGB images to float32 [n, K] logits.
+        sizes: side of the input of each network in pixels.
+        size: side of the images that the teacher gets, in pixels. The images are resized bilinearly for each network
+            with another input.
     """
     interpreter = _interpreter(networks, sizes, size)
     image_input = interpreter.get_input_details()[0]["index"]
@@ -39,7 +41,7 @@ def make_teacher(networks: Sequence[keras.Model], sizes: Sequence[int], size: in
         answers = []
         for start in range(0, len(images), _CALL_IMAGES):
             part = images[start : start + _CALL_IMAGES]
-            # the last call may have fewer images; the rest is filled with zeros, whose answers are dropped
+            # If the last call has fewer images, it is filled up with zeros, and the answers to these are dropped.
             padded = np.zeros((_CALL_IMAGES, *images.shape[1:]), np.float32)
             padded[: len(part)] = part
             interpreter.set_tensor(image_input, padded)
@@ -62,7 +64,7 @@ def _interpreter(networks: Sequence[keras.Model], sizes: Sequence[int], size: in
     holder = tf.Module()
     holder.networks = list(networks)
     model = tf.lite.TFLiteConverter.from_concrete_functions([ask.get_concrete_function()], holder).convert()
-    # half of the cores, because training itself uses the other half
+    # Uses half of the cores, because the training itself uses the other half.
     interpreter = Interpreter(model_content=model, num_threads=max(1, (os.cpu_count() or 1) // 2))
     interpreter.allocate_tensors()
     return interpreter

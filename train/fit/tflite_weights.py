@@ -1,7 +1,8 @@
-"""Starts a run from a delivered .tflite, so that a shipped model can go on learning without its own run.
+"""Starts a run with the weights of a .tflite, so that a shipped model can be trained further without its run folder.
 
-In a .tflite, the batch norms are folded into the weights. These become the weights of the convolutions, and each
-batch norm only adds the bias. The network then computes the same as the file, except for the rounding of int8.
+In a .tflite, the batch norms are folded into the weights and biases of the convolutions. Here, the convolutions of the
+network get these weights, and each batch norm is set so that it only adds the bias. The network then computes the same
+function as the file, except for the rounding of int8.
 """
 
 from __future__ import annotations
@@ -29,11 +30,11 @@ _WEIGHTED = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D, keras.layers.Den
 
 @dataclass(frozen=True)
 class _Kernel:
-    """The weights of one operator.
+    """The weights of one operator in a .tflite.
 
     Attributes:
-        values: float32; [out, h, w, in] of a convolution, [1, h, w, channels] of a depthwise one, [out, in] of a
-            fully connected layer.
+        values: float32. The layout is [out, h, w, in] for a convolution, [1, h, w, channels] for a depthwise
+            convolution, and [out, in] for a fully connected layer.
         bias: float32 [out].
     """
 
@@ -42,47 +43,51 @@ class _Kernel:
 
     @property
     def as_in_keras(self) -> NDArray[np.float32]:
-        """The values in Keras's layout: [h, w, in, out], [h, w, channels, 1] or [in, out]."""
+        """The values in the layout of Keras: [h, w, in, out], [h, w, channels, 1] or [in, out]."""
         return self.values.T if self.values.ndim == 2 else self.values.transpose(1, 2, 3, 0)
 
 
 def is_tflite(weights: str) -> bool:
-    """Tells whether ``weights`` means a .tflite or a model that ships."""
+    """Returns whether a value of --weights is the path of a .tflite or the name of a shipped model."""
     return model_path(weights).suffix == _SUFFIX
 
 
 def start_labels(weights: str) -> tuple[str, ...]:
-    """Returns the classes of a .tflite, or of a model that ships, from which a run can start.
+    """Returns the classes of a .tflite with whose weights a run can start.
+
+    Args:
+        weights: path of the .tflite, or name of a shipped model.
 
     Raises:
-        OptionError: there is no such file, or dermedge did not write it.
-        ModelError: it is damaged.
+        OptionError: the file does not exist, or has no manifest of dermedge.
+        ModelError: the file is damaged.
     """
     path = model_path(weights)
     if not path.is_file():
-        raise OptionError(f"--weights is '{weights}', which does not exist")
+        raise OptionError(f"--weights is '{weights}', which does not exist; check the path")
     manifest = read_manifest(path)
     if manifest is None:
         raise OptionError(
-            f"--weights is '{path}', which has no manifest of dermedge; a run can start with the files that "
-            "`dermedge convert` writes"
+            f"--weights is '{path}', which has no manifest of dermedge; give a .tflite that `dermedge convert` wrote"
         )
     return manifest.labels
 
 
 def take_tflite_weights(network: keras.Model, weights: str, classes: Sequence[str]) -> None:
-    """Sets a network's weights from those of a .tflite, in place.
+    """Sets the weights of a network to those of a .tflite, in place.
 
-    The outputs of classes that the file has get its weights; those of other classes are not changed.
+    An output of the network gets weights only if its class is also a class of the file. Other outputs are not changed.
 
     Args:
-        network: a network of `build_network` with the file's architecture, at any size.
-        weights: the file, or the name of a model that ships.
-        classes: classes of the network's outputs, in order.
+        network: a network of `build_network` with the same architecture as the file, and with any input size.
+        weights: path of the .tflite, or name of a shipped model.
+        classes: classes of the network in the order of its outputs.
 
     Raises:
-        OptionError: the file is of another architecture, is not int8, or lacks data that a run needs.
-        DataError: it cannot be read.
+        OptionError: the file does not exist, has no manifest of dermedge, has another architecture, or has weights that
+            a run cannot start with.
+        ModelError: the file is damaged.
+        DataError: the file cannot be read.
     """
     path, labels = model_path(weights), start_labels(weights)
     kernels = _kernels(path)
@@ -95,7 +100,7 @@ def take_tflite_weights(network: keras.Model, weights: str, classes: Sequence[st
 
 
 def _set(layer: keras.layers.Layer, kernel: _Kernel, path: Path) -> None:
-    """Sets one layer, and the batch norm that follows it if the layer has no bias."""
+    """Sets the weights of one layer. If the layer has no bias, the batch norm after it is set to add the bias."""
     values, bias = kernel.as_in_keras, kernel.bias
     if values.shape != tuple(layer.weights[0].shape):
         raise _other_architecture(path)
@@ -105,14 +110,14 @@ def _set(layer: keras.layers.Layer, kernel: _Kernel, path: Path) -> None:
     layer.set_weights([values])
     norm = layer.outbound_nodes[0].layer
     ones = np.ones_like(bias)
-    # the batch norm divides by the root of the variance and epsilon
+    # The batch norm divides by sqrt(variance + epsilon), which is 1 with this variance.
     norm.set_weights([ones, bias, np.zeros_like(bias), ones - np.float32(norm.epsilon)])
 
 
 def _set_head(
     layer: keras.layers.Layer, kernel: _Kernel, labels: Sequence[str], classes: Sequence[str], path: Path
 ) -> None:
-    """Sets the outputs of the classes that the file has."""
+    """Sets the weights of the outputs whose classes are also classes of the file."""
     known = [name for name in classes if name in labels]
     given = kernel.as_in_keras
     values, bias = layer.get_weights()
@@ -125,20 +130,22 @@ def _set_head(
 
 
 def _other_architecture(path: Path) -> OptionError:
-    return OptionError(f"'{path}' has another architecture; give the one that it was trained with as --arch")
+    return OptionError(
+        f"'{path}' has another architecture than --arch; give --arch the architecture that the file was trained with"
+    )
 
 
 def _kernels(path: Path) -> list[_Kernel]:
-    """Returns the weights of all operators that have weights, in the order in which they run.
+    """Returns the weights of all operators that have weights, in the order in which the operators run.
 
-    The operator that tells the view of a photo is left out: `dermedge convert` fits it anew. It is the only operator
-    with a single output value.
+    The operator that predicts the view of a photo is left out, because `dermedge convert` fits it anew. It is known by
+    its single output value.
     """
     try:
         model = strip(path.read_bytes())
     except OSError as error:
         raise DataError(f"cannot read '{path}': {error.strerror or error}") from error
-    # raises an error for damage, which the generated classes below do not check
+    # Raises ModelError if the file is damaged. The generated classes below would not notice this.
     read_graph(model, path)
     schema = tflite_schema()
     root = schema.ModelT.InitFromPackedBuf(model)
@@ -157,20 +164,23 @@ def _kernels(path: Path) -> list[_Kernel]:
 
 
 def _check_input(pixels: Any, path: Path) -> None:
-    """Checks that the scale of the input normalizes the pixels.
+    """Checks that the quantization of the input does the whole normalization of the pixels.
 
-    Otherwise a part of the normalization is in the first weights.
+    In other files, the first weights do a part of the normalization.
+
+    Raises:
+        OptionError: the scale of the input has another value.
     """
     scales = getattr(pixels.quantization, "scale", None)
     if scales is None or not np.isclose(scales[0], 1 / SCALE):
         raise OptionError(
-            f"a run cannot start with '{path}', whose first layer also normalizes the pixels; give an int8 file of "
-            "dermedge convert --int8, or the run that it comes from"
+            f"a run cannot start with '{path}', because its first layer also normalizes the pixels; give an int8 file "
+            "that `dermedge convert --int8` wrote, or the run that the file was converted from"
         )
 
 
 def _constant(root: Any, tensor: Any, schema: Any, path: Path) -> NDArray[np.float32]:
-    """Returns the real values of a constant tensor."""
+    """Returns the dequantized values of a constant tensor."""
     dtypes = {
         schema.TensorType.FLOAT32: np.float32,
         schema.TensorType.INT8: np.int8,
@@ -179,7 +189,8 @@ def _constant(root: Any, tensor: Any, schema: Any, path: Path) -> NDArray[np.flo
     data = root.buffers[tensor.buffer].data
     if tensor.type not in dtypes or data is None:
         raise OptionError(
-            f"a run cannot start with '{path}', whose weights are neither int8 nor float32; give another file"
+            f"a run cannot start with '{path}', because its weights are neither int8 nor float32; give an int8 file "
+            "that `dermedge convert --int8` wrote"
         )
     values = np.frombuffer(bytes(data), dtypes[tensor.type]).reshape(tensor.shape)
     scales = getattr(tensor.quantization, "scale", None)

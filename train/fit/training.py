@@ -1,4 +1,4 @@
-"""Training: a float stage, then quantization-aware fine-tuning; each can be stopped and resumed."""
+"""Trains a run: a float stage, and then quantization-aware fine-tuning. Both can be stopped and resumed."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from dermedge.edge.errors import DataError
 from dermedge.edge.preprocess import normalize
 from dermedge.train.data.catalogue import Photo, check_photos
+from dermedge.train.data.counts import plural
 from dermedge.train.data.pixels import cached_pixels
 from dermedge.train.data.splits import find_leaks
 from dermedge.train.evaluation.metrics import accuracy, balanced_accuracy, confusion_matrix
@@ -46,25 +47,27 @@ __all__ = ["Trainer", "chance_bound", "describe_epoch"]
 
 _WARMUP_STEPS = 60
 _WEIGHT_DECAY = 1e-4
-# The number of calibration photos; 100 to 500 unaugmented training photos are usual.
+# Number of training photos, without augmentation, on which activation ranges are measured. 100 to 500 are usual.
 _CALIBRATION_PHOTOS, _CALIBRATION_BATCH = 320, 32
-# The number of batches whose preparation is timed before the training.
+# Number of batches that are prepared before the training to measure the speed of the preparation.
 _TIMED_BATCHES = 8
 # The 95 % quantile of the normal distribution.
 _Z_ONE_SIDED = 1.645
 
 
 class Trainer:
-    """Fits one run: holds the photos of its splits, and runs the stages.
+    """Trains one run. It holds the decoded photos of the training and validation splits.
 
     Args:
-        run: the folder, with its config and catalogue.
-        strategy: one of `dermedge.train.fit.distribution.STRATEGIES`; one device if not given.
-        say: called with each line of progress.
-        guard: notices Ctrl-C; without one, Ctrl-C raises KeyboardInterrupt at once.
+        run: folder of the run, with settings and catalogue.
+        strategy: strategy of one of `dermedge.train.fit.distribution.STRATEGIES`. With None, one device is used.
+        say: function that is called with each line of progress.
+        guard: guard that remembers Ctrl-C. With None, an interrupt that a library loses is not raised again.
 
     Raises:
-        DataError: photos are missing or were replaced, or a lesion is in two splits.
+        DataError: photos are missing or were replaced; or a lesion is in two splits; or a parent was trained on photos
+            of the validation or test split of this run.
+        OptionError: a teacher, or a run to start from, has other classes, another architecture or no weights.
     """
 
     def __init__(
@@ -81,7 +84,8 @@ class Trainer:
         leaks = find_leaks(photos)
         if leaks:
             raise DataError(
-                f"lesion '{leaks[0]}' and {len(leaks) - 1} more are in two splits of '{run.path}'"
+                f"'{run.path}' has {plural(len(leaks), 'lesion')} with photos in several splits, such as '{leaks[0]}'; "
+                "start a new run with a new catalogue"
             )
         self.train_photos = [photo for photo in photos if photo.split == "train"]
         self.val_photos = [photo for photo in photos if photo.split == "val"]
@@ -93,16 +97,16 @@ class Trainer:
         self.guard.check()
 
     def fit(self) -> None:
-        """Runs all stages that are not finished, from the run's last checkpoint on.
+        """Runs all stages that are not finished. It continues at the last checkpoint of the run.
 
         Raises:
             DataError: the loss is not finite.
             StorageError: weights or a checkpoint cannot be written.
-            KeyboardInterrupt: Ctrl-C; every finished epoch is kept.
+            KeyboardInterrupt: the user pressed Ctrl-C. All finished epochs are saved.
         """
         progress = self.run.progress()
         if self.config.epochs or self.config.qat_epochs:
-            self.say(f"batches alone, without the network: {self._batch_rate():.0f} photos/s")
+            self.say(f"preparing batches, without training: {self._batch_rate():.0f} photos/s")
         for stage in STAGES[STAGES.index(progress.stage) :]:
             if not self.config.stage_epochs(stage):
                 if stage == "float":
@@ -117,7 +121,10 @@ class Trainer:
         self.run.keep_checkpoint("")
 
     def warning(self) -> str | None:
-        """Returns a warning if the last epoch did not beat guessing on validation; else None."""
+        """Returns a warning if the validation balanced accuracy of the last epoch is no better than random guessing.
+
+        Returns None otherwise, or if there is no such score.
+        """
         history = self.run.history()
         if not self.val_photos or not history or "val_balanced_accuracy" not in history[-1]:
             return None
@@ -127,13 +134,16 @@ class Trainer:
         if score > bound:
             return None
         return (
-            f"warning: at chance level: validation balanced accuracy {score:.3f}; guessing among "
-            f"{len(self.config.classes)} classes reaches up to {bound:.3f} on so few photos; check the labels, or "
-            "train with more photos or more epochs"
+            f"warning: the network may be no better than random guessing: its validation balanced accuracy is "
+            f"{score:.3f}, and guessing among {len(self.config.classes)} classes can reach {bound:.3f} on "
+            f"{plural(len(self.val_photos), 'photo')}; check the labels, or train with more photos or more epochs"
         )
 
     def calibration_batches(self) -> list[NDArray[np.float32]]:
-        """Returns float32 [n, s, s, 3] normalized, unaugmented training photos, all classes equally frequent."""
+        """Returns batches of training images without augmentation, float32 [n, s, s, 3] normalized RGB.
+
+        All classes are equally frequent.
+        """
         count = min(_CALIBRATION_PHOTOS, len(self.train_photos))
         chosen = sample_balanced(self.train_photos, count, np.random.default_rng(self.config.seed))
         return [
@@ -142,11 +152,11 @@ class Trainer:
         ]
 
     def _keep_start(self) -> None:
-        """Uses the weights of finished runs in place of the float stage."""
+        """Saves the initial weights as the weights of the float stage, which has no epochs."""
         network = start_network(self.config)
         save_weights(network, self.run.weights_path("float"))
         if self.val_photos:
-            self.say(f"float as it starts  {_describe_validation(self._validate(network))}")
+            self.say(f"initial weights  {_describe_validation(self._validate(network))}")
 
     def _pixels(self, photos: Sequence[Photo], name: str) -> NDArray[np.uint8]:
         show = progress_line(f"decoding {len(photos)} {name} photos")
@@ -175,7 +185,9 @@ class Trainer:
             row = self._fit_epoch(model, stage, epoch, average)
             if not np.isfinite([value for key, value in row.items() if key.endswith("loss")]).all():
                 rate = "--lr" if stage == "float" else "--qat-lr"
-                raise DataError(f"the loss is not finite after epoch {epoch + 1}: train with a lower {rate}")
+                raise DataError(
+                    f"the loss is not finite after epoch {epoch + 1}; start a new run with a lower {rate}"
+                )
             self.run.add_history(row)
             progress = self.run.save_checkpoint(checkpoint, replace(progress, epoch=epoch + 1))
             self.say(describe_epoch(row, config.stage_epochs(stage)))
@@ -218,7 +230,7 @@ class Trainer:
         )
 
     def _batch_rate(self) -> float:
-        """Returns how many photos a second are sampled, augmented and answered by the teacher."""
+        """Returns how many photos per second are prepared: augmented, blended, and predicted by the teacher if any."""
         batches = self._batches(0)
         batches[0]
         count = min(_TIMED_BATCHES, len(batches))
@@ -230,9 +242,9 @@ class Trainer:
     def _fit_epoch(
         self, model: keras.Model, stage: str, epoch: int, average: WeightAverage | None
     ) -> dict[str, Any]:
-        """Trains one epoch, saves the weights, and returns the row of the history."""
+        """Trains one epoch, saves the weights, and returns the row of the epoch for the history."""
         started = perf_counter()
-        # each stage gets different samples
+        # Counts the epochs over both stages, so that each stage gets other samples.
         sample = epoch + STAGES.index(stage) * self.config.epochs
         batches = self._batches(sample)
         reseed_dropout(model, self.config.seed, sample)
@@ -263,8 +275,10 @@ class Trainer:
     def _save_and_validate(
         self, model: keras.Model, stage: str, average: WeightAverage | None
     ) -> dict[str, float]:
-        """Saves the weights of the last epoch, and not of the best one: with noisy scores on few photos, the best is
-        best by luck.
+        """Saves the weights and returns the validation columns of the epoch.
+
+        Each epoch overwrites the weights of the previous one, so that the last epoch is kept, not the best one. Scores
+        on few photos are noisy, and the best epoch would mostly be the luckiest one.
         """
         if average:
             with average.applied():
@@ -273,7 +287,7 @@ class Trainer:
         return self._validate(model)
 
     def _validate(self, model: keras.Model) -> dict[str, float]:
-        """Returns the validation columns of an epoch's row; empty without validation photos."""
+        """Returns the validation columns of the row of an epoch; empty without validation photos."""
         if not self.val_photos:
             return {}
         truth = label_indices(self.val_photos, self.config.classes)
@@ -288,7 +302,7 @@ class Trainer:
 
 
 class _AfterStep(keras.callbacks.Callback):
-    """Checks for Ctrl-C, updates the average of the weights, and reports the end of each training step."""
+    """Acts after each training step: reports its end, checks for Ctrl-C, and updates the average of the weights."""
 
     def __init__(
         self, guard: InterruptGuard, average: WeightAverage | None, step_ended: Callable[[], None]
@@ -304,13 +318,13 @@ class _AfterStep(keras.callbacks.Callback):
 
 
 def chance_bound(counts: Sequence[int]) -> float:
-    """Returns the balanced accuracy that random guessing exceeds in only one of twenty sets of this size.
+    """Returns the balanced accuracy that random guessing exceeds with a probability of only 5 %.
 
-    The recall of each class then has the mean 1/K and the variance of a binomial proportion. A normal distribution is
-    assumed for the mean of the recalls.
+    With random guessing, the recall of each of the K classes has the mean 1/K and the variance of a binomial
+    proportion. The mean of the recalls is assumed to be normally distributed.
 
     Args:
-        counts: number of photos of each class; classes without photos do not count.
+        counts: number of photos of each of the K classes. Classes without photos have no recall.
     """
     chance = 1 / len(counts)
     there = [count for count in counts if count]
@@ -319,7 +333,12 @@ def chance_bound(counts: Sequence[int]) -> float:
 
 
 def describe_epoch(row: dict[str, Any], epochs: int) -> str:
-    """Returns one line for a finished epoch."""
+    """Returns one line about a finished epoch.
+
+    Args:
+        row: row of the epoch for the history.
+        epochs: number of epochs of the stage.
+    """
     validated = _describe_validation(row) or f"accuracy {row['accuracy']:.3f}"
     return (
         f"{row['stage']:<5} epoch {row['epoch']:>3}/{epochs}  loss {row['loss']:.3f}  {validated}  "

@@ -1,4 +1,7 @@
-"""The exponential moving average of a network's weights, which varies less than the weights of the last step."""
+"""Computes the exponential moving average of the weights of a network.
+
+The average varies less from step to step than the weights themselves.
+"""
 
 from __future__ import annotations
 
@@ -12,13 +15,14 @@ __all__ = ["WeightAverage"]
 
 
 class WeightAverage(tf.Module):
-    """The average of a model's weights over its training steps. Its state can be saved in a checkpoint.
+    """The average of the weights of a model over the training steps. A checkpoint can store it.
 
-    After step t, counted from 1, the average moves towards the weights by 1 - min(decay, (1 + t) / (10 + t)), so that
-    the first steps soon lose their influence. This is the warm-up of `tf.train.ExponentialMovingAverage`.
+    After step t, counted from 1, the difference between the weights and the average is multiplied by
+    1 - min(decay, (1 + t) / (10 + t)) and added to the average. The first steps thus soon lose their influence. This is
+    the warm-up of `tf.train.ExponentialMovingAverage`.
 
     Args:
-        model: its float weights are averaged, including the moving statistics of batch norms.
+        model: network whose floating-point weights are averaged, including the moving statistics of batch norms.
         decay: decay of the average, 0 to 1.
     """
 
@@ -31,7 +35,7 @@ class WeightAverage(tf.Module):
 
     @tf.function
     def update(self) -> None:
-        """Updates the average with the weights after one more step."""
+        """Updates the average with the current weights. Call this after each training step."""
         step = tf.cast(self._steps.assign_add(1), tf.float32)
         decay = tf.minimum(self._decay, (1 + step) / (10 + step))
         for value, weight in zip(self._values, self._weights, strict=True):

@@ -53,7 +53,7 @@ def test_the_int8_stage_of_a_finished_run_is_a_run_without_float_epochs(
     run = tmp_path / "run"
     train = f"train --data {labelled_set} --arch cnn --imgsz 32 --weights {trained_run} --epochs 0 --batch 12"
     assert cli.main([*train.split(), "--qat-epochs", "1", "--output", str(run)]) == 0
-    assert "float as it starts  val loss" in capsys.readouterr().out
+    assert "initial weights  val loss" in capsys.readouterr().out
     assert [row["stage"] for row in RunFolder(run).history()] == ["qat"]
     assert RunFolder(run).weights_path("qat").is_file()
 
@@ -65,8 +65,8 @@ def test_the_int8_stage_of_a_finished_run_is_a_run_without_float_epochs(
         (["--weights", "imagenet", "{run}"], "'imagenet' of --weights is not a run folder"),
         (["--seed", "1"], "in the validation or test split of this run"),
         (["--classes", "red,blue"], "has other classes than this run"),
-        (["--arch", "mobilenet_v2"], "is a run of cnn"),
-        (["--imgsz", "48"], "was trained at 32 pixels"),
+        (["--arch", "mobilenet_v2"], "has the architecture cnn"),
+        (["--imgsz", "48"], "was trained with an input of 32 pixels"),
         (["--epochs", "-1"], "'-1' is not a whole number of 0 or more"),
     ],
 )

@@ -201,7 +201,9 @@ def test_chance_level_is_told_in_the_last_line(
         shutil.copy(path, photos / label)
     assert start(photos, tmp_path / "run") == 0
     last = capsys.readouterr().out.splitlines()[-1]
-    assert last.startswith("warning: at chance level: validation balanced accuracy 0.")
+    assert last.startswith(
+        "warning: the network may be no better than random guessing: its validation balanced "
+    )
 
 
 def test_runs_that_moved_together_find_each_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
