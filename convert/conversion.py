@@ -1,4 +1,4 @@
-"""Convert a classifier to one form by the stages 2 to 4: to_tflite or to_onnx, calibrate, and accept."""
+"""Convert a classifier to one form. These are stages 2 to 4: to_tflite or to_onnx, calibrate, and accept."""
 
 from __future__ import annotations
 
@@ -28,24 +28,24 @@ __all__ = ["Conversion", "better", "convert_to_form", "explain"]
 
 # Each image has thousands of activations per layer, so a few images are enough.
 _EXPLAINED_IMAGES = 12
-# The verdict of the acceptance, in the metrics of a manifest.
+# The key of the acceptance's verdict in the metrics of a manifest.
 _VERDICT = "acceptance"
 _ARGMAX_SCORE = "val_balanced_accuracy_argmax"
 
 
 @dataclass(frozen=True)
 class Conversion:
-    """One converted file with its proof.
+    """A converted file, with its comparison with the float network.
 
     Attributes:
-        form: the form that was asked for.
-        model: the bytes of the .tflite with its manifest, or of the ONNX file.
+        form: the form of the file.
+        model: the bytes of the .tflite with its manifest, or the bytes of the ONNX file.
         manifest: the manifest of the file.
-        parity: comparison of the file with the network that it was converted from, on the proof set.
-        acceptance: comparison of the file with the float network.
-        invoke_ms: median milliseconds of an inference on this machine, measured on the proof set.
-        warnings: one line for each part of the decision that was left out or is useless, and for a critical class
-            that is never recognized.
+        parity: how close the logits of the file are to those of the network that it was made from, on the proof set.
+        acceptance: the checks that decide whether the file is accepted.
+        invoke_ms: the median time of an inference on this machine in ms, measured on the proof set.
+        warnings: one line for each threshold or temperature that was left out or is useless, and one line if the file
+            never recognizes the critical class.
     """
 
     form: Form
@@ -58,12 +58,12 @@ class Conversion:
 
     @property
     def is_onnx(self) -> bool:
-        """Whether the file is for ONNX Runtime, with its manifest in a file beside it."""
+        """Whether the file is an ONNX file, whose manifest is a separate file beside it."""
         return self.form.kind in ONNX_KINDS
 
     @property
     def runtime(self) -> str:
-        """The runtime that the file was run with, for people."""
+        """The name of the runtime that the file was run in, for people."""
         return "ONNX Runtime" if self.is_onnx else "the device runtime"
 
     def with_manifest(self, manifest: Manifest) -> Conversion:
@@ -76,7 +76,9 @@ class Conversion:
         return replace(self, model=attach_file(self.model, name, content))
 
     def save(self, path: Path) -> None:
-        """Write the file, whole or not at all; the manifest of an ONNX file beside it, as JSON.
+        """Write the file. The manifest of an ONNX file is written beside it, as JSON.
+
+        If an error occurs, neither file is left behind.
 
         Raises:
             StorageError: a file exists already, or cannot be written.
@@ -103,14 +105,15 @@ def convert_to_form(
 ) -> Conversion:
     """Convert a classifier, fit its temperature and thresholds, and compare it with its float network.
 
-    A network that was retrained on train and validation gets temperature and thresholds from the run that
-    validated its recipe, converted to the same form. Both files must then be accepted.
+    A network may have been retrained on the training photos and the validation photos together. Then the run that
+    validated its recipe is converted to the same form, too. The temperature and the thresholds are fitted on that file,
+    and both files must be accepted.
 
     Args:
         source: the classifier and its photos.
         form: the form of the file.
         max_drop: the loss that is accepted, as in `accept`.
-        show_progress: task's name -> callback (done, total).
+        show_progress: called with the name of a task; it returns a function that is called with (done, total).
 
     Raises:
         ModelError: the converter or the device runtime refuses the network.
@@ -125,7 +128,7 @@ def convert_to_form(
 def _convert_alone(
     source: ConversionInput, form: Form, max_drop: float, show_progress: ShowProgress
 ) -> Conversion:
-    """Return the stages for one classifier, on its own proof set."""
+    """Run stages 2 to 4 for one classifier on its own proof set."""
     proof = source.proof
     network = _network_for(source, form)
     manifest = replace(source.manifest, quantization=form.kind)
@@ -190,7 +193,7 @@ def _make_onnx(
     tools = manifest.tools | tool_versions(("onnx", "onnxruntime", "tf2onnx"))
     manifest = replace(manifest, network_sha256=digest, inputs=inputs, outputs=outputs, tools=tools)
     answers = onnx_logits(model, source.proof.pixels, show)
-    # There are no golden answers, because these are always computed by LiteRT.
+    # An ONNX file has no golden answers, because these are always computed by LiteRT.
     run = DeviceRun(answers.logits, answers.close_up, answers.invoke_ms, golden={})
     return _Made(model, manifest, run)
 
@@ -202,10 +205,10 @@ def _network_for(source: ConversionInput, form: Form) -> Network:
 
 
 def _decided_by(validated_by: Conversion, made: Conversion, draft: Manifest) -> Conversion:
-    """Return a file with the temperature, thresholds and metrics of the file that validated its recipe.
+    """Return a file with the temperature, the thresholds, the metrics and the acceptance of another file.
 
-    The acceptance is that of the other file. The acceptance on photos that the network was trained on can only refuse
-    the file.
+    The other file comes from the run that validated the recipe. The network of the first file was trained on the photos
+    of the proof set. So the acceptance of the first file is only used to refuse it.
     """
     accepted_there = validated_by.acceptance.passed and not made.acceptance.passed
     acceptance = made.acceptance if accepted_there else validated_by.acceptance
@@ -220,10 +223,11 @@ def _decided_by(validated_by: Conversion, made: Conversion, draft: Manifest) -> 
 
 
 def better(conversions: Sequence[Conversion]) -> Conversion:
-    """Return one of several files that are equally fast: an accepted one, and among these the most accurate.
+    """Return the best of several files that are equally fast.
 
-    Accuracy means balanced accuracy of the most probable class on the proof set. The manifest of the chosen file
-    holds this figure for all files: ``val_balanced_accuracy_argmax_of``, name of the form -> figure.
+    It is the most accurate of the accepted files, or of all files if none was accepted. Accuracy means the balanced
+    accuracy of the most probable class on the proof set. The manifest of the best file holds the accuracies of all
+    files under ``val_balanced_accuracy_argmax_of``, which maps the name of each form to its accuracy.
     """
     best = max(conversions, key=lambda one: (one.acceptance.passed, one.manifest.metrics[_ARGMAX_SCORE]))
     if len(conversions) == 1:
@@ -234,10 +238,10 @@ def better(conversions: Sequence[Conversion]) -> Conversion:
 
 
 def explain(source: ConversionInput, conversion: Conversion) -> list[LayerError]:
-    """Measure the loss of each layer of an 8-bit or 16-bit file on some of the calibration images.
+    """Measure the error of each layer of an 8-bit or 16-bit file on some of the calibration images.
 
-    Layers are matched by the names of their tensors; a quantization-aware network keeps few of the float
-    network's. The error of the last layer includes the bias correction.
+    Layers are matched by the names of their tensors. For a quantization-aware network, only a few layers are measured,
+    because most names differ from those of the float network. The error of the last layer includes the bias correction.
     """
     images = source.calibration[:_EXPLAINED_IMAGES]
     float_model = source.network.float_tflite(conversion.form)

@@ -1,4 +1,4 @@
-"""Run a converted file with the runtime that runs on the device."""
+"""Run a converted file with the same runtime as on the device."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ _HIGHEST_PIXEL = 255
 
 @dataclass(frozen=True)
 class DeviceRun:
-    """The answers of a file on a set of images.
+    """The answers of a file for several images.
 
     Attributes:
-        logits: float64 [n, K].
-        close_up: float64 [n], the probability that an image is a close-up; None if the file does not tell it.
-        invoke_ms: median milliseconds of an inference on this machine.
+        logits: the logits, float64 [n, K].
+        close_up: the probability that an image is a close-up, float64 [n]; None if the file does not tell the view.
+        invoke_ms: the median time of an inference on this machine, in ms.
         golden: the golden answers for the manifest.
     """
 
@@ -46,16 +46,16 @@ def run_on_device(
     input_ends: tuple[float, float],
     show: Callable[[int, int], None] = lambda done, total: None,
 ) -> DeviceRun:
-    """Check the input of a .tflite and run it on images.
+    """Check the input of a .tflite, and run the file on images.
 
     Args:
         model: the .tflite with its manifest.
-        images: uint8 [n, h, w, 3] RGB, of the network's own size.
-        input_ends: the real values of the pixels 0 and 255 at a quantized input.
-        show: progress, called with the images done and their total.
+        images: RGB images of the size of the network's input, uint8 [n, h, w, 3].
+        input_ends: the real values that the pixels 0 and 255 must have at a quantized input.
+        show: called after each image with the number of finished images and the number of all images.
 
     Raises:
-        ModelError: the runtime refuses the file, or its input does not take pixel values of that size.
+        ModelError: the runtime refuses the file, or `check_input` finds a fault.
     """
     with _written(model) as path:
         with Classifier(path, num_threads=_NUM_THREADS) as classifier:
@@ -80,10 +80,10 @@ def device_logits(
     images: NDArray[np.uint8],
     show: Callable[[int, int], None] = lambda done, total: None,
 ) -> tuple[NDArray[np.float64], float]:
-    """Run a classifier on uint8 [n, h, w, 3] RGB images of its own input size.
+    """Run a classifier on RGB images of the size of its input, uint8 [n, h, w, 3].
 
     Returns:
-        float64 [n, K] logits, and the median milliseconds of an inference.
+        The logits, float64 [n, K], and the median time of an inference in ms.
     """
     answers = _answers(classifier, images, show)
     return answers.logits, answers.invoke_ms
@@ -92,10 +92,10 @@ def device_logits(
 def _answers(
     classifier: Classifier, images: NDArray[np.uint8], show: Callable[[int, int], None]
 ) -> DeviceRun:
-    """Return the answers of a classifier without its golden answers; arguments as in `device_logits`."""
+    """Return the answers of a classifier without golden answers. The arguments are those of `device_logits`."""
     found = []
     for done, image in enumerate(images, 1):
-        # The classifier takes BGR, as a camera delivers it.
+        # The classifier expects BGR, the colour order of cameras.
         found.append(classifier.infer(classifier.crop(np.ascontiguousarray(image[..., ::-1]))))
         show(done, len(images))
     close_up = [one.close_up for one in found if one.close_up is not None]
@@ -108,7 +108,7 @@ def _answers(
 
 
 def check_input(classifier: Classifier, size: tuple[int, int], input_ends: tuple[float, float]) -> None:
-    """Check that the input takes pixel values of the network's size.
+    """Check that the input of a converted file accepts pixel values, and that it has the size of the network's input.
 
     Args:
         classifier: the converted file.
@@ -116,24 +116,25 @@ def check_input(classifier: Classifier, size: tuple[int, int], input_ends: tuple
         input_ends: the real values that the pixels 0 and 255 must have at a quantized input.
 
     Raises:
-        ModelError: it does not, so that a camera's frame would look brighter, darker or larger to the network.
+        ModelError: the input differs. A frame would look brighter, darker or larger to the file than to the network.
     """
     found = classifier.layout.height, classifier.layout.width
     if found != size:
         raise ModelError(
-            f"the converted input has {found[0]} x {found[1]} pixels, and the network's has {size[0]} x {size[1]}"
+            f"the input of the converted file has {found[0]} x {found[1]} pixels, but the input of the network has "
+            f"{size[0]} x {size[1]}"
         )
     scale, zero_point = classifier.input_quantization
     if not scale:
         return
-    # an int8 input takes the pixel minus 128
+    # An int8 input expects the pixel value minus 128.
     black = -128 if classifier.input_dtype == np.int8 else 0
     low, high = ((black + pixel - zero_point) * scale for pixel in (0, _HIGHEST_PIXEL))
     # A zero point is a whole number, so it is off by at most half a step.
     if max(abs(low - input_ends[0]), abs(high - input_ends[1])) > 0.51 * scale:
         raise ModelError(
-            f"the converted input reads the pixels 0 and 255 as {low:.4f} and {high:.4f}, "
-            f"not as {input_ends[0]:.4f} and {input_ends[1]:.4f}: pixels would be misread"
+            f"the input of the converted file reads the pixels 0 and 255 as {low:.4f} and {high:.4f}, "
+            f"not as {input_ends[0]:.4f} and {input_ends[1]:.4f}, so pixels would be misread"
         )
 
 

@@ -2,8 +2,8 @@
 
 The features are the inputs of the network's last downsampling layer, averaged over all positions: Alain and Bengio,
 "Understanding intermediate layers using linear classifier probes", 2016. The network itself is not changed. The last
-features, from which the classes are computed, tell the view less well, because training has no use for the view.
-`convert` prints how many validation photos the file tells right.
+features, from which the classes are computed, tell the view less well, because they were trained to tell the classes.
+`dermedge convert` prints for how many validation photos the view is right.
 """
 
 from __future__ import annotations
@@ -38,19 +38,19 @@ _LEAST_TRAINING_PHOTOS = 50
 _LEAST_HELD_OUT_PHOTOS = 20
 _MOST_PHOTOS_OF_A_VIEW = 2000
 _BATCH = 64
-# scikit-learn's C, the inverse of the regularization strength. All features are divided by the same number, so that
-# their mean variance is 1. With a separate number for each, features that hardly vary would get weights that do not
-# fit into 8 bits.
+# The parameter C of scikit-learn, the inverse of the regularization strength. All features are divided by the same
+# number, so that their mean variance is 1. If each feature had a divisor of its own, features that hardly vary would
+# get weights that do not fit into 8 bits.
 _INVERSE_REGULARIZATION = 0.1
 _MAX_ITERATIONS = 2000
-# Values are rounded to this many decimals, because float32 sums differ between machines in the sixth, and equal
+# Values are rounded to this many decimals. Between machines, float32 sums differ in the sixth decimal, but equal
 # conversions must give equal bytes.
 _DECIMALS = 4
-# Features whose mean variation is below this are not used.
+# The smallest divisor of the features, so that features that never vary are not divided by 0.
 _LEAST_DEVIATION = 1e-6
-# The range of weights that are all 0, since a range of 0 would give a scale of 0.
+# The end of the range of the weights if all weights are 0. A range that ends at 0 would give a scale of 0.
 _LEAST_WEIGHT = 1e-6
-# The 8-bit logit has at most this range; outside it, the probability is within 0.001 of 0 or 1.
+# The range of the 8-bit logit. Outside this range, the probability is within 0.001 of 0 or 1.
 _LOGIT_ENDS = (-7.0, 7.0)
 
 
@@ -59,9 +59,9 @@ class ViewSample:
     """Training photos of both views.
 
     Attributes:
-        pixels: uint8 [N, s, s, 3] RGB of all training photos, which may be mapped from a file.
-        indices: int [n], the ascending indices of the photos in the sample.
-        is_close_up: bool [n].
+        pixels: RGB images of all training photos, uint8 [N, s, s, 3]. The array may be mapped from a file.
+        indices: the indices of the photos in the sample, int [n], in ascending order.
+        is_close_up: whether each photo in the sample is a close-up, bool [n].
     """
 
     pixels: NDArray[np.uint8]
@@ -74,8 +74,8 @@ class CloseUpProbe:
     """A logistic regression on the pooled features of a network.
 
     Attributes:
-        weights: float32 [C].
-        bias: bias of the logit.
+        weights: one weight for each feature, float32 [C].
+        bias: the bias of the logit.
     """
 
     weights: NDArray[np.float32]
@@ -83,12 +83,12 @@ class CloseUpProbe:
 
 
 def close_up_probability(probe: CloseUpProbe, features: tf.Tensor, rounds: bool) -> tf.Tensor:
-    """Return float32 [n, 1]: the probability that a photo is a close-up.
+    """Return the probability that a photo is a close-up, float32 [n, 1].
 
     Args:
         probe: the probe of the network.
-        features: float32 [n, h, w, C], as computed by `feature_output`.
-        rounds: whether to state the ranges of 8-bit integers, as a quantization-aware network does.
+        features: the values of `feature_output`, float32 [n, h, w, C].
+        rounds: whether to simulate the rounding to 8-bit integers, as a quantization-aware network does.
     """
     pooled = tf.reduce_mean(features, (1, 2))
     weights = tf.constant(probe.weights[:, np.newaxis])
@@ -96,13 +96,13 @@ def close_up_probability(probe: CloseUpProbe, features: tf.Tensor, rounds: bool)
         return tf.sigmoid(tf.matmul(pooled, weights) + probe.bias, name="close_up")
     largest = max(float(np.abs(probe.weights).max()), _LEAST_WEIGHT)
     rounded = tf.quantization.fake_quant_with_min_max_args(weights, -largest, largest, narrow_range=True)
-    # The mean has the same range as the features, because TensorFlow's converter does not give it another one.
+    # The mean has no range of its own, because TensorFlow's converter always gives it the range of the features.
     logit = tf.matmul(pooled, rounded) + probe.bias
     return tf.sigmoid(tf.quantization.fake_quant_with_min_max_args(logit, *_LOGIT_ENDS), name="close_up")
 
 
 def has_both_views(training: Sequence[Photo], held_out: Sequence[Photo]) -> bool:
-    """Tell whether there are enough photos of each view to fit a probe and each view's thresholds."""
+    """Tell whether there are enough photos of each view to fit a probe, and to fit thresholds for each view."""
     parts = ((training, _LEAST_TRAINING_PHOTOS), (held_out, _LEAST_HELD_OUT_PHOTOS))
     return all(
         sum(photo.view == view for photo in photos) >= least for photos, least in parts for view in VIEWS
@@ -110,12 +110,12 @@ def has_both_views(training: Sequence[Photo], held_out: Sequence[Photo]) -> bool
 
 
 def sample_views(training: Sequence[Photo], pixels: NDArray[np.uint8], seed: int) -> ViewSample:
-    """Return at most 2,000 photos of each view, chosen by the seed.
+    """Return at most 2,000 photos of each view, chosen at random.
 
     Args:
         training: the training photos.
-        pixels: uint8 [N, s, s, 3] RGB of these photos.
-        seed: seed of the random choice.
+        pixels: RGB images of these photos, uint8 [N, s, s, 3].
+        seed: the seed of the random choice.
     """
     rng = np.random.default_rng(seed)
     chosen = []
@@ -129,7 +129,10 @@ def sample_views(training: Sequence[Photo], pixels: NDArray[np.uint8], seed: int
 def fit_probe(
     network: keras.Model, sample: ViewSample, show: Callable[[int, int], None] = lambda done, total: None
 ) -> CloseUpProbe:
-    """Fit a probe on the features of a Keras model of `dermedge.train.fit.networks`, or its quantization-aware twin."""
+    """Fit a probe on the features of a network.
+
+    The network is a Keras model of `dermedge.train.fit.networks`, or the quantization-aware copy of such a model.
+    """
     features = keras.layers.GlobalAveragePooling2D()(feature_output(network))
     pooled, found = keras.Model(network.input, features), []
     for start in range(0, len(sample.indices), _BATCH):
@@ -144,8 +147,8 @@ def fit_on_features(features: NDArray[np.float32], is_close_up: NDArray[np.bool_
     """Return a logistic regression with L2 regularization that gives both views the same weight.
 
     Args:
-        features: float32 [n, C].
-        is_close_up: bool [n], with photos of both views.
+        features: the pooled features of the photos, float32 [n, C].
+        is_close_up: whether each photo is a close-up, bool [n]. Both views must occur.
     """
     from sklearn.linear_model import LogisticRegression
 
@@ -160,7 +163,7 @@ def fit_on_features(features: NDArray[np.float32], is_close_up: NDArray[np.bool_
 
 
 def feature_output(network: keras.Model) -> keras.KerasTensor:
-    """Return the input of a network's last downsampling layer: [n, h, w, C]."""
+    """Return the input of a network's last downsampling layer, [n, h, w, C]."""
     layer = next(one for one in reversed(network.layers) if max(_strides(one)) > 1)
     while isinstance(_plain(layer.inbound_nodes[0].inbound_layers), keras.layers.ZeroPadding2D):
         layer = layer.inbound_nodes[0].inbound_layers
@@ -172,5 +175,5 @@ def _strides(layer: keras.layers.Layer) -> tuple[int, ...]:
 
 
 def _plain(layer: keras.layers.Layer) -> keras.layers.Layer:
-    """Return the layer that a quantization-aware layer wraps; the layer itself if it wraps none."""
+    """Return the layer that a quantization-aware layer wraps. A layer that wraps none is returned itself."""
     return getattr(layer, "layer", layer)

@@ -1,4 +1,4 @@
-"""The input of a conversion: a trained classifier with the photos that calibrate and prove it."""
+"""The input of a conversion: a trained classifier, the photos for its calibration, and the photos for its proof."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ __all__ = [
     "tool_versions",
 ]
 
-# Task's name -> callback (done, total).
+# Called with the name of a task. It returns a function that is called with (done, total).
 ShowProgress = Callable[[str], Callable[[int, int], None]]
 
 _TOOLS = (
@@ -47,17 +47,18 @@ _DEFAULT_CRITICAL = "melanoma"
 
 @dataclass(frozen=True)
 class ProofSet:
-    """The photos that a file is proven on, with the float network's logits.
+    """The proof set: the labelled photos on which a converted file is compared with its float network.
 
     Attributes:
-        pixels: uint8 [n, h, w, 3] RGB.
-        truth: int64 [n], indices into ``labels``.
+        pixels: RGB images of the photos, uint8 [n, h, w, 3].
+        truth: the class of each photo, int64 [n], an index into ``labels``.
         groups: the lesion of each photo.
         labels: the K classes.
         none_label: the class that stands for "none of these", or None.
-        reference: float64 [n, K] logits of the float network.
+        reference: the logits of the float network, float64 [n, K].
         critical: the class that must not be missed, or None.
-        views: the view of each photo, empty where it is not known; no entries if the network does not tell views.
+        views: the view of each photo, where an empty text means that the view is not known. The sequence is empty if
+            the network does not tell views.
     """
 
     pixels: NDArray[np.uint8]
@@ -71,16 +72,16 @@ class ProofSet:
 
 
 class ForeignClassifier(Protocol):
-    """A classifier in a file that dermedge did not train.
+    """A classifier that dermedge did not train, read from a file.
 
     Attributes:
-        path: path of the file or folder.
-        layout: the shape of its input, which is channels-last.
-        outputs: number of its outputs.
-        classes: number of its classes; a single output value means two classes.
+        path: the path of the file or folder.
+        layout: the shape of the input, which is channels-last.
+        outputs: the number of outputs.
+        classes: the number of classes. A single output stands for two classes.
         known_labels: the labels that the file states; None if it states none.
-        known_normalization: the normalization that the file is known to expect; None if that is not known.
-        note: one line for the user about its outputs, or empty.
+        known_normalization: the normalization that the input is known to expect; None if that is not known.
+        note: one line about the outputs for the user; empty if there is nothing to say.
     """
 
     @property
@@ -105,7 +106,7 @@ class ForeignClassifier(Protocol):
     def note(self) -> str: ...
 
     def network(self, labels: tuple[str, ...], normalization: Normalization) -> Network:
-        """Return the network with labels for its classes and the normalization that it expects."""
+        """Return the network, given the labels of its classes and the normalization that its input expects."""
         ...
 
 
@@ -115,15 +116,16 @@ class ConversionInput:
 
     Attributes:
         network: the float network.
-        quantization_aware: builds the network of the quantization-aware stage; None if there is none.
-        calibration: uint8 [h, w, 3] RGB images, none of them in the proof set, sampled evenly over the classes.
-        proof: the photos that the file is proven on.
+        quantization_aware: a function that builds the network of the QAT stage; None if there is no QAT stage.
+        calibration: RGB images of the photos for the calibration, each uint8 [h, w, 3]. They are sampled evenly over
+            the classes, and none is in the proof set.
+        proof: the proof set.
         manifest: the manifest with the entries that are known before the conversion.
-        validated_by: for a network that was retrained on train and validation: the run by the same recipe that
-            was trained without the validation photos. It is converted too, and temperature and thresholds are fitted
-            on its file.
-        learned: the photos that the network has learned from, as `dermedge.train.data.learned` packs them; empty
-            where they are not known.
+        validated_by: the run that validated the recipe, for a network that was retrained on the training photos and the
+            validation photos together. It has the same recipe, but was trained without the validation photos. It is
+            converted, too, and the temperature and the thresholds are fitted on its file. None for any other network.
+        learned: the photos that the network has learned from, as `dermedge.train.data.learned` packs them; empty if
+            they are not known.
     """
 
     network: Network
@@ -144,13 +146,13 @@ def make_proof_set(
     critical: str | None,
     views: Sequence[str] = (),
 ) -> ProofSet:
-    """Return a proof set whose critical class is the given one, or melanoma if that is a class.
+    """Return a proof set. If no critical class is given, melanoma is the critical class, provided that it is a class.
 
     Raises:
-        OptionError: no class has the name of the critical one.
+        OptionError: the critical class is not one of the labels.
     """
     if critical is not None and critical not in labels:
-        raise OptionError(f"--critical is '{critical}'. Known: {', '.join(labels)}")
+        raise OptionError(f"--critical is '{critical}', which is not a class. Known: {', '.join(labels)}")
     if critical is None and _DEFAULT_CRITICAL in labels:
         critical = _DEFAULT_CRITICAL
     none_label, wide = _none_label(labels), reference.astype(np.float64)
@@ -160,7 +162,10 @@ def make_proof_set(
 def draft_manifest(
     labels: tuple[str, ...], size: int, architecture: str, command: str, licence: str | None
 ) -> Manifest:
-    """Return a manifest before the conversion: temperature, thresholds, metrics and quantization are still missing."""
+    """Return a manifest with the entries that are known before the conversion.
+
+    The temperature, the thresholds, the metrics and the quantization are still missing.
+    """
     return Manifest(
         labels=labels,
         input_size=size,
@@ -174,12 +179,12 @@ def draft_manifest(
 
 
 def sigmoids_note(head: Head, outputs: int) -> str:
-    """Return a note on how several independent sigmoids are treated, in one line; empty for any other head."""
+    """Return one line on what is done with several independent sigmoids. The line is empty for any other head."""
     if head is not Head.SIGMOID or outputs == 1:
         return ""
     return (
-        f"the {outputs} outputs are independent sigmoids; the file gives the softmax of their logits, because each "
-        "photo has one class: the order of the classes stays, and the probabilities sum to 1"
+        f"the {outputs} outputs are independent sigmoids, but each photo has only one class; so the file gives the "
+        "softmax of their logits: the most probable class stays the same, and the probabilities sum to 1"
     )
 
 
@@ -188,7 +193,7 @@ def _none_label(labels: Sequence[str]) -> str | None:
 
 
 def tool_versions(names: Sequence[str]) -> dict[str, str]:
-    """Return package -> version for the installed ones of these packages."""
+    """Return the versions of those of the packages that are installed, with the names of the packages as keys."""
     found = {}
     for name in names:
         try:

@@ -1,4 +1,4 @@
-"""Load a foreign classifier for conversion, with the labelled photos that calibrate and prove it."""
+"""Load a foreign classifier, which dermedge did not train, with labelled photos for its calibration and its proof."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from dermedge.convert.request import ConversionRequest
 from dermedge.edge.errors import DataError, OptionError
 from dermedge.edge.model.input_tensor import Layout
 from dermedge.train.data.catalogue import is_catalogue
-from dermedge.train.data.counts import some_of
+from dermedge.train.data.counts import plural, some_of
 from dermedge.train.data.diagnoses import diagnosis_of, own_name
 from dermedge.train.data.folders import find_files
 from dermedge.train.data.labelling import class_folders
@@ -39,7 +39,7 @@ _LABELS_SHOWN = 6
 
 @dataclass(frozen=True)
 class _Photos:
-    """Decoded photos: uint8 [n, h, w, 3] RGB, with the class index and the lesion of each."""
+    """Decoded photos: RGB images, uint8 [n, h, w, 3], and the class index and the lesion of each photo."""
 
     pixels: NDArray[np.uint8]
     truth: NDArray[np.int64]
@@ -49,19 +49,24 @@ class _Photos:
 def load_foreign(
     file: ForeignClassifier, request: ConversionRequest, log: Callable[[str], None] = lambda line: None
 ) -> ConversionInput:
-    """Load the photos of a classifier that dermedge did not train.
+    """Load the labels, the normalization and the photos of a classifier that dermedge did not train.
 
-    Its labels are those of the request, or those that the file states, or else the names of the class folders.
-    Folders are sorted by their names on disk, as Keras does, and each is then called by its diagnosis.
+    The labels come from the request. If the request has none, they come from the file. If the file states none, they
+    come from the class folders, which are sorted by their names on disk, as Keras sorts them. The label of a folder is
+    the diagnosis that its name stands for.
+
+    Half of the lesions are used for the calibration, and the other half for the proof. A catalogue.csv states the
+    split: its training photos are used for the calibration, and its validation photos for the proof.
 
     Args:
         file: the classifier.
-        request: request of the conversion. Its ``data`` is a folder per class, half of whose lesions calibrate and half
-            prove; or a catalogue.csv, whose training photos calibrate and whose validation photos prove.
-        log: called with one line per output, if the labels come from folders, and with the note on the outputs.
+        request: the request for the conversion. Its ``data`` names the photos: a folder per class, a table of labels,
+            or a catalogue.csv.
+        log: called with lines for the user: the note on the outputs, one line for each output if the labels come from
+            folders, and how other labels of photos were understood.
 
     Raises:
-        DataError: the photos are of other classes, or too few, or the network is no better than chance.
+        DataError: the photos have other classes or are too few, or the network is no better than chance.
         OptionError: an option does not fit the network.
         PictureError: a photo cannot be decoded.
     """
@@ -93,7 +98,10 @@ def _decoded(photos: Sequence[LabelledPhoto], layout: Layout) -> _Photos:
 def _labels(
     file: ForeignClassifier, data: Path, given: Sequence[str] | None, log: Callable[[str], None]
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the labels of the classes, and the folders that they come from; no folders if they come from elsewhere."""
+    """Return the labels of the classes, and the folders that the labels come from.
+
+    There are no folders if the labels come from the request or from the file.
+    """
     if given is not None:
         _check_number(file, "--labels has", given)
         twice = next((name for name in given if given.count(name) > 1), None)
@@ -105,7 +113,7 @@ def _labels(
     folders = _folders(file, data)
     labels = _names_of(folders)
     for index, (folder, name) in enumerate(zip(folders, labels, strict=True)):
-        log(f"{_output_name(file, index)} = folder '{folder}' -> class {name}")
+        log(f"{_output_name(file, index)}: folder '{folder}', class {name}")
     return labels, folders
 
 
@@ -116,9 +124,7 @@ def _output_name(file: ForeignClassifier, index: int) -> str:
 
 
 def _folders(file: ForeignClassifier, data: Path) -> tuple[str, ...]:
-    """Return the folders of the classes in the order in which Keras numbers them: sorted by name, before any
-    renaming.
-    """
+    """Return the folders of the classes, sorted by their names on disk. Keras numbers the classes in this order."""
     if data.is_file():
         raise OptionError(
             f"'{data}' does not say in which order the {file.classes} classes of '{file.path}' are; give --labels"
@@ -134,12 +140,15 @@ def _check_number(file: ForeignClassifier, found: str, classes: Sequence[str]) -
         raise OptionError(
             f"'{file.path}' has {outputs}, and {found} {len(classes)} classes "
             f"({some_of(classes, _LABELS_SHOWN)}); "
-            "name them in the order of the outputs with --labels FILE"
+            "name the classes in the order of the outputs with --labels FILE"
         )
 
 
 def _names_of(folders: Sequence[str]) -> tuple[str, ...]:
-    """Return a class name for each folder: its diagnosis, or its own name where two folders have one diagnosis."""
+    """Return a class name for each folder: the diagnosis that the name of the folder stands for.
+
+    If the names of several folders stand for the same diagnosis, these folders keep their own names.
+    """
     names = [diagnosis_of(folder) or folder for folder in folders]
     for rename in (own_name, str):
         times = Counter(names)
@@ -152,7 +161,7 @@ def _names_of(folders: Sequence[str]) -> tuple[str, ...]:
 def _two_parts(
     data: Path, labels: tuple[str, ...], folders: Sequence[str], log: Callable[[str], None]
 ) -> tuple[list[LabelledPhoto], list[LabelledPhoto]]:
-    """Return the photos that calibrate and those that prove; no lesion is in both."""
+    """Return the photos for the calibration and the photos for the proof. No lesion is in both."""
     if is_catalogue(data):
         return labelled_photos(data, labels, "train"), labelled_photos(data, labels, "val")
     photos = _photos_in(data, folders) if folders else labelled_photos(data, labels, say=log)
@@ -164,13 +173,14 @@ def _two_parts(
     )
     if not all(parts):
         raise DataError(
-            f"'{data}' has {len(photos)} photos; a conversion needs some to calibrate and others to prove"
+            f"'{data}' has {plural(len(photos), 'photo')} of {plural(len(groups), 'lesion')}; a conversion needs "
+            "photos of at least 2 lesions, to calibrate on one part and to compare on the other"
         )
     return parts
 
 
 def _photos_in(data: Path, folders: Sequence[str]) -> list[LabelledPhoto]:
-    """Return the photos with the classes of their folders, as Keras trains on them; tables are ignored."""
+    """Return the photos, each with the class of its folder, as Keras reads them. Tables of labels are ignored."""
     found = find_files([data]).photos
     first = {one.class_name for one in read_layout(found, [False] * len(found), FOLDER)} - {""}
     photos = labelled_photos(data, folders, labels_from=FOLDER if first == set(folders) else AUTO)

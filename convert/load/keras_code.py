@@ -1,9 +1,9 @@
 """Find code that would run when a Keras file is loaded. The file is only read, not loaded.
 
-Keras stores the function of a Lambda layer as marshalled bytecode, and names other functions by module and name, which
-it imports. Keras's safe mode covers only a part of this: tf_keras ignores it for .h5 files (CVE-2025-9905), and
-imports any module that a .keras file names (CVE-2025-1550). A SavedModel holds no Python, but its operators can read
-and write files.
+Keras stores the function of a Lambda layer as marshalled bytecode. It stores any other function as the names of its
+module and of the function, and imports the module when the file is loaded. Keras's safe mode prevents only a part of
+this: tf_keras ignores the safe mode for .h5 files (CVE-2025-9905), and imports any module that a .keras file names
+(CVE-2025-1550). A SavedModel holds no Python, but its operators can read and write files.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from dermedge.edge.errors import ModelError
 
 __all__ = ["check_no_code", "code_in_config", "is_keras_zip", "read_config"]
 
-# The packages in whose names Keras refers to its own objects, with or without "src".
+# Keras refers to its own objects by the names of these packages. The name "src" may follow.
 _KERAS = ("keras", "tf_keras", "tensorflow.keras")
 # The modules of Keras whose functions and classes do nothing but compute.
 _COMPUTING_MODULES = frozenset(
@@ -49,7 +49,7 @@ _COMPUTING_NAMESPACES = frozenset({"__operators__", "image", "linalg", "math", "
 _NOT_COMPUTING = frozenset(
     {"import_graph_def", "load_library", "load_op_library", "numpy_function", "print", "py_function"}
 )
-# Operators of a SavedModel that act outside the graph, such as on files.
+# Operators of a SavedModel that act outside the graph, for example on files.
 _LEAVING_OPERATORS = frozenset(
     {
         "EagerPyFunc",
@@ -75,14 +75,14 @@ def check_no_code(path: Path) -> None:
         OSError, ValueError, KeyError, zipfile.BadZipFile: the file cannot be read.
     """
     if path.is_dir():
-        found, cure = _code_in_saved_model(path), "Export the network without it"
+        found, cure = _code_in_saved_model(path), "Export the network without this operator"
     else:
         found = code_in_config(read_config(path))
         cure = "Export the network as a SavedModel, which holds no Python"
     if found:
         raise ModelError(
             f"'{path}' holds code that would run on this machine: {found}. {cure}; or, if you trust the maker "
-            f"of the file, load it anyway with --trust"
+            f"of the file, load the file anyway with --trust"
         )
 
 
@@ -93,20 +93,21 @@ def read_config(path: Path) -> Any:
             return json.loads(archive.read("config.json"))
     with h5py.File(path) as file:
         if "model_config" not in file.attrs:
-            raise ValueError("it holds only weights; save the whole model")
+            raise ValueError("the file holds only weights; save the whole model")
         return json.loads(file.attrs["model_config"])
 
 
 def is_keras_zip(path: Path) -> bool:
-    """Tell whether Keras opens a file as a zip, by its name in small letters; it opens any other as HDF5.
+    """Tell whether Keras opens a file as a zip archive. It does if the name ends in ``.keras``, in small letters.
 
-    A file can be both, and the part that is inspected must be the part that is loaded.
+    Keras opens any other file as HDF5. One file can be a zip archive and HDF5, and Keras must load the same part that
+    was inspected.
     """
     return path.name.endswith(".keras")
 
 
 def code_in_config(config: Any) -> str | None:
-    """Return the first layer of a configuration that needs code, and why; None if there is none.
+    """Return the first layer of a configuration that needs code, with the reason; None if no layer needs code.
 
     The compile settings are not inspected, because they are not loaded.
     """
@@ -116,7 +117,7 @@ def code_in_config(config: Any) -> str | None:
 
 
 def _code_within(part: Any, layer: str) -> Iterator[str]:
-    """Yield each object that needs code in a part of a layer's configuration."""
+    """Yield each object in a part of a configuration that needs code, with the reason. The part belongs to a layer."""
     if isinstance(part, list):
         for one in part:
             yield from _code_within(one, layer)
@@ -133,7 +134,7 @@ def _code_within(part: Any, layer: str) -> Iterator[str]:
 
 
 def _code_of(part: dict[str, Any]) -> str | None:
-    """Return the Python code that an object of a configuration needs; None if it needs none."""
+    """Return which code an object of a configuration needs, in words; None if it needs no code."""
     kind, module = part.get("class_name"), part.get("module")
     if {kind, str(part.get("registered_name"))} & {"Lambda", "__lambda__"}:
         return "is a Lambda, whose Python code would run"
@@ -147,15 +148,16 @@ def _code_of(part: dict[str, Any]) -> str | None:
     named = str(part.get("config") if kind == "function" else part.get("spec_name", kind))
     if module == "builtins":
         return f"calls Python's '{named}'" if named in vars(builtins) else None
-    # a name with a dot refers to another module
+    # A name with a dot refers to another module.
     if _is_computing_module(module) and "." not in named:
         return None
     return f"uses '{named}' of the Python module '{module}'"
 
 
 def _only_computes(function: str) -> bool:
-    """Tell whether a function of TensorFlow only computes, by its name: ``math.add``, ``compat.v1.nn.relu``,
-    ``reshape``.
+    """Tell by its name whether a function of TensorFlow only computes.
+
+    ``math.add``, ``compat.v1.nn.relu`` and ``reshape`` are such names.
     """
     namespace, _, name = function.removeprefix("compat.v1.").rpartition(".")
     if not namespace:
@@ -179,5 +181,5 @@ def _code_in_saved_model(folder: Path) -> str | None:
         nodes = [*graph.node, *(node for function in graph.library.function for node in function.node_def)]
         leaving = next((node for node in nodes if node.op in _LEAVING_OPERATORS), None)
         if leaving is not None:
-            return f"its operator '{leaving.name}' is {leaving.op}, which leaves the graph"
+            return f"its operator '{leaving.name}' is {leaving.op}, which acts outside the graph"
     return None

@@ -25,9 +25,9 @@ from dermedge.edge.model.normalization import NORMALIZATIONS, Normalization
 
 __all__ = ["KerasFile", "open_keras"]
 
-_FORMS = ".keras, .h5 or a SavedModel folder"
+_FORMS = "a .keras or .h5 file, or a SavedModel folder"
 _SUFFIXES = (".keras", ".h5", ".hdf5")
-# Suffix of a file that Keras does not read -> how to get a form that convert reads.
+# For files that Keras does not read, by their suffix: what to do, so that dermedge convert can read the network.
 _OTHER_FRAMEWORKS = {
     ".onnx": "convert it to a .tflite in float32 first, for example with onnx2tf",
     **dict.fromkeys(
@@ -36,8 +36,8 @@ _OTHER_FRAMEWORKS = {
     ),
     ".pb": "give the SavedModel folder that holds saved_model.pb and the folder variables",
 }
-# A layer Rescaling by at most this, or a layer Normalization with a larger mean than this, is made for pixel values of
-# 0 to 255; others may be made for values that were scaled before.
+# A Rescaling layer is made for pixel values of 0 to 255 if its scale is at most this. A Normalization layer is made for
+# such pixel values if its mean is larger than this. Other layers may be made for values that were scaled before.
 _LARGEST_SCALE_OF_PIXELS = 1 / 64
 _LEAST_MEAN_OF_PIXELS = 2.0
 _CHANNELS = (1, 3)
@@ -46,19 +46,19 @@ _REASON_CHARACTERS = 200
 
 @dataclass(frozen=True)
 class KerasFile:
-    """A classifier that was read from a Keras file; see `ForeignClassifier`.
+    """A `ForeignClassifier` that was read from a Keras file.
 
     Attributes:
-        path: path of the file or folder.
-        layout: the shape of its input, which is channels-last.
-        outputs: number of its outputs.
-        classes: number of its classes: one output stands for two.
-        known_labels: None: a Keras file does not name its classes.
-        known_normalization: ``pixels`` if its first layer that normalizes is made for pixel values; None if it is
-            not, or there is none, or that cannot be seen.
-        note: what its user should know of its outputs, in one line, or empty.
-        compute: as `TensorFlowNetwork.compute`.
-        weights: as `TensorFlowNetwork.weights`.
+        path: the path of the file or folder.
+        layout: the shape of the input, which is channels-last.
+        outputs: the number of outputs.
+        classes: the number of classes. A single output stands for two classes.
+        known_labels: always None, because a Keras file does not name its classes.
+        known_normalization: ``pixels`` if the first layer that normalizes is made for pixel values of 0 to 255. None if
+            the layer is made for other values, if there is no such layer, or if the layers cannot be inspected.
+        note: one line about the outputs for the user; empty if there is nothing to say.
+        compute: as in `TensorFlowNetwork`.
+        weights: as in `TensorFlowNetwork`.
     """
 
     path: Path
@@ -72,7 +72,7 @@ class KerasFile:
     weights: dict[str, Any]
 
     def network(self, labels: tuple[str, ...], normalization: Normalization) -> TensorFlowNetwork:
-        """Return the network with labels for its classes and the normalization that it expects."""
+        """Return the network, given the labels of its classes and the normalization that its input expects."""
         return TensorFlowNetwork(
             self.path.stem, self.layout, labels, normalization, self.compute, self.weights
         )
@@ -82,13 +82,13 @@ def open_keras(path: Path, size: int | None = None, trust: bool = False) -> Kera
     """Read a Keras file or a SavedModel.
 
     Args:
-        path: path of the file or folder.
-        size: side of the input in pixels, for a network that takes any.
-        trust: whether to load a file that holds code of its maker, which then runs.
+        path: the path of the file or folder.
+        size: the side of the input in pixels, for a network that accepts any size.
+        trust: whether to load a file even if it holds code of its maker. The code then runs on this machine.
 
     Raises:
-        ModelError: it cannot be read, holds code that is not trusted, or is not an image classifier.
-        OptionError: the size is not that of its input, or it takes any size and none was given.
+        ModelError: the file cannot be read, holds code that is not trusted, or is not an image classifier.
+        OptionError: the network's input has another size, or the network accepts any size and no size was given.
     """
     if not path.exists():
         raise ModelError(f"there is no model '{path}'; give a run folder, {_FORMS}")
@@ -103,12 +103,16 @@ def open_keras(path: Path, size: int | None = None, trust: bool = False) -> Kera
     except DermedgeError:
         raise
     except Exception as error:  # Keras, and the layers of a file, may raise any exception
-        cure = "export it again" if path.is_dir() else "if it has custom layers, export it as a SavedModel"
+        cure = (
+            "export the model again"
+            if path.is_dir()
+            else "if it has custom layers, export it as a SavedModel"
+        )
         raise ModelError(f"cannot read the Keras model '{path}': {_reason(error)}; {cure}") from error
 
 
 def _check_form(path: Path) -> None:
-    """Check by its name and its first bytes that a file is of a form that Keras reads; raise ModelError."""
+    """Raise ModelError if the name or the first bytes of a file show that Keras cannot read it."""
     suffix = path.suffix.lower()
     if path.is_dir():
         return
@@ -117,8 +121,8 @@ def _check_form(path: Path) -> None:
         raise ModelError(f"'{path}' is not a Keras model; {cure}")
     if not (zipfile.is_zipfile(path) or h5py.is_hdf5(path)):
         raise ModelError(
-            f"cannot read the Keras model '{path}': it is damaged, or was not saved by Keras "
-            f"({path.stat().st_size:,} bytes); copy it or save it again"
+            f"cannot read the Keras model '{path}': the file is damaged, or was not saved by Keras "
+            f"({path.stat().st_size:,} bytes); copy the file again, or save it again with Keras"
         )
 
 
@@ -128,7 +132,7 @@ def _reason(error: Exception) -> str:
 
 
 def _keras_for(path: Path) -> ModuleType:
-    """Return the package for a file: tf_keras for Keras 2, keras for Keras 3."""
+    """Return the package that loads a file: tf_keras for a file of Keras 2, and keras for a file of Keras 3."""
     if is_keras_zip(path):
         with zipfile.ZipFile(path) as archive:
             version = str(json.loads(archive.read("metadata.json"))["keras_version"])
@@ -151,7 +155,10 @@ def _from_model(path: Path, model: Any, size: int | None) -> KerasFile:
 
 
 def _takes_pixels(layer: Any) -> bool | None:
-    """Return whether a layer that normalizes is made for pixel values of 0 to 255; None for any other layer."""
+    """Return whether a layer that normalizes is made for pixel values of 0 to 255.
+
+    The result is None for a layer that does not normalize.
+    """
     kind = type(layer).__name__
     if kind == "Rescaling":
         return bool(np.abs(np.asarray(layer.scale)).max() <= _LARGEST_SCALE_OF_PIXELS)
@@ -170,7 +177,7 @@ def _from_saved_model(path: Path, size: int | None) -> KerasFile:
     name = next(iter(inputs))
 
     def answer(images: tf.Tensor, owner: Any = loaded) -> Any:
-        # a reference to the signature alone would not keep its variables alive
+        # A reference to the signature alone would not keep the variables alive.
         answers = list(owner.signatures["serving_default"](**{name: images}).values())
         return answers[0] if len(answers) == 1 else answers
 
@@ -192,18 +199,20 @@ def _layout(path: Path, shapes: Sequence[tuple[int | None, ...]], size: int | No
         found = ", ".join(str(list(one)) for one in shapes) or "nothing"
         is_turned = len(shapes) == 1 and len(shape) == 4 and shape[1] in _CHANNELS
         cure = "; export it with the channels last" if is_turned else ""
-        raise ModelError(f"'{path}' takes {found}, not gray or colour images, [n, H, W, 1 or 3]{cure}")
+        raise ModelError(
+            f"the input of '{path}' is {found}, instead of gray or colour images, [n, H, W, 1 or 3]{cure}"
+        )
     sides = shape[1:3]
     if None in sides and size is None:
-        raise OptionError(f"'{path}' takes images of any size; choose one with --imgsz")
+        raise OptionError(f"'{path}' accepts images of any size; choose a size with --imgsz")
     if size is not None and any(side not in (None, size) for side in sides):
-        raise OptionError(f"--imgsz is {size}, but '{path}' takes {sides[0]} x {sides[1]} pixels")
+        raise OptionError(f"--imgsz is {size}, but '{path}' expects {sides[0]} x {sides[1]} pixels")
     height, width = (int(side or size or 0) for side in sides)
     return Layout(height, width, int(shape[3]), channels_first=False)
 
 
 def _layers(model: Any) -> Iterator[Any]:
-    """Yield all layers, also those of nested models."""
+    """Yield all layers of a model, including those of nested models."""
     for layer in model.layers:
         yield layer
         if hasattr(layer, "layers"):

@@ -25,7 +25,7 @@ _ACTIVATIONS: dict[str, Callable[[Any], Any]] = {Head.SOFTMAX: tf.nn.softmax, He
 # The ranges of input values under the usual normalizations.
 _NOISE_RANGES = ((0.0, 1.0), (-1.0, 1.0), (0.0, 255.0))
 _NOISE_IMAGES = 3
-# Replaces a probability of 0 where the logarithm of its odds is needed.
+# The log odds of a probability of 0 are infinite. So a probability below this is replaced by this.
 _LEAST_PROBABILITY = 1e-7
 _TOLERANCE = 1e-3
 
@@ -35,10 +35,11 @@ class KerasHead:
     """The outputs of a Keras classifier.
 
     Attributes:
-        outputs: their number.
-        classes: number of the classes: one output stands for two.
-        compute: a function from images to probabilities [n, K] and, where there are logits, evidence [n, 1, 1, K].
-        note: what its user should know, in one line, or empty.
+        outputs: the number of outputs.
+        classes: the number of classes. A single output stands for two classes.
+        compute: a function from images to the probabilities [n, K]. If there are logits, it also returns the evidence
+            [n, 1, 1, K].
+        note: one line about the outputs for the user; empty if there is nothing to say.
     """
 
     outputs: int
@@ -53,13 +54,14 @@ def find_head(
     """Return the head of a network.
 
     Args:
-        path: names the file in errors.
+        path: the path of the file, for error messages.
         answer: a function from float32 [n, h, w, C] images to the network's output.
         layout: the shape of the images.
-        last_layer: its last layer, whose softmax or sigmoid is removed; None if the layers are not accessible.
+        last_layer: the last layer of the network, whose softmax or sigmoid is removed; None if the layers are not
+            accessible.
 
     Raises:
-        ModelError: the network does not have one output per class.
+        ModelError: the network does not have a single output with one number per class.
     """
     images = _noise(layout)
     output = answer(images)
@@ -67,9 +69,9 @@ def find_head(
     if len(shape) != 2:
         several = isinstance(output, list | tuple | dict)
         found = f"{len(output)} outputs" if several else f"an output of {list(shape)}"
-        cure = "; export a model that has the output of the classes alone" if several else ""
+        cure = "; export a model that only has the output for the classes" if several else ""
         raise ModelError(
-            f"'{path}' is not a classifier: it has {found} in place of one number per class, [n, K]{cure}"
+            f"'{path}' is not a classifier: it has {found} instead of one number per class, [n, K]{cure}"
         )
     removed = _remove_activation(last_layer, np.asarray(output), lambda: answer(images))
     units, held = int(shape[1]), removed or _held(np.asarray(output))
@@ -87,7 +89,7 @@ def _compute(
             kept = tf.clip_by_value(logits, _LEAST_PROBABILITY, 1 - _LEAST_PROBABILITY)
             logits = tf.math.log(kept) - tf.math.log(1 - kept)
         if units == 1:
-            # With two classes, the first has the logit 0.
+            # The single output is the logit of the second class. The first class gets the logit 0.
             logits = tf.pad(logits, [[0, 0], [1, 0]])
         return [tf.nn.softmax(logits), tf.reshape(logits, (-1, 1, 1, max(units, 2)))]
 
@@ -95,7 +97,7 @@ def _compute(
 
 
 def _held(rows: NDArray[np.floating]) -> Head:
-    """Return the kind of outputs (probabilities or logits), judged by their values."""
+    """Return the kind of the outputs (softmax, sigmoids or logits), judged by their values."""
     rows = rows[np.isfinite(rows).all(axis=1)]
     if not ((rows >= 0) & (rows <= 1)).all():
         return Head.LOGITS
@@ -123,7 +125,7 @@ def _remove_activation(
 
 
 def _noise(layout: Layout) -> tf.Tensor:
-    """Return float32 [9, h, w, C] noise in several ranges, with which a network's output can be inspected."""
+    """Return noise images in several ranges of values, float32 [9, h, w, C], to inspect the outputs of a network."""
     rng, shape = np.random.default_rng(0), (_NOISE_IMAGES, layout.height, layout.width, layout.channels)
     noise = [rng.uniform(low, high, shape).astype(np.float32) for low, high in _NOISE_RANGES]
     return tf.constant(np.concatenate(noise))

@@ -1,4 +1,4 @@
-"""The interface of a classifier to be converted: a run, a Keras file or a .tflite."""
+"""The interface of a classifier that is to be converted: a run, a Keras file or a .tflite."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ class Network(Protocol):
     """A classifier that can be converted.
 
     Attributes:
-        name: architecture or file name, for the manifest.
-        layout: the shape of its input, which is channels-last.
-        labels: labels of the outputs.
-        normalization: the normalization that its input expects.
+        name: the architecture or the name of the file, for the manifest.
+        layout: the shape of the input, which is channels-last.
+        labels: the labels of the outputs.
+        normalization: the normalization that the input expects.
     """
 
     @property
@@ -38,18 +38,21 @@ class Network(Protocol):
     def normalization(self) -> Normalization: ...
 
     def logits(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Return float32 [n, K] logits of uint8 [n, h, w, 3] RGB images, up to a constant per row."""
+        """Return the logits, float32 [n, K], for RGB images, uint8 [n, h, w, 3].
+
+        All logits of an image may be shifted by the same constant.
+        """
         ...
 
     def with_logits_moved(self, amounts: NDArray[np.float32]) -> Self:
-        """Return the network with float32 [K] amounts added to its logits, by adding them to each cell of its
-        evidence.
+        """Return the network with these amounts, float32 [K], added to its logits.
+
+        The amounts are added to each cell of the evidence.
         """
         ...
 
     def float_tflite(self, form: Form) -> bytes:
-        """Return the float .tflite that will be quantized to this form; it takes the inputs that `calibration_inputs`
-        yields.
+        """Return the float .tflite that will be quantized to this form. Its inputs come from `calibration_inputs`.
 
         Raises:
             ModelError: the network cannot be converted.
@@ -68,8 +71,9 @@ class Network(Protocol):
 def normalized_images(
     images: NDArray[np.uint8], layout: Layout, normalization: Normalization
 ) -> NDArray[np.float32]:
-    """Return float32 [n, h, w, C] inputs of a float network for uint8 [n, h, w, 3] RGB images; gray is computed as on
-    the device.
+    """Return the inputs of a float network, float32 [n, h, w, C], for RGB images, uint8 [n, h, w, 3].
+
+    For a gray network, the images are converted to gray in the same way as on the device.
     """
     if layout.channels != 1:
         return normalization(images)

@@ -1,4 +1,4 @@
-"""Find the normalization that a foreign classifier expects, by trying on labelled photos."""
+"""Find the normalization that a foreign classifier expects, by trying each normalization on labelled photos."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ def choose_normalization(
     """Choose the normalization that a network expects.
 
     Args:
-        file: the network.
-        asked: a name in `NORMALIZATIONS`, or ``auto``: the one that the file states, or else the one with the highest
-            balanced accuracy on labelled photos.
-        pixels: uint8 [n, h, w, 3] RGB photos that are not in the proof set.
-        truth: int [n], their classes.
-        groups: their lesions.
+        file: the classifier.
+        asked: a name in `NORMALIZATIONS`, or ``auto``. With ``auto``, the normalization that the file states is used.
+            If the file states none, the one with the highest balanced accuracy on the photos is used.
+        pixels: RGB images of photos that are not in the proof set, uint8 [n, h, w, 3].
+        truth: the classes of the photos, int [n].
+        groups: the lesions of the photos.
 
     Raises:
-        OptionError: the name is unknown, or is one for colour and the network is gray.
-        ModelError: its answers are not finite.
-        DataError: by `chance_check`, the network is no better than chance; any file would pass on such photos.
+        OptionError: the name is unknown, or stands for a normalization of colours although the network is gray.
+        ModelError: the answers of the network are not finite.
+        DataError: `chance_check` finds that the network is no better than chance. Any converted file would be as good.
     """
     labels = tuple(map(str, range(file.classes)))
     tried = {one.name: one for one in _candidates(file, asked)}
@@ -45,7 +45,7 @@ def choose_normalization(
     answers = {name: rows.argmax(axis=1) for name, rows in logits.items() if np.isfinite(rows).all()}
     if not answers:
         raise ModelError(
-            f"'{file.path}' answers photos with numbers that are not finite; its weights are damaged: train it again"
+            f"'{file.path}' answers photos with numbers that are not finite; its weights are damaged, so train it again"
         )
     figures = {
         name: balanced_accuracy(confusion_matrix(truth, of_name, file.classes))
@@ -54,13 +54,14 @@ def choose_normalization(
     best = max(figures, key=figures.__getitem__)
     check = chance_check(truth, answers[best], groups)
     in_order = order_check(truth, answers[best], labels, lesion_draws(groups)).passed
-    # labels in a wrong order are not checked here, because the proof reports them
+    # A wrong order of the labels is not an error here, because the acceptance reports it.
     if in_order and not check.passed:
         found = ", ".join(f"{name} {value:.2f}" for name, value in figures.items())
         raise DataError(
-            f"'{file.path}' is hardly better than chance on {len(truth)} calibration photos ({check.line}); "
-            f"balanced accuracy by normalization: {found}; give the right --normalization, the classes in the "
-            "right order with --labels, or more photos"
+            f"'{file.path}' is hardly better than chance on {len(truth)} calibration photos "
+            f"({check.line.removeprefix(f'{check.name}: ')}); "
+            f"the balanced accuracy of each normalization is: {found}; give the right --normalization, the classes in "
+            "the right order with --labels, or more photos"
         )
     return tried[best]
 

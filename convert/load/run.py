@@ -35,7 +35,7 @@ __all__ = ["load_run"]
 
 @dataclass(frozen=True)
 class _RunPhotos:
-    """The photos of a run, decoded: uint8 [n, s, s, 3] RGB."""
+    """The decoded photos of a run: RGB images, uint8 [n, s, s, 3]."""
 
     training: list[Photo]
     training_pixels: NDArray[np.uint8]
@@ -49,7 +49,7 @@ class _RunPhotos:
 
     @property
     def views(self) -> list[str]:
-        """The view of each held-out photo, empty where it is not known."""
+        """The view of each held-out photo, where an empty text means that the view is not known."""
         return [photo.view for photo in self.held_out]
 
 
@@ -61,23 +61,24 @@ def load_run(
     critical: str | None = None,
     show_progress: ShowProgress = lambda what: lambda done, total: None,
 ) -> ConversionInput:
-    """Load a run folder. Its training photos are used to calibrate, its validation photos to prove.
+    """Load a run folder. The training photos are used for the calibration, and the validation photos for the proof.
 
-    Logit adjustment is fitted here, because it changes the weights that are converted. If a network was retrained on
-    train and validation, the run that validated its recipe is used: its validation photos for the proof, and its
-    logit adjustment.
+    Logit adjustment is fitted here, because it changes the weights that are converted.
+
+    A network may have been retrained on the training photos and the validation photos together. Then the validation
+    photos and the logit adjustment come from the run that validated the recipe.
 
     Args:
-        run: folder of `dermedge train`.
-        calibration_photos: number of calibration photos.
+        run: the folder of the run.
+        calibration_photos: the number of calibration photos.
         evidence: whether the evidence, which the heat map shows, is an output.
-        licence: licence of the weights, for the manifest.
-        critical: the class whose misses weigh most; melanoma by default, if it is a class.
-        show_progress: for a task's name, a callback (done, total).
+        licence: the licence of the weights, for the manifest.
+        critical: the class that must not be missed. By default, it is melanoma, if that is a class.
+        show_progress: called with the name of a task; it returns a function that is called with (done, total).
 
     Raises:
         DataError: weights or photos are missing.
-        OptionError: no class has the name of the critical one.
+        OptionError: the critical class is not a class of the run.
     """
     config = run.config()
     trained = trained_network(run, "float")
@@ -106,12 +107,12 @@ def load_run(
 
 
 def _validating_run(run: RunFolder) -> RunFolder:
-    """Return the run by the same recipe that was trained without the validation photos."""
+    """Return the run that validated the recipe. It has the same recipe, but has not seen the validation photos."""
     validating = RunFolder(Path(run.config().validated))
     if not validating.progress().finished:
         raise DataError(
-            f"'{validating.path}', which fits the thresholds of '{run.path}', is not finished; "
-            f"train --resume '{validating.path}'"
+            f"the run '{validating.path}', which validates the recipe of '{run.path}', is not finished; continue it "
+            f"with: dermedge train --resume '{validating.path}'"
         )
     return validating
 
@@ -133,7 +134,7 @@ def _existing_paths(photos: Sequence[Photo]) -> list[Path]:
     paths = [Path(photo.path) for photo in photos]
     missing = next((path for path in paths if not path.is_file()), None)
     if missing:
-        raise DataError(f"the photo '{missing}' of this run is missing")
+        raise DataError(f"the photo '{missing}' of this run is missing; put it back into its place")
     return paths
 
 
@@ -158,7 +159,10 @@ def _adjustment(
 
 
 def _view_sample(photos: _RunPhotos, validated_by: ConversionInput | None, seed: int) -> ViewSample | None:
-    """Return the photos to fit the view on; None if there are too few, here or in the run that validated the recipe."""
+    """Return the photos to fit the output for the view on.
+
+    The result is None if there are too few photos in this run, or in the run that validated the recipe.
+    """
     is_fitted_there = validated_by is None or len(validated_by.proof.views) > 0
     if not is_fitted_there or not has_both_views(photos.training, photos.held_out):
         return None
@@ -170,11 +174,11 @@ class _Builder:
     """Builds the networks of a run that are converted.
 
     Attributes:
-        run: the folder.
-        amounts: float32 [K], the logit adjustment.
+        run: the folder of the run.
+        amounts: the amounts of the logit adjustment, float32 [K].
         evidence: whether the evidence is an output.
-        sample: training photos of both views, for the output that tells them; None for a network without it.
-        show_progress: for a task's name, a callback (done, total).
+        sample: the training photos to fit the output for the view on; None for a network without this output.
+        show_progress: called with the name of a task; it returns a function that is called with (done, total).
     """
 
     run: RunFolder
@@ -185,14 +189,14 @@ class _Builder:
 
     @property
     def quantization_aware(self) -> Callable[[], TensorFlowNetwork] | None:
-        """Builds the network of the quantization-aware stage; None if there is none."""
+        """A function that builds the network of the QAT stage; None if the run has no QAT stage."""
         return (lambda: self.network("qat")) if self.run.weights_path("qat").is_file() else None
 
     def network(self, stage: str) -> TensorFlowNetwork:
         """Return the network of a stage, ``float`` or ``qat``."""
         config = self.run.config()
-        # Keras numbers layers within a process, and the file holds their names. The numbers are reset, so that equal
-        # conversions give equal bytes.
+        # Keras numbers the layers of a process, and the numbers are a part of the names in the file. They are reset, so
+        # that equal conversions give equal bytes.
         keras.backend.clear_session()
         trained = trained_network(self.run, stage)
         add_to_logits(trained, self.amounts)

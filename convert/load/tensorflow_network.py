@@ -34,14 +34,14 @@ class TensorFlowNetwork:
     """A `Network` in TensorFlow.
 
     Attributes:
-        name: architecture or file name, for the manifest.
-        layout: the shape of its input, which is channels-last.
-        labels: labels of the outputs.
-        normalization: the normalization that its input expects.
-        compute: maps float32 [n, h, w, C] normalized images to probabilities [n, K]; if the network has logits, also
-            to evidence [n, h, w, K], whose mean over h and w is the logits; and if it tells the view, also to the
-            probability of a close-up [n, 1].
-        weights: the trained variables by name.
+        name: the architecture or the name of the file, for the manifest.
+        layout: the shape of the input, which is channels-last.
+        labels: the labels of the outputs.
+        normalization: the normalization that the input expects.
+        compute: a function from normalized images, float32 [n, h, w, C], to the list of outputs. The first output is
+            the probabilities [n, K]. If the network has logits, the evidence [n, h, w, K] follows. Its mean over h and
+            w is the logits. If the network tells the view, the probability of a close-up [n, 1] follows.
+        weights: the trained variables, with their names as keys.
         quantization_aware: whether the network already holds the ranges of an int8 file.
     """
 
@@ -86,7 +86,7 @@ class TensorFlowNetwork:
         return _with_named_view(convert_to_finished(graph, form))
 
     def _check_weights(self) -> None:
-        """Raise ModelError if a weight is not finite: TensorFlow's converter crashes on these."""
+        """Raise ModelError if a weight is not finite, because TensorFlow's converter crashes on such weights."""
         for name, values in self.weights.items():
             if not np.isfinite(np.asarray(values)).all():
                 raise ModelError(f"the weights '{name}' of this network are not finite; train it again")
@@ -99,7 +99,7 @@ def _logits(outputs: list[tf.Tensor]) -> NDArray[np.float32]:
 
 
 def _with_named_view(model: bytes) -> bytes:
-    """Return a .tflite whose output for the view, if it has one, has a name that people understand."""
+    """Return the .tflite. If it has an output for the view, this output gets a name that people understand."""
     editor = GraphEditor(model)
     close_up = [int(one) for one in editor.graph.outputs if editor.shape(int(one)) == (1, 1)]
     if not close_up:
@@ -116,15 +116,16 @@ def network_of(
     evidence: bool = True,
     probe: CloseUpProbe | None = None,
 ) -> TensorFlowNetwork:
-    """Return the network of a Keras model from `dermedge.train.fit.networks`, or of its quantization-aware twin.
+    """Return the network of a Keras model.
 
     Args:
-        model: the Keras model, which maps normalized images to logits.
-        name: its architecture.
-        size: side of the square colour input in pixels.
-        labels: labels of the outputs.
+        model: a Keras model of `dermedge.train.fit.networks`, which maps normalized images to logits, or the
+            quantization-aware copy of such a model.
+        name: the architecture.
+        size: the side of the square colour input in pixels.
+        labels: the labels of the outputs.
         evidence: whether the evidence, which the heat map shows, is an output.
-        probe: a probe that becomes the output for the view; None for a network without that output.
+        probe: the probe that computes the output for the view; None for a network without this output.
     """
     layers = {layer.name for layer in model.layers}
     prefix = QUANTIZED if QUANTIZED + LOGITS in layers else ""

@@ -1,4 +1,4 @@
-"""Read a float .tflite of any maker for conversion, without TensorFlow."""
+"""Read a float .tflite that dermedge did not make, for conversion. This needs no TensorFlow."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ _QUANTIZED = ("int8", "uint8", "int16", "int4")
 
 @dataclass(frozen=True)
 class TfliteFile:
-    """A classifier in a float .tflite; see `ForeignClassifier`.
+    """A `ForeignClassifier` that was read from a float .tflite.
 
     Attributes:
-        path: path of the file.
-        layout: the shape of its input, with the channels last, wherever the file has them.
-        outputs: number of its outputs.
-        classes: number of its classes: one output stands for two.
-        known_labels: the labels in the file, if their number is that of the classes.
-        known_normalization: the one that its metadata states, or None.
-        note: what its user should know of its outputs, in one line, or empty.
+        path: the path of the file.
+        layout: the shape of the input with the channels last, even if they come first in the file.
+        outputs: the number of outputs.
+        classes: the number of classes. A single output stands for two classes.
+        known_labels: the labels in the file; None if their number differs from the number of classes.
+        known_normalization: the normalization that the metadata of the file state; None if they state none.
+        note: one line about the outputs for the user; empty if there is nothing to say.
         model: as in `TfliteNetwork`.
     """
 
@@ -53,7 +53,7 @@ class TfliteFile:
     model: bytes
 
     def network(self, labels: tuple[str, ...], normalization: Normalization) -> TfliteNetwork:
-        """Return the network with labels for its classes and the normalization that it expects."""
+        """Return the network, given the labels of its classes and the normalization that its input expects."""
         return TfliteNetwork(self.path.stem, self.layout, labels, normalization, self.model)
 
 
@@ -61,7 +61,8 @@ def open_tflite(path: Path) -> TfliteFile:
     """Read a float .tflite.
 
     Raises:
-        ModelError: it is missing or damaged, is quantized already, or is not an image classifier.
+        ModelError: the file is missing or damaged, is quantized already, was made by dermedge, or is not an image
+            classifier.
     """
     interpreter = open_interpreter(path, 1, choose_runtime("auto"), True)
     if read_manifest(path) is not None:
@@ -73,7 +74,9 @@ def open_tflite(path: Path) -> TfliteFile:
     model = strip(path.read_bytes())
     _check_float(path, pixels["dtype"], model)
     if int(pixels["shape"][0]) != 1:
-        raise ModelError(f"'{path}' takes {pixels['shape'][0]} images at once; export it with a batch of 1")
+        raise ModelError(
+            f"'{path}' expects {pixels['shape'][0]} images at a time; export it with a batch of 1"
+        )
     facts = read_facts(path)
     head = facts.heads[[one["index"] for one in interpreter.get_output_details()].index(output["index"])]
     known = find_normalization(path, pixels, layout, None) if facts.mean or facts.std else None
@@ -92,20 +95,21 @@ def open_tflite(path: Path) -> TfliteFile:
 
 
 def _check_float(path: Path, dtype: type, model: bytes) -> None:
-    """Check that a file computes in float32 with weights of float32."""
+    """Raise ModelError if a file does not compute in float32, or if it has other weights than float32."""
     precisions = (one.precision for one in read_graph(model, path).operators)
     found = next((one for one in precisions if " with " in one or one.startswith(_QUANTIZED)), None)
     if found is None and dtype != np.float32:
         found = f"an input of {np.dtype(dtype).name}"
     if found is not None:
         raise ModelError(
-            f"'{path}' is quantized already ({found}); give the .tflite in float32, before any quantization"
+            f"'{path}' is quantized already ({found}); give the float32 .tflite from before the quantization"
         )
 
 
 def _normal_form(path: Path, model: bytes, layout: Layout, head: Head, output: int) -> bytes:
-    """Return the file with a float32 [1, h, w, C] input and the outputs probabilities and, if it has logits,
-    evidence.
+    """Return the file with a float32 [1, h, w, C] input and with the outputs of a `TfliteNetwork`.
+
+    These are the probabilities and, if the network has logits, the evidence.
     """
     editor = GraphEditor(model)
     if layout.channels_first:
@@ -119,7 +123,7 @@ def _normal_form(path: Path, model: bytes, layout: Layout, head: Head, output: i
         return editor.to_bytes()
     if found is None and head is not Head.LOGITS:
         raise ModelError(
-            f"'{path}' ends in a sigmoid that is not its last operator; export it up to the sigmoid"
+            f"the sigmoid of '{path}' is not the last operator; export the network so that it ends in the sigmoid"
         )
     logits = editor.reshape(output if found is None else found, "flat", (1, units))
     if units == 1:
@@ -130,7 +134,10 @@ def _normal_form(path: Path, model: bytes, layout: Layout, head: Head, output: i
 
 
 def _take_off_activation(editor: GraphEditor, output: int) -> int | None:
-    """Remove the softmax or sigmoid that an output comes from, and return what it read; None if there is none."""
+    """Remove the softmax or sigmoid that computes an output, and return the tensor that the operator read.
+
+    If no softmax or sigmoid computes the output, nothing is removed, and the result is None.
+    """
     operators, tensor = editor.graph.operators, output
     behind = []
     while True:

@@ -29,12 +29,13 @@ class TfliteNetwork:
     """A `Network` in a float .tflite.
 
     Attributes:
-        name: name of the file, for the manifest.
-        layout: the shape of its input, which is channels-last.
-        labels: labels of the classes.
-        normalization: the normalization that its input expects.
-        model: a float .tflite that maps a float32 [1, h, w, C] normalized image to probabilities [1, K] and, if the
-            network has logits, to evidence [1, 1, 1, K], which equals the logits.
+        name: the name of the file, for the manifest.
+        layout: the shape of the input, which is channels-last.
+        labels: the labels of the classes.
+        normalization: the normalization that the input expects.
+        model: a float .tflite. The input is a normalized image, float32 [1, h, w, C]. The first output is the
+            probabilities [1, K]. If the network has logits, the second output is the evidence [1, 1, 1, K], which
+            equals the logits.
     """
 
     name: str
@@ -85,10 +86,10 @@ class TfliteNetwork:
         return editor.to_bytes()
 
     def finished_tflite(self, form: Form) -> bytes:
-        """See `Network.finished_tflite`; the forms are float32 and float16.
+        """See `Network.finished_tflite`. The form must be float32 or float16.
 
         Raises:
-            ModelError: the form needs TensorFlow.
+            ModelError: the form is another one, which needs TensorFlow.
         """
         model = self.float_tflite(form)
         if form.kind == FLOAT32:
@@ -100,7 +101,10 @@ class TfliteNetwork:
         )
 
     def _normalizing_convolution(self, offset: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Return weights [C, C] and bias [C] of a convolution that normalizes pixel values minus an offset."""
+        """Return the weights [C, C] and the bias [C] of a convolution that normalizes pixel values.
+
+        The convolution reads the pixel values minus the offset.
+        """
         channels, one = self.layout.channels, self.normalization
         mean, std = (np.array(values[:channels], np.float64) for values in (one.mean, one.std))
         weights, bias = np.diag(1 / std), (offset - mean) / std

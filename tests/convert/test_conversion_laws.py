@@ -460,7 +460,7 @@ def test_an_input_that_misreads_pixels_is_refused(
 
 
 def test_an_input_of_another_size_is_refused() -> None:
-    with pytest.raises(ModelError, match="has 4 x 6 pixels, and the network's has 6 x 4"):
+    with pytest.raises(ModelError, match="has 4 x 6 pixels, but the input of the network has 6 x 4"):
         check_input(FakeClassifier(), (6, 4), (-1.0, 1.0))
 
 
@@ -499,7 +499,7 @@ def test_a_file_is_checked_run_and_recorded(monkeypatch: pytest.MonkeyPatch) -> 
     assert found.logits.tolist() == [[200] * 3] * 2
     with pytest.raises(ModelError, match="misread"):
         device.run_on_device(b"model", images, (0.0, 255.0))
-    with pytest.raises(ModelError, match="has 4 x 6 pixels, and the network's has 6 x 4"):
+    with pytest.raises(ModelError, match="has 4 x 6 pixels, but the input of the network has 6 x 4"):
         device.run_on_device(b"model", images.transpose(0, 2, 1, 3), (-1.0, 1.0))
     with device.open_on_device(b"another") as classifier:
         assert classifier.layout == WIDE

@@ -134,7 +134,7 @@ def test_a_refit_waits_for_the_run_that_tells_its_thresholds(
     config = json.loads((run / "config.json").read_text()) | {"validated": str(unfinished)}
     (run / "config.json").write_text(json.dumps(config))
     assert cli.main(["convert", str(run), "--int8"]) == 2
-    assert f"'{unfinished}', which fits the thresholds of" in capsys.readouterr().err
+    assert f"the run '{unfinished}', which validates the recipe of" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("kind", OPTIONS)
@@ -358,7 +358,10 @@ def test_scaling_by_the_fitted_temperature_calibrates() -> None:
     [
         (["nowhere", "--int8"], "is not a run folder"),
         (["RUN", "--int8", "--data", "x"], "--data is for a Keras classifier"),
-        (["RUN", "--int8", "--critical", "x"], "--critical is 'x'. Known: blue, brown, red"),
+        (
+            ["RUN", "--int8", "--critical", "x"],
+            "--critical is 'x', which is not a class. Known: blue, brown, red",
+        ),
         (["RUN", "--int8", "--max-drop", "-1"], "'-1' is not a number of percentage points"),
         (["RUN", "--float16", "--float-layers", "2"], "--float-layers is for --int8"),
         (["RUN", "--int8", "--method", "ptq", "--float-layers", "x"], "no layer has that name"),

@@ -173,9 +173,9 @@ def test_folders_are_numbered_as_keras_numbers_them_and_named_by_their_diagnosis
     found = load_foreign(file, request(data, command="dermedge convert", licence="CC0"), lines.append)
     assert lines == [
         "about its outputs",
-        "output 0 = folder 'bcc' -> class basal cell carcinoma",
-        "output 1 = folder 'mel' -> class melanoma",
-        "output 2 = folder 'nv' -> class nevus",
+        "output 0: folder 'bcc', class basal cell carcinoma",
+        "output 1: folder 'mel', class melanoma",
+        "output 2: folder 'nv', class nevus",
     ]
     labels = ("basal cell carcinoma", "melanoma", "nevus")
     assert found.network.labels == found.proof.labels == found.manifest.labels == labels
@@ -230,7 +230,9 @@ def test_labels_that_do_not_fit_are_one_line(data: Path) -> None:
     file = MadeFile({"unit": by_folder}, Layout(8, 12, 3, channels_first=False))
     with pytest.raises(OptionError, match="--labels names 'nevus' twice"):
         load_foreign(file, request(data, labels=["nevus", "melanoma", "nevus"]))
-    with pytest.raises(OptionError, match=r"has 3 outputs, and --labels has 2 classes \(a, b\); name them"):
+    with pytest.raises(
+        OptionError, match=r"has 3 outputs, and --labels has 2 classes \(a, b\); name the classes"
+    ):
         load_foreign(file, request(data, labels=["a", "b"]))
     pair = MadeFile(outputs=2, classes=2)
     with pytest.raises(
@@ -255,7 +257,7 @@ def test_one_output_is_the_probability_of_the_second_class(data: Path) -> None:
     file = MadeFile({"unit": answers}, Layout(8, 12, 3, channels_first=False), outputs=1, classes=2)
     lines: list[str] = []
     found = load_foreign(file, request(data, normalization="unit"), lines.append)
-    assert lines == ["1 - p = folder 'mel' -> class melanoma", "the output p = folder 'nv' -> class nevus"]
+    assert lines == ["1 - p: folder 'mel', class melanoma", "the output p: folder 'nv', class nevus"]
     assert found.proof.labels == ("melanoma", "nevus")
 
 

@@ -196,5 +196,7 @@ def test_operators_of_a_saved_model_that_leave_the_graph(
     nodes = graph.library.function.add().node_def if in_function else graph.node
     nodes.add(name="leaves", op=operator)
     target.write_bytes(saved.SerializeToString())
-    with pytest.raises(ModelError, match=rf"its operator 'leaves' is {operator}, which leaves the graph"):
+    with pytest.raises(
+        ModelError, match=rf"its operator 'leaves' is {operator}, which acts outside the graph"
+    ):
         check_no_code(tmp_path)

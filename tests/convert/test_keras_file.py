@@ -264,7 +264,7 @@ def test_a_network_of_any_size_needs_one(tmp_path: Path) -> None:
     x = keras2.layers.Conv2D(4, 3)(pixels)
     x = keras2.layers.Dense(3)(keras2.layers.GlobalAveragePooling2D()(x))
     path = saved(keras2.Model(pixels, x), tmp_path / "any.keras")
-    with pytest.raises(OptionError, match="choose one with --imgsz"):
+    with pytest.raises(OptionError, match="choose a size with --imgsz"):
         open_keras(path)
     assert open_keras(path, 40).layout == Layout(40, 40, 3, channels_first=False)
 
@@ -276,8 +276,8 @@ def test_a_network_of_any_size_needs_one(tmp_path: Path) -> None:
         ("weights", "holds only weights"),
         ("map", r"is not a classifier: it has an output of \[9, 14, 14, 3\]"),
         ("two outputs", "is not a classifier: it has 2 outputs"),
-        ("five channels", r"takes \[None, 16, 16, 5\], not gray or colour images"),
-        ("channels first", r"takes \[None, 3, 16, 16\], not gray or colour images"),
+        ("five channels", r"is \[None, 16, 16, 5\], instead of gray or colour images"),
+        ("channels first", r"is \[None, 3, 16, 16\], instead of gray or colour images"),
         ("custom", "its layer 'doubling' uses 'Doubling' of .* Export the network as a SavedModel"),
     ],
 )
@@ -367,7 +367,7 @@ def test_outputs_are_numbered_by_the_folders_as_they_are_on_disk(nine_classes: t
     source = load_foreign(open_keras(model), ConversionRequest(model, "int8", data=photos), lines.append)
     # by diagnosis, both keratoses are benign keratosis, which would come before dermatofibroma
     assert source.proof.labels == NINE
-    assert lines[5] == "output 5 = folder 'pigmented benign keratosis' -> class pigmented benign keratosis"
+    assert lines[5] == "output 5: folder 'pigmented benign keratosis', class pigmented benign keratosis"
     assert set(source.proof.truth) == set(range(9))
     assert (source.proof.reference.argmax(axis=1) == source.proof.truth).all()
 
@@ -381,8 +381,8 @@ def test_a_folder_is_renamed_in_its_place(nine_classes: tuple[Path, Path], tmp_p
     request = ConversionRequest(model, "int8", data=tmp_path / "photos")
     source = load_foreign(open_keras(model), request, lines.append)
     assert lines[3:5] == [
-        "output 3 = folder 'mel' -> class melanoma",
-        "output 4 = folder 'nv' -> class nevus",
+        "output 3: folder 'mel', class melanoma",
+        "output 4: folder 'nv', class nevus",
     ]
     assert source.proof.labels == NINE
     assert source.proof.critical == "melanoma"
@@ -400,7 +400,7 @@ def test_labels_in_another_order_are_refused_and_named(
     assert cli.main([*command, "--output", str(target)]) == 3
     error = capsys.readouterr().err
     assert "another order fits clearly better, with a balanced accuracy of 1.000 instead of 0.000" in error
-    assert "'melanoma' is 'dermatofibroma'" in error
+    assert "'melanoma' should be 'dermatofibroma'" in error
     assert "give the labels in the order of the outputs" in error
     assert not target.exists()
 
@@ -454,7 +454,7 @@ def test_one_sigmoid_gray_and_not_square_networks_are_converted(
     assert cli.main(command) == 0
     said = capsys.readouterr().out
     second = "the output p" if units == 1 else "output 1"
-    assert f"{second} = folder 'malignant' -> class malignant" in said
+    assert f"{second}: folder 'malignant', class malignant" in said
     assert ("independent sigmoids" in said) == (units > 1)
     photos = sorted(dark_and_light.rglob("*.png"))[::5]
     with Classifier(target) as classifier:
@@ -469,7 +469,7 @@ def test_one_sigmoid_gray_and_not_square_networks_are_converted(
         images = np.stack([cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) for image in images])[..., np.newaxis]
     if form == "--int8":
         with pytest.raises(
-            ModelError, match="32 x 48 images of 1 channels, and the phone app can only cut out square colour"
+            ModelError, match=r"32 x 48 pixels .* the phone app supports only square colour images"
         ):
             build_app(target, tmp_path / "app")
     raw = np.asarray(model(images.astype(np.float32)))
@@ -493,7 +493,7 @@ def test_gray_and_two_classes_are_told_where_an_option_does_not_fit(
         load_foreign(file, replace(request, normalization="imagenet"))
     with pytest.raises(OptionError, match=r"1 output, which means 2 classes, and .* has 3 classes"):
         load_foreign(file, replace(request, data=labelled_set))
-    with pytest.raises(OptionError, match=r"--imgsz is 32, but .* takes 32 x 48 pixels"):
+    with pytest.raises(OptionError, match=r"--imgsz is 32, but .* expects 32 x 48 pixels"):
         open_keras(path, 32)
 
 
@@ -535,11 +535,16 @@ def test_a_layer_for_scaled_values_gets_them(
         (
             "model.mlmodel",
             b"x",
-            "is not a Keras model; give .keras, .h5 or a SavedModel folder, or a .tflite",
+            "is not a Keras model; give a .keras or .h5 file, or a SavedModel folder, or a .tflite",
         ),
-        ("empty.keras", b"", "it is damaged, or was not saved by Keras (0 bytes); copy it or save it again"),
-        ("cut.keras", b"PK\3\4half", "it is damaged"),
-        ("text.h5", b"hello", "it is damaged"),
+        (
+            "empty.keras",
+            b"",
+            "the file is damaged, or was not saved by Keras (0 bytes); copy the file again, or save it again with "
+            "Keras",
+        ),
+        ("cut.keras", b"PK\3\4half", "the file is damaged"),
+        ("text.h5", b"hello", "the file is damaged"),
     ],
 )
 def test_files_of_other_frameworks_and_damaged_ones_have_a_cure(
@@ -558,7 +563,8 @@ def test_a_folder_that_holds_no_model_is_told(tmp_path: Path, capsys: pytest.Cap
 
 
 @pytest.mark.parametrize(
-    ("shape", "outputs", "cure"), [((3, 32, 32), 1, "channels last"), ((32, 32, 3), 2, "alone")]
+    ("shape", "outputs", "cure"),
+    [((3, 32, 32), 1, "channels last"), ((32, 32, 3), 2, "only has the output for the classes")],
 )
 def test_channels_first_and_several_outputs_have_a_cure(
     tmp_path: Path, shape: tuple[int, int, int], outputs: int, cure: str
@@ -575,7 +581,7 @@ def test_weights_that_are_not_finite_are_called_so(
     model = build(keras3, keras3.layers.Rescaling(1 / 255))
     model.layers[-1].set_weights([np.full((16, 3), np.nan), np.zeros(3)])
     file = open_keras(saved(model, tmp_path / "model.keras"))
-    with pytest.raises(ModelError, match="numbers that are not finite; its weights are damaged"):
+    with pytest.raises(ModelError, match="numbers that are not finite; its weights are damaged, so"):
         choose_normalization(file, "auto", *blobs, lesions(blobs))
 
 
@@ -609,7 +615,7 @@ def test_evaluate_names_labels_in_another_order(
         capsys.readouterr()
         assert cli.main(["evaluate", str(target), "--data", str(photos), "--labels", str(labels)]) == 0
         said = capsys.readouterr().out
-        told = "'basal cell carcinoma' is 'actinic keratosis', 'actinic keratosis' is 'basal cell carcinoma'"
+        told = "'actinic keratosis' should be 'basal cell carcinoma'"
         assert (f"{told}; give the labels in the order of the outputs with --labels" in said) == warns
 
 

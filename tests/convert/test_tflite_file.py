@@ -193,7 +193,7 @@ def test_one_command_without_tensorflow_delivers_int8_with_its_report(
         run, capture_output=True, text=True, timeout=300, env={**os.environ, "PYTHONPATH": "."}
     )
     assert done.returncode == 0, done.stderr
-    assert "output 2 = folder 'red' -> class red" in done.stdout
+    assert "output 2: folder 'red', class red" in done.stdout
     report = json.loads((tmp_path / "made-report" / "report.json").read_text())
     assert report["delivered"]
     assert report["normalization"] == "imagenet"
