@@ -50,7 +50,7 @@ def add_catalogue_options(parser: Parser) -> None:
 
 
 def add_labels_option(parser: OptionGroup) -> None:
-    """Adds the option that says where labels come from."""
+    """Adds the option --labels-from, which chooses where labels come from."""
     parser.add_argument(
         "--labels-from",
         choices=LABEL_SOURCES,

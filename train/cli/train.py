@@ -495,7 +495,7 @@ def _config(
 
 
 def _assist(run: RunFolder, strategy: tf.distribute.Strategy) -> None:
-    """Trains as a worker that is not the chief."""
+    """Trains a run as a worker that is not the chief. Such a worker prints nothing and keeps no files."""
     from dermedge.train.fit.distribution import wait_for_all, worker_copy
     from dermedge.train.fit.training import Trainer
 

@@ -163,7 +163,7 @@ def risk_coverage_svg(curves: Sequence[Curve]) -> str:
     There is one curve for each model.
     """
     with rc_context(SVG_STYLE):
-        figure, axes = _square("coverage: share answered", "risk: share of these wrong")
+        figure, axes = _square("coverage (share of answered photos)", "risk (share of wrong answers)")
         _draw_curves(axes, curves)
         axes.set_ylim(0, max(0.05, 1.1 * max(float(curve.y.max()) for curve in curves)))
         axes.legend(loc="upper left")
@@ -176,7 +176,7 @@ def reliability_svg(curves: Mapping[str, Sequence[Bin]]) -> str:
     There is one curve for each key of ``curves``. The area of a point shows how many photos are in the bin.
     """
     with rc_context(SVG_STYLE):
-        figure, axes = _square("mean top probability", "share right")
+        figure, axes = _square("mean confidence", "accuracy")
         axes.plot([0, 1], [0, 1], ":", color=INK, linewidth=1)
         for (name, bins), colour in zip(curves.items(), LINE_COLOURS, strict=False):
             photos = sum(one.photos for one in bins)

@@ -607,7 +607,14 @@ class Comparison:
 
 
 def compare(names: tuple[str, str], truth: Truth, first: Answers, other: Answers) -> Comparison:
-    """Compares the second model with the first."""
+    """Returns the differences between two models.
+
+    Args:
+        names: names of the first and the second model.
+        truth: true classes of the photos.
+        first: answers of the first model.
+        other: answers of the second model.
+    """
     draws = metrics.lesion_draws(truth.groups.tolist())
     right, right_now = first.index == truth.index, other.index == truth.index
     same = first.index == other.index

@@ -162,7 +162,7 @@ def _check_bounds(values: Augmentation | Recipe) -> None:
                 is_range and value[0] <= value[1],
                 name,
                 value,
-                f"two {bounds.kind}s from {bounds.ends}, in order",
+                f"two {bounds.kind}s from {bounds.ends}, the smaller one first",
             )
 
 
@@ -197,7 +197,7 @@ def read_recipe(path: Path) -> Recipe:
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise OptionError(f"cannot read the recipe '{path}': {error}") from error
+        raise OptionError(f"cannot read the recipe '{path}' ({error}); give a JSON file") from error
     for kind, part, where in ((Recipe, values, "recipe"), (Augmentation, _part(values), "augmentation")):
         known = [one.name for one in fields(kind)]
         if not isinstance(part, dict):

@@ -43,7 +43,7 @@ class WeightAverage(tf.Module):
 
     @contextmanager
     def applied(self) -> Iterator[None]:
-        """Gives the model the averaged weights within a block, and restores its own weights afterwards."""
+        """Gives the model the averaged weights within a ``with`` block, and restores its own weights afterwards."""
         own = [weight.numpy() for weight in self._weights]
         for weight, value in zip(self._weights, self._values, strict=True):
             weight.assign(value.numpy())

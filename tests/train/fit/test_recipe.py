@@ -158,7 +158,7 @@ def test_a_file_names_what_differs_from_the_default(tmp_path: Path) -> None:
         ('{"logit_adjustment": 1}', "'logit_adjustment' of the recipe is 1; it must be true or false"),
         ('{"mixups": 1}', "'mixups' in '.*' is not a field of the recipe. Known: class_power,"),
         ('{"augmentation": {"rain": 1}}', "'rain' in '.*' is not a field of the augmentation"),
-        ('{"augmentation": {"zoom": [2, 1]}}', "two numbers from 0.1 to 10, in order"),
+        ('{"augmentation": {"zoom": [2, 1]}}', "two numbers from 0.1 to 10, the smaller one first"),
         ('{"augmentation": {"zoom": 2}}', "two numbers"),
         ('{"augmentation": {"max_hairs": 1.5}}', "a whole number from 1 to 100"),
     ],
