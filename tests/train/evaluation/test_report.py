@@ -168,7 +168,7 @@ def test_the_page_opens_with_the_verdict_and_shows_equal_figures_once() -> None:
     assert verdict(made).startswith(f"{model.name} has a balanced accuracy of ")
     assert "Random guessing reaches 0.50" in verdict(made)
     page = to_html(made, "")
-    assert page.index(verdict(made)) < page.index("<h2>Figures</h2>")
+    assert page.index(verdict(made)) < page.index("<h2>Metrics</h2>")
     assert "balanced accuracy" in page
     assert "macro recall" not in page, "it is the balanced accuracy"
 
