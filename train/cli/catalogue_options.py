@@ -36,16 +36,16 @@ def add_catalogue_options(parser: Parser) -> None:
         "--groups-from",
         choices=GROUP_SOURCES,
         default="auto",
-        help="Choose which photos must stay in the same split. auto: photos that share a lesion, a person, or a "
-        "folder below the folder of their class; table: the same, except that photos which only share such a folder "
-        "may be in different splits. Default: auto.",
+        help="Choose which photos must stay in the same split, besides copies of the same photo. auto: photos that "
+        "share a lesion or a person in a table, a folder below the folder of their class, or the folder of a person; "
+        "table: photos that share a lesion or a person in a table. Default: auto.",
     )
     parser.add_argument(
         "--keep-parts",
         action="store_true",
-        help="Use the split (train, val or test) that a folder or a split column states for each photo. If val or "
-        "test is missing, it is taken from train. If photos of one lesion are in several splits, only those in test "
-        "are kept, or those in val if there are none in test.",
+        help="Use the split (train, val or test) that a folder or a split column states for each photo. If there is "
+        "no val or no test split, some train photos are moved into the missing split. If photos of one lesion are in "
+        "several splits, only the photos in test are kept; if none are in test, only the photos in val.",
     )
 
 

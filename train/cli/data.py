@@ -36,7 +36,7 @@ _CATALOGUE_EXAMPLES = (
 
 
 def parser() -> Parser:
-    """Returns the parser of `dermedge data` with its commands `audit` and `catalogue`."""
+    """Returns the parser of `dermedge data`, with the commands `audit` and `catalogue`."""
     made = make_parser(
         "data", "Check and prepare labelled photos before training.", (*_AUDIT_EXAMPLES, *_CATALOGUE_EXAMPLES)
     )

@@ -208,7 +208,7 @@ class Evaluation:
 def models_of_files(
     classifiers: Sequence[Classifier], classes: Sequence[str] | None = None
 ) -> list[EvaluatedModel]:
-    """Returns one model to evaluate for each .tflite file. It is run by the runtime of its classifier.
+    """Returns one model to evaluate for each .tflite file. The model is run by the runtime of the classifier.
 
     Args:
         classifiers: open classifiers, each of a different file.

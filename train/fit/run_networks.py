@@ -26,8 +26,8 @@ def start_network(config: Config) -> keras.Model:
 
     Raises:
         OptionError: a run to start from has another input size, and the network has fully connected layers, whose
-            weights depend on it; or the .tflite to start from has another architecture; or the recipe freezes more
-            blocks than the network has.
+            weights depend on the input size; or the .tflite to start from has another architecture; or the recipe
+            freezes more blocks than the network has.
         DataError: the weights cannot be loaded.
         MissingExtra: the package with the ImageNet weights is not installed.
     """

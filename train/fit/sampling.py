@@ -115,8 +115,8 @@ def _sample_stratum(
 def _in_proportion(weights: NDArray[np.float64], times: int, rng: np.random.Generator) -> NDArray[np.intp]:
     """Returns indices of weights, int [times]. Each index occurs in proportion to its weight.
 
-    The number of its occurrences is rounded up or down at random. This is systematic sampling: the weights are laid end
-    to end in random order. Marks at equal distances, with a random start, select one weight each.
+    How often an index occurs is rounded up or down at random. This is systematic sampling: the weights are laid end to
+    end in random order, and marks at equal distances, with a random start, select one weight each.
     """
     order = rng.permutation(len(weights))
     ends = np.cumsum(weights[order])

@@ -138,8 +138,8 @@ def _other_architecture(path: Path) -> OptionError:
 def _kernels(path: Path) -> list[_Kernel]:
     """Returns the weights of all operators that have weights, in the order in which the operators run.
 
-    The operator that predicts the view of a photo is left out, because `dermedge convert` fits it anew. It is known by
-    its single output value.
+    The operator that predicts the view of a photo is left out, because `dermedge convert` fits it anew. No other
+    operator has a single output value.
     """
     try:
         model = strip(path.read_bytes())
