@@ -1,4 +1,4 @@
-"""Measures how latency, file size, training, audit and accuracy grow.
+"""Measures how latency, file size, training, audit and accuracy grow with the size of the network or the photos.
 
     python -m dermedge.benchmarks.lab growth latency --source photos/ --output DIR
     python -m dermedge.benchmarks.lab growth training --data catalogue.csv --output DIR
@@ -6,9 +6,9 @@
     python -m dermedge.benchmarks.lab growth photos photos/ --counts 2000,25000 --output DIR
     python -m dermedge.benchmarks.lab growth accuracy A.tflite B.tflite --data catalogue.csv --split val --output DIR
 
-Each command writes a CSV, a plot, and a page with fitted power laws. The networks of ``latency`` have random
-weights: their times and sizes are those of trained ones, their predictions mean nothing. Needs the extras ``train``
-and ``benchmark``.
+Each command writes a CSV file, a plot and a page. ``latency``, ``training`` and ``audit`` also fit power laws. The
+networks of ``latency`` have random weights: their latencies and file sizes are those of trained networks, but their
+predictions mean nothing. The extras ``train`` and ``benchmark`` must be installed.
 """
 
 from __future__ import annotations
@@ -72,10 +72,10 @@ _RUN_LENGTH = RunLength(num_runs=512, min_secs=10.0, max_secs=150.0)
 _TRAINING_COUNTS = (256, 512, 1024, 2048)
 _AUDIT_COUNTS = (500, 1000, 2000, 4000)
 _PHOTO_COUNTS, _PHOTOS_PER_EPOCH = (2000, 25000), 1024
-# Series of ``photos`` -> figure of `training_costs`, and its unit.
+# Series of the command ``photos`` -> name of the value in `training_costs`, and its unit.
 PHOTO_SERIES = {
     "reading all photos for the catalogue": ("reading_s", "s"),
-    "looking for duplicates among them": ("comparing_s", "s"),
+    "searching for duplicates": ("comparing_s", "s"),
     "decoding into the cache": ("decoding_s", "s"),
     "rate of decoding into the cache": ("decoding", "photos/s"),
     "second start": ("start_s", "s"),
@@ -86,19 +86,19 @@ PHOTO_SERIES = {
     "peak memory, whole training": ("peak_mb", "MB"),
     "cache on disk": ("cache_mb", "MB"),
 }
-# Bytes for each photo: the decoded image, and the texture during the search for duplicates.
+# Bytes on the disk for each photo: the decoded image, and the texture during the search for duplicates.
 _CACHED_BYTES = TRAINING_SIZE**2 * 3 + 8192
 _BYTES_PER_KB = 1e3
 _SCORES = {
     "balanced_accuracy": "balanced accuracy",
     "melanoma_sensitivity": "melanoma sensitivity at 90 % specificity",
 }
-# The quantity that varies, the name of x, and for each x the network and its number of threads.
+# Name of the quantity that varies; its description; and for each of its values, the network and the number of threads.
 _Varied = tuple[str, str, list[tuple[float, NetworkShape, int]]]
 
 
 def main(argv: Sequence[str]) -> int:
-    """Runs one of the commands, writes and prints its result; returns the exit status."""
+    """Runs one of the commands, and writes and prints the result; returns the exit status."""
     options = _parse(argv)
     for package, extra in _EXTRAS.items():
         if util.find_spec(package) is None:
@@ -110,7 +110,10 @@ def main(argv: Sequence[str]) -> int:
     if others is not None and others > MAX_OTHERS_CORES:
         found = replace(
             found,
-            notes=(*found.notes, f"do not rely on it: {NOISY}: other processes kept {others:.2f} cores busy"),
+            notes=(
+                *found.notes,
+                f"do not rely on these results: {NOISY}: other processes kept {others:.2f} cores busy",
+            ),
         )
     found = replace(found, notes=(*found.notes, machine_line(), DISCLAIMER))
     show_status("")
@@ -120,7 +123,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def latency(options: argparse.Namespace) -> GrowthResult:
-    """Times networks of several sizes, widths and numbers of threads in turn."""
+    """Times networks with several input sizes, width multipliers and numbers of threads. The networks take turns."""
     frames, origin = frames_of_source(options.source)
     cores = [count for count in (1, 2, 4, 8) if count <= (os.cpu_count() or 1)]
     base = NetworkShape(options.arch, SIZE)
@@ -132,24 +135,33 @@ def latency(options: argparse.Namespace) -> GrowthResult:
     times, bytes_of = _time_untrained(list(wanted), frames, options.run_length)
     varied: list[_Varied] = [
         ("input size", "side of the input, pixels", [(shape.size, shape, 1) for shape in sizes]),
-        ("width", "factor of the filters", [(shape.width, shape, 1) for shape in widths]),
+        ("width", "width multiplier", [(shape.width, shape, 1) for shape in widths]),
         ("threads", "threads", [(count, base, count) for count in cores]),
     ]
     points, x_names = _series_of(varied, times, bytes_of)
     runs = times[base, 1].total.n
     notes = (
-        f"{options.arch}, int8, one thread, {SIZE} pixels and width 1 unless that is what varies; widths at "
-        f"{SMALL_SIZE} pixels; random weights, which make no difference to time and size",
-        f"medians of {runs} runs, networks in turn, on {origin}",
+        f"{options.arch} in int8 with random weights. Unless the quantity varies: one thread, inputs of {SIZE} pixels, "
+        f"width multiplier 1. The width multiplier varies at inputs of {SMALL_SIZE} pixels.",
+        f"Medians of {runs} runs on {origin}. The networks took turns.",
     )
-    title = "Latency and file size against input size, width and threads"
+    title = "Latency and file size against input size, width multiplier and threads"
     return GrowthResult("latency", title, tuple(points), x_names, notes)
 
 
 def _time_untrained(
     wanted: Sequence[tuple[NetworkShape, int]], frames: Frames, run_length: RunLength
 ) -> tuple[dict[tuple[NetworkShape, int], Latency], dict[NetworkShape, int]]:
-    """Returns the latency of networks at numbers of threads, measured in turn, and the sizes of their files."""
+    """Times networks with random weights, which take turns.
+
+    Args:
+        wanted: pairs of a network and a number of threads.
+        frames: frames for the measurement.
+        run_length: duration of the measurement.
+
+    Returns:
+        The latency of each pair, and the file size of each network in bytes.
+    """
     with TemporaryDirectory() as made, ExitStack() as stack:
         files: dict[NetworkShape, Path] = {}
         for shape in dict.fromkeys(shape for shape, _ in wanted):
@@ -166,7 +178,10 @@ def _series_of(
     times: dict[tuple[NetworkShape, int], Latency],
     bytes_of: dict[NetworkShape, int],
 ) -> tuple[list[GrowthPoint], dict[str, str]]:
-    """Returns the points of all series, and the name of x in each; the file size does not depend on the threads."""
+    """Returns the points of all series, and series -> description of the quantity that varies.
+
+    There is no series of the file size by threads, because the file size does not depend on the threads.
+    """
     points: list[GrowthPoint] = []
     x_names: dict[str, str] = {}
     for name, x_name, steps in varied:
@@ -186,7 +201,7 @@ def _series_of(
 
 
 def training(options: argparse.Namespace) -> GrowthResult:
-    """Times an epoch of training on increasing numbers of photos, without TensorFlow's start and the first step."""
+    """Times an epoch of training on increasing numbers of photos. The first step is not included."""
     import tf_keras as keras
 
     import dermedge.train  # noqa: F401 - chooses Keras 2 before TensorFlow is imported
@@ -208,13 +223,13 @@ def training(options: argparse.Namespace) -> GrowthResult:
     strategy = tf.distribute.get_strategy()
     compiled = False
     points = []
-    for count in (BATCH, *counts):  # the first step traces the graph, and is not counted
+    for count in (BATCH, *counts):  # the epoch of one batch traces the graph, and is not counted
         batches = TrainingBatches(
             pixels[:count],
             sampled[:count],
             classes,
             batch_size=BATCH,
-            photos_per_epoch=count + BATCH // 2,  # sampling may give a few photos less
+            photos_per_epoch=count + BATCH // 2,  # the sampling may return slightly fewer photos
             seed=0,
             epoch=0,
         )
@@ -227,15 +242,15 @@ def training(options: argparse.Namespace) -> GrowthResult:
         secs = perf_counter() - began
         points.append(GrowthPoint("an epoch by photos", len(batches) * BATCH, secs, secs, secs, "s"))
     notes = (
-        f"{ARCHITECTURE} at {TRAINING_SIZE} pixels, batches of {BATCH}, the float stage, augmentation "
-        "included; one epoch each, in one process, without its start, decoding, first step and validation",
+        f"{ARCHITECTURE} at {TRAINING_SIZE} pixels, batches of {BATCH} photos, float stage, with augmentation. One "
+        "epoch for each number of photos, in one process, without decoding, first step and validation.",
     )
     title = "Time of an epoch of training against the number of photos"
     return GrowthResult("training", title, tuple(points[1:]), {"an epoch by photos": "photos"}, notes)
 
 
 def _decode(paths: Sequence[Path]) -> NDArray[np.uint8]:
-    """Returns the photos as inputs, uint8 [N, TRAINING_SIZE, TRAINING_SIZE, 3] RGB."""
+    """Returns the photos as network inputs, uint8 [N, TRAINING_SIZE, TRAINING_SIZE, 3] RGB."""
     pixels = np.empty((len(paths), TRAINING_SIZE, TRAINING_SIZE, 3), np.uint8)
     for place, path in enumerate(paths):
         show_status(f"decoding photo {place + 1} of {len(paths)}")
@@ -244,12 +259,12 @@ def _decode(paths: Sequence[Path]) -> NDArray[np.uint8]:
 
 
 def audit(options: argparse.Namespace) -> GrowthResult:
-    """Times the audit of increasing numbers of photos, sampled from all photos."""
+    """Times the audit of increasing numbers of photos, which are sampled from all photos of a folder."""
     from dermedge.train.data.audit.run import run_audit
 
     paths = find_photo_files(options.photos) if options.photos.is_dir() else []
     if not paths:
-        raise DataError(f"there is no photo in '{options.photos}'")
+        raise DataError(f"'{options.photos}' is not a folder with photos; name a folder of photos")
     asked = options.counts or [*(count for count in _AUDIT_COUNTS if count < len(paths)), len(paths)]
     counts = _counts(asked, len(paths), str(options.photos))
     order = np.random.default_rng(0).permutation(len(paths))
@@ -263,15 +278,15 @@ def audit(options: argparse.Namespace) -> GrowthResult:
             secs = perf_counter() - began
         points.append(GrowthPoint("audit by photos", count, secs, secs, secs, "s"))
     notes = (
-        f"`run_audit` on photos sampled from the {len(paths)} of --photos, once each, with or without files in "
-        "the page cache; a power law does not show the cost of a start",
+        f"`run_audit` on photos that are sampled from the {len(paths)} photos of the folder, once for each number of "
+        "photos. Files may be in the page cache. A power law does not show a constant cost of the start.",
     )
     title = "Time of `dermedge data audit` against the number of photos"
     return GrowthResult("audit", title, tuple(points), {"audit by photos": "photos"}, notes)
 
 
 def photos(options: argparse.Namespace) -> GrowthResult:
-    """Measures training on few and on many synthetic photos; only the time may grow with their number."""
+    """Measures time and memory of training on small and large numbers of synthetic photos."""
     from dermedge.train.data.catalogue import NONE_OF_THESE
     from dermedge.train.data.scoring import labelled_photos
 
@@ -290,13 +305,13 @@ def photos(options: argparse.Namespace) -> GrowthResult:
             rmtree(folder)
         size_kb = sum(path.stat().st_size for path in paths) / len(paths) / _BYTES_PER_KB
     notes = (
-        f"JPEG photos of {WIDTH}x{HEIGHT}, {size_kb:.0f} kB each, made of {len(originals)} real ones by "
-        f"`synthetic_photos`, each with a lesion of its own; the smaller set is the beginning of the larger "
-        f"one",
-        f"{ARCHITECTURE} at {TRAINING_SIZE} pixels from no weights, batches of {BATCH}; two epochs of "
-        f"{options.photos_per_epoch} photos, the second timed; a process for each start; its memory includes "
-        "TensorFlow and mapped files",
-        "second start: another training on the same photos, or a resumed one, up to its first step",
+        f"JPEG photos of {WIDTH}x{HEIGHT} pixels and {size_kb:.0f} kB, synthesized from {len(originals)} real photos "
+        "by `synthetic_photos`. Each photo is a lesion of its own. A smaller number of photos is the beginning of a "
+        "larger one.",
+        f"{ARCHITECTURE} at {TRAINING_SIZE} pixels with random weights, batches of {BATCH} photos. Of two epochs of "
+        f"{options.photos_per_epoch} photos, the second is timed. Each start is a new process. Its memory includes "
+        "TensorFlow and memory-mapped files.",
+        "second start: another training on the same photos up to its first step. resumed: the same training again.",
     )
     ordered = tuple(sorted(points, key=lambda point: list(PHOTO_SERIES).index(point.series)))
     title = "Training on few and on many photos"
@@ -306,7 +321,7 @@ def photos(options: argparse.Namespace) -> GrowthResult:
 
 
 def _starts(folder: Path, count: int, photos_per_epoch: int) -> list[GrowthPoint]:
-    """Returns the series of ``PHOTO_SERIES`` for the photos in ``folder``."""
+    """Returns the points of all series of ``PHOTO_SERIES`` for the ``count`` photos in ``folder``."""
     show_status(f"training on {count} photos")
     first = call_in_child(first_start, folder / "photos", folder / "first", photos_per_epoch)
     show_status(f"starting again on {count} photos")
@@ -323,7 +338,7 @@ def _starts(folder: Path, count: int, photos_per_epoch: int) -> list[GrowthPoint
 
 
 def _link(paths: Sequence[Path], root: Path, folder: Path) -> None:
-    """Links to ``paths`` in ``folder``, where they lie below ``root``."""
+    """Makes links to files in ``folder``. A link has the same path below ``folder`` as the file has below ``root``."""
     for path in paths:
         link = folder / path.relative_to(root)
         link.parent.mkdir(parents=True, exist_ok=True)
@@ -335,7 +350,7 @@ def _told(what: str) -> Callable[[int, int], None]:
 
 
 def accuracy(options: argparse.Namespace) -> GrowthResult:
-    """Scores trained files of several input sizes."""
+    """Scores trained .tflite files with several input sizes."""
     check_different(options.models)
     with ExitStack() as stack:
         opened = [stack.enter_context(Classifier(path)) for path in options.models]
@@ -358,7 +373,7 @@ def accuracy(options: argparse.Namespace) -> GrowthResult:
     notes = (
         f"files: {names}",
         f"{scores.models[0].photos} photos of {scores.models[0].lesions} lesions, split {options.split}; "
-        "95 % intervals by bootstrap over lesions; no power law is fitted, since accuracy cannot exceed 1",
+        "95 % confidence intervals by bootstrap over lesions; no power law is fitted, because accuracy cannot exceed 1",
     )
     return GrowthResult(
         "accuracy", "Accuracy against input size", tuple(points), x_names, notes, fitted=False
@@ -366,21 +381,26 @@ def accuracy(options: argparse.Namespace) -> GrowthResult:
 
 
 def _counts(asked: Sequence[int], there: int, where: str) -> list[int]:
-    """Returns the numbers of photos, rising.
+    """Returns the requested numbers of photos in rising order.
+
+    Args:
+        asked: the requested numbers.
+        there: number of photos that exist.
+        where: name of the folder or catalogue with the photos.
 
     Raises:
-        DataError: there are fewer.
+        DataError: more photos are requested than exist.
     """
     counts = sorted(asked)
     if counts[-1] > there:
         raise DataError(
-            f"'{where}' has {there} photos to measure on, fewer than the {counts[-1]} of --counts"
+            f"'{where}' has only {there} photos, fewer than {counts[-1]}; give smaller numbers with --counts"
         )
     return counts
 
 
 def _numbers(kind: Any) -> Any:
-    """An argparse type: numbers separated by commas."""
+    """An argparse type: positive numbers separated by commas."""
 
     def read(text: str) -> tuple[Any, ...]:
         try:
@@ -395,23 +415,39 @@ def _numbers(kind: Any) -> Any:
 
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
-    parser = experiment_parser("growth", "Measure how latency, file size, training, audit and accuracy grow.")
+    parser = experiment_parser(
+        "growth", "Measure how cost and accuracy grow with the size of the network and the number of photos."
+    )
     commands = parser.add_subparsers(required=True, parser_class=Parser, metavar="COMMAND")
     for name, (purpose, add_options) in _COMMANDS.items():
         command = commands.add_parser(
             name, help=purpose, allow_abbrev=False, formatter_class=parser.formatter_class
         )
         add_options(command)
-        command.add_argument("--output", type=Path, required=True, help="write the results into this folder")
+        command.add_argument(
+            "--output", type=Path, required=True, help="write the CSV, plot and page into this folder"
+        )
     return parser.parse_args(argv)
 
 
 def _add_latency(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--source", help="show this source: photos, a video, a camera, or demo")
-    parser.add_argument("--arch", default=ARCHITECTURE, help="build networks of this architecture")
-    parser.add_argument("--sizes", type=_numbers(int), default=_SIZES, help="measure these sides in pixels")
     parser.add_argument(
-        "--widths", type=_numbers(float), default=_WIDTHS, help="measure these factors of the filters"
+        "--source",
+        help="measure on frames of this source: a photo, a folder of photos, a video, a camera, or demo for generated "
+        "frames",
+    )
+    parser.add_argument("--arch", default=ARCHITECTURE, help="measure networks of this architecture")
+    parser.add_argument(
+        "--sizes",
+        type=_numbers(int),
+        default=_SIZES,
+        help="measure networks with these sides of the input, in pixels, separated by commas",
+    )
+    parser.add_argument(
+        "--widths",
+        type=_numbers(float),
+        default=_WIDTHS,
+        help="measure networks with these width multipliers, separated by commas",
     )
     parser.set_defaults(measure=latency, run_length=_RUN_LENGTH)
 
@@ -429,10 +465,15 @@ def _add_audit(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_photos(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("photos", type=Path, metavar="PHOTOS", help="vary the labelled photos of this folder")
+    parser.add_argument(
+        "photos", type=Path, metavar="PHOTOS", help="make the synthetic photos from the photos of this folder"
+    )
     _add_counts(parser, _PHOTO_COUNTS)
     parser.add_argument(
-        "--photos-per-epoch", type=positive_int, default=_PHOTOS_PER_EPOCH, help="train on these per epoch"
+        "--photos-per-epoch",
+        type=positive_int,
+        default=_PHOTOS_PER_EPOCH,
+        help="train on this many photos per epoch",
     )
     parser.set_defaults(measure=photos)
 
@@ -440,25 +481,34 @@ def _add_photos(parser: argparse.ArgumentParser) -> None:
 def _add_accuracy(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("models", type=Path, nargs="+", metavar="MODEL", help="score these .tflite files")
     parser.add_argument(
-        "--data", type=Path, required=True, help="score on a catalogue.csv, or a folder per class"
+        "--data",
+        type=Path,
+        required=True,
+        help="score on the photos of this catalogue.csv, or of this folder with a subfolder for each class",
     )
-    parser.add_argument("--split", choices=("val", "test"), help="score on this split of a catalogue.csv")
+    parser.add_argument("--split", choices=("val", "test"), help="score on this split of the catalogue.csv")
     parser.add_argument("--max-photos", type=positive_int, help="score on at most this many photos")
     parser.set_defaults(measure=accuracy)
 
 
 def _add_counts(parser: argparse.ArgumentParser, default: tuple[int, ...] | None) -> None:
-    without = "" if default else "; without it, up to all"
+    without = "" if default else ". Without this option, measure 500, 1000, 2000, 4000 and all photos"
     parser.add_argument(
-        "--counts", type=_numbers(int), default=default, help=f"measure these numbers of photos{without}"
+        "--counts",
+        type=_numbers(int),
+        default=default,
+        help=f"measure with these numbers of photos, separated by commas{without}",
     )
 
 
-# name -> its purpose, and the function that adds its options
+# Name of a command -> its purpose, and the function that adds its options.
 _COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
-    "latency": ("measure latency and file size against input size, width and threads", _add_latency),
+    "latency": (
+        "measure latency and file size against input size, width multiplier and threads",
+        _add_latency,
+    ),
     "training": ("time an epoch of training against the number of photos", _add_training),
     "audit": ("time the audit against the number of photos", _add_audit),
-    "photos": ("measure training on few and on many photos", _add_photos),
-    "accuracy": ("score trained files of several input sizes", _add_accuracy),
+    "photos": ("measure time and memory of training on small and large numbers of photos", _add_photos),
+    "accuracy": ("score trained .tflite files with several input sizes", _add_accuracy),
 }

@@ -1,11 +1,11 @@
-"""Measures how many small mistakes the tests notice: the tests of a file run on mutants of it.
+"""Measures how many small mistakes in the code the tests notice.
 
     python -m dermedge.benchmarks.lab mutants train/fit convert/calibrate --count 60
 
-Everything happens in a copy of the tree. The test files of a file are those that import it, and those of its folder
-that import a module which imports it. They run once without a mutant, to record what each test executes. Then each
-mutant is tried on the tests that execute its line. A mutant survives if these tests do not notice it, or if it changes
-nothing.
+A mutant is a copy of a file with one small mistake. Everything happens in a copy of the tree. The test files of a file
+are the test files that import it, and test files of the same folder that import one of its importers. These test files
+run once without a mutant, to record which lines each test executes. Then each mutant is tried with the tests that
+execute its line. A mutant survives if all these tests pass. A mutant that does not change the behaviour also survives.
 """
 
 from __future__ import annotations
@@ -48,26 +48,27 @@ __all__ = [
 ]
 
 _PACKAGE = "dermedge"
-# A mutant may take this many times as long as its tests take without it.
+# The tests of a mutant may take this many times as long as without the mutant.
 _SLOWER = 3.0
-# All test files together may take this long without a mutant.
+# All test files together may take this long when they are recorded.
 _LONGEST_RECORDING_S = 3 * 3600.0
 _DEFAULT_COUNT = 60
 NOTICED, SURVIVED, STOPPED = "noticed", "survived", "stopped"
-# Exit status of pytest -> verdict; 5 means that no test was run. Any other status means that a test failed.
+# Exit status of pytest -> verdict. Status 5 means that no test was run. All other statuses mean that a test failed.
 _VERDICTS = {0: SURVIVED, 5: SURVIVED, STOPPED_STATUS: STOPPED}
-# Exit status of pytest where a test that was asked for does not exist.
+# Exit status of pytest if a requested test does not exist.
 _NO_SUCH_TEST = 4
 
 
 @dataclass(frozen=True)
 class Limits:
-    """How long tests may take.
+    """The time limits of the tests of one mutant.
 
     Attributes:
-        mutant_s: seconds after which the tests of a mutant are stopped; if three times their time without a mutant is
-            longer, they are stopped after that.
-        tests_s: seconds without a mutant. If the tests of a mutant take longer, the slowest ones are left out.
+        mutant_s: seconds after which the tests are stopped. The limit is at least three times the duration of the tests
+            without the mutant.
+        tests_s: longest duration of the tests without the mutant, in seconds. If the tests take longer, the slowest
+            tests are left out.
     """
 
     mutant_s: float = 120.0
@@ -79,12 +80,12 @@ class Trial:
     """The result of the tests of one mutant.
 
     Attributes:
-        path: path of the file, below the root of the tree.
+        path: path of the mutated file, relative to the root of the tree.
         mutant: the mutant of the file.
-        verdict: `NOTICED` by a test, `SURVIVED` all tests, or `STOPPED` because they took too long.
-        tests: the node ids of the tests that were run.
-        left_out: the number of slow tests that were not run.
-        secs: how long they took.
+        verdict: `NOTICED`: a test failed; `SURVIVED`: all tests passed; `STOPPED`: the tests took too long.
+        tests: node ids of the tests that were run.
+        left_out: number of slow tests that were not run.
+        secs: duration of the tests in seconds.
     """
 
     path: Path
@@ -96,7 +97,7 @@ class Trial:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Samples mutants, runs their tests and prints what survived."""
+    """Samples mutants, runs their tests, and prints the mutants that survived; returns the exit status."""
     options = _parse(argv)
     files = _python_files(options.paths) if options.paths else _changed_files(options.since)
     sampled = sample_mutants(ROOT, files, options.count, options.seed)
@@ -126,7 +127,8 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
         type=Path,
         nargs="*",
         metavar="PATH",
-        help="Mutate these files and folders. Default: the files that differ from --since.",
+        help="Mutate the Python files of these files and folders. Default: the Python files that have changed since "
+        "the commit of --since.",
     )
     parser.add_argument(
         "--since",
@@ -142,35 +144,44 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
         help="Try at most N mutants. Default: %(default)s.",
     )
     parser.add_argument(
-        "--seed", type=int, default=0, metavar="N", help="Seed the sample. Default: %(default)s."
+        "--seed",
+        type=int,
+        default=0,
+        metavar="N",
+        help="Sample the mutants with this seed. Default: %(default)s.",
     )
     parser.add_argument(
         "--timeout",
         type=positive_number,
         default=Limits.mutant_s,
         metavar="SECONDS",
-        help="Stop the tests of a mutant after this time, or after three times what they take without it if that is "
-        "longer. Default: %(default)s.",
+        help="Stop the tests of a mutant after this many seconds. The limit is at least three times the duration of "
+        "the tests without the mutant. Default: %(default)s.",
     )
     parser.add_argument(
         "--longest",
         type=positive_number,
         default=Limits.tests_s,
         metavar="SECONDS",
-        help="Leave out the slowest tests of a mutant if its tests take longer than this in all. Default: %(default)s.",
+        help="Leave out the slowest tests of a mutant if all its tests together take more than this many seconds. "
+        "Default: %(default)s.",
     )
     return parser.parse_args(argv)
 
 
 def _python_files(paths: Sequence[Path]) -> list[Path]:
-    """Returns the Python files at and below ``paths``, relative to the root."""
+    """Returns the Python files at and below ``paths``, relative to the root of the checkout.
+
+    Raises:
+        OptionError: a path does not exist, or is outside the checkout.
+    """
     found: list[Path] = []
     for path in paths:
         if not path.exists():
             raise OptionError(f"'{path}' does not exist; give files or folders of this checkout")
         whole = path.resolve()
         if not whole.is_relative_to(ROOT):
-            raise OptionError(f"'{path}' is not in '{ROOT}'")
+            raise OptionError(f"'{path}' is outside this checkout; give files or folders below '{ROOT}'")
         files = sorted(whole.rglob("*.py")) if whole.is_dir() else [whole]
         found += [file.relative_to(ROOT) for file in files]
     return found
@@ -182,7 +193,9 @@ def _changed_files(commit: str) -> list[Path]:
         Path(line) for line in listed.splitlines() if line.endswith(".py") and not line.startswith("tests/")
     ]
     if not files:
-        raise OptionError(f"no Python file differs from {commit}; give files or folders, or another --since")
+        raise OptionError(
+            f"no Python file has changed since {commit}; name files or folders, or another commit with --since"
+        )
     return files
 
 
@@ -196,7 +209,7 @@ def sample_mutants(root: Path, files: Sequence[Path], count: int, seed: int) -> 
         seed: seed of the sample.
 
     Raises:
-        OptionError: nothing in the files can be mutated.
+        OptionError: the files have no line that can be mutated.
     """
     sources = {path: (root / path).read_text() for path in files}
     lines = sorted((path, line) for path, source in sources.items() for line in mutable_lines(source))
@@ -209,12 +222,14 @@ def sample_mutants(root: Path, files: Sequence[Path], count: int, seed: int) -> 
         if mutants := mutants_of(sources[path], line):
             chosen.append((path, chance.choice(mutants)))
     if not chosen:
-        raise OptionError(f"there is nothing to mutate in {', '.join(map(str, files)) or 'no file'}")
+        raise OptionError(
+            f"these files have no line that can be mutated: {', '.join(map(str, files)) or 'none'}; name other files"
+        )
     return sorted(chosen, key=lambda one: (one[0], one[1].line))
 
 
 def copy_tree(root: Path, target: Path) -> Path:
-    """Copies the files that git knows or would add; links stay links."""
+    """Copies the files that git tracks or would add to a folder, and returns the folder. Links stay links."""
     listed = run_program(
         ["git", "-C", root, "ls-files", "-z", "--cached", "--others", "--exclude-standard"], "git"
     ).stdout
@@ -226,12 +241,12 @@ def copy_tree(root: Path, target: Path) -> Path:
 
 
 def record_tests(runner: TestRunner, paths: Iterable[Path], folder: Path) -> ExecutedLines:
-    """Records what the tests of these files execute. Tests that fail without a mutant are named on standard error.
+    """Records which lines the tests of these files execute. Tests that fail without a mutant are printed.
 
     Args:
-        runner: runs tests of the tree.
-        paths: paths of files below the tree.
-        folder: an empty folder for what is recorded.
+        runner: runs the tests of the tree.
+        paths: paths of the files, relative to the root of the tree.
+        folder: an empty folder for the recorded data.
     """
     imports = _imports(runner.tree)
     files = sorted({test for path in paths for test in find_tests(path, imports)})
@@ -247,10 +262,10 @@ def try_mutants(
     """Puts each mutant into the tree in turn, runs its tests, and restores the file.
 
     Args:
-        runner: runs tests of a tree that nobody else uses.
-        recording: what the tests execute.
-        mutants: the mutants, with the paths of their files below the tree.
-        limits: how long tests may take.
+        runner: runs the tests of the tree. No other program may use this tree.
+        recording: the lines that the tests execute.
+        mutants: the paths of the files, relative to the root of the tree, and the mutants.
+        limits: the time limits of the tests.
     """
     imports = _imports(runner.tree)
     sources = {path: (runner.tree / path).read_text() for path in imports if path.parts[0] != "tests"}
@@ -273,17 +288,18 @@ def try_mutants(
 def choose_tests(
     recording: ExecutedLines, path: Path, mutant: Mutant, files: Collection[Path], sources: Mapping[Path, str]
 ) -> list[str]:
-    """Returns the tests of these files that execute the statement of a mutant, the fastest first.
+    """Returns the tests that execute the statement of a mutant, ordered by rising duration.
 
-    For a statement that runs when the module is imported, the tests are those that execute a use of the names it
-    defines. If none of them is in the files, tests of other files are chosen; without these, all tests of the files.
+    If the statement runs at the import of the module, the tests that execute a use of its names are returned instead.
+    If such tests exist in ``files``, only these are returned. If they exist only in other files, those are returned. If
+    no test executes the statement, all tests of ``files`` are returned.
 
     Args:
-        recording: what the tests execute.
-        path: path of the mutated file, below the root of the tree.
+        recording: the lines that the tests execute.
+        path: path of the mutated file, relative to the root of the tree.
         mutant: the mutant.
-        files: the test files of the file.
-        sources: file of the tree, without the tests -> its text.
+        files: the test files of the mutated file.
+        sources: file of the tree, without test files -> its text.
     """
     belonging = {test for test in recording.tests if Path(test.partition("::")[0]) in files}
     lines: Mapping[Path, Collection[int]] = {path: mutant.statement}
@@ -295,9 +311,9 @@ def choose_tests(
 
 
 def _at_most(recording: ExecutedLines, tests: Sequence[str], limit_s: float) -> tuple[str, ...]:
-    """Returns the first of these tests, at least one, that take at most ``limit_s`` together, sorted by file.
+    """Returns the first tests, at least one, that together take at most ``limit_s`` seconds.
 
-    If a test of another file ran in between, the fixtures of a file would be made twice.
+    The tests of a file are together, because otherwise the fixtures of the file would be made several times.
     """
     total = 0.0
     by_file: dict[str, list[str]] = {}
@@ -312,7 +328,7 @@ def _at_most(recording: ExecutedLines, tests: Sequence[str], limit_s: float) -> 
 def _status(runner: TestRunner, tests: Sequence[str], limit_s: float) -> int:
     """Runs the tests; returns the exit status of pytest.
 
-    If a mutant changes the names of a test's parameters, all parameters are tried.
+    A mutant may change the names of the parameters of a test. Then the test is run with all its parameters.
     """
     if not tests:
         return 0
@@ -323,14 +339,14 @@ def _status(runner: TestRunner, tests: Sequence[str], limit_s: float) -> int:
 
 
 def find_tests(path: Path, imports: Mapping[Path, set[str]]) -> tuple[Path, ...]:
-    """Returns the test files of a file: those that import it, and those of its folder that import a module which
-    imports it.
+    """Returns the test files of a file.
 
-    Without any, the search goes on with the importers of these modules.
+    These are the test files that import the file, and test files of the same folder that import one of its importers.
+    If no test file is found, the search continues with the importers of the importers.
 
     Args:
-        path: path of the file.
-        imports: file -> the modules that it imports.
+        path: path of the file, relative to the root of the tree.
+        imports: path of a file -> names of the modules that the file imports.
     """
     names, seen = {_module(path)}, {_module(path)}
     found = _tests_of(names, imports)
@@ -350,14 +366,14 @@ def _tests_of(modules: set[str], imports: Mapping[Path, set[str]]) -> set[Path]:
 
 
 def _module(path: Path) -> str:
-    """Returns the name that a file of the tree is imported by."""
+    """Returns the name by which a file of the tree is imported."""
     parts = path.with_suffix("").parts
     parts = parts[:-1] if parts[-1] == "__init__" else parts
     return ".".join(parts if parts[0] == _PACKAGE else (_PACKAGE, *parts))
 
 
 def _imports(tree: Path) -> dict[Path, set[str]]:
-    """Returns file -> the modules of this project that it imports or names, for all Python files of the tree."""
+    """Returns file -> names of the modules of dermedge in its imports and texts, for all Python files of the tree."""
     found = {}
     for path in sorted(tree.rglob("*.py")):
         if not any(part.is_symlink() for part in (path, *path.parents)):
@@ -374,7 +390,7 @@ def _named_modules(tree: ast.Module) -> set[str]:
             case ast.ImportFrom(module=str(module), names=aliases):
                 names |= {module, *(f"{module}.{alias.name}" for alias in aliases)}
             case ast.Constant(value=str(text)) if text.startswith(f"{_PACKAGE}."):
-                # the target of a monkeypatch: a module, and names in it
+                # the text may be the target of a monkeypatch, which names a module and names in the module
                 parts = text.split(".")
                 names |= {".".join(parts[:length]) for length in range(2, len(parts) + 1)}
     return {name for name in names if name.startswith(f"{_PACKAGE}.")}
@@ -389,12 +405,12 @@ def _describe(trial: Trial) -> str:
 
 
 def folder_table(trials: Sequence[Trial]) -> TextTable:
-    """Returns the share of mutants that survived, by folder and in all."""
+    """Returns a table of the share of mutants that survived, for each folder and in total."""
     by_folder: dict[str, list[Trial]] = defaultdict(list)
     for trial in trials:
         by_folder[trial.path.parent.as_posix()].append(trial)
     rows = [(name, *_counts(by_folder[name])) for name in sorted(by_folder)]
-    title = "Mutants that no test noticed; stopped: those whose tests took too long."
+    title = "survived: no test noticed the mutant. stopped: the tests of the mutant took too long."
     head = ("folder", "mutants", SURVIVED, STOPPED, "share that survived")
     return TextTable(title, head, (*rows, ("all", *_counts(trials))))
 

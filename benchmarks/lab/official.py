@@ -1,11 +1,11 @@
-"""Checks the benchmark's latencies against LiteRT's own tool, and measures what the measuring adds to a bare loop.
+"""Compares the latencies of `dermedge benchmark` with those of LiteRT's own tool, and measures the cost of measuring.
 
     python -m dermedge.benchmarks.lab official [MODEL] --source photos/ [--pairs 24] [--output DIR]
 
-The tool is `litert-benchmark` of the ai-edge-litert package. It and the measurement of `dermedge benchmark` run in
-turn, each time in a new process; each pair gives a ratio of median inferences. Before that, in one process, blocks
-of frames run in a bare loop and in the measuring loop, in turn; the ratio of their times shows the cost of the
-measuring.
+The tool is `litert-benchmark` of the package ai-edge-litert. The tool and the measurement of `dermedge benchmark` run
+in turn, each time in a new process. Each pair of runs gives a ratio of median inference times. Before that, blocks of
+frames run in turn in a bare loop and in the measuring loop, in one process. The ratio of the times of the two loops is
+the cost of measuring.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ __all__ = [
 
 _TOOL = "ai_edge_litert.tools.benchmark_litert_model"
 _PAIRS = 24
-# Runs are short, so that a drift of the machine affects both runs of a pair.
+# A run is short, so that a drift of the machine affects both runs of a pair alike.
 RUN_LENGTH = RunLength(warmup_runs=64, num_runs=384, min_secs=0, max_secs=4)
 _TOOL_TIMEOUT_S = 120
 BLOCKS, _BLOCK_FRAMES = 250, 16
@@ -70,7 +70,12 @@ _MAX_APART, _MAX_ADDED = 0.05, 0.01
 
 @dataclass(frozen=True)
 class ToolPair:
-    """The median inference in milliseconds, as measured by the tool and by dermedge, one after the other."""
+    """Two median inference times in milliseconds, measured one after the other.
+
+    Attributes:
+        tool_ms: time that LiteRT's tool measured.
+        ours_ms: time that dermedge measured.
+    """
 
     tool_ms: float
     ours_ms: float
@@ -79,10 +84,15 @@ class ToolPair:
 def main(argv: Sequence[str]) -> int:
     """Measures, prints and writes the results; returns the exit status."""
     parser = report_parser(
-        "official", "Check the benchmark's latencies against LiteRT's benchmark tool, and its overhead."
+        "official",
+        "Compare the latencies of the benchmark with those of LiteRT's own benchmark tool, and measure the cost of "
+        "measuring.",
     )
     parser.add_argument(
-        "--pairs", type=positive_int, default=_PAIRS, help="run each this many times, in turn"
+        "--pairs",
+        type=positive_int,
+        default=_PAIRS,
+        help="do this many pairs of runs: one run of LiteRT's tool, and one run of dermedge",
     )
     arguments = parser.parse_args(argv)
     check_options(arguments)
@@ -110,7 +120,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _take_pair(model: Path, frames: Frames, num_threads: int, ours_first: bool) -> ToolPair:
-    """Returns a pair of measurements: one of the tool and one of dermedge.
+    """Measures the model once with LiteRT's tool and once with dermedge.
 
     Raises:
         DermedgeError: one of the programs fails.
@@ -122,10 +132,12 @@ def _take_pair(model: Path, frames: Frames, num_threads: int, ours_first: bool) 
 
 
 def tool_ms(model: Path, num_threads: int) -> float:
-    """Returns the tool's median inference in milliseconds, on random pixels, rounded to 0.01.
+    """Returns the median inference time that LiteRT's tool measures on random pixels, in milliseconds.
+
+    The tool rounds the time to 0.01 ms.
 
     Raises:
-        ToolError: it fails, or does not end.
+        ToolError: the tool fails, or does not end in time.
     """
     with TemporaryDirectory() as folder:
         result = Path(folder) / "result.json"
@@ -144,10 +156,10 @@ def tool_ms(model: Path, num_threads: int) -> float:
 def added_by_measuring(
     model: Path, frames: Frames, num_threads: int, progress: ShowStatus, blocks: int
 ) -> RatioInterval:
-    """Returns the time of the measuring loop divided by that of a bare loop over the same frames.
+    """Returns the time of the measuring loop divided by the time of a bare loop over the same frames.
 
-    The measuring loop reads the machine's conditions every LOOK_EVERY_S seconds, longer than a block takes; that
-    part is added.
+    In a benchmark, the measuring loop reads the state of the machine every LOOK_EVERY_S seconds. A block is shorter, so
+    the share of the time for these readings is added to the ratio.
     """
     run_length = RunLength(warmup_runs=0, num_runs=_BLOCK_FRAMES, min_secs=0, max_secs=_TOOL_TIMEOUT_S)
     ratios = []
@@ -173,25 +185,29 @@ def _to_report(
     others_cores: float | None,
     failure: str | None,
 ) -> LabReport:
-    """Returns the report of both ratios, and whether their bars are met."""
+    """Returns the report of the two ratios, which tells whether their limits are met."""
     beside = ratio_of([pair.ours_ms / pair.tool_ms for pair in pairs])
     apart, over = beside.verdict(1 - _MAX_APART, 1 + _MAX_APART), added.verdict(0, 1 + _MAX_ADDED)
     ours_ms, tool_ms = (
         float(np.median([getattr(pair, name) for pair in pairs])) for name in ("ours_ms", "tool_ms")
     )
     rows = (
-        ("inference, to litert-benchmark's", *_cells(beside), f"within {_MAX_APART:.0%}", apart),
-        ("measuring loop, to a bare one", *_cells(added), f"below {1 + _MAX_ADDED:.2f}", over),
+        ("inference / inference of litert-benchmark", *_cells(beside), f"within {_MAX_APART:.0%}", apart),
+        ("measuring loop / bare loop", *_cells(added), f"below {1 + _MAX_ADDED:.2f}", over),
     )
-    head = ("what", "ratio", "95 % interval", "n", "bar", "bar is")
+    head = ("times", "ratio", "95 % interval", "n", "limit", "limit is")
     title = (
-        f"{origin.model}: figures of the benchmark divided by those of others, in turn. Inference, medians of "
-        f"{len(pairs)} runs each: {ours_ms:.2f} ms, litert-benchmark {tool_ms:.2f} ms."
+        f"{origin.model}: times of dermedge benchmark divided by others, measured in turn. Median inference time of "
+        f"{len(pairs)} runs: dermedge {ours_ms:.2f} ms, litert-benchmark {tool_ms:.2f} ms."
     )
     noisy = others_cores is not None and others_cores > MAX_OTHERS_CORES
     lines = (
         *([f"ended early: {failure}"] if failure else []),
-        *([f"{NOISY}: other processes kept {others_cores:.2f} cores busy; ratios hold"] if noisy else []),
+        *(
+            [f"{NOISY}: other processes kept {others_cores:.2f} cores busy; the ratios remain valid"]
+            if noisy
+            else []
+        ),
     )
     values = {
         "pairs": [asdict(pair) for pair in pairs],

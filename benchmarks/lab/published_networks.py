@@ -1,8 +1,8 @@
-"""Builds the networks whose latency on known boards was published, with random weights.
+"""Builds networks whose latency on known boards was published. Their weights are random.
 
-The layers are those of the papers and of torchvision, tf_keras and EfficientNet-Lite. Explicit symmetric padding is
-written as TensorFlow's "same" padding, which computes the same number of outputs. The weights have no influence on
-the time.
+The layers are those of the papers and of torchvision, tf_keras and EfficientNet-Lite. Where these pad explicitly and
+symmetrically, TensorFlow's padding "same" is used, which computes the same number of outputs. The values of the weights
+have no influence on the latency.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class PublishedNetwork:
     """A network for ImageNet.
 
     Attributes:
-        build: a function from float32 [n, s, s, 3] to the last feature map.
+        build: a function from images, float32 [n, s, s, 3], to the last feature map of the network.
         size: side of the input in pixels.
     """
 
@@ -44,12 +44,12 @@ class PublishedNetwork:
 
 
 def build_published(name: str) -> keras.Model:
-    """Returns a network of `PUBLISHED` with random weights, from normalized images to the logits of 1000 classes."""
+    """Returns a network of `PUBLISHED` with random weights. It maps normalized images to the logits of 1000 classes."""
     published = PUBLISHED[name]
     keras.utils.set_random_seed(0)
     images = keras.Input((published.size, published.size, 3))
     x = published.build(images)
-    # the last convolution of this network already gives the logits of the classes
+    # the last convolution of SqueezeNet has one filter per class, so its mean is the logits
     if name.startswith("squeezenet"):
         logits = keras.layers.GlobalAveragePooling2D(name=LOGITS)(x)
     else:
@@ -58,12 +58,12 @@ def build_published(name: str) -> keras.Model:
 
 
 def write_network(name: str, kind: str, folder: Path) -> Path:
-    """Writes a network of `PUBLISHED` as a .tflite without a manifest; returns the path.
+    """Writes a network of `PUBLISHED` as a .tflite file without a manifest; returns the path of the file.
 
     Args:
         name: a key of `PUBLISHED`.
         kind: one of `dermedge.convert.to_tflite.form.KINDS`.
-        folder: where the file goes.
+        folder: folder of the file.
     """
     size = PUBLISHED[name].size
     labels = tuple(f"class {index}" for index in range(_CLASSES))
@@ -82,7 +82,10 @@ def _conv(x: _Tensor, filters: int, kernel: int, stride: int = 1, relu: bool = T
 
 
 def _resnet(blocks: Sequence[int], bottleneck: bool) -> Callable[[_Tensor], _Tensor]:
-    """Builds a ResNet (He et al., 2015). In a bottleneck, the 3x3 convolution has the stride, as in torchvision."""
+    """Returns a function that builds a ResNet (He et al., 2015).
+
+    In a bottleneck, the 3x3 convolution has the stride, as in torchvision.
+    """
 
     def build(x: _Tensor) -> _Tensor:
         x = keras.layers.MaxPooling2D(3, 2, padding="same")(_conv(x, 64, 7, 2))
@@ -124,7 +127,7 @@ def _squeezenet_1_0(x: _Tensor) -> _Tensor:
 
 
 def _squeezenet_1_1(x: _Tensor) -> _Tensor:
-    """Builds SqueezeNet 1.1, the authors' later version, which needs 2.4 times fewer multiply-accumulates."""
+    """Builds SqueezeNet 1.1, a later version by the same authors with 2.4 times fewer multiply-accumulates than 1.0."""
     x = keras.layers.Conv2D(64, 3, 2, activation="relu")(x)
     for filters in (16, 32):
         x = _fire(_fire(_pool(x), filters), filters)
@@ -135,7 +138,7 @@ def _squeezenet_1_1(x: _Tensor) -> _Tensor:
 
 
 def _pool(x: _Tensor) -> _Tensor:
-    """Returns the pooling of SqueezeNet, whose sizes are rounded up."""
+    """Adds the max pooling of SqueezeNet. Its output size is rounded up."""
     padding = "valid" if x.shape[1] % 2 else "same"
     return keras.layers.MaxPooling2D(3, 2, padding=padding)(x)
 
@@ -150,7 +153,7 @@ def _fire(x: _Tensor, filters: int) -> _Tensor:
 
 
 def _shufflenet_v2(x: _Tensor) -> _Tensor:
-    """Builds ShuffleNetV2 with width 1.0 (Ma et al., 2018)."""
+    """Builds ShuffleNetV2 with the width multiplier 1.0 (Ma et al., 2018)."""
     x = keras.layers.MaxPooling2D(3, 2, padding="same")(_conv(x, 24, 3, 2))
     for filters, count in ((116, 4), (232, 8), (464, 4)):
         x = _shuffled(_shuffle_down(x, filters // 2), filters)

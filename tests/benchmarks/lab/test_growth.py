@@ -173,11 +173,11 @@ def test_a_package_that_lacks_names_its_cure(monkeypatch: pytest.MonkeyPatch) ->
     [
         (["latency", "--output", "out"], "--source demo"),
         (["latency", "--sizes", "big", "--output", "out"], "'big' is not a list of positive numbers"),
-        (["photos", "nowhere", "--output", "out"], "there is no 'nowhere'"),
-        (["audit", "nowhere", "--output", "out"], "there is no photo in 'nowhere'"),
+        (["photos", "nowhere", "--output", "out"], "there is no file or folder 'nowhere'"),
+        (["audit", "nowhere", "--output", "out"], "'nowhere' is not a folder with photos"),
         (
             ["audit", "{photos}", "--counts", "5000", "--output", "out"],
-            "60 photos to measure on, fewer than the 5000",
+            "60 photos, fewer than 5000",
         ),
     ],
 )
