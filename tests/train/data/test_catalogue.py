@@ -144,6 +144,7 @@ def test_the_same_photos_give_the_same_catalogue_wherever_they_lie(tmp_path: Pat
     first = build_catalogue([folders(tmp_path / "one" / "set", {"cat": 9, "dog": 9})])
     second = build_catalogue([folders(tmp_path / "two" / "set", {"cat": 9, "dog": 9})])
     assert first.digest == second.digest
+    assert Catalogue(first.photos[::-1], first.classes, {}).digest == first.digest
     other_seed = build_catalogue([tmp_path / "one" / "set"], seed=1)
     assert other_seed.digest != first.digest
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from dermedge.edge.errors import StorageError
 from dermedge.edge.photos import find_photo_files, read_picture
-from dermedge.train.data import duplicate_candidates, duplicates
+from dermedge.train.data import duplicate_candidates, duplicates, photo_prints
 from dermedge.train.data.duplicates import Match, Prints, equal_files, near_duplicates, read_prints
 from dermedge.train.data.groups import lowest_linked
 
@@ -342,3 +342,28 @@ def test_real_copies_are_found_and_real_neighbours_are_not(
     assert len(strangers) <= 3
     assert len(others) >= 40
     assert found >= 0.97 * 400
+
+
+def test_a_mirrored_keypoint_points_the_other_way() -> None:
+    angles = np.array([0, 45, 90, 180, 300], np.float32)
+    assert duplicate_candidates.mirrored_angles(angles).tolist() == [180, 135, 90, 0, 240]
+
+
+def test_a_photo_is_made_smaller_by_averages() -> None:
+    # two squares of 4 x 4 pixels, each black but for its rim, which a bilinear step would leave out
+    square = np.zeros((4, 4), np.uint8)
+    square[0] = 200
+    smaller = photo_prints._shrunk(np.hstack([square, square]), 2)
+    assert smaller.tolist() == [[50, 50]]
+    assert photo_prints._shrunk(square, 4) is square
+
+
+def test_the_map_between_two_photos_is_refined_where_they_overlap() -> None:
+    rng = np.random.default_rng(0)
+    scene = cv2.GaussianBlur(rng.integers(0, 256, (120, 160), dtype=np.uint8), (0, 0), 3)
+    scene = cv2.normalize(scene, None, 0, 255, cv2.NORM_MINMAX)
+    one = np.ascontiguousarray(scene[20:100, 30:130])
+    # the first photo lies 30 pixels right and 20 pixels down in the second one; the given map is 1.5 pixels off
+    given = np.array([[1, 0, 31.5], [0, 1, 18.5]], np.float32)
+    refined = duplicates._refined(one, scene, given)
+    assert np.abs(refined - [[1, 0, 30], [0, 1, 20]]).max() < 0.2

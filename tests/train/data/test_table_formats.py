@@ -122,6 +122,12 @@ ISIC_2024 = (
             {"age": "60", "sex": "male", "site": "upper extremity", "view": "close-up"},
         ),
         (
+            "isic_id,patient_id,lesion_id,iddx_full,iddx_1,iddx_2,iddx_3",
+            f"{ISIC},IP_1234567,IL_1234567,Malignant::x,Malignant,x,Melanoma Invasive",
+            *("Melanoma Invasive", "melanoma", "IL_1234567", "IP_1234567"),
+            {},
+        ),
+        (
             "isic_id,target,patient_id,age_approx,sex,anatom_site_general",
             f"{ISIC},1,IP_1234567,60.0,male,lower extremity",
             *("malignant", "malignant", "", "IP_1234567"),

@@ -246,3 +246,13 @@ def test_mcnemar_is_the_two_sided_binomial_of_the_photos_that_one_alone_names() 
     assert found.p_value == pytest.approx(112 / 1024)
     assert metrics.mcnemar(first, first).p_value == 1
     assert metrics.mcnemar(other, first).p_value == pytest.approx(found.p_value)
+
+
+def test_the_default_resamples_are_those_of_seed_0() -> None:
+    groups = ["a", "a", "b", "c"]
+    draws = metrics.lesion_draws(groups, resamples=3)
+    assert draws[0].tolist() == [1, 1, 1, 1]
+    chosen = np.random.default_rng(0).integers(0, 3, (3, 3))
+    for row, lesions in zip(draws[1:], chosen, strict=True):
+        times = [int((lesions == lesion).sum()) for lesion in (0, 0, 1, 2)]
+        assert row.tolist() == times
