@@ -231,6 +231,38 @@ def test_a_file_of_which_few_photos_cannot_tell_is_delivered_or_not_as_asked(
     assert manifest.metrics["acceptance"] == "cannot tell"
     report = json.loads((tmp_path / "a-report" / "report.json").read_text())
     assert (report["verdict"], report["verdict_sentence"]) == ("cannot tell", first)
+    assert set(report) == {
+        *(
+            "schema",
+            "created",
+            "dermedge",
+            "command",
+            "disclaimer",
+            "target",
+            "files",
+            "delivered",
+            "verdict",
+        ),
+        *(
+            "verdict_sentence",
+            "doubts",
+            "form",
+            "bytes",
+            "normalization",
+            "calibration_photos",
+            "proof_photos",
+        ),
+        *("labels", "critical", "warnings", "manifest", "attempts", "layers", "advice"),
+    }
+    assert report["schema"] == "dermedge-conversion/1"
+    assert report["command"].startswith("dermedge convert ")
+    [attempt] = report["attempts"]
+    assert set(attempt) == {"form", "passed", "bytes", "invoke_ms", "parity", "network_checks", "checks"}
+    for check in attempt["checks"]:
+        assert set(check) == {
+            *("name", "reference", "device", "drop", "limit", "detectable", "passed", "status")
+        }
+    assert all("sqnr_db" in layer for layer in report["layers"])
     assert f"<h2>{first}</h2>" in (tmp_path / "a-report" / "report.html").read_text()
 
     assert cli.main([*command, str(tmp_path / "b.tflite"), "--cannot-tell", "refuse"]) == 3

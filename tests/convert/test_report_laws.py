@@ -16,12 +16,14 @@ from dermedge.convert.accept.layer_errors import LayerError, worst_layers
 from dermedge.convert.accept.network_checks import NetworkCheck
 from dermedge.convert.accept.parity import Parity
 from dermedge.convert.conversion import Conversion
+from dermedge.convert.load.conversion_input import sigmoids_note
 from dermedge.convert.report.layer_advice import Cures, advice, short_name
 from dermedge.convert.report.layer_plot import layers_svg
 from dermedge.convert.report.summary import decision_lines, refusal, summary
 from dermedge.convert.report.verdict import verdict_sentence
 from dermedge.convert.search import ConversionAttempt, SearchResult
 from dermedge.convert.to_tflite.form import INT8_PTQ, INT8_QAT, Form
+from dermedge.edge.model.head import Head
 from dermedge.edge.model.manifest import Manifest
 from dermedge.train.evaluation.metrics import Score
 
@@ -329,3 +331,9 @@ def test_files_for_onnx_are_delivered_each_if_it_passed() -> None:
     attempts = tuple(ConversionAttempt(one.form, one) for one in onnx)
     assert SearchResult(attempts, onnx[0], ()).deliveries == (onnx[1], onnx[2])
     assert (onnx[0].runtime, passed.runtime) == ("ONNX Runtime", "the device runtime")
+
+
+def test_only_several_independent_sigmoids_have_a_note() -> None:
+    assert sigmoids_note(Head.SIGMOID, 3).startswith("the 3 outputs are independent sigmoids")
+    assert [sigmoids_note(head, 3) for head in (Head.SOFTMAX, Head.LOGITS)] == ["", ""]
+    assert sigmoids_note(Head.SIGMOID, 1) == ""

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from dermedge.convert.cli import parser
 from dermedge.convert.request import AIMS, ConversionRequest, check_request
 from dermedge.edge.errors import DataError, OptionError, StorageError
 
@@ -54,15 +55,21 @@ def test_a_folder_is_a_run_unless_it_is_a_saved_model(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"data": None}, r"a\.keras' is not a run folder .* needs --data"),
-        ({"evidence": False}, r"^--no-evidence is for a run$"),
-        ({"float_layers": "2", "aim": "float16"}, r"^--float-layers is for --int8$"),
+        ({"data": None}, r"a\.keras' is not a run folder .* needs labelled photos: with --data, give"),
+        ({"evidence": False}, r"^--no-evidence is for a run; leave the option out$"),
+        (
+            {"float_layers": "2", "aim": "float16"},
+            r"^--float-layers is for --int8; use --int8, or leave --float-layers out$",
+        ),
         (
             {"float_layers": "2", "method": "qat"},
-            r"^--float-layers needs calibrated ranges: use --method ptq$",
+            r"^--float-layers does not work with --method qat; use --method ptq$",
         ),
         ({"method": "qat"}, r"^--method qat needs a run with a QAT stage"),
-        ({"aim": "onnx", "io": "int8"}, r"^--io int8 is for a \.tflite; an ONNX file takes float32"),
+        (
+            {"aim": "onnx", "io": "int8"},
+            r"^--io int8 is for a \.tflite; leave --io out, because an ONNX file",
+        ),
     ],
 )
 def test_options_that_do_not_fit_a_classifier(
@@ -75,7 +82,10 @@ def test_options_that_do_not_fit_a_classifier(
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"size": 64}, r"^--imgsz is for a Keras classifier, and '.*a\.tflite' is a \.tflite$"),
+        (
+            {"size": 64},
+            r"^--imgsz is for a Keras classifier, and '.*a\.tflite' is a \.tflite; leave the option out$",
+        ),
         ({"trusted": True}, r"^--trust is for a Keras classifier"),
         ({"aim": "dynamic"}, r"^--dynamic is for a run or a Keras classifier; use --int8 or --float16"),
     ],
@@ -92,7 +102,7 @@ def test_options_that_do_not_fit_a_tflite(
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"data": Path("photos")}, "--data is for a Keras classifier or a .tflite; the run"),
+        ({"data": Path("photos")}, "--data is for a Keras classifier or a .tflite, and '.*' is a run; leave"),
         ({"labels": ("a",)}, "--labels is for"),
         ({"normalization": "unit"}, "--normalization is for"),
         ({"size": 64}, "--imgsz is for a Keras classifier, and '.*' is a run"),
@@ -129,3 +139,8 @@ def test_no_file_of_onnx_is_overwritten(
     (tmp_path / name).touch()
     with pytest.raises(StorageError, match=f"{name}' exists already"):
         check_request(request)
+
+
+@pytest.mark.parametrize(("text", "points"), [("0", 0.0), ("1.5", 1.5), ("100", 100.0)])
+def test_a_loss_from_none_to_all_points_can_be_allowed(text: str, points: float) -> None:
+    assert parser().parse_args(["run", "--int8", "--max-drop", text]).max_drop == points
