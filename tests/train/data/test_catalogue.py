@@ -1,9 +1,12 @@
 """Finding, labelling, grouping and splitting photos."""
 
 import json
+import os
 import shutil
 from collections import Counter
 from dataclasses import replace
+from functools import partial
+from operator import attrgetter
 from pathlib import Path
 
 import cv2
@@ -15,6 +18,7 @@ from hypothesis import strategies as st
 from dermedge.edge.errors import DataError, OptionError
 from dermedge.train.data.build import build_catalogue
 from dermedge.train.data.catalogue import NONE_OF_THESE, Catalogue, Photo, check_photos, read_catalogue
+from dermedge.train.data.folders import find_files
 from dermedge.train.data.scoring import labelled_photos
 from dermedge.train.data.splits import find_leaks, split_by_group, with_fold, with_source_tested
 
@@ -371,6 +375,9 @@ def test_unknown_names_are_refused_with_the_known_ones(tmp_path: Path) -> None:
     root = folders(tmp_path / "set", {"cat": 9, "dog": 9})
     with pytest.raises(OptionError, match=r"class 'cow'\. There are: cat, dog"):
         build_catalogue([root], ["cat", "cow"])
+    many = folders(tmp_path / "many", dict.fromkeys(("owl", "ant", "yak", "elk", "cat", "fox"), 2))
+    with pytest.raises(OptionError, match="There are: ant, cat, elk, fox, owl, yak"):
+        build_catalogue([many], ["cow"])
     with pytest.raises(DataError, match="there is no"):
         build_catalogue([tmp_path / "nowhere"])
 
@@ -516,3 +523,17 @@ def test_an_own_table_with_most_columns_of_a_catalogue_is_read_as_a_table(tmp_pa
     for paths in ([root], [root / "own.csv"], [root, root / "own.csv"]):
         catalogue = build_catalogue(paths)
         assert Counter(photo.label for photo in catalogue.photos) == {"cat": 6, "dog": 6}
+
+
+def test_photos_are_found_in_the_order_of_their_paths_whatever_the_disk_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("b/2.png", "b/1.png", "a/3.png", "c.png"):
+        put_picture(tmp_path / "set" / name, name)
+    real = os.scandir
+    found = [path.path.relative_to(tmp_path / "set").as_posix() for path in find_files([tmp_path]).photos]
+    for is_reversed in (False, True):
+        order = partial(sorted, key=attrgetter("name"), reverse=is_reversed)
+        monkeypatch.setattr(os, "scandir", lambda folder, order=order: iter(order(real(folder))))
+        again = [path.path.relative_to(tmp_path / "set").as_posix() for path in find_files([tmp_path]).photos]
+        assert again == found == ["a/3.png", "b/1.png", "b/2.png", "c.png"]

@@ -871,7 +871,9 @@ def test_who_says_which_folder_it_is_gets_it(tmp_path: Path) -> None:
     root = put_photos(
         tmp_path / "set", {f"train/{m}/patient_{n}": 3 for m in ("may", "june") for n in range(6)}
     )
-    assert "none of 36 photos has a label" in stopped(root)
+    said = stopped(root)
+    assert "none of 36 photos has a label" in said
+    assert "patient_0, patient_1, patient_2" in said
     assert Understood(root, labels_from="folder", groups_from="table").labels == {"may": 18, "june": 18}
     by_parent = Understood(root, labels_from="parent", groups_from="table")
     assert by_parent.labels == {f"patient_{n}": 6 for n in range(6)}
