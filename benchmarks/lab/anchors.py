@@ -1,12 +1,12 @@
-"""Counts the instructions of networks whose latency was published, for `dermedge benchmark --estimate`.
+"""Counts the instructions of networks with a published latency, for `dermedge benchmark --estimate`.
 
-    python -m dermedge.benchmarks.lab anchors                  # all of benchmarks/estimates.json, in about an hour
-    python -m dermedge.benchmarks.lab anchors --shipped        # only the models that ship, in some minutes
-    python -m dermedge.benchmarks.lab anchors --model a.tflite # prints the counts of one file
+    python -m dermedge.benchmarks.lab anchors                  # write benchmarks/estimates.json (about an hour)
+    python -m dermedge.benchmarks.lab anchors --shipped        # count only the shipped models again (some minutes)
+    python -m dermedge.benchmarks.lab anchors --model a.tflite # print the counts of one file
 
-The latencies below were read on public pages; nobody here measured them. Each network is built with random weights,
-quantized by this project's own converter, and run by LiteRT under emulation of the board's processor. It needs what
-`make test-arm64` needs, a C compiler and the extra ``train``.
+The latencies in this file were copied from public pages, and were not measured here. Each network is built with random
+weights, quantized by the converter of dermedge, and run by LiteRT under emulation of the processor of the board. The
+experiment needs a C compiler, the extra ``train``, and the programs that `make test-arm64` needs.
 """
 
 from __future__ import annotations
@@ -55,11 +55,11 @@ class PublishedLatency:
     Attributes:
         board: key of `BOARDS`.
         network: key of `dermedge.benchmarks.lab.published_networks.PUBLISHED`.
-        form: ``int8`` or ``float32``.
-        ms: the latency.
+        form: number type of the weights and activations: ``int8`` or ``float32``.
+        ms: the latency in milliseconds.
         runtime: the runtime that was measured.
         published: date of publication.
-        source: address of the page.
+        source: URL of the page.
     """
 
     board: str
@@ -95,8 +95,8 @@ def _lite(number: int, ms: float) -> PublishedLatency:
     return PublishedLatency("pixel4", network, _INT8, ms, "TensorFlow Lite", "2020-03", _LITE)
 
 
-# All latencies are for four threads. Arm's pages do not state the number of threads, but their float32 figures are
-# too fast for one core.
+# All latencies are for four threads. Arm's pages do not state the number of threads, but their float32 latencies are
+# too short for one core.
 BOARDS: dict[str, dict[str, Any]] = {
     "pi4": {"name": "Raspberry Pi 4", "cpu": "cortex-a72", "threads": 4},
     "pi5": {"name": "Raspberry Pi 5", "cpu": "cortex-a76", "threads": 4},
@@ -131,50 +131,50 @@ LEFT_OUT = (
         "GoogLeNet int8",
         25.33,
         f"{_ARM_SITE}googlenet-int8-xnnpack-executorch-raspberrypi5/googlenet-int8-pte",
-        "its float32 baseline of 90.8 ms is the speed of one core (1.5 billion multiply-accumulates take one core "
-        "at 2.4 GHz at least 78 ms), so that it was probably measured with one thread",
+        "it was probably measured with one thread: its float32 latency of 90.8 ms is plausible for one core, which "
+        "takes at least 78 ms for 1.5 billion multiply-accumulates at 2.4 GHz",
     ),
     LeftOut(
         "pi5",
         "Wide ResNet-50-2 int8",
         49.43,
         f"{_ARM_MODELS}wideresnet50-int8-xnnpack-executorch-raspberrypi5",
-        "its instructions have not been counted; litert-quantizer refused its large weights at that time",
+        "its instructions were not counted, because litert-quantizer could not convert its large weights at that time",
     ),
     LeftOut(
         "pi5",
         "DeiT-Tiny int8",
         26.40,
         f"{_ARM_MODELS}deit-tiny-int8-xnnpack-executorch",
-        "a part of it computes in float32",
+        "a part of the network computes in float32",
     ),
     LeftOut(
         "pi5",
         "Inception V3 int8",
         113.11,
         f"{_ARM_MODELS}inception-v3-int8-mlas-onnx-raspberrypi5",
-        "it was run by ONNX Runtime, whose kernels are not those of LiteRT",
+        "it was run by ONNX Runtime, which has other kernels than LiteRT",
     ),
     LeftOut(
         "pi4",
         "EfficientDet-Lite0 int8",
         122.06,
         "https://github.com/NobuoTsukamoto/benchmarks/blob/main/tensorflow/lite/efficentdet/efficientdet.md",
-        "TensorFlow Lite 2.5 did not run int8 in XNNPACK, and the figure includes the postprocessing of "
-        "bounding boxes",
+        "TensorFlow Lite 2.5 did not run int8 with XNNPACK, and the latency includes the postprocessing of bounding "
+        "boxes",
     ),
     LeftOut(
         "pi4",
         "MobileNet int8",
         40.30,
         "https://github.com/Tencent/ncnn/issues/3485",
-        "it was run by ncnn, whose kernels are not those of LiteRT",
+        "it was run by ncnn, which has other kernels than LiteRT",
     ),
 )
 
 
 def main(argv: Sequence[str]) -> int:
-    """Counts instructions, and writes or prints the counts; returns the exit status."""
+    """Counts instructions, and writes the counts; with --model, prints the counts. Returns the exit status."""
     options = _parse(argv)
     make_board()
     with TemporaryDirectory(prefix="dermedge-") as made:
@@ -192,7 +192,12 @@ def main(argv: Sequence[str]) -> int:
 
 
 def count_invoke(model: Path, cpu: str, plugin: Path) -> int:
-    """Returns the instructions of one inference on one thread.
+    """Returns the number of instructions of one inference on one thread.
+
+    Args:
+        model: a .tflite file.
+        cpu: QEMU's name of the processor.
+        plugin: the result of `build_plugin`.
 
     Raises:
         ToolError: the program does not run under emulation.
@@ -246,12 +251,15 @@ def _circumstances() -> str:
 
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
-    parser = experiment_parser("anchors", "Count the instructions of networks whose latency was published.")
+    parser = experiment_parser("anchors", "Count the instructions of networks with a published latency.")
     which = parser.add_mutually_exclusive_group()
     which.add_argument(
-        "--shipped", action="store_true", help="count the shipped models again, and nothing else"
+        "--shipped", action="store_true", help="count the instructions of the shipped models only"
     )
     which.add_argument(
-        "--model", type=Path, metavar="FILE", help="print the counts of this .tflite, and write nothing"
+        "--model",
+        type=Path,
+        metavar="FILE",
+        help="print the instruction counts of this .tflite file, and write nothing",
     )
     return parser.parse_args(argv)

@@ -1,9 +1,10 @@
-"""Compares int8 conversion with a bare TFLiteConverter script: seconds and memory, without the acceptance.
+"""Compares the time and memory of int8 conversion with those of a bare TFLiteConverter script.
 
     python -m dermedge.benchmarks.lab converting [--runs 3] [--calibration-photos 200] [--imgsz 224]
 
-Both quantize MobileNetV2 1.0 with random weights on the same random images, in turn, each time in a new process.
-Weights and images have no influence on these costs.
+Dermedge and the script quantize MobileNetV2 with the width multiplier 1.0, random weights, and the same random images.
+They take turns, each time in a new process. Weights and images have no influence on the time and the memory. The
+acceptance test of dermedge, which follows a conversion, is not measured.
 """
 
 from __future__ import annotations
@@ -35,9 +36,9 @@ class ConversionCost:
     """The cost of one conversion.
 
     Attributes:
-        seconds: time from a Keras model to the bytes of a .tflite file.
-        peak_mb: the most memory of the process, in 10^6 bytes, or None if the system does not report it.
-        bytes: size of the file.
+        seconds: time from a Keras model to the content of a .tflite file.
+        peak_mb: highest memory of the process in 10^6 bytes; None if the system does not report it.
+        bytes: size of the file in bytes.
     """
 
     seconds: float
@@ -46,15 +47,19 @@ class ConversionCost:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Prints medians and ratios; returns the exit status, or raises ToolError if a conversion fails."""
+    """Prints medians and ratios; returns the exit status.
+
+    Raises:
+        ToolError: a conversion fails.
+    """
     options = _parse(argv)
     runs: dict[str, list[ConversionCost]] = {BARE: [], OURS: []}
     for _ in range(options.runs):
         for who in runs:
             runs[who].append(call_in_child(convert_once, who, options.imgsz, options.calibration_photos))
     print(
-        f"MobileNetV2 1.0 at {options.imgsz} pixels, {options.calibration_photos} calibration images, "
-        f"{options.runs} runs each, in turn"
+        f"MobileNetV2 1.0 at {options.imgsz} pixels, {options.calibration_photos} calibration images, medians of "
+        f"{options.runs} runs, in turn"
     )
     for who, found in runs.items():
         print(
@@ -63,7 +68,8 @@ def main(argv: Sequence[str]) -> int:
         )
     ratios = [ours.seconds / bare.seconds for bare, ours in zip(runs[BARE], runs[OURS], strict=True)]
     print(
-        f"ratio of times, pair by pair: median {median(ratios):.2f}, {min(ratios):.2f} to {max(ratios):.2f}"
+        f"time of dermedge / time of the script, by pairs: median {median(ratios):.2f}, {min(ratios):.2f} to "
+        f"{max(ratios):.2f}"
     )
     machine = describe_machine("litert")
     print(f"machine: {machine.cpu}, {machine.cores} cores, load {machine.load}, {machine.system}")
@@ -71,7 +77,13 @@ def main(argv: Sequence[str]) -> int:
 
 
 def convert_once(who: str, size: int, count: int) -> ConversionCost:
-    """Converts a Keras model of ``size`` pixels, calibrated on ``count`` images; returns the cost."""
+    """Converts a Keras model once, and returns the cost.
+
+    Args:
+        who: `BARE` or `OURS`.
+        size: side of the input in pixels.
+        count: number of calibration images.
+    """
     import tensorflow as tf
     import tf_keras as keras
 
@@ -118,9 +130,12 @@ def _ours(tf: Any, model: Any, images: list[NDArray[np.uint8]]) -> bytes:
 
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
-    parser = experiment_parser("converting", "Time int8 conversion beside a bare TFLiteConverter script.")
+    parser = experiment_parser(
+        "converting",
+        "Compare the time and memory of int8 conversion with those of a bare TFLiteConverter script.",
+    )
     parser.add_argument(
-        "--runs", type=positive_int, default=3, help="run each conversion this many times, in turn"
+        "--runs", type=positive_int, default=3, help="convert this many times with each program, in turn"
     )
     parser.add_argument(
         "--calibration-photos", type=positive_int, default=200, help="calibrate on this many random images"

@@ -1,13 +1,15 @@
-"""Measures all figures of one machine that README.md and docs/ quote, and rewrites the tables.
+"""Measures everything that README.md and docs/ quote about this machine, and rewrites the tables.
 
     python -m dermedge.benchmarks.lab figures NAME --source photos/     # about half an hour on a quiet machine
 
-The models that ship are measured by `dermedge benchmark`, with and without test-time augmentation, then beside other
-runtimes (`peers`), against LiteRT's own tool (`official`) and repeatedly (`repeat`). Where there is an emulator, the
-instructions of the models are counted again for `--estimate` (`anchors --shipped`). A run of `dermedge benchmark`
-that is not marked good ends the work, and no earlier result is replaced. The results go to benchmarks/results/NAME,
-and the table of machines takes benchmarks/results/machines/NAME.json. Results of other machines leave this table where
-they measured networks that no longer ship.
+`dermedge benchmark` measures the shipped models with and without test-time augmentation. Then these experiments run:
+`peers` (other runtimes), `official` (LiteRT's own tool) and `repeat`. If an emulator is installed, `anchors --shipped`
+counts the instructions of the models for `dermedge benchmark --estimate`.
+
+If a run of `dermedge benchmark` is not marked good, the experiment ends with an error and replaces no earlier result.
+The results are stored in benchmarks/results/NAME. The table of machines is made from benchmarks/results/machines, where
+the results are stored as NAME.json. A result of another machine is removed from there if it measured a network that no
+longer ships.
 """
 
 from __future__ import annotations
@@ -38,11 +40,11 @@ _BESIDE = ("peers", "official", "repeat")
 
 
 def main(argv: Sequence[str]) -> int:
-    """Measures, keeps the results and rewrites the tables; returns the exit status."""
+    """Measures, stores the results and rewrites the tables; returns the exit status."""
     options = _parse(argv)
     if Path(options.name).name != options.name or options.name == _MACHINES:
         raise OptionError(
-            f"'{options.name}' cannot be the name of a machine; give one such as raspberry-pi-5"
+            f"'{options.name}' cannot be the name of a machine; give a name without slashes, such as raspberry-pi-5"
         )
     _check_documents()
     with TemporaryDirectory(prefix="dermedge-") as made:
@@ -74,18 +76,22 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _check_documents() -> None:
-    """Checks, before half an hour of measuring, that the tables can be written; raises DermedgeError."""
+    """Checks before the measurement, which takes half an hour, that the tables can be written.
+
+    Raises:
+        DermedgeError: a table cannot be written.
+    """
     models_table()
     how_good(HOW_GOOD.read_text(encoding="utf-8"))
 
 
 def _remove_outdated() -> None:
-    """Removes the results of machines that measured networks that no longer ship."""
+    """Removes the results of machines on which a network was measured that no longer ships."""
     for path in sorted((RESULTS / _MACHINES).glob("*.json")):
         rows = [row for row in read_results(path)["rows"] if row["model"] in SHIPPED]
         if not all(is_shipped(row["model"], row["sha256"]) for row in rows):
             path.unlink()
-            print(f"removed {path}: it measured networks that no longer ship")
+            print(f"removed {path}, because it is the result of a network that no longer ships")
 
 
 def _count_instructions() -> None:
@@ -97,17 +103,20 @@ def _count_instructions() -> None:
 
 
 def check_good(path: Path) -> None:
-    """Checks that a run was not disturbed.
+    """Checks that nothing disturbed a run.
+
+    Args:
+        path: a results.json of `dermedge benchmark`.
 
     Raises:
-        ToolError: a row of this results.json is not marked good.
+        ToolError: a row is not marked good.
     """
     results = read_results(path)
     marks = {row["model"]: row["mark"] for row in results["rows"] if row["mark"] != GOOD}
     if marks:
         reasons = "; ".join(results["faults"]) or json.dumps(marks)
         raise ToolError(
-            f"the run is not good ({reasons}); nothing was replaced. Run this again on a quiet machine"
+            f"the run is not marked good ({reasons}); no result was replaced. Close other programs, and run this again"
         )
 
 
@@ -125,8 +134,17 @@ def _run(module: str, *arguments: str | Path) -> None:
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser = experiment_parser(
-        "figures", "Measure all that is quoted of this machine, and rewrite the tables."
+        "figures",
+        "Measure everything that README.md and docs/ quote about this machine, and rewrite the tables.",
     )
-    parser.add_argument("name", metavar="NAME", help="name the machine, such as raspberry-pi-5")
-    parser.add_argument("--source", required=True, help="show these photos, as for `dermedge benchmark`")
+    parser.add_argument(
+        "name",
+        metavar="NAME",
+        help="store the results under this name of the machine, such as raspberry-pi-5",
+    )
+    parser.add_argument(
+        "--source",
+        required=True,
+        help="measure on frames of this source, as `dermedge benchmark --source` does",
+    )
     return parser.parse_args(argv)

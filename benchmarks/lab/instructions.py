@@ -1,11 +1,14 @@
-"""Counts the instructions of an inference on arm64 under emulation; a count is the same in every run.
+"""Counts the instructions of an inference on arm64 under emulation. Unlike times, counts are nearly equal in all runs.
 
     python -m dermedge.benchmarks.lab instructions [MODEL…] [--output benchmarks/results/arm64-instructions]
 
-QEMU's user mode runs the device's packages like a Raspberry Pi 4 (cortex-a72) and 5 (cortex-a76), and a plugin
-counts the executed instructions. A count is not a time, because instructions differ in duration, and wait for memory.
-Without models, the shipped ones are counted, and float32 networks of the same architecture and size with random
-weights, which need the extra ``train``. The experiment needs make, a C compiler, and what `make test-arm64` needs.
+QEMU's user mode runs the packages of the device and emulates the processors of a Raspberry Pi 4 (cortex-a72) and a
+Raspberry Pi 5 (cortex-a76). A plugin counts the executed instructions. The duration does not follow from the count,
+because instructions differ in duration and wait for memory.
+
+Without MODEL, the shipped models are counted, and float32 networks with the same architectures and sizes and random
+weights. Such networks need the extra ``train``. The experiment needs make, a C compiler, and the programs that
+`make test-arm64` needs.
 """
 
 from __future__ import annotations
@@ -51,7 +54,7 @@ __all__ = [
 BOARD = ROOT / ".venv-arm64"
 _PLUGIN = Path(__file__).with_name("count_instructions.c")
 CPUS = {"cortex-a72": "Raspberry Pi 4", "cortex-a76": "Raspberry Pi 5"}
-# The number of runs in a process, and of processes for each model.
+# Number of counted runs in a process, and number of processes for each model and processor.
 _RUNS = 2
 _PROCESSES = 2
 _TIMEOUT_S = 900
@@ -64,7 +67,13 @@ _HOW = "Written by `python -m dermedge.benchmarks.lab instructions --output benc
 
 @dataclass(frozen=True)
 class CountedModel:
-    """A file to be counted, with its name and the form of its weights."""
+    """A model whose instructions are counted.
+
+    Attributes:
+        name: name of the model.
+        form: quantization of the model, such as ``int8-ptq``.
+        path: path of the .tflite file.
+    """
 
     name: str
     form: str
@@ -73,17 +82,17 @@ class CountedModel:
 
 @dataclass(frozen=True)
 class InstructionCount:
-    """Instructions of one model on one thread of one processor, as medians over all runs.
+    """The numbers of instructions of one model on one thread of one processor. Each is the median over all runs.
 
     Attributes:
-        model: its name.
-        form: form of its weights, such as ``int8-ptq``.
-        cpu: name in QEMU.
-        preprocess: instructions of preprocessing a 640x480 frame, including Python's own.
+        model: name of the model.
+        form: quantization of the model, such as ``int8-ptq``.
+        cpu: QEMU's name of the processor.
+        preprocess: instructions of the preprocessing of a 640x480 frame, with the instructions of Python.
         invoke: instructions of the interpreter.
         predict: instructions from frame to decision.
-        loop: the same in the loop of `dermedge run`, with its quality gate, smoothing and states.
-        spread: range of the invokes divided by their median.
+        loop: instructions for one frame in the loop of `dermedge run`, with quality gate, smoothing and states.
+        spread: largest number of ``invoke`` minus the smallest, divided by the median.
         runs: number of runs.
     """
 
@@ -112,7 +121,7 @@ def main(argv: Sequence[str]) -> int:
     if options.output:
         write_text(options.output / "instructions.csv", to_csv(counts))
         page = [
-            "# Instructions an inference on arm64",
+            "# Instructions per inference on arm64",
             _HOW,
             table.to_markdown(),
             "\n".join(f"- {line}" for line in notes),
@@ -122,23 +131,25 @@ def main(argv: Sequence[str]) -> int:
 
 
 def make_board() -> None:
-    """Makes the emulated Python if it is missing or older than its lock.
+    """Makes the emulated Python if it is missing or older than its lock file.
 
     Raises:
-        ToolError: it cannot be made here.
+        ToolError: the emulated Python cannot be made here.
     """
     target = [f"{BOARD.name}/installed", f"PYTHON={sys.executable}"]
     done = run_program(["make", "--silent", "-C", ROOT, *target], "make")
     if not (BOARD / "python").is_file():
         said = [line for line in done.stdout.splitlines() if line.startswith("no arm64")]
-        raise ToolError(said[0] if said else "the emulated arm64 cannot be made; see: make test-arm64")
+        raise ToolError(
+            said[0] if said else "the emulated arm64 Python cannot be made; run `make test-arm64` to see why"
+        )
 
 
 def build_plugin(folder: Path) -> Path:
-    """Compiles the counting plugin.
+    """Compiles the plugin of QEMU that counts instructions, and returns its path.
 
     Raises:
-        ToolError: there is no C compiler.
+        ToolError: there is no C compiler, or the compilation fails.
     """
     plugin = folder / "count_instructions.so"
     command = ["cc", "-O2", "-Wall", "-shared", "-fPIC", "-o", str(plugin), str(_PLUGIN)]
@@ -147,12 +158,15 @@ def build_plugin(folder: Path) -> Path:
 
 
 def _given(models: Sequence[Path]) -> list[CountedModel]:
-    """Returns the models in these files."""
+    """Returns the models in these .tflite files."""
     return [CountedModel(path.stem, _form(path), path) for path in models]
 
 
 def _shipped(folder: Path) -> list[CountedModel]:
-    """Returns the shipped models, each followed by a float32 network like it, written to ``folder``."""
+    """Returns the shipped models. Each is followed by a float32 network with its architecture and size.
+
+    The float32 networks are written to ``folder``.
+    """
     models = []
     for name, path in SHIPPED.items():
         show_status(f"making the float32 network like {name}")
@@ -164,21 +178,29 @@ def _shipped(folder: Path) -> list[CountedModel]:
 
 
 def _shape_of(path: Path, kind: str = "float32") -> NetworkShape:
-    """Returns the shape of the network in a file of dermedge, for another form of it.
+    """Returns the shape of the network in a .tflite file of dermedge, with another kind of quantization.
 
     Raises:
-        ModelError: it has no manifest.
+        ModelError: the file has no manifest.
     """
     manifest = read_manifest(path)
     if manifest is None:
-        raise ModelError(f"'{path}' has no manifest that names its architecture")
+        raise ModelError(
+            f"'{path}' has no manifest that names its architecture; attach one with `dermedge convert`"
+        )
     return NetworkShape(manifest.architecture, manifest.input_size, 1.0, kind, len(manifest.labels))
 
 
 def count(
     model: CountedModel, cpu: str, plugin: Path, say: Callable[[str], None] = lambda text: None
 ) -> InstructionCount:
-    """Runs a model under emulation in `_PROCESSES` processes, one after the other.
+    """Counts the instructions of a model in `_PROCESSES` processes, one after the other.
+
+    Args:
+        model: the model.
+        cpu: QEMU's name of the processor.
+        plugin: the result of `build_plugin`.
+        say: shows the status.
 
     Raises:
         ToolError: the model does not run under emulation.
@@ -203,8 +225,10 @@ def count(
 
 
 def parts(marks: Sequence[int]) -> list[tuple[int, ...]]:
-    """Returns the instructions of preprocessing, invoke, whole prediction and loop of each run, from the marks of
-    `children.counted_inference`.
+    """Returns the instructions of each run: of the preprocessing, the invoke, the whole prediction, and the loop.
+
+    Args:
+        marks: the counts at the marks of `children.counted_inference`.
     """
     own = marks[1] - marks[0]
     runs = [marks[at : at + MARKS_A_RUN] for at in range(2, len(marks), MARKS_A_RUN)]
@@ -212,7 +236,7 @@ def parts(marks: Sequence[int]) -> list[tuple[int, ...]]:
 
 
 def to_table(counts: Sequence[InstructionCount]) -> TextTable:
-    """Returns one row per model and processor, in millions."""
+    """Returns a table with a row per model and processor, in millions of instructions."""
     head = (
         "model",
         "form",
@@ -237,9 +261,9 @@ def to_table(counts: Sequence[InstructionCount]) -> TextTable:
         for one in counts
     )
     title = (
-        "Millions of arm64 instructions a frame of 640x480, one thread, counted under emulation; no times. "
-        "with gate and states: a frame in the loop of `dermedge run`, and how many times an invoke that is. "
-        f"spread: range of the invokes of {counts[0].runs} runs in several processes, divided by their median."
+        "Millions of arm64 instructions per frame of 640x480 pixels, on one thread, counted under emulation. These are "
+        "not times. with gate and states: a frame in the loop of `dermedge run`, and the ratio to invoke. spread: "
+        f"largest minus smallest count of invoke in {counts[0].runs} runs, divided by the median."
     )
     return TextTable(title, head, rows)
 
@@ -250,18 +274,18 @@ def to_csv(counts: Sequence[InstructionCount]) -> str:
 
 
 def _circumstances(counts: Sequence[InstructionCount]) -> list[str]:
-    """Returns notes on the counts, one line each."""
+    """Returns notes on how the instructions were counted, one line each."""
     version = run_program(["qemu-aarch64", "--version"], "qemu-aarch64").stdout.partition("\n")[0]
     runtime = re.search(r"^ai-edge-litert==(\S+)", (ROOT / "locks/device.txt").read_text(), re.MULTILINE)
     lines = [
         f"{version}, {', '.join(f'{cpu} as in a {board}' for cpu, board in CPUS.items())}; "
         f"ai-edge-litert {runtime[1] if runtime else 'of locks/device.txt'}; {datetime.now(UTC):%Y-%m-%d}",
-        "instructions, not milliseconds of a Raspberry Pi: those are not measured",
+        "these are instructions; the milliseconds of a Raspberry Pi were not measured",
     ]
     if any(one.form == _FLOAT32 for one in counts):
         lines.append(
-            "the float32 networks have the architecture and size of the int8 ones and random weights; the weights do "
-            "not change the number of instructions"
+            "the float32 networks have random weights, and the architectures and sizes of the int8 networks; the "
+            "values of the weights do not change the number of instructions"
         )
     return [*lines, DISCLAIMER]
 
@@ -270,14 +294,14 @@ def counted_marks(child: str, arguments: Sequence[str], expected: int, cpu: str,
     """Returns the counts at the marks of one process under emulation.
 
     Args:
-        child: module of `dermedge.benchmarks.lab.children`.
-        arguments: its command line, a model first.
-        expected: number of marks that it makes.
-        cpu: name in QEMU.
-        plugin: from `build_plugin`.
+        child: module of `dermedge.benchmarks.lab.children` that runs in the process.
+        arguments: command line of the module; the first argument is a model.
+        expected: number of marks that the module makes.
+        cpu: QEMU's name of the processor.
+        plugin: the result of `build_plugin`.
 
     Raises:
-        ToolError: it fails, or makes another number of marks.
+        ToolError: the process fails, or makes another number of marks.
     """
     environment = {
         "QEMU_CPU": cpu,
@@ -308,7 +332,8 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
         nargs="*",
         type=model_path,
         metavar="MODEL",
-        help=f"count these files; without any, {', '.join(SHIPPED)} and float32 networks like them",
+        help=f"count these .tflite files or shipped models. Without MODEL, count {', '.join(SHIPPED)}, and float32 "
+        "networks with the same architectures and sizes",
     )
     parser.add_argument("--output", type=Path, help="write instructions.csv and README.md into this folder")
     return parser.parse_args(argv)

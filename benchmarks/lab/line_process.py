@@ -1,4 +1,4 @@
-"""A child process with which this one exchanges lines of text."""
+"""Runs a child process, and exchanges lines of text with it."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ __all__ = ["LineProcess"]
 
 
 class LineProcess:
-    """A context manager that starts a program, and kills it at its end.
+    """A child process, as a context manager. The program starts at once, and is killed when the block ends.
 
     Args:
         command: the program and its arguments.
-        environment: variables that differ from those of this process.
+        environment: environment variables to change or add for the program.
     """
 
     def __init__(self, command: Sequence[str | Path], environment: Mapping[str, str] | None = None) -> None:
-        # errors go to a file, because a pipe that nobody reads would fill up and block the program
+        # standard error goes to a file; a pipe that nobody reads would fill up and block the program
         self._errors = TemporaryFile("w+", errors="replace")  # noqa: SIM115 - closed by `close`
         self.process = subprocess.Popen(
             command,
@@ -44,16 +44,16 @@ class LineProcess:
         self.close()
 
     def write_line(self, text: str = "") -> None:
-        """Sends a line; does nothing if the program has ended."""
+        """Sends a line to the program; does nothing if the program has ended."""
         with suppress(BrokenPipeError):
             self._input.write(f"{text}\n")
             self._input.flush()
 
     def read_line(self, timeout_s: float, prefix: str = "") -> str:
-        """Returns the next line of its output that starts with ``prefix``, or "" if it ends or is silent for too
-        long.
+        """Returns the next line of the output of the program that starts with ``prefix``.
 
-        A program that is silent for ``timeout_s`` seconds is killed.
+        If there is no such line within ``timeout_s`` seconds, the program is killed and the result is "". The result is
+        also "" if the program ends.
         """
         patience = Timer(timeout_s, self.process.kill)
         patience.start()
@@ -63,21 +63,24 @@ class LineProcess:
             patience.cancel()
 
     def finish(self) -> str:
-        """Closes its input, waits for its end, and returns the rest of its output."""
+        """Closes the input of the program, waits for its end, and returns the rest of its output."""
         self._input.close()
         text = self._output.read()
         self.process.wait()
         return text
 
     def last_words(self) -> str:
-        """Waits for the end of the program; returns the last line of its errors, or the exit status of a killed one."""
+        """Waits for the end of the program, and returns the last line of its standard error.
+
+        If the program was killed or wrote nothing, a text with its exit status is returned.
+        """
         status = self.process.wait()
         self._errors.seek(0)
         said = self._errors.read()
         return (
             last_words(said, status)
             if said.strip() and status > 0
-            else f"its process died with status {status}"
+            else f"the process died with status {status}"
         )
 
     def close(self) -> None:

@@ -1,9 +1,9 @@
-"""Makes mutants of Python source: copies with one small, realistic mistake each.
+"""Makes mutants of Python source. A mutant is a copy with one small, realistic mistake.
 
-Neither mutmut 3.8 nor cosmic-ray 8.7 works for this project. mutmut forks after it has run the tests once, which
-TensorFlow does not survive: a process may fork after it has imported TensorFlow, but not after its first operation.
-mutmut also names modules by their folders (ours are links), and mutates neither module constants nor decorated classes.
-cosmic-ray has one test command for a session, and no operator that leaves out a statement or a keyword argument.
+Neither mutmut 3.8 nor cosmic-ray 8.7 works for dermedge. mutmut runs the tests once, and then forks. A process may fork
+after the import of TensorFlow, but not after the first operation of TensorFlow. mutmut also names modules by their
+folders, which are links here, and does not mutate module constants and decorated classes. cosmic-ray has one test
+command for a whole session, and has no operator that removes a statement or a keyword argument.
 """
 
 from __future__ import annotations
@@ -61,27 +61,27 @@ _OTHER_NAMES = {
     )
     for name, other in (pair, pair[::-1])
 }
-# Calls that are replaced by their argument.
+# Functions whose calls are replaced by the first argument.
 _LEFT_OUT = {"abs", "clip", "int", "list", "maximum", "minimum", "round", "set", "sorted", "sqrt", "tuple"}
-# Calls for which another order of the arguments changes nothing, or fails at once.
+# Functions for which another order of the arguments changes nothing, or always causes an error.
 _NOT_SWAPPED = {"getattr", "isinstance", "max", "min", "next"}
-# Matches a string that a program compares or looks up, and not a text for people.
+# Matches strings that a program compares or looks up. Texts for people do not match.
 _KEY = re.compile(r"[A-Za-z0-9_.%/-]+")
 _GREATER = 1.1
 
 
 @dataclass(frozen=True)
 class Mutant:
-    """A source with one mistake.
+    """The source of a module with one mistake.
 
     Attributes:
-        line: where it is, from 1.
-        statement: the lines of its statement, without those of a block in it.
-        defines: the names that the statement defines, if it runs when the module is imported; None otherwise.
-        what: the kind of mistake.
+        line: line of the mistake, from 1.
+        statement: lines of the statement with the mistake. The lines of a block inside the statement are not included.
+        defines: names that the statement defines if it runs at the import of the module; None if it is in a function.
+        what: kind of the mistake.
         before: the source text that was replaced.
-        after: the source text that replaced it.
-        source: the whole of the mutant.
+        after: the new source text.
+        source: the whole source of the mutant.
     """
 
     line: int
@@ -95,7 +95,13 @@ class Mutant:
 
 @dataclass(frozen=True)
 class _Change:
-    """The source text that replaces a node."""
+    """A replacement of the source text of a node.
+
+    Attributes:
+        node: the node that is replaced.
+        what: kind of the mistake.
+        after: the new source text.
+    """
 
     node: ast.expr | ast.stmt
     what: str
@@ -103,14 +109,14 @@ class _Change:
 
 
 def mutants_of(source: str, line: int | None = None) -> list[Mutant]:
-    """Returns all mutants of a module, or those of a line, in the order of their lines.
+    """Returns the mutants of a module, ordered by line.
 
-    Docstrings, annotations, decorators, imports, ``__all__``, texts for people, blocks for type checkers, errors and
-    ``strict=True`` are not changed.
+    Docstrings, annotations, decorators, imports, ``__all__``, texts for people, blocks for type checkers, raised errors
+    and ``strict=True`` are not changed.
 
     Args:
-        source: the text of the module.
-        line: a number from 1.
+        source: source of the module.
+        line: line whose mutants are returned, from 1; None for all lines.
 
     Raises:
         SyntaxError: the source is not Python.
@@ -123,18 +129,18 @@ def mutants_of(source: str, line: int | None = None) -> list[Mutant]:
 
 
 def mutable_lines(source: str) -> set[int]:
-    """Returns the lines of a module that may have mutants, without making these."""
+    """Returns the lines of a module that may have mutants. The mutants are not made."""
     return {change.node.lineno for change in _module(source).changes}
 
 
 class _Module:
-    """The text of a module, with the positions that are needed to change it."""
+    """The source of a module, with the positions of its statements, functions and classes."""
 
     def __init__(self, source: str) -> None:
         self._content = source.encode()
         tree = ast.parse(source)
         self.changes = list(_changes(tree))
-        # positions of nodes are in bytes of UTF-8
+        # the positions of nodes count bytes of UTF-8
         self._starts = [0]
         for line in self._content.splitlines(keepends=True):
             self._starts.append(self._starts[-1] + len(line))
@@ -148,21 +154,21 @@ class _Module:
         self._classes = [(_body_lines(node), node.name) for node in nodes if isinstance(node, ast.ClassDef)]
 
     def statement_at(self, line: int) -> range:
-        """Returns the lines of the statement at a line, without those of a block in it."""
+        """Returns the lines of the statement at a line. The lines of a block inside the statement are not included."""
         return next((lines for lines, _ in self._statements if line in lines), range(line, line + 1))
 
     def in_function(self, line: int) -> bool:
-        """Tells whether a line runs when a function is called, and not when the module is imported."""
+        """Tells whether a line is in the body of a function, so that it does not run at the import of the module."""
         return any(line in lines for lines in self._functions)
 
     def names_at(self, line: int) -> frozenset[str]:
-        """Returns the names that the statement at a line defines, and those of the classes around it."""
+        """Returns the names that the statement at a line defines, and the names of the classes around the line."""
         node = next((node for lines, node in self._statements if line in lines), None)
         names = {name for lines, name in self._classes if line in lines}
         return frozenset(names | (_defined(node) if node else set()))
 
     def uses(self, words: re.Pattern[str]) -> Iterator[int]:
-        """Yields the lines that hold one of these words, and all lines of a class of that name."""
+        """Yields the lines that contain one of these words, and all lines of a class whose name is one of the words."""
         for number, text in enumerate(self.lines, 1):
             if words.search(text) or any(
                 number in lines and words.fullmatch(name) for lines, name in self._classes
@@ -187,7 +193,7 @@ class _Module:
 
 
 def _own_lines(node: ast.stmt | ast.ExceptHandler) -> range:
-    """Returns the lines of a statement, up to the first block in it."""
+    """Returns the lines of a statement up to the first block inside the statement."""
     blocks = getattr(node, "body", None) or [case.pattern for case in getattr(node, "cases", ())]
     end = max(blocks[0].lineno - 1, node.lineno) if blocks else node.end_lineno or node.lineno
     return range(node.lineno, end + 1)
@@ -211,11 +217,13 @@ def _defined(node: ast.AST) -> set[str]:
 
 
 def users_of(names: frozenset[str], sources: Mapping[Path, str]) -> dict[Path, set[int]]:
-    """Returns file -> the lines in its functions that use names, or names that are defined by means of these.
+    """Returns file -> lines in its functions that use these names directly or indirectly.
+
+    A line uses a name indirectly if it uses another name whose definition uses the name.
 
     Args:
         names: names that statements outside of functions define.
-        sources: file -> its text.
+        sources: file -> its source.
     """
     modules = {path: _module(source) for path, source in sources.items()}
     found: dict[Path, set[int]] = defaultdict(set)
@@ -281,7 +289,7 @@ def _is_left_alone(node: ast.AST) -> bool:
 
 
 def _is_assertion(keyword: ast.keyword) -> bool:
-    """Tells whether an argument is ``strict=True``. Like an assertion, it changes nothing in correct code."""
+    """Tells whether an argument is ``strict=True``, which changes nothing in correct code, like an assertion."""
     return keyword.arg == "strict" and isinstance(keyword.value, ast.Constant) and keyword.value.value is True
 
 

@@ -1,13 +1,17 @@
-"""Times the phone app from frame to answer in a browser, and compares that with the network alone.
+"""Times the phone app in a browser, from frame to answer, and compares this time with that of the network alone.
 
     dermedge phone build app/
     python -m dermedge.benchmarks.lab phone app/ --source photos/ [--browser chromium]
 
-Frames of 640 x 480 are handled like those of the camera, by the app's own worker: quality gate, preprocessing,
-network, smoothing and decision. Three times are measured for each answer: on the page, from the frame to the answer,
-including the copy of the frame and the messages to and from the worker; in the worker, from the arrival of the frame
-to the answer; and `model.run()` with its input and outputs. The report has medians, and medians of the ratios within
-one answer with their 95 % intervals, each beside its bar.
+The web worker of the app processes frames of 640x480 pixels like those of a camera: quality gate, preprocessing,
+network, smoothing and decision. Three times are measured for each answer:
+
+- on the page: from the frame to the answer, with the copy of the frame and the messages to and from the worker.
+- in the worker: from the arrival of the frame to the answer.
+- `model.run()`: the network with its input and outputs.
+
+The report shows the medians of these times. It also shows the ratios to `model.run()` of the same answer: their
+medians, 95 % intervals and limits.
 """
 
 from __future__ import annotations
@@ -40,13 +44,13 @@ __all__ = ["BROWSER", "ROUNDS", "main", "measure_page"]
 BROWSER, ROUNDS = "chromium", 8
 
 _PAGE = Path(__file__).resolve().parent / "phone_page"
-# The limits for the ratio of an answer's time to that of `model.run()`, by the place where it is measured.
+# Place of the measurement -> limit for the ratio of the time of an answer to the time of `model.run()`.
 _BARS = {"in the worker": 1.15, "on the page": 1.2}
 _TIMEOUT_S = 300
 _END_TIMEOUT_S = 10
-# The first answers warm up the browser and are not counted.
+# This many answers warm up the browser and are not counted.
 _WARMUP = 32
-# Arguments for a headless browser with a fresh profile, by the family of its name.
+# Part of the name of a browser -> arguments with which it runs without a window and with a new profile.
 _ARGUMENTS = {
     "chrom": (
         "--headless",
@@ -62,10 +66,10 @@ _ARGUMENTS = {
 
 
 def _files_of(app: Path, source: str | None, rounds: int) -> tuple[dict[str, ServedFile], str]:
-    """Returns the files that are served (the app, the measuring page, its frames), and the frames' origin in words.
+    """Returns the served files (the app, the measuring page and the frames), and a description of the frames.
 
     Raises:
-        OptionError: there is no built app, or no source.
+        OptionError: the folder holds no built app, or there is no source.
         SourceError, PictureError: the source cannot be read.
     """
     files = load_files(app)
@@ -81,7 +85,7 @@ def _files_of(app: Path, source: str | None, rounds: int) -> tuple[dict[str, Ser
 
 @contextmanager
 def _serving(files: dict[str, ServedFile]) -> Iterator[tuple[int, queue.Queue[dict[str, Any]]]]:
-    """Serves these files; yields the port, and a queue of what the page sends back."""
+    """Serves these files; yields the port, and a queue of the results that the page sends."""
     results: queue.Queue[dict[str, Any]] = queue.Queue()
 
     class Handler(FileHandler):
@@ -97,10 +101,10 @@ def _serving(files: dict[str, ServedFile]) -> Iterator[tuple[int, queue.Queue[di
 
 
 def _command_of(browser: str) -> tuple[str, ...]:
-    """Returns the program and the arguments of a browser; "{profile}" stands for a folder.
+    """Returns the program and the arguments of a browser. In the arguments, "{profile}" stands for a folder.
 
     Raises:
-        OptionError: the browser is not installed, or not a known one.
+        OptionError: the browser is not installed, or is neither a Chromium nor a Firefox.
     """
     program = shutil.which(browser)
     family = next((one for one in _ARGUMENTS if one in Path(browser).name), None)
@@ -111,7 +115,7 @@ def _command_of(browser: str) -> tuple[str, ...]:
 
 @contextmanager
 def _browsing(command: Sequence[str], address: str) -> Iterator[None]:
-    """Runs a headless browser with a fresh profile that shows an address."""
+    """Runs a browser without a window and with a new profile, which opens a URL."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         words = [one.format(profile=profile) for one in command]
         process = subprocess.Popen([*words, address], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -126,7 +130,7 @@ def measure_page(app: Path, source: str | None, browser: str, rounds: int) -> It
     """Yields the lines of the report.
 
     Raises:
-        OptionError, SourceError, PictureError: as `_command_of` and `_files_of`.
+        OptionError, SourceError, PictureError: the errors of `_command_of` and `_files_of`.
         ToolError: the browser did not answer, or the page failed.
     """
     command = _command_of(browser)
@@ -135,24 +139,28 @@ def measure_page(app: Path, source: str | None, browser: str, rounds: int) -> It
         try:
             result = results.get(timeout=_TIMEOUT_S)
         except queue.Empty as error:
-            raise ToolError(f"'{browser}' measured nothing within {_TIMEOUT_S} s; name another") from error
+            raise ToolError(
+                f"'{browser}' sent no result within {_TIMEOUT_S} s; name another browser with --browser"
+            ) from error
     if "error" in result:
         raise ToolError(f"'{browser}' could not measure: {result['error']}")
     answers = [times for times in result["times"] if times][_WARMUP:]
     if not answers:
-        raise ToolError("too few frames passed the quality gate; give photos of lesions, or more --rounds")
+        raise ToolError(
+            "too few frames passed the quality gate; name photos of lesions with --source, or raise --rounds"
+        )
     manifest = json.loads(files["/app.json"].content)["manifest"]
     machine = describe_machine("litert")
     yield f"{machine.cpu}, {machine.cores} cores, load {machine.load}; {result['agent']}"
     yield f"{manifest['architecture']} at {manifest['input_size']} pixels; {origin}"
-    yield f"{len(answers)} answers; {result['times'].count(None)} frames did not pass the gate"
+    yield f"{len(answers)} answers; the quality gate rejected {result['times'].count(None)} frames"
     page, worker, run = np.array(answers).T
     yield f"model.run()                  {np.median(run):6.2f} ms"
     for (name, bar), times in zip(_BARS.items(), (worker, page), strict=True):
         found = ratio_of((times / run).tolist())
         yield (
             f"frame to answer {name:<13}{np.median(times):6.2f} ms   "
-            f"{found.median:.3f} times (95 % {found.low:.3f} to {found.high:.3f}); {found.against(bar)}"
+            f"ratio {found.median:.3f} (95 % {found.low:.3f} to {found.high:.3f}); limit: {found.against(bar)}"
         )
 
 
@@ -165,11 +173,16 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = experiment_parser("phone", "Time the phone app from frame to answer in a browser.")
+    parser = experiment_parser("phone", "Time the phone app in a browser, from frame to answer.")
     parser.add_argument(
-        "app", type=Path, metavar="APP", help="measure the app in this folder, made by `dermedge phone build`"
+        "app",
+        type=Path,
+        metavar="APP",
+        help="measure the app in this folder, which `dermedge phone build` has made",
     )
-    parser.add_argument("--source", help="show this source, as for `dermedge benchmark`")
-    parser.add_argument("--browser", default=BROWSER, help="run this Chromium or Firefox")
-    parser.add_argument("--rounds", type=positive_int, default=ROUNDS, help="show each frame this many times")
+    parser.add_argument("--source", help="measure on frames of this source, as `dermedge benchmark` does")
+    parser.add_argument("--browser", default=BROWSER, help="run the app in this Chromium or Firefox")
+    parser.add_argument(
+        "--rounds", type=positive_int, default=ROUNDS, help="classify each frame this many times"
+    )
     return parser

@@ -1,10 +1,11 @@
-"""Measures how often the quality gate errs, on real photos and on degraded copies of them.
+"""Measures how often the quality gate errs, on real photos and on degraded copies of these photos.
 
     python -m dermedge.benchmarks.lab quality --data runs/mine/catalogue.csv [--imgsz 192] [--per-source 200]
 
-Equally many photos of each source are sampled. The gate's thresholds are rounded from quantiles of photos of the
-training split. The table of errors is computed on photos of the validation split. An unchanged photo that is rejected
-counts as a false reject, even if the photo is bad; a degraded photo that passes counts as a miss.
+The same number of photos is sampled from each source. The first table compares the thresholds of the quality gate with
+quantiles over photos of the training split, from which they were rounded. The second table shows the errors on photos
+of the validation split. An unchanged photo that is rejected counts as a false reject, even if the photo is bad. A
+degraded photo that is accepted counts as a miss.
 """
 
 from __future__ import annotations
@@ -35,24 +36,24 @@ __all__ = ["DEGRADED", "SIDE", "GateErrors", "errors", "main", "measure", "movin
 _Image = NDArray[np.uint8]
 _Degrade = Callable[[_Image, np.random.Generator], _Image]
 
-# Side in pixels of the square in a frame of a 640 x 480 camera.
+# Side in pixels of the square that is cut out of a frame of a 640x480 camera.
 SIDE = 448
 _NOISE_LEVELS = 3.0
 _CAMERA_FPS = 30
 # Motion of a steady and of an unsteady hand between two frames, as shares of the side.
 _TREMOR, _SWEEP = 0.002, 0.03
-# The share of the unchanged photos that a single measure may reject.
+# Share of the unchanged photos that the threshold of one measure may reject.
 _REJECTED = 0.005
 _NO_LESION = ("not_a_lesion",)
 
 
 @dataclass(frozen=True)
 class GateErrors:
-    """The judgements of the quality gate on a set of images.
+    """The decisions of the quality gate on several images.
 
     Attributes:
         count: number of images.
-        defects: defect -> number of images rejected for it.
+        defects: defect -> number of images that were rejected because of this defect.
     """
 
     count: int
@@ -60,12 +61,12 @@ class GateErrors:
 
     @property
     def rejected(self) -> float:
-        """The part that was rejected, 0 to 1."""
+        """The share of the images that were rejected, 0 to 1."""
         return self.defects.total() / self.count
 
 
 def _centre_square(image: _Image) -> _Image:
-    """Returns the centre square of a photo, resized to `SIDE`."""
+    """Returns the largest centred square of a photo, resized to `SIDE`: uint8 [SIDE, SIDE, 3] BGR."""
     height, width = image.shape[:2]
     side = min(height, width)
     top, left = (height - side) // 2, (width - side) // 2
@@ -74,7 +75,7 @@ def _centre_square(image: _Image) -> _Image:
 
 
 def _add_noise(image: _Image, rng: np.random.Generator) -> _Image:
-    """Adds the noise of a sensor, as in every frame of a camera."""
+    """Adds sensor noise, which is different in each frame of a camera."""
     noise = _NOISE_LEVELS * rng.standard_normal(image.shape, np.float32)
     return np.clip(image + noise, 0, 255).astype(np.uint8)
 
@@ -82,12 +83,12 @@ def _add_noise(image: _Image, rng: np.random.Generator) -> _Image:
 def _through(
     degrade: Callable[..., _Image], severity: float, image: _Image, rng: np.random.Generator
 ) -> _Image:
-    """Returns a function that degrades an image as `evaluate --stress` does, and adds the noise of a sensor."""
+    """Degrades an image as `dermedge evaluate --stress` does, and adds sensor noise."""
     return _add_noise(degrade(image, severity, rng), rng)
 
 
 def _add_glare(spots: int, image: _Image, rng: np.random.Generator) -> _Image:
-    """Adds white spots with soft edges, 2 to 6 % of the side, around the middle."""
+    """Adds white spots with soft edges around the middle. The radius of a spot is 2 to 6 % of the side."""
     image = image.copy()
     for _ in range(spots):
         centre = (SIDE / 2 + rng.normal(0, 0.15 * SIDE, 2)).astype(int).tolist()
@@ -96,7 +97,15 @@ def _add_glare(spots: int, image: _Image, rng: np.random.Generator) -> _Image:
 
 
 def _place(scale: float, right: float, down: float, image: _Image, rng: np.random.Generator) -> _Image:
-    """Returns the photo at a scale, shifted by shares of the side, on skin with the colour of its border."""
+    """Returns the photo reduced to a scale and shifted, on skin with the colour of the border of the photo.
+
+    Args:
+        scale: side of the reduced photo as a share of `SIDE`.
+        right: shift to the right as a share of `SIDE`.
+        down: shift downwards as a share of `SIDE`.
+        image: uint8 [SIDE, SIDE, 3] BGR.
+        rng: source of the noise.
+    """
     border = np.concatenate([image[0], image[-1], image[:, 0], image[:, -1]])
     shade = cv2.resize(rng.normal(0, 4, (8, 8, 3)), (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)
     skin = np.asarray(shade) + np.median(border, axis=0)
@@ -110,7 +119,10 @@ def _place(scale: float, right: float, down: float, image: _Image, rng: np.rando
 
 
 def _skin_alone(image: _Image, rng: np.random.Generator) -> _Image:
-    """Returns the corner of the photo that varies least, a fifth of its side, enlarged."""
+    """Returns the corner of the photo with the least variation, enlarged to the whole image, with sensor noise.
+
+    The side of the corner is a fifth of the side of the photo.
+    """
     side = SIDE // 5
     corners = [image[rows, columns] for rows in _ends(side) for columns in _ends(side)]
     plain = min(corners, key=lambda corner: float(corner.std()))
@@ -136,7 +148,14 @@ DEGRADED: dict[str, _Degrade] = {
 
 
 def moving(shift: float, imgsz: int, image: _Image, rng: np.random.Generator) -> Measures:
-    """Returns the measures of the second of two frames, between which the camera moved by a share of the side."""
+    """Returns the measures of the second of two frames. The camera moved between the frames.
+
+    Args:
+        shift: motion of the camera as a share of the side.
+        imgsz: input size of the network in pixels.
+        image: uint8 [SIDE, SIDE, 3] BGR.
+        rng: source of the direction and of the noise.
+    """
     gate, preprocess = QualityGate(), Preprocessor(imgsz)
     side = round(SIDE * (1 - _SWEEP))
     angle = rng.uniform(0, np.pi / 2)
@@ -151,23 +170,33 @@ def moving(shift: float, imgsz: int, image: _Image, rng: np.random.Generator) ->
 def measure(images: Sequence[_Image], imgsz: int, degrade: _Degrade | None = None) -> list[Measures]:
     """Returns the measures of single images at the input size of a network.
 
-    With ``degrade``, the images are degraded first, in the same way in each call.
+    Args:
+        images: uint8 [SIDE, SIDE, 3] BGR.
+        imgsz: input size of the network in pixels.
+        degrade: a function that degrades the images first; None for unchanged images. The random numbers are the same
+            in each call.
     """
     gate, preprocess, rng = QualityGate(), Preprocessor(imgsz), np.random.default_rng(0)
     return [gate.measure(preprocess(degrade(image, rng) if degrade else image), None) for image in images]
 
 
 def errors(measures: Sequence[Measures]) -> GateErrors:
-    """Returns the gate's judgements."""
+    """Returns the decisions of the quality gate for these measures."""
     return GateErrors(len(measures), Counter(defect for one in measures if (defect := judge(one))))
 
 
 def sample_photos(catalogue: Path, split: str, per_source: int) -> dict[str, list[_Image]]:
-    """Returns the centre squares of photos of a split, the same number from each source, and the same ones each time.
+    """Returns source -> centre squares of photos of a split, as `_centre_square` returns them.
+
+    Args:
+        catalogue: path of a catalogue.csv.
+        split: split of the photos.
+        per_source: number of photos from each source. A source with fewer photos gives all its photos. Each call
+            returns the same photos.
 
     Raises:
         DataError: the file is not a catalogue.
-        OptionError: it has no photo of the split.
+        OptionError: the catalogue has no photo of the split.
         PictureError: a photo cannot be read.
     """
     paths: dict[str, list[str]] = {}
@@ -175,7 +204,9 @@ def sample_photos(catalogue: Path, split: str, per_source: int) -> dict[str, lis
         if photo.split == split:
             paths.setdefault(photo.source, []).append(photo.path)
     if not paths:
-        raise OptionError(f"'{catalogue}' has no photo of the split {split}")
+        raise OptionError(
+            f"'{catalogue}' has no photo of the split {split}; name a catalogue with this split"
+        )
     rng = np.random.default_rng(0)
     return {
         source: [_centre_square(read_picture(Path(path))) for path in rng.permutation(found)[:per_source]]
@@ -184,7 +215,7 @@ def sample_photos(catalogue: Path, split: str, per_source: int) -> dict[str, lis
 
 
 def _fitted(measures: Sequence[Measures]) -> dict[str, tuple[float, float]]:
-    """Returns name of a threshold -> its value in the code, and the quantile of unchanged photos."""
+    """Returns name of a threshold -> its value in `dermedge.edge.quality`, and the quantile over unchanged photos."""
 
     def quantile(name: str, share: float) -> float:
         return float(np.quantile([getattr(one, name) for one in measures], share))
@@ -204,14 +235,14 @@ def _fitted(measures: Sequence[Measures]) -> dict[str, tuple[float, float]]:
 
 
 def _report(catalogue: Path, imgsz: int, per_source: int) -> Iterator[str]:
-    """Yields the lines of both tables."""
+    """Yields the lines of the table of thresholds and of the table of errors."""
     fit = [
         image
         for name, images in sample_photos(catalogue, "train", per_source).items()
         for image in images
         if name not in _NO_LESION
     ]
-    yield f"{len(fit)} photos of train at {imgsz} pixels: threshold, and quantile of {_REJECTED:.1%}"
+    yield f"{len(fit)} photos of train at {imgsz} pixels: threshold, and the quantile of {_REJECTED:.1%}"
     for name, (threshold, found) in _fitted(measure(fit, imgsz)).items():
         yield f"  {name:<15}{threshold:>8.3f}{found:>9.3f}"
     sampled = sample_photos(catalogue, "val", per_source)
@@ -219,13 +250,13 @@ def _report(catalogue: Path, imgsz: int, per_source: int) -> Iterator[str]:
     everything = [image for images in held_out.values() for image in images]
     yield f"{len(everything)} photos of val: rejected"
     for name, images in held_out.items():
-        yield _line(f"as they are: {name}", errors(measure(images, imgsz)))
-    yield _line("as they are: all", errors(measure(everything, imgsz)))
-    yield _line("with a sensor's noise", errors(measure(everything, imgsz, _add_noise)))
-    for words, shift in (("a steady hand", _TREMOR), ("a moving hand", _SWEEP)):
+        yield _line(f"unchanged: {name}", errors(measure(images, imgsz)))
+    yield _line("unchanged: all", errors(measure(everything, imgsz)))
+    yield _line("with sensor noise", errors(measure(everything, imgsz, _add_noise)))
+    for words, shift in (("steady hand", _TREMOR), ("moving hand", _SWEEP)):
         rng = np.random.default_rng(0)
         found_of = errors([moving(shift, imgsz, one, rng) for one in everything])
-        yield _line(f"{words}, {shift:.1%} a frame", found_of)
+        yield _line(f"{words}, {shift:.1%} per frame", found_of)
     for name, degrade in DEGRADED.items():
         yield _line(name, errors(measure(everything, imgsz, degrade)))
     for name in _NO_LESION:
@@ -243,7 +274,7 @@ def _ends(side: int) -> tuple[slice, slice]:
 
 
 def _minified(image: _Image, scale: float) -> _Image:
-    """Returns a blurred image for shrinking, so that the warp does not cause aliasing."""
+    """Returns an image that is blurred before it is reduced, so that there is no aliasing."""
     if scale > 0.8:
         return image
     return cv2.GaussianBlur(image, (0, 0), 0.4 / scale)  # type: ignore[return-value]
@@ -258,15 +289,20 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = experiment_parser("quality", "Measure how often the quality gate errs.")
-    parser.add_argument(
-        "--data", type=Path, required=True, metavar="CSV", help="take the photos of this run's catalogue.csv"
+    parser = experiment_parser(
+        "quality", "Measure how often the quality gate rejects good photos and accepts bad ones."
     )
     parser.add_argument(
-        "--imgsz", type=_size, default=192, help="set the input size of the network, in pixels"
+        "--data", type=Path, required=True, metavar="CSV", help="sample the photos from this catalogue.csv"
     )
     parser.add_argument(
-        "--per-source", type=positive_int, default=200, help="sample this many photos per split and source"
+        "--imgsz", type=_size, default=192, help="set the side of the network input, in pixels"
+    )
+    parser.add_argument(
+        "--per-source",
+        type=positive_int,
+        default=200,
+        help="sample this many photos from each source in each split",
     )
     return parser
 
@@ -274,5 +310,7 @@ def _parser() -> argparse.ArgumentParser:
 def _size(text: str) -> int:
     """An argparse type: an input size that the gate can judge."""
     if (size := positive_int(text)) < GRID:
-        raise argparse.ArgumentTypeError(f"'{text}' is below the least input size of the gate, {GRID} pixels")
+        raise argparse.ArgumentTypeError(
+            f"'{text}' is below {GRID} pixels, the least input size that the quality gate can judge"
+        )
     return size

@@ -1,4 +1,4 @@
-"""The ratio of two times that were measured in turn, with its interval and its limit."""
+"""Computes the ratio of two times that were measured in turn, and compares its interval with limits."""
 
 from __future__ import annotations
 
@@ -14,7 +14,14 @@ __all__ = ["RatioInterval", "ratio_of"]
 
 @dataclass(frozen=True)
 class RatioInterval:
-    """The median ratio of two times that were measured in turn, and its 95 % interval."""
+    """The median ratio of two times that were measured in turn.
+
+    Attributes:
+        median: the median ratio.
+        low: lower end of the 95 % interval of the median.
+        high: upper end of the 95 % interval of the median.
+        n: number of ratios.
+    """
 
     median: float
     low: float
@@ -22,16 +29,21 @@ class RatioInterval:
     n: int
 
     def verdict(self, least: float, most: float) -> str:
-        """Returns whether the interval lies between two bounds (met), outside them (missed), or crosses one."""
+        """Compares the interval with two bounds.
+
+        Returns:
+            ``met`` if the interval is between the bounds; ``missed`` if it is outside; otherwise ``undecided`` with the
+            reason.
+        """
         if least <= self.low and self.high <= most:
             return "met"
         return "missed" if self.high < least or self.low > most else "undecided: the interval crosses it"
 
     def against(self, most: float) -> str:
-        """Returns the verdict on an upper bound, in words that name the bound."""
+        """Returns a text with an upper bound and the `verdict` on it."""
         return f"at most {most:g}: {self.verdict(0, most)}"
 
 
 def ratio_of(ratios: Sequence[float]) -> RatioInterval:
-    """Returns the interval of one or more ratios, in the order in which they were measured."""
+    """Returns the median of one or more ratios and its interval. The ratios are in the order of the measurement."""
     return RatioInterval(float(np.median(ratios)), *median_interval(ratios), len(ratios))

@@ -1,7 +1,8 @@
-"""Makes any number of photos of a camera's size from fewer real ones.
+"""Makes any number of synthetic photos from fewer real photos.
 
-Each photo shows a part of a real one, rotated, mirrored and enlarged, with sensor noise. Its file has the usual size
-and decoding time, and is not a duplicate of another one. Nothing can be learned from such photos.
+A synthetic photo shows a part of a real photo, rotated, mirrored and enlarged, with sensor noise. Its file has the
+usual size and decoding time, and it is not a duplicate of another photo. A network cannot learn anything new from such
+photos.
 """
 
 from __future__ import annotations
@@ -26,11 +27,11 @@ if TYPE_CHECKING:
 __all__ = ["HEIGHT", "WIDTH", "check_room", "make_photos"]
 
 WIDTH, HEIGHT = 600, 450
-# Range of the share of a photo's largest centred 4:3 area that is shown.
+# A synthetic photo shows a share of the largest centred 4:3 area of the real photo. This is the range of the share.
 _PART = (0.5, 0.9)
 # Standard deviation of the noise, in grey levels.
 _GRAIN = 3.0
-# Number of photos that are made to estimate the file size, and the margin of the estimate.
+# Number of photos from which the file size is estimated, and the factor for the uncertainty of the estimate.
 _TRIED, _SAFETY = 24, 1.2
 _JPEG = [cv2.IMWRITE_JPEG_QUALITY, 95]
 _THREADS = 2
@@ -42,9 +43,18 @@ def make_photos(
     count: int,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Path]:
-    """Writes ``count`` JPEG files of 600x450 below ``folder``, as SOURCE/DIAGNOSIS/NUMBER.jpg.
+    """Writes JPEG files of 600x450 pixels below a folder, as SOURCE/DIAGNOSIS/NUMBER.jpg.
 
-    The same originals give the same files; a smaller count gives the first files of a larger one.
+    The same originals always give the same files. A smaller count gives the first files of a larger count.
+
+    Args:
+        originals: the real photos.
+        folder: the folder of the files.
+        count: number of files.
+        progress: called with the number of finished files and with ``count``.
+
+    Returns:
+        The paths of the files.
 
     Raises:
         PictureError: an original cannot be decoded.
@@ -83,24 +93,24 @@ def check_room(originals: Sequence[LabelledPhoto], count: int, more_bytes: int, 
     needed, free = count * (photo_bytes * _SAFETY + more_bytes), disk_usage(folder).free
     if free < needed:
         raise StorageError(
-            f"{count} photos and their caches take {needed / BYTES_PER_MB:.0f} MB, and the disk of "
-            f"'{folder}' has {free / BYTES_PER_MB:.0f} MB free; ask for fewer, or choose another folder"
+            f"{count} photos and their caches need {needed / BYTES_PER_MB:.0f} MB, but the disk of "
+            f"'{folder}' has only {free / BYTES_PER_MB:.0f} MB free; give smaller --counts, or another --output"
         )
 
 
 def _vary(photo_bgr: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Returns a photo of a part of a uint8 [h, w, 3] BGR photo, uint8 [450, 600, 3] BGR."""
+    """Returns a synthetic photo, uint8 [450, 600, 3] BGR, of a part of a real photo, uint8 [h, w, 3] BGR."""
     height, width = photo_bgr.shape[:2]
     scale = max(WIDTH / width, HEIGHT / height) / rng.uniform(*_PART)
     matrix = cv2.getRotationMatrix2D((width / 2, height / 2), rng.uniform(0, 360), scale)
     matrix[:, 2] += (WIDTH - width) / 2, (HEIGHT - height) / 2
     if rng.random() < 0.5:
-        # mirrored: x becomes WIDTH - 1 - x
+        # mirror the photo: x becomes WIDTH - 1 - x
         matrix[0] = (0, 0, WIDTH - 1) - matrix[0]
     varied = cv2.warpAffine(
         photo_bgr, matrix, (WIDTH, HEIGHT), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101
     )
-    # OpenCV samples noise faster than NumPy, with a generator for each thread
+    # OpenCV samples noise faster than NumPy; each thread has its own generator
     cv2.setRNGSeed(int(rng.integers(2**31)))
     grain = np.empty(varied.shape, np.int16)
     cv2.randn(grain, (0, 0, 0), (_GRAIN, _GRAIN, _GRAIN))  # type: ignore[call-overload]

@@ -114,7 +114,7 @@ def test_photos_that_the_disk_does_not_hold_are_not_made(
         "dermedge.benchmarks.lab.synthetic_photos.disk_usage", lambda folder: SimpleNamespace(free=1e6)
     )
     with pytest.raises(
-        StorageError, match=r"2000 photos .* take \d+ MB, and .* has 1 MB free; ask for fewer"
+        StorageError, match=r"2000 photos .* need \d+ MB, but .* has only 1 MB free; give smaller"
     ):
         main(["photos", str(labelled_set), "--counts", "2000", "--output", str(tmp_path)])
     assert list(tmp_path.iterdir()) == []

@@ -62,8 +62,8 @@ def test_the_report_has_both_tables(photos: Path, capsys: pytest.CaptureFixture[
         "8 photos of train at 192",
         "MIN_SHARPNESS",
         "8 photos of val",
-        "as they are: one",
-        "a moving hand",
+        "unchanged: one",
+        "moving hand, 3.0% per frame",
     ):
         assert part in output
 
