@@ -75,7 +75,8 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _measure(path: Path, counts: Sequence[int]) -> Iterator[CalibrationResult]:
-    """Yields the results for each method of choosing ranges, for each number of photos, and for photos at random.
+    """Yields the results for each method of choosing ranges, for each number of photos, and for photos sampled
+    randomly.
 
     Raises:
         DataError: the folder is not a run, or its photos are missing.

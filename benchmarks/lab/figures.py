@@ -7,9 +7,8 @@
 counts the instructions of the models for `dermedge benchmark --estimate`.
 
 If a run of `dermedge benchmark` is not marked good, the experiment ends with an error and replaces no earlier result.
-The results are stored in benchmarks/results/NAME. The table of machines is made from benchmarks/results/machines, where
-the results are stored as NAME.json. A result of another machine is removed from there if it measured a network that no
-longer ships.
+The results are stored in benchmarks/results/NAME. A copy for the table of machines is stored as
+benchmarks/results/machines/NAME.json. From that folder, results of networks that no longer ship are removed.
 """
 
 from __future__ import annotations

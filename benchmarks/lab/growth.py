@@ -421,7 +421,11 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     commands = parser.add_subparsers(required=True, parser_class=Parser, metavar="COMMAND")
     for name, (purpose, add_options) in _COMMANDS.items():
         command = commands.add_parser(
-            name, help=purpose, allow_abbrev=False, formatter_class=parser.formatter_class
+            name,
+            help=purpose,
+            description=f"{purpose[0].upper()}{purpose[1:]}.",
+            allow_abbrev=False,
+            formatter_class=parser.formatter_class,
         )
         add_options(command)
         command.add_argument(

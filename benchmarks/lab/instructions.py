@@ -88,7 +88,7 @@ class InstructionCount:
         model: name of the model.
         form: quantization of the model, such as ``int8-ptq``.
         cpu: QEMU's name of the processor.
-        preprocess: instructions of the preprocessing of a 640x480 frame, with the instructions of Python.
+        preprocess: instructions of the preprocessing of a 640x480 frame, including those of the Python interpreter.
         invoke: instructions of the interpreter.
         predict: instructions from frame to decision.
         loop: instructions for one frame in the loop of `dermedge run`, with quality gate, smoothing and states.

@@ -439,7 +439,8 @@ def _parser() -> argparse.ArgumentParser:
         "--secs",
         type=positive_int,
         default=10,
-        help="measure the age with each network for this many seconds, and make each period of the viewers as long",
+        help="measure the age for this many seconds with each network. Each period without or with viewers is equally "
+        "long",
     )
     parser.add_argument(
         "--periods",

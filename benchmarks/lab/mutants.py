@@ -2,10 +2,11 @@
 
     python -m dermedge.benchmarks.lab mutants train/fit convert/calibrate --count 60
 
-A mutant is a copy of a file with one small mistake. Everything happens in a copy of the tree. The test files of a file
-are the test files that import it, and test files of the same folder that import one of its importers. These test files
-run once without a mutant, to record which lines each test executes. Then each mutant is tried with the tests that
-execute its line. A mutant survives if all these tests pass. A mutant that does not change the behaviour also survives.
+A mutant is a copy of a code file with one small mistake. Everything happens in a copy of the tree. The tests of a code
+file are in the test files that import it. Test files of the same folder also count if they import a module that imports
+the code file. These test files run once without a mutant, to record which lines each test executes. Then each mutant is
+tried with the tests that execute its line. A mutant survives if all these tests pass. A mutant that does not change the
+behaviour also survives.
 """
 
 from __future__ import annotations
@@ -339,10 +340,10 @@ def _status(runner: TestRunner, tests: Sequence[str], limit_s: float) -> int:
 
 
 def find_tests(path: Path, imports: Mapping[Path, set[str]]) -> tuple[Path, ...]:
-    """Returns the test files of a file.
+    """Returns the test files of a code file.
 
-    These are the test files that import the file, and test files of the same folder that import one of its importers.
-    If no test file is found, the search continues with the importers of the importers.
+    These are the test files that import the code file, and the test files of the same folder that import a module which
+    imports the code file. If no test file is found, the search continues with the importers of these modules.
 
     Args:
         path: path of the file, relative to the root of the tree.

@@ -197,8 +197,8 @@ def _to_report(
     )
     head = ("times", "ratio", "95 % interval", "n", "limit", "limit is")
     title = (
-        f"{origin.model}: times of dermedge benchmark divided by others, measured in turn. Median inference time of "
-        f"{len(pairs)} runs: dermedge {ours_ms:.2f} ms, litert-benchmark {tool_ms:.2f} ms."
+        f"{origin.model}: ratios of times that were measured in turn. Median inference time of {len(pairs)} runs: "
+        f"dermedge {ours_ms:.2f} ms, litert-benchmark {tool_ms:.2f} ms."
     )
     noisy = others_cores is not None and others_cores > MAX_OTHERS_CORES
     lines = (

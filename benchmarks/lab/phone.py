@@ -50,7 +50,7 @@ _TIMEOUT_S = 300
 _END_TIMEOUT_S = 10
 # This many answers warm up the browser and are not counted.
 _WARMUP = 32
-# Part of the name of a browser -> arguments with which it runs without a window and with a new profile.
+# Part of the name of a browser -> arguments that start the browser without a window and with a new profile.
 _ARGUMENTS = {
     "chrom": (
         "--headless",

@@ -2,9 +2,9 @@
 
     python -m dermedge.benchmarks.lab quality --data runs/mine/catalogue.csv [--imgsz 192] [--per-source 200]
 
-The same number of photos is sampled from each source. The first table compares the thresholds of the quality gate with
-quantiles over photos of the training split, from which they were rounded. The second table shows the errors on photos
-of the validation split. An unchanged photo that is rejected counts as a false reject, even if the photo is bad. A
+The same number of photos is sampled from each source. The first table shows the thresholds of the quality gate beside
+quantiles over photos of the training split; the thresholds are rounded quantiles. The second table shows the errors on
+photos of the validation split. An unchanged photo that is rejected counts as a false reject, even if the photo is bad. A
 degraded photo that is accepted counts as a miss.
 """
 

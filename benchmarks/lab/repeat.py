@@ -2,7 +2,7 @@
 
     python -m dermedge.benchmarks.lab repeat [MODEL] --source photos/ [--runs 20] [--secs 5] [--output DIR]
 
-Each run is a process of its own. Two runs agree if their 95 % intervals overlap. The experiment succeeds if 19 of 20
+Each run is a process of its own. Two runs agree if their 95 % intervals overlap. The limit is met if at least 19 of 20
 pairs of good runs agree. Runs that are marked noisy or throttled do not count.
 """
 
