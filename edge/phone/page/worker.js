@@ -1,5 +1,5 @@
-// Runs the network in a worker, so that the page stays responsive. This is a classic worker, because LiteRT.js loads its
-// WebAssembly with importScripts, which module workers do not have.
+// Runs the network in a worker, so that the page stays responsive. This is a classic worker, because LiteRT.js loads
+// its WebAssembly with importScripts, which module workers do not have.
 
 const bytesOf = async (name) => {
   const response = await fetch(name);
