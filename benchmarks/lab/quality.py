@@ -4,8 +4,8 @@
 
 The same number of photos is sampled from each source. The first table shows the thresholds of the quality gate beside
 quantiles over photos of the training split; the thresholds are rounded quantiles. The second table shows the errors on
-photos of the validation split. An unchanged photo that is rejected counts as a false reject, even if the photo is bad. A
-degraded photo that is accepted counts as a miss.
+photos of the validation split. An unchanged photo that is rejected counts as a false reject, even if the photo is bad.
+A degraded photo that is accepted counts as a miss.
 """
 
 from __future__ import annotations

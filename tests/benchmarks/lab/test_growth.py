@@ -49,6 +49,14 @@ def test_the_table_tells_the_law_and_both_ends() -> None:
     assert row == ("time by size", "1.00", "[1.00, 1.00]", "1.000", "2 ms at 1", "8 ms at 4")
 
 
+@pytest.mark.parametrize("name", dermedge.benchmarks.lab.growth._COMMANDS)
+def test_the_help_of_a_command_says_what_it_measures(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main([name, "--help"])
+    purpose, _ = dermedge.benchmarks.lab.growth._COMMANDS[name]
+    assert f"{purpose[0].upper()}{purpose[1:]}." in " ".join(capsys.readouterr().out.split())
+
+
 def test_latency_is_measured_of_networks_that_it_builds(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
