@@ -26,10 +26,10 @@ __all__ = ["REFUSED", "main", "parser"]
 # Exit status when no file was accepted.
 REFUSED = 3
 _POINTS = 100
-# argparse would write the forms in one line of 100 characters.
+# argparse would write all forms into one long line.
 _USAGE = """dermedge convert MODEL (--int8 | --int16x8 | --float16 | --dynamic |
                         --float32 | --search | --onnx) [options]"""
-# Commands that the end of the help shows.
+# Examples, which stand at the end of the help.
 _EXAMPLES = (
     "dermedge convert runs/mine --int8",
     "dermedge convert runs/mine --search",
@@ -42,9 +42,9 @@ def parser() -> Parser:
     """Return the options of the verb."""
     made = make_parser(
         "convert",
-        "Convert a run, a Keras classifier or a float .tflite to one .tflite that describes itself, and compare it "
-        "with its float network. If the photos show that it loses too much, no file is written, and the exit status "
-        "is 3.",
+        "Convert a run, a Keras classifier or a float .tflite to one .tflite with labels, preprocessing and "
+        "thresholds, and compare this file with its float network. If the photos show that the file loses too much, "
+        "no file is written, and the exit status is 3.",
         _EXAMPLES,
     )
     made.usage = _USAGE
@@ -52,11 +52,12 @@ def parser() -> Parser:
         "model",
         type=Path,
         metavar="MODEL",
-        help="convert this run folder of dermedge train, .keras or .h5 file, SavedModel folder, or .tflite of floats",
+        help="convert this model: a run folder of dermedge train, a .keras or .h5 file, a SavedModel folder, or a "
+        "float32 .tflite",
     )
-    _add_form_options(made.add_argument_group("form"))
-    _add_proof_options(made.add_argument_group("proof"))
-    _add_foreign_options(made.add_argument_group("classifiers of other makers"))
+    _add_form_options(made.add_argument_group("form of the file"))
+    _add_proof_options(made.add_argument_group("comparison with the float network"))
+    _add_foreign_options(made.add_argument_group("classifiers that dermedge did not train"))
     _add_file_options(made.add_argument_group("files"))
     return made
 
@@ -67,41 +68,45 @@ def _add_form_options(made: OptionGroup) -> None:
     aim.add_argument(
         "--int16x8",
         action="store_true",
-        help="use 16-bit activations and 8-bit weights: slower than int8, and closer to float",
+        help="use 16-bit activations and 8-bit weights, which is slower than int8 and closer to float",
     )
-    aim.add_argument("--float16", action="store_true", help="store the weights in half precision")
+    aim.add_argument("--float16", action="store_true", help="store the weights in half precision (16 bits)")
     aim.add_argument(
-        "--dynamic", action="store_true", help="store the weights in 8 bits and compute activations in float"
+        "--dynamic",
+        action="store_true",
+        help="store the weights in 8 bits, and compute the activations in float",
     )
-    aim.add_argument("--float32", action="store_true", help="keep the network as it was trained")
+    aim.add_argument("--float32", action="store_true", help="keep the network in float32, as it was trained")
     aim.add_argument(
         "--search",
         action="store_true",
-        help="try int8, then slower or larger forms, and deliver the fastest one that is accepted",
+        help="try int8, then slower or larger forms, and write the fastest file that is accepted",
     )
     aim.add_argument(
         "--onnx",
         action="store_true",
-        help="convert to ONNX for other runtimes: float32 and, if it is accepted, int8 (QDQ). Each file is "
-        "proven with ONNX Runtime, and its manifest is written beside it as JSON",
+        help="convert to ONNX for other runtimes, in float32 and in int8 (QDQ). Each file is compared with the float "
+        "network in ONNX Runtime. If a file is accepted, it is written, with its manifest as JSON beside it",
     )
     made.add_argument(
         "--method",
         choices=("auto", "qat", "ptq"),
         default="auto",
-        help="quantize to int8 with the ranges of quantization-aware training (qat), by post-training "
-        "quantization (ptq), or by both, and deliver the better one (auto)",
+        help="choose the method of --int8. qat: use the ranges of quantization-aware training; ptq: find the ranges "
+        "on calibration photos (post-training quantization); auto: try both, and write the better file",
     )
     made.add_argument(
         "--ranges",
         choices=("min-max", "percentile", "entropy", "mse"),
         default="min-max",
-        help="choose how ptq finds the ranges of activations on the calibration photos",
+        help="choose how ptq finds the ranges of activations on the calibration photos. min-max: cover all values; "
+        "percentile: all but one in 10,000 values at each end; entropy: the range with the least divergence from the "
+        "values; mse: the range with the least squared error",
     )
     made.add_argument(
         "--float-layers",
         metavar="N|NAMES",
-        help="keep the N worst layers of an int8 file, or the named ones, in float",
+        help="keep the N worst layers of an int8 file in float, or the layers with these names, separated by commas",
     )
     made.add_argument(
         "--io", choices=("uint8", "int8", "float32"), default="uint8", help="set the dtype of the pixel input"
@@ -114,13 +119,14 @@ def _add_proof_options(made: OptionGroup) -> None:
         type=_points,
         default=1.0,
         metavar="POINTS",
-        help="accept a loss of this many percentage points in each figure",
+        help="accept a loss of up to this many percentage points in each metric",
     )
     made.add_argument(
         "--cannot-tell",
         choices=("deliver", "refuse"),
         default="deliver",
-        help="deliver or refuse a file if the photos are too few to tell whether it is sound",
+        help="choose what happens if the photos are too few to tell whether the file is sound. deliver: write the "
+        "file; refuse: write no file",
     )
     made.add_argument(
         "--critical",
@@ -141,52 +147,56 @@ def _add_foreign_options(made: OptionGroup) -> None:
         "--data",
         type=Path,
         metavar="PATH",
-        help="prove a Keras classifier or a .tflite on these photos: a folder per class, a table of "
-        "labels, or a catalogue.csv",
+        help="calibrate a Keras classifier or a .tflite on one part of these photos, and compare it with the float "
+        "network on the other part. PATH is a folder with a folder per class, a table of labels, or a catalogue.csv",
     )
     made.add_argument(
         "--labels",
         type=Path,
         metavar="FILE",
-        help="read the labels of a Keras classifier or a .tflite from this file, one per line in the order of "
-        "its outputs; for a single sigmoid, the class of 0 comes first",
+        help="read the labels of a Keras classifier or a .tflite from this file: one label per line, in the order of "
+        "the outputs. For a single sigmoid, the class that 0 stands for comes first",
     )
     made.add_argument(
         "--imgsz",
         type=positive_int,
         metavar="PIXELS",
-        help="set the side of the input in pixels, for a Keras classifier that takes any size",
+        help="set the side of the input in pixels, for a Keras classifier that accepts any size",
     )
     made.add_argument(
         "--normalization",
         choices=(*FOREIGN, AUTO_NORMALIZATION),
         default=AUTO_NORMALIZATION,
         metavar="NAME",
-        help=f"set the normalization that a Keras classifier or a .tflite expects: {', '.join(FOREIGN)}; or auto, "
-        "which takes the one that the file states, or else tries each on the calibration photos",
+        help=f"set the normalization that a Keras classifier or a .tflite expects: {', '.join(FOREIGN)}, or auto. "
+        "With auto, the normalization that the file states is used. If the file states none, each one is tried on "
+        "the calibration photos, and the best one is used",
     )
     made.add_argument(
         "--trust",
         action="store_true",
-        help="load a Keras classifier even if it holds Python code, as Lambda layers do; the code then runs on this "
+        help="load a Keras classifier even if it holds Python code, such as Lambda layers. The code then runs on this "
         "machine",
     )
 
 
 def _add_file_options(made: OptionGroup) -> None:
-    made.add_argument("--no-evidence", action="store_true", help="leave out the output of the heat map")
-    made.add_argument("--licence", metavar="TEXT", help="write the licence of the weights into the manifest")
+    made.add_argument(
+        "--no-evidence", action="store_true", help="leave out the output that the heat map needs"
+    )
+    made.add_argument("--licence", metavar="TEXT", help="write this licence of the weights into the manifest")
     made.add_argument(
         "--output",
         type=Path,
         metavar="FILE",
-        help="write the .tflite or .onnx here. Default: beside MODEL, with the form in its name",
+        help="write the .tflite or .onnx to this path. Default: inside a run folder or beside any other MODEL, with "
+        "the form in the name",
     )
     made.add_argument(
         "--report",
         type=Path,
         metavar="DIR",
-        help="write the report to this folder. Default: beside the .tflite",
+        help="write the report to this folder. Default: beside the .tflite or .onnx",
     )
 
 
@@ -199,7 +209,11 @@ def _points(text: str) -> float:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Convert, write report and file, and print what was lost; return 3 if no file was accepted."""
+    """Convert a model, write the report and the file, and print what was lost.
+
+    Returns:
+        The exit status, which is `REFUSED` if no file was accepted.
+    """
     options = parser().parse_args(argv)
     request = _request(options, shlex.join(["dermedge", "convert", *argv]))
     # Checks the request before TensorFlow is imported, which takes seconds.

@@ -1,11 +1,11 @@
-"""Convert a trained classifier to a delivered .tflite, in five stages.
+"""Convert a trained classifier to a .tflite, in five stages.
 
-1. load: read the network, its calibration photos and its proof set (`dermedge.convert.load`).
-2. to_tflite: convert the network to a form (`dermedge.convert.to_tflite`); for other runtimes, to ONNX
+1. load: read the network, the photos for the calibration and the proof set (`dermedge.convert.load`).
+2. to_tflite: convert the network to a form (`dermedge.convert.to_tflite`). For other runtimes, convert it to ONNX
    (`dermedge.convert.to_onnx`).
-3. calibrate: fit temperature and thresholds to the file's own answers (`dermedge.convert.calibrate`).
+3. calibrate: fit the temperature and the thresholds to the answers of the file (`dermedge.convert.calibrate`).
 4. accept: compare the file with its float network (`dermedge.convert.accept`).
-5. report: write what was tried, what was lost, and why (`dermedge.convert.report`).
+5. report: write which forms were tried, what each lost, and why (`dermedge.convert.report`).
 
 Stages 2 to 4 run once per form: `dermedge.convert.conversion` calls them, and `dermedge.convert.search` chooses
 the forms.
@@ -37,9 +37,9 @@ class ConvertedFiles:
     """The result of a conversion.
 
     Attributes:
-        result: the forms that were tried, and the best one.
-        files: the files that were written; none if none was accepted.
-        page: the page of the report.
+        result: the forms that were tried, and the best file.
+        files: the paths of the files that were written; empty if no file was accepted.
+        page: the path of the report's page.
     """
 
     result: SearchResult
@@ -56,14 +56,13 @@ def convert_model(
 
     Args:
         request: the model and the forms to convert it to.
-        show_progress: task's name -> callback (done, total).
-        log: called with one line for each output that gets its label from a folder, and for each form if several are
-            tried.
+        show_progress: called with the name of a task; it returns a function that is called with (done, total).
+        log: called with lines for the user, such as one line for each form if several forms are tried.
 
     Raises:
         OptionError, StorageError: as in `check_request`.
         ModelError: the model cannot be read, or the converter or the device runtime refuses it.
-        DataError: photos are missing, too few, or of other classes.
+        DataError: photos are missing or too few, or have other classes than the model.
     """
     check_request(request)
     source = _load(request, show_progress, log)
@@ -108,21 +107,21 @@ def _convert(
     show_progress: ShowProgress,
     log: Callable[[str], None],
 ) -> SearchResult:
-    """Run the stages 2 to 4 for one form or several."""
+    """Run stages 2 to 4 for one form or for several forms."""
     if request.aim == SEARCH:
         return search_forms(source, request.io, request.max_drop, show_progress, log)
     return try_forms(source, _forms(source, request), request.max_drop, show_progress, log)
 
 
 def _forms(source: ConversionInput, request: ConversionRequest) -> list[Form]:
-    """Return the forms that the request asks for; the best of them is delivered."""
+    """Return the forms that the request asks for. The best file is written."""
     if request.aim == ONNX:
         return [Form(kind, "float32") for kind in ONNX_KINDS]
     if request.aim != "int8":
         return [Form(request.aim, request.io)]
     if request.method == "qat" and not source.quantization_aware:
         raise OptionError(
-            f"'{request.model}' has no QAT stage; train it with --qat-epochs, or use --method ptq"
+            f"the run '{request.model}' has no QAT stage; train with --qat-epochs, or use --method ptq"
         )
     if request.float_layers:
         (ptq,) = int8_forms(source, request.io, "ptq", request.ranges)

@@ -22,29 +22,34 @@ _ONNX_PACKAGES = ("onnx", "onnxruntime", "tf2onnx")
 
 @dataclass(frozen=True)
 class ConversionRequest:
-    """A conversion that was asked for.
+    """What the user asks a conversion to do.
+
+    A foreign classifier is one that dermedge did not train.
 
     Attributes:
         model: a run folder, or a foreign classifier (a .keras or .h5 file, a SavedModel folder, or a float .tflite).
         aim: one of `AIMS`.
-        output: the .tflite or .onnx to write; by default beside the model, with the aim in its name.
-        report: the folder to write the report to; by default beside the .tflite.
-        command: command line, for manifest and report.
-        method: for int8: ``qat``, ``ptq`` or ``auto``, which tries both and delivers the better one.
-        ranges: for PTQ: how activation ranges are chosen, as in `Form`.
-        float_layers: for int8: the number of worst layers that stay in float, or their names, as in `mixed_form`.
-        io: dtype of the input: ``uint8``, ``int8`` or ``float32``.
-        max_drop: the loss that each figure may have, as a share.
-        delivers_untold: whether a file is delivered if the photos cannot tell whether it is sound.
-        critical: the class that must not be missed; melanoma by default, if it is a class.
-        calibration_photos: number of calibration photos.
-        data: for a foreign classifier: the photos, as in `load_foreign`.
-        labels: for a foreign classifier: the labels of its classes.
-        size: for a Keras classifier: side of its input in pixels, if it takes any.
-        normalization: for a foreign classifier: the normalization, as in `choose_normalization`.
-        trusted: for a Keras classifier: whether to load it even if it holds code of its maker, which then runs.
-        evidence: for a run: whether the evidence, which the heat map shows, is an output.
-        licence: licence of the weights, for the manifest.
+        output: the path of the .tflite or .onnx to write. By default, it is inside the run folder or beside another
+            model, with the aim in the name.
+        report: the folder to write the report to. By default, it is beside the .tflite or .onnx.
+        command: the command line, for the manifest and the report.
+        method: how an int8 file is quantized: ``qat``, ``ptq`` or ``auto``. ``auto`` tries both methods, and the better
+            file is written.
+        ranges: how the ranges of activations are chosen for ``ptq``, as in `Form`.
+        float_layers: the number of worst layers of an int8 file that stay in float, or the names of these layers, as in
+            `mixed_form`.
+        io: the dtype of the input: ``uint8``, ``int8`` or ``float32``.
+        max_drop: the loss that each metric may have, where 0.01 is one percentage point.
+        delivers_untold: whether a file is written if the photos cannot tell whether it is sound.
+        critical: the class that must not be missed. By default, it is melanoma, if that is a class.
+        calibration_photos: the number of calibration photos.
+        data: the photos of a foreign classifier, as in `load_foreign`.
+        labels: the labels of the classes of a foreign classifier.
+        size: the side of the input in pixels, for a Keras classifier that accepts any size.
+        normalization: the normalization of a foreign classifier, as in `choose_normalization`.
+        trusted: whether to load a Keras classifier even if it holds code of its maker. The code then runs.
+        evidence: whether the evidence, which the heat map shows, is an output of the file. Only a run has evidence.
+        licence: the licence of the weights, for the manifest.
     """
 
     model: Path
@@ -70,7 +75,7 @@ class ConversionRequest:
 
     @property
     def is_run(self) -> bool:
-        """Whether the model is a run folder; any other path is a foreign classifier."""
+        """Whether the model is a run folder. Any other model is a foreign classifier."""
         return self.model.is_dir() and not (self.model / "saved_model.pb").is_file()
 
     @property
@@ -80,7 +85,7 @@ class ConversionRequest:
 
     @property
     def target(self) -> Path:
-        """The file to write; for ONNX, that of float32."""
+        """The path of the file to write. For ONNX, it is the path of the float32 file."""
         if self.output:
             return self.output
         ending = "float32.onnx" if self.aim == ONNX else f"{self.aim}.tflite"
@@ -90,7 +95,7 @@ class ConversionRequest:
         return self.model.with_name(f"{self.model.stem}-{ending}")
 
     def target_of(self, kind: str) -> Path:
-        """Return the file to write for one kind of form; only ONNX has two kinds."""
+        """Return the path of the file to write for one kind of form. Only for ONNX, there are two kinds."""
         if kind != ONNX_INT8:
             return self.target
         stem = self.target.stem.removesuffix("-float32")
@@ -106,8 +111,8 @@ def check_request(request: ConversionRequest) -> None:
     """Check, before any long work, that the options fit together and that the results can be written.
 
     Raises:
-        OptionError: two options do not fit together, or one is missing.
-        MissingExtra: packages for ONNX are not installed.
+        OptionError: two options do not fit together, or an option is missing.
+        MissingExtra: a package for ONNX is not installed.
         StorageError: the file or the report exists already, or cannot be written.
         DataError: the run folder cannot be read.
     """
@@ -134,23 +139,23 @@ def _check_model_options(request: ConversionRequest) -> None:
                 "--labels": request.labels is not None,
                 "--normalization": request.normalization != "auto",
             },
-            f"is for a Keras classifier or a .tflite; the run '{request.model}' has its own",
+            f"is for a Keras classifier or a .tflite, and '{request.model}' is a run; leave the option out",
         )
         _refuse_options(
             {"--imgsz": request.size is not None, "--trust": request.trusted},
-            f"is for a Keras classifier, and '{request.model}' is a run",
+            f"is for a Keras classifier, and '{request.model}' is a run; leave the option out",
         )
     elif request.data is None:
         raise OptionError(
-            f"'{request.model}' is not a run folder of dermedge train; a Keras classifier or a .tflite needs --data, "
-            "a folder per class, a table of labels (path,label) or a catalogue.csv, to calibrate and prove it"
+            f"'{request.model}' is not a run folder of dermedge train; any other classifier needs labelled photos: "
+            "with --data, give a folder per class, a table of labels (path,label) or a catalogue.csv"
         )
     else:
-        _refuse_options({"--no-evidence": not request.evidence}, "is for a run")
+        _refuse_options({"--no-evidence": not request.evidence}, "is for a run; leave the option out")
     if request.is_tflite:
         _refuse_options(
             {"--imgsz": request.size is not None, "--trust": request.trusted},
-            f"is for a Keras classifier, and '{request.model}' is a .tflite",
+            f"is for a Keras classifier, and '{request.model}' is a .tflite; leave the option out",
         )
         if request.aim == "dynamic":
             raise OptionError(
@@ -166,7 +171,9 @@ def _refuse_options(given: dict[str, bool], reason: str) -> None:
 
 def _check_onnx(request: ConversionRequest) -> None:
     if request.io != "uint8":
-        raise OptionError(f"--io {request.io} is for a .tflite; an ONNX file takes float32 pixel values")
+        raise OptionError(
+            f"--io {request.io} is for a .tflite; leave --io out, because an ONNX file always has float32 input"
+        )
     missing = next((name for name in _ONNX_PACKAGES if find_spec(name) is None), None)
     if missing:
         raise MissingExtra(missing, "onnx")
@@ -174,9 +181,9 @@ def _check_onnx(request: ConversionRequest) -> None:
 
 def _check_int8_options(request: ConversionRequest) -> None:
     if request.float_layers and request.aim != "int8":
-        raise OptionError("--float-layers is for --int8")
+        raise OptionError("--float-layers is for --int8; use --int8, or leave --float-layers out")
     if request.float_layers and request.method == "qat":
-        raise OptionError("--float-layers needs calibrated ranges: use --method ptq")
+        raise OptionError("--float-layers does not work with --method qat; use --method ptq")
     if request.method == "qat" and not request.is_run:
         raise OptionError(
             "--method qat needs a run with a QAT stage; use --method ptq for any other classifier"

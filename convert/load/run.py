@@ -63,10 +63,9 @@ def load_run(
 ) -> ConversionInput:
     """Load a run folder. The training photos are used for the calibration, and the validation photos for the proof.
 
-    Logit adjustment is fitted here, because it changes the weights that are converted.
-
     A network may have been retrained on the training photos and the validation photos together. Then the validation
-    photos and the logit adjustment come from the run that validated the recipe.
+    photos and the logit adjustment come from the run that validated the recipe. Logit adjustment is applied here,
+    because it changes the weights that are converted.
 
     Args:
         run: the folder of the run.

@@ -1,8 +1,10 @@
 """Convert a network to ONNX. tf2onnx converts its float .tflite, and ONNX Runtime quantizes the result to int8.
 
-The input is [1, C, h, w] float32 pixel values of 0 to 255, red first, as the tools for Hailo and OpenVINO expect it;
-the graph normalizes them. In int8 files, QuantizeLinear and DequantizeLinear stand around each operator (QDQ), with
-8-bit activations and one scale per output channel for weights, and the input stays float32.
+The input is float32 [1, C, h, w]: pixel values of 0 to 255, red first. The tools for Hailo and OpenVINO expect such an
+input. The graph normalizes the pixel values.
+
+In int8 files, QuantizeLinear and DequantizeLinear stand around each operator (QDQ). Activations have 8 bits, and
+weights have one scale per output channel. The input stays float32.
 """
 
 from __future__ import annotations
@@ -40,20 +42,20 @@ _INPUT = "pixels"
 
 
 def to_onnx(network: Network, form: Form, images: Sequence[NDArray[np.uint8]]) -> bytes:
-    """Convert a network to ONNX; for int8, once more with the mean shift of its logits removed.
+    """Convert a network to ONNX. An int8 file is made twice; the second time, the mean shift of its logits is removed.
 
     Args:
         network: the network.
-        form: a form of `ONNX_KINDS`, with float32 input.
-        images: uint8 [h, w, 3] RGB calibration images.
+        form: a form whose kind is one of `ONNX_KINDS`, with float32 input.
+        images: the calibration images for int8, each RGB, uint8 [h, w, 3].
 
     Returns:
-        An ONNX file with the outputs ``probabilities`` [1, K]; where the network has logits, ``evidence``
-        [1, h, w, K]; and where it tells the view of a photo, ``close_up`` [1, 1].
+        An ONNX file. The first output is ``probabilities`` [1, K]. If the network has logits, ``evidence`` [1, h, w, K]
+        follows. If the network tells the view of a photo, ``close_up`` [1, 1] follows.
 
     Raises:
         ModelError: tf2onnx or ONNX Runtime refuses the network.
-        DataError: there are no calibration images.
+        DataError: the form is int8, and there are no calibration images.
     """
     if form.kind != ONNX_INT8:
         return _float_onnx(network, form)
@@ -101,7 +103,7 @@ def _float_onnx(network: Network, form: Form) -> bytes:
 
 
 def _with_names(model: bytes) -> bytes:
-    """Return a .tflite whose probabilities are the first output; inputs and outputs have the names of our files."""
+    """Return a .tflite whose first output is the probabilities. The input and the outputs get the names of dermedge."""
     editor = GraphEditor(model)
     outputs = [int(one) for one in editor.graph.outputs]
     places = output_places([editor.shape(one) for one in outputs])

@@ -24,12 +24,12 @@ _LOG_SEVERITY = 3
 
 @dataclass(frozen=True)
 class OnnxAnswers:
-    """The answers of an ONNX file on a set of images.
+    """The answers of an ONNX file for several images.
 
     Attributes:
-        logits: float64 [n, K], up to a constant per row.
-        close_up: float64 [n], the probability that an image is a close-up; None if the file does not tell it.
-        invoke_ms: median milliseconds of an inference on this machine.
+        logits: the logits, float64 [n, K]. All logits of an image may be shifted by the same constant.
+        close_up: the probability that an image is a close-up, float64 [n]; None if the file does not tell the view.
+        invoke_ms: the median time of an inference on this machine, in ms.
     """
 
     logits: NDArray[np.float64]
@@ -38,7 +38,7 @@ class OnnxAnswers:
 
 
 def has_evidence(model: bytes) -> bool:
-    """Tell whether the evidence, whose mean over the cells is the logits, is an output."""
+    """Tell whether an ONNX file has the evidence as an output. The mean of the evidence is the logits."""
     return _evidence_index(_opened(model)) is not None
 
 
@@ -47,7 +47,7 @@ def onnx_logits(
     images: NDArray[np.uint8],
     show: Callable[[int, int], None] = lambda done, total: None,
 ) -> OnnxAnswers:
-    """Run an ONNX file with float32 [1, C, h, w] input on uint8 [n, h, w, 3] RGB images of its own input size.
+    """Run an ONNX file on RGB images of the size of its input, uint8 [n, h, w, 3]. The input is float32 [1, C, h, w].
 
     Raises:
         ModelError: ONNX Runtime refuses the file.
@@ -93,7 +93,10 @@ def _view_index(session: onnxruntime.InferenceSession) -> int | None:
 
 
 def _planes(image: NDArray[np.uint8], channels: int) -> NDArray[np.float32]:
-    """Return uint8 [h, w, 3] RGB as float32 [1, C, h, w]; gray is computed as on the device."""
+    """Return an RGB image, uint8 [h, w, 3], as float32 [1, C, h, w].
+
+    For a gray network, the image is converted to gray in the same way as on the device.
+    """
     if channels == _GRAY:
         return np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), np.float32)[np.newaxis, np.newaxis]
     return np.ascontiguousarray(image.transpose(2, 0, 1)[np.newaxis], np.float32)

@@ -1,8 +1,8 @@
 """Bias correction: remove the mean shift that int8 rounding adds to each logit.
 
 Rounding shifts the mean of each logit, which can change answers from one class to another. The mean shift on the
-calibration images is subtracted from the last layer (Nagel et al., "Data-Free Quantization through Weight
-Equalization and Bias Correction", 2019, applied to the last layer alone).
+calibration images is subtracted in the last layer. This follows Nagel et al., "Data-Free Quantization through Weight
+Equalization and Bias Correction", 2019, but corrects no other layer.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from dermedge.edge.model.manifest import Manifest, attach
 
 __all__ = ["mean_shift", "rounded_shift", "to_corrected_tflite"]
 
-# Shifts are rounded to this many decimals, because float32 sums differ between machines in the sixth, and equal
+# Shifts are rounded to this many decimals. Between machines, float32 sums differ in the sixth decimal, but equal
 # conversions must give equal bytes.
 _DECIMALS = 4
 
@@ -29,18 +29,19 @@ _DECIMALS = 4
 def to_corrected_tflite(
     network: Network, form: Form, images: Sequence[NDArray[np.uint8]], manifest: Manifest
 ) -> bytes:
-    """Convert a network, and for `PTQ_KINDS` convert it again with its mean shift removed.
+    """Convert a network to a .tflite, with bias correction for `PTQ_KINDS`.
 
-    A network without evidence output has no layer to correct and is converted once.
+    Such a kind is converted twice; the second time, the mean shift of the logits is removed. A network without an
+    evidence output has no layer to correct, and is converted once.
 
     Args:
-        network: the network; for ``int8-qat``, its quantization-aware copy.
+        network: the network. For ``int8-qat``, it is the quantization-aware copy.
         form: the form of the file.
-        images: uint8 [s, s, 3] RGB calibration images.
-        manifest: manifest whose labels, architecture, size and licence are written as TFLite Metadata.
+        images: the calibration images, each RGB, uint8 [h, w, 3].
+        manifest: a manifest. Its labels, architecture, size and licence are written as TFLite Metadata.
 
     Returns:
-        The .tflite with its metadata and without its manifest.
+        The .tflite with its metadata, but without its manifest.
 
     Raises:
         ModelError: the converter or the device runtime refuses the network.
@@ -55,11 +56,10 @@ def to_corrected_tflite(
 
 
 def mean_shift(network: Network, model: bytes, images: NDArray[np.uint8]) -> NDArray[np.float32] | None:
-    """Return the mean difference between the logits of a .tflite and of the network on uint8 [n, s, s, 3] RGB images:
-    float32 [K].
+    """Return the mean difference between the logits of a .tflite and the logits of its network, float32 [K].
 
-    Its mean over the classes is set to 0, because a constant on all logits changes no probability. The result is None
-    if the file has no evidence output.
+    The images are RGB, uint8 [n, h, w, 3]. The mean of the result over the classes is set to 0, because a constant that
+    is added to all logits changes no probability. The result is None if the file has no evidence output.
     """
     with open_on_device(model) as classifier:
         if not classifier.has_heat_map:
@@ -69,6 +69,9 @@ def mean_shift(network: Network, model: bytes, images: NDArray[np.uint8]) -> NDA
 
 
 def rounded_shift(differences: NDArray[np.floating]) -> NDArray[np.float32]:
-    """Return float32 [K]: the mean of float [n, K] differences of logits, less its mean over the classes."""
+    """Return the mean over the images of differences of logits, float [n, K], as float32 [K].
+
+    The mean over the classes is subtracted, and the result is rounded.
+    """
     shift = differences.mean(axis=0)
     return np.round(shift - shift.mean(), _DECIMALS).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Convert a network to a TFLite flatbuffer that takes pixel values."""
+"""Convert a network to a TFLite flatbuffer whose input is pixel values."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ def to_tflite(network: Network, form: Form, images: Sequence[NDArray[np.uint8]] 
     """Convert a network to a .tflite with a static batch of 1.
 
     Args:
-        network: the network; for ``int8-qat``, its quantization-aware copy.
+        network: the network. For ``int8-qat``, it is the quantization-aware copy.
         form: the form of the file.
-        images: uint8 [h, w, 3] RGB calibration images, for the kinds in `CALIBRATED_KINDS`.
+        images: the calibration images, each RGB, uint8 [h, w, 3]. Only the kinds in `CALIBRATED_KINDS` need them.
 
     Returns:
         A flatbuffer with a [1, h, w, C] input. Equal networks and images give equal bytes.
 
     Raises:
-        ModelError: a weight is not finite, or the converter or the quantizer refused the network.
-        OptionError: ``int16x8`` with an int8 input.
+        ModelError: a weight is not finite, or the converter or the quantizer refuses the network.
+        OptionError: the form is ``int16x8`` with int8 input.
     """
     if form.kind == INT16X8 and form.io == "int8":
         raise OptionError("--int16x8 has no int8 input; use --io uint8 or --io float32")

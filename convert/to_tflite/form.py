@@ -1,4 +1,4 @@
-"""The forms of a converted file: number types of weights, activations and input."""
+"""The forms of a converted file: the number formats of the weights, the activations and the input."""
 
 from __future__ import annotations
 
@@ -30,25 +30,25 @@ ONNX_FLOAT32, ONNX_INT8 = "onnx-float32", "onnx-int8"
 # Files for ONNX Runtime and other tools, not for TFLite.
 ONNX_KINDS = (ONNX_FLOAT32, ONNX_INT8)
 KINDS = (FLOAT32, FLOAT16, DYNAMIC, INT16X8, INT8_PTQ, INT8_QAT, INT8_MIXED, *ONNX_KINDS)
-# Kinds with int8 by post-training quantization, completely or in part.
+# Kinds that post-training quantization converts to int8, completely or in part.
 PTQ_KINDS = (INT8_PTQ, INT8_MIXED)
 # Kinds whose activation ranges come from calibration images.
 CALIBRATED_KINDS = (INT16X8, *PTQ_KINDS)
-# The default method: ranges reach from the smallest to the largest value of the calibration.
+# The default method: a range reaches from the smallest to the largest value in the calibration.
 MIN_MAX = "min-max"
 
 
 @dataclass(frozen=True)
 class Form:
-    """The form of a .tflite or of an ONNX file.
+    """The form of a .tflite or of an ONNX file: its number formats, and how their ranges are found.
 
     Attributes:
         kind: one of `KINDS`.
-        io: dtype of the input: ``uint8``, ``int8`` or ``float32``. The outputs of an int8 network have the
-            same dtype. The input always takes pixel values: 0 to 255, or these minus 128 for ``int8``.
-        ranges: how activation ranges are chosen, for the kinds in `PTQ_KINDS`: a name in
+        io: the dtype of the input: ``uint8``, ``int8`` or ``float32``. The outputs of an int8 network have the same
+            dtype. The input is always pixel values: 0 to 255, or -128 to 127 for ``int8``.
+        ranges: the method that finds the ranges of activations for the kinds in `PTQ_KINDS`, a name in
             `dermedge.convert.to_tflite.ranges.METHODS`.
-        float_layers: output tensors of the operations that stay in float, for ``int8-mixed``.
+        float_layers: the names of the output tensors of the operators that stay in float, for ``int8-mixed``.
     """
 
     kind: str
@@ -58,7 +58,10 @@ class Form:
 
     @property
     def name(self) -> str:
-        """The kind, and settings that differ from the defaults, for people: ``int8-ptq, ranges by mse``."""
+        """The name of the form for people, such as ``int8-ptq, ranges by mse``.
+
+        It is the kind, followed by the settings that differ from the defaults.
+        """
         parts = [self.kind]
         if self.ranges != MIN_MAX:
             parts.append(f"ranges by {self.ranges}")

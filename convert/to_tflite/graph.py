@@ -1,7 +1,7 @@
 """The operators of a .tflite, and an interpreter that keeps every activation.
 
-The interpreter runs without delegates, because these fuse operators and do not keep the activations between them. The
-device's own runtime may differ from these values by a few int8 levels.
+The interpreter runs without delegates, because delegates fuse operators and do not keep the activations between them.
+The activations on a device may differ by a few int8 levels.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ class Op:
     """One operator of a graph.
 
     Attributes:
-        kind: name of the kind, as the schema names it, ``CONV_2D``.
-        inputs: indices of the activations that it reads; constants and absent inputs are left out.
-        outputs: indices of the tensors that it writes.
+        kind: the kind of the operator, named as in the TFLite schema, such as ``CONV_2D``.
+        inputs: the indices of the activations that the operator reads. Constants and absent inputs are left out.
+        outputs: the indices of the tensors that the operator writes.
     """
 
     kind: str
@@ -40,8 +40,8 @@ class Op:
 def read_model(model: bytes) -> schema.ModelT:
     """Return the whole flatbuffer as objects that can be changed.
 
-    Some tools write the constants of larger files behind the flatbuffer, where editing would lose them. They are
-    moved into the flatbuffer.
+    Some tools write the constants of larger files behind the flatbuffer. An edit of the flatbuffer would lose such
+    constants, so they are moved into the flatbuffer.
     """
     root = schema.ModelT.InitFromPackedBuf(model, 0)
     for buffer in root.buffers:
@@ -65,14 +65,14 @@ def ops_of(model: schema.ModelT) -> list[Op]:
         code = model.operatorCodes[operator.opcodeIndex]
         inputs = tuple(int(index) for index in operator.inputs if int(index) in written)
         outputs = tuple(int(index) for index in operator.outputs)
-        # old files have only the older one of the two fields
+        # Old files only have the older one of the two fields.
         ops.append(Op(_OP_NAMES[max(code.builtinCode, code.deprecatedBuiltinCode)], inputs, outputs))
         written.update(outputs)
     return ops
 
 
 class KeepingInterpreter:
-    """An interpreter with one input that keeps every activation. Do not share one between threads.
+    """An interpreter that keeps every activation. Do not share an interpreter between threads.
 
     Raises:
         ModelError: the runtime refuses the model.
@@ -91,7 +91,7 @@ class KeepingInterpreter:
             raise ModelError(f"the runtime refuses this model: {str(error).splitlines()[0]}") from error
 
     def run(self, inputs: dict[int, NDArray[Any]]) -> None:
-        """Run the network on arrays, keyed by the index of their input tensor."""
+        """Run the network. The keys of ``inputs`` are the indices of the input tensors."""
         for index, values in inputs.items():
             self._interpreter.set_tensor(index, values)
         self._interpreter.invoke()

@@ -27,14 +27,14 @@ _NEWER_FIELD = 127
 class GraphEditor:
     """The first graph of a .tflite, to which operators are added.
 
-    A tensor is named by its index. Every method that adds an operator returns the tensor that it writes.
+    A tensor is given as its index. Every method that adds an operator returns the tensor that the operator writes.
 
     Args:
         model: a .tflite with a batch of 1.
 
     Attributes:
         root: the whole file.
-        graph: its first graph.
+        graph: the first graph of the file.
     """
 
     def __init__(self, model: bytes) -> None:
@@ -46,25 +46,28 @@ class GraphEditor:
             # Files written before 2020 have only the older field.
             code.builtinCode = max(code.builtinCode, code.deprecatedBuiltinCode)
         for tensor in self.graph.tensors:
-            # with an open batch size, XNNPACK would not run the graph
+            # With an open batch size, XNNPACK would not run the graph.
             tensor.shapeSignature = None
 
     def to_bytes(self) -> bytes:
-        """Return the changed .tflite, without signatures and metadata, which no longer fit."""
+        """Return the changed .tflite. Signatures and metadata are left out, because they no longer fit."""
         self.graph.operators = [*self._front, *self.graph.operators]
         self._front = []
         self.root.signatureDefs, self.root.metadata = [], []
         return pack(self.root)
 
     def set_input(self, name: str, shape: Sequence[int], dtype: str) -> int:
-        """Return a new input. Until `end_front`, added operators run before those of the file."""
+        """Replace the input by a new one, and return it.
+
+        Until `end_front` is called, operators that are added run before those of the file.
+        """
         self._is_front = True
         index = self._tensor(name, shape, dtype)
         self.graph.inputs = np.array([index], np.int32)
         return index
 
     def end_front(self, written: int, replaced: int) -> None:
-        """Connect the added operators with the file, whose operators then read ``tensor`` instead of ``old``."""
+        """Connect the added operators with the file, whose operators then read ``written`` instead of ``replaced``."""
         self._is_front = False
         for operator in self.graph.operators:
             operator.inputs = np.array(
@@ -89,13 +92,16 @@ class GraphEditor:
         return tuple(int(side) for side in self.graph.tensors[tensor].shape)
 
     def cast_to_float(self, source: int) -> int:
-        """Turn integers into float32."""
+        """Convert integers to float32."""
         options = schema.CastOptionsT()
         options.inDataType, options.outDataType = self.graph.tensors[source].type, schema.TensorType.FLOAT32
         return self._add("CAST", [source], "pixels_float", self.shape(source), options)
 
     def pointwise(self, source: int, weights: NDArray[np.float32], bias: NDArray[np.float32]) -> int:
-        """Return a 1 x 1 convolution of float32 [1, h, w, C]: weights [C, C], output channels first, and bias [C]."""
+        """Apply a 1 x 1 convolution to float32 [1, h, w, C].
+
+        The weights are [C, C], with the output channels first. The bias is [C].
+        """
         options = schema.Conv2DOptionsT()
         options.strideH = options.strideW = options.dilationHFactor = options.dilationWFactor = 1
         kernel = self._constant("normalization_weights", weights[:, np.newaxis, np.newaxis, :])
@@ -109,7 +115,7 @@ class GraphEditor:
         return self._add("TRANSPOSE", [source, axes], "transposed", shape, schema.TransposeOptionsT())
 
     def reshape(self, source: int, name: str, shape: Sequence[int]) -> int:
-        """Reshape a tensor; return the tensor itself if it already has that shape."""
+        """Reshape a tensor. A tensor that already has this shape is returned itself."""
         if self.shape(source) == tuple(shape):
             return source
         options = schema.ReshapeOptionsT()
@@ -119,7 +125,7 @@ class GraphEditor:
         )
 
     def zero_in_front(self, source: int) -> int:
-        """Turn [1, 1] into [1, 2] with a 0 before the value."""
+        """Pad [1, 1] to [1, 2], with a 0 before the value."""
         amounts = self._constant("zero_amounts", np.array([[0, 0], [1, 0]], np.int32))
         return self._add("PAD", [source, amounts], "logits", (1, 2), schema.PadOptionsT())
 
@@ -145,7 +151,7 @@ class GraphEditor:
         return output
 
     def _code(self, number: int) -> int:
-        """Return the index of an operator in the file's table of operators; add it if it is missing."""
+        """Return the index of an operator in the file's table of operators. A missing operator is added."""
         for index, code in enumerate(self.root.operatorCodes):
             if code.builtinCode == number:
                 return index

@@ -1,7 +1,7 @@
 """Write TFLite Metadata, from which MediaPipe, Netron and code generators read inputs and labels.
 
-It holds the tables that an image classifier needs. Fields are written by their slots in metadata_schema.fbs,
-schema version 1.5.0, of TensorFlow Lite Support and MediaPipe; no field is newer than version 1.0.0.
+The metadata hold the tables that an image classifier needs. Each field has the slot that metadata_schema.fbs gives it,
+the schema of TensorFlow Lite Support and MediaPipe, version 1.5.0. All fields exist since version 1.0.0.
 """
 
 from __future__ import annotations
@@ -33,13 +33,14 @@ _INT8_OFFSET = 128
 
 
 def with_metadata(model: bytes, manifest: Manifest) -> bytes:
-    """Write the metadata, replacing any, and make the probabilities the first output.
+    """Write the metadata into a .tflite, and make the probabilities the first output. Old metadata are replaced.
 
-    The labels are in the zip that `dermedge.edge.model.manifest.attach` appends: attach it afterwards.
+    The labels stand in a zip archive behind the flatbuffer. `dermedge.edge.model.manifest.attach` writes this archive,
+    and must be called afterwards.
 
     Args:
-        model: a .tflite whose input takes pixel values.
-        manifest: the manifest whose labels, architecture, size and licence are written.
+        model: a .tflite whose input is pixel values.
+        manifest: a manifest. Its labels, architecture, size and licence are written.
     """
     root = schema.ModelT.InitFromPackedBuf(strip(model), 0)
     graph = root.subgraphs[0]
@@ -63,8 +64,9 @@ def metadata(pixels: Any, outputs: Sequence[str], manifest: Manifest) -> bytes:
 
     Args:
         pixels: the input tensor, a schema ``TensorT``.
-        outputs: the outputs by the names of `dermedge.edge.model.signature.output_places`, in the file's order.
-        manifest: manifest of the model.
+        outputs: the names of the outputs, as in `dermedge.edge.model.signature.output_places`, in the order of the
+            file.
+        manifest: the manifest of the model.
     """
     builder = flatbuffers.Builder(1024)
     labels = _table(
@@ -97,11 +99,11 @@ def metadata(pixels: Any, outputs: Sequence[str], manifest: Manifest) -> bytes:
 
 
 def normalization(pixels: Any) -> tuple[float, float]:
-    """Return mean and standard deviation of the normalization (p - mean) / std of a pixel p of 0 to 255.
+    """Return the mean and the standard deviation of the normalization (p - mean) / std of a pixel p of 0 to 255.
 
-    For a quantized input these are the float network's, as the schema demands: quantizing the normalized
-    pixel gives the pixel back. MediaPipe ignores them for a uint8 input and passes the pixels on. An input
-    that is not quantized takes pixel values and normalizes inside.
+    For a quantized input, the schema demands the normalization of the float network. If a pixel is normalized and then
+    quantized, the result is the pixel again. MediaPipe ignores the normalization of a uint8 input, and passes the
+    pixels on. An input that is not quantized expects pixel values, which the graph normalizes, so the result is (0, 1).
     """
     quantization = pixels.quantization
     if quantization is None or quantization.scale is None or len(quantization.scale) == 0:
@@ -130,7 +132,7 @@ def _pixels(builder: flatbuffers.Builder, tensor: Any) -> int:
 
 
 def _probabilities(builder: flatbuffers.Builder, labels: int, manifest: Manifest) -> int:
-    # the description also names the classes, because Netron shows descriptions but no label files
+    # The description also names the classes, because Netron shows descriptions but no label files.
     classes = ", ".join(manifest.labels)
     return _table(
         builder,
@@ -172,7 +174,10 @@ def _feature(builder: flatbuffers.Builder) -> int:
 def _table(
     builder: flatbuffers.Builder, offsets: Mapping[int, int], numbers: Mapping[int, int] | None = None
 ) -> int:
-    """Return a table with these slots, which hold offsets of objects that were written before, or single bytes."""
+    """Return a table.
+
+    ``offsets`` gives slots the offsets of objects that were written before. ``numbers`` gives slots single bytes.
+    """
     numbers = numbers or {}
     builder.StartObject(max([*offsets, *numbers], default=-1) + 1)
     for slot, offset in offsets.items():
@@ -198,7 +203,7 @@ def _vector(builder: flatbuffers.Builder, offsets: Sequence[int]) -> int:
 
 
 def _buffer(root: Any) -> Any:
-    """Return the buffer of the metadata entry of a ``ModelT``; add the entry and the buffer if they are missing."""
+    """Return the buffer of the metadata of a ``ModelT``. If there are no metadata, an empty buffer is added."""
     for entry in root.metadata or []:
         if entry.name == _METADATA_NAME.encode():
             return root.buffers[entry.buffer]

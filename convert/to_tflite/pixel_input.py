@@ -19,12 +19,12 @@ _PIXEL_ENDS = (0.0, 255.0)
 
 
 def input_ends(network: Network, form: Form) -> tuple[float, float]:
-    """Return the real values of the pixels 0 and 255 at the quantized input of a form."""
+    """Return the real values that the pixels 0 and 255 have at the quantized input of a form."""
     return _PIXEL_ENDS if normalizes_inside(network.normalization, form) else network.normalization.ends
 
 
 def normalizes_inside(normalization: Normalization, form: Form) -> bool:
-    """Tell whether the graph normalizes its pixels. Otherwise the scale of the quantized input does."""
+    """Tell whether the graph normalizes the pixels. Otherwise, the quantization of the input normalizes them."""
     return form.kind not in (*PTQ_KINDS, INT8_QAT) or form.io == "float32" or not normalization.is_affine
 
 
@@ -36,15 +36,17 @@ def input_dtype(form: Form) -> str:
 def calibration_inputs(
     network: Network, form: Form, images: Sequence[NDArray[np.uint8]]
 ) -> Iterator[NDArray[Any]]:
-    """Yield [1, h, w, C] inputs for the file of `Network.float_tflite`: pixel values, or float32 normalized ones.
+    """Yield the inputs for the file of `Network.float_tflite`, each [1, h, w, C].
 
-    Two pixels of the first image are made black and white, so that all values that a pixel can have are within
-    the ranges of the first layers.
+    If the graph normalizes the pixels, the inputs are pixel values. Otherwise, they are normalized, float32.
+
+    In the first image, one pixel is made black, and one is made white. So the ranges of the first layers cover all
+    values that a pixel can have.
 
     Args:
         network: the network that is converted.
         form: the form of the file.
-        images: uint8 [h, w, 3] RGB.
+        images: the calibration images, each RGB, uint8 [h, w, 3].
     """
     for index, image in enumerate(images):
         if index == 0:

@@ -1,7 +1,7 @@
 """Choose the range of every activation for int8 from calibration images, by one of several methods.
 
 If the range reaches from the smallest to the largest value, a single outlier lowers the resolution of all other
-values. The other methods clip it.
+values. The other methods clip outliers.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ Range = tuple[float, float]
 BINS = 8192
 _LEAST_WIDTH = 2.0**-60
 _LEVELS = 256
-# Squared distance from an end to the middle of the n-th bin beyond it, in squared bin widths.
+# The squared distance from the end of a range to the middle of the n-th bin outside the range, in squared bin widths.
 _SQUARED_DISTANCE = (np.arange(2 * BINS) + 0.5) ** 2
-# Percentage of the nonzero values that each end of a range must cover. Wu et al., "Integer Quantization for
-# Deep Learning Inference", 2020, find 99.99 % and more safe, and 99.9 % harmful.
+# The percentage of the nonzero values that each end of a range must cover. Wu et al., "Integer Quantization for Deep
+# Learning Inference", 2020, find that 99.99 % and more is safe, and that 99.9 % does harm.
 _PERCENTILE = 99.99
 _CANDIDATES = 128
 
@@ -59,16 +59,16 @@ _MOVES = {
 
 
 class Histogram:
-    """A histogram of the values of one activation, made in one pass without knowing their range.
+    """A histogram of the values of one activation, made in one pass, although the range is not known in advance.
 
-    The width of a bin is a power of two and doubles when a larger value comes. Zeros are not counted: every
-    range holds 0 exactly, and after a ReLU most values are 0.
+    The width of a bin is a power of two. It doubles when a value lies outside all bins. Zeros are not counted, because
+    every range holds 0 exactly, and because most values are 0 after a ReLU.
 
     Attributes:
-        counts: int64 [2 * BINS]; bin i counts the values from (i - BINS) * width to (i + 1 - BINS) * width.
-        width: width of a bin.
-        low: the smallest value, at most 0.
-        high: the largest value, at least 0.
+        counts: the counts, int64 [2 * BINS]. Bin i counts the values from (i - BINS) * width to (i + 1 - BINS) * width.
+        width: the width of a bin.
+        low: the smallest value, or 0 if all values are positive.
+        high: the largest value, or 0 if all values are negative.
     """
 
     def __init__(self) -> None:
@@ -106,14 +106,14 @@ def percentile(histogram: Histogram) -> Range:
 def entropy(histogram: Histogram) -> Range:
     """Return the range whose 256 levels have the least Kullback-Leibler divergence from the histogram.
 
-    Migacz, "8-bit Inference with TensorRT", 2017, extended to ranges that are not symmetric. Only ranges with
-    a bin for each level are tried.
+    The method of Migacz, "8-bit Inference with TensorRT", 2017, is extended to ranges that are not symmetric. Only
+    ranges with at least one bin for each level are tried.
     """
     return _least(histogram, _divergence)
 
 
 def mse(histogram: Histogram) -> Range:
-    """Return the range with the least squared error: rounding inside the range, clipping outside it.
+    """Return the range with the least squared error. Values inside the range are rounded, and others are clipped.
 
     The mean squared error of rounding to a step s is s^2 / 12 (Bennett, 1948).
     """
@@ -129,17 +129,18 @@ METHODS: dict[str, Callable[[Histogram], Range]] = {
 
 
 def choose_ranges(model: bytes, inputs: Iterable[NDArray[np.float32]], method: str) -> dict[str, Range]:
-    """Choose the range of each activation; every range holds 0.
+    """Choose the range of each activation. Every range holds 0.
 
-    The input, tensors that only move its values, and results with a fixed scale are left out.
+    Three kinds of activations are left out: the input, results that only move values of the input, and results with a
+    fixed scale.
 
     Args:
         model: a float .tflite.
-        inputs: the inputs of the model; one at a time is held in memory.
+        inputs: the calibration inputs, each [1, h, w, C]. Only one of them is held in memory at a time.
         method: a name in `METHODS`.
 
     Returns:
-        Name of the activation -> its range.
+        The range of each activation, with the name of the activation as the key.
 
     Raises:
         OptionError: the method is unknown.
@@ -184,8 +185,9 @@ def _activations_to_choose(model: schema.ModelT) -> list[int]:
 
 
 def _least(histogram: Histogram, cost: Callable[[NDArray[np.float64], int, int], float]) -> Range:
-    """Return the one of evenly spaced ranges with the least cost (counts, first bin, end bin); of equal ones, the
-    widest.
+    """Return the range with the least cost among evenly spaced candidates. Among equal ones, return the widest.
+
+    ``cost`` is called with the counts, the first bin of the candidate, and the bin after its last bin.
     """
     counts = histogram.counts.astype(np.float64)
     first = BINS + floor(histogram.low / histogram.width)
@@ -210,16 +212,17 @@ def _divergence(counts: NDArray[np.float64], first: int, end: int) -> float:
     filled = reference > 0
     starts = np.ceil(np.arange(_LEVELS) * len(inside) / _LEVELS).astype(int)
     widths = np.diff([*starts, len(inside)])
-    # the values of a level are spread over those of its bins that are not empty
+    # The values of a level are spread over those bins of the level that are not empty.
     per_bin = np.add.reduceat(inside, starts) / np.maximum(np.add.reduceat(filled.astype(int), starts), 1)
-    # A level with only clipped values counts as half a value: unlikely, but not impossible. The sum is below 1 by the
-    # clipped share. If it were normalized to 1, a range that clips everything would fit best.
+    # A level with only clipped values counts as half a value, because it is unlikely, but not impossible. The quantized
+    # values sum to less than the reference, because clipped values are missing. If the sums were made equal, a range
+    # that clips everything would fit best.
     quantized = np.maximum(np.repeat(per_bin, widths)[filled], 0.5)
     return float(reference[filled] @ np.log(reference[filled] / quantized))
 
 
 def _squared_error(counts: NDArray[np.float64], first: int, end: int) -> float:
-    """Return the sum over the values, in squared bin widths."""
+    """Return the sum of the squared errors of all values, in squared bin widths."""
     below, above = counts[:first][::-1], counts[end:]
     clipped = below @ _SQUARED_DISTANCE[: len(below)] + above @ _SQUARED_DISTANCE[: len(above)]
     step = (end - first) / (_LEVELS - 1)

@@ -1,7 +1,8 @@
 """Make a .tflite smaller without changing its results, by storing equal vectors only once.
 
-Per-channel quantization stores an 8-byte zero point, which is 0, for every channel of every weight and bias. In an
-int8 MobileNetV2, they take a tenth of the file. In a flatbuffer, many fields may refer to the same vector.
+Per-channel quantization stores a zero point of 8 bytes for every channel of every weight and bias, although each is 0.
+In an int8 MobileNetV2, these zero points take a tenth of the file. In a flatbuffer, many fields may refer to the same
+vector.
 """
 
 from __future__ import annotations
@@ -16,12 +17,12 @@ from numpy.typing import NDArray
 __all__ = ["pack", "share_buffers"]
 
 _FILE_IDENTIFIER = b"TFL3"
-# The alignment of tensor data that the schema demands (force_align), and that the generated Python code ignores.
+# The schema demands this alignment of tensor data (force_align), but the generated Python code ignores it.
 _BUFFER_ALIGNMENT = 16
 
 
 class _SharingBuilder(flatbuffers.Builder):
-    """A builder that writes each distinct vector once."""
+    """A builder that writes equal vectors only once."""
 
     def __init__(self, initial_size: int) -> None:
         super().__init__(initial_size)

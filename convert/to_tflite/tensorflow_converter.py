@@ -27,9 +27,9 @@ class PixelGraph:
     """A TensorFlow graph, and the normalization that it expects.
 
     Attributes:
-        compute: a function from float32 [n, h, w, C] normalized images to the outputs.
-        layout: the shape of its input.
-        normalization: the normalization that its input expects.
+        compute: a function from normalized images, float32 [n, h, w, C], to the outputs.
+        layout: the shape of the input.
+        normalization: the normalization that the input expects.
     """
 
     compute: Callable[[tf.Tensor], list[tf.Tensor]]
@@ -47,7 +47,7 @@ def convert_to_float(graph: PixelGraph, form: Form) -> bytes:
 
 
 def convert_to_finished(graph: PixelGraph, form: Form) -> bytes:
-    """Return the .tflite of a form whose ranges need no calibration: float, dynamic, or quantization-aware.
+    """Return the .tflite of a form that needs no calibration: float32, float16, dynamic, or quantization-aware.
 
     Raises:
         ModelError: the converter refuses the graph.
@@ -76,7 +76,7 @@ def _converter(graph: PixelGraph, form: Form) -> Any:
             pixels = graph.normalization.on_tensor(pixels)
         return graph.compute(pixels)
 
-    # variables are turned into constants, because the converter does not find those of Keras 3 and of SavedModels
+    # Variables are turned into constants, because the converter does not find those of Keras 3 and of SavedModels.
     return tf.lite.TFLiteConverter.from_concrete_functions(
         [convert_variables_to_constants_v2(run.get_concrete_function())]
     )
@@ -85,7 +85,7 @@ def _converter(graph: PixelGraph, form: Form) -> Any:
 def _run_converter(converter: Any, form: Form) -> bytes:
     try:
         with warnings.catch_warnings():
-            # silences a warning: a quantization-aware network holds the statistics that the converter misses
+            # The warning is wrong: a quantization-aware network holds the statistics that the converter misses.
             warnings.filterwarnings("ignore", "Statistics for quantized inputs")
             return converter.convert()
     except Exception as error:  # the converter raises exceptions of many classes, some of them private

@@ -1,10 +1,11 @@
 """Choose ranges of weights that keep every bias within 32 bits.
 
-An integer kernel holds a bias as int32 in steps of (input scale x weight scale). A channel with very small weights,
-as occurs in networks with batch norms, gets a tiny weight scale, so that its bias needs more than 32 bits.
-litert-quantizer 0.11 clips such a bias without a warning: 7 of 32 in the first layer of MobileNetV2, and some 90
-channels of an EfficientNet-Lite0 trunk. TensorFlow's own quantizer raises the weight scale of such a channel, and so
-do the ranges here.
+An integer kernel holds a bias as int32, in steps of (input scale x weight scale). A channel with very small weights
+gets a tiny weight scale. Its bias may then need more than 32 bits. Networks with batch norms have such channels.
+
+litert-quantizer 0.11 clips such a bias without a warning: in 7 of the 32 channels in the first layer of MobileNetV2,
+and in some 90 channels of an EfficientNet-Lite0 trunk. TensorFlow's own quantizer raises the weight scale of such a
+channel. The ranges that this module chooses have the same effect.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ _CHANNEL_AXIS = {
     schema.BuiltinOperator.DEPTHWISE_CONV_2D: 3,
     schema.BuiltinOperator.FULLY_CONNECTED: 0,
 }
-# The largest bias: half of the largest int32, which leaves room for the sum of products.
+# The largest bias. It is half of the largest int32, which leaves room for the sum of products.
 _LARGEST_BIAS = 2.0**30
 _LARGEST_WEIGHT = 127
 
@@ -37,15 +38,16 @@ _LARGEST_WEIGHT = 127
 def widened_weights(
     model: bytes, ranges: Mapping[str, Range], input_steps: int
 ) -> dict[str, dict[str, NDArray[np.float32]]]:
-    """Return the weights with a channel whose bias would not fit, and the ranges that make all of them fit.
+    """Return wider ranges for those weights that have a channel whose bias would not fit into 32 bits.
 
     Args:
         model: a float .tflite.
-        ranges: ranges of its activations.
-        input_steps: number of steps of the activations, `INT8_STEPS` or `INT16_STEPS`.
+        ranges: the ranges of the activations, with their names as keys.
+        input_steps: the number of steps of the activations, `INT8_STEPS` or `INT16_STEPS`.
 
     Returns:
-        Name of the weights -> ``min`` and ``max``, one value a channel, as litert-quantizer takes them.
+        The range of each of these weights, with the name of the weights as the key. A range consists of ``min`` and
+        ``max``, with one value per channel each, as litert-quantizer expects it.
     """
     root = read_model(model)
     graph, found = root.subgraphs[0], {}
@@ -68,7 +70,7 @@ def widened_weights(
 def _widened(
     weights: NDArray[np.float32], bias: NDArray[np.float32], axis: int, step: float
 ) -> NDArray[np.float32] | None:
-    """Return the largest magnitude of each channel, raised if its bias needs it; None if no channel needs it."""
+    """Return the largest magnitude of each channel, raised where the bias needs it. None if no bias needs it."""
     others = tuple(one for one in range(weights.ndim) if one != axis)
     largest = np.abs(weights).max(axis=others, keepdims=True)
     needed = (_LARGEST_WEIGHT * np.abs(bias) / (step * _LARGEST_BIAS)).reshape(largest.shape)
@@ -78,14 +80,14 @@ def _widened(
 
 
 def _step(ends: Range, steps: int) -> float:
-    """Return the scale of an activation, whose range always holds 0."""
+    """Return the scale of an activation. The range is extended to hold 0."""
     low, high = min(ends[0], 0.0), max(ends[1], 0.0)
     spread = high - low if steps == INT8_STEPS else 2 * max(high, -low)
     return spread / steps or float(np.finfo(np.float32).tiny)
 
 
 def _constant(root: schema.ModelT, index: int) -> NDArray[np.float32] | None:
-    """Return the float32 values of a constant tensor, or None for an absent tensor or an activation."""
+    """Return the values of a float32 constant. None if the tensor is absent or is not such a constant."""
     if index < 0:
         return None
     tensor = root.subgraphs[0].tensors[index]

@@ -320,7 +320,7 @@ def test_labels_that_do_not_fit_are_told_and_leave_nothing_behind(
     assert cli.main(command) == 2
     assert "has 3 outputs, and --labels has 2 classes" in capsys.readouterr().err
     assert cli.main(["convert", str(model), "--int8"]) == 2
-    assert "needs --data" in capsys.readouterr().err
+    assert "needs labelled photos: with --data, give" in capsys.readouterr().err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["labels.txt", "model.keras"]
 
 

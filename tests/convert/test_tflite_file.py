@@ -145,7 +145,7 @@ def test_what_cannot_be_quantized_is_one_clear_line(
     with pytest.raises(ModelError, match="was made by dermedge convert"):
         open_tflite(made)
     for options, message in (
-        (["--int8"], "needs --data"),
+        (["--int8"], "needs labelled photos: with --data, give"),
         (["--dynamic", "--data", "x"], "--dynamic is for a run or a Keras classifier"),
         (["--int8", "--data", "x", "--trust"], "--trust is for a Keras classifier"),
         (["--int8", "--data", "x", "--imgsz", "9"], "--imgsz is for a Keras classifier"),
