@@ -75,6 +75,10 @@ class Conversion:
         """Return the converted file with one more associated file in the .tflite."""
         return replace(self, model=attach_file(self.model, name, content))
 
+    def paths(self, path: Path) -> tuple[Path, ...]:
+        """Return the paths that `save` writes: the file and, for ONNX, the manifest beside it."""
+        return (path, path.with_suffix(".json")) if self.is_onnx else (path,)
+
     def save(self, path: Path) -> None:
         """Write the file. The manifest of an ONNX file is written beside it, as JSON.
 
@@ -83,17 +87,17 @@ class Conversion:
         Raises:
             StorageError: a file exists already, or cannot be written.
         """
-        beside = path.with_suffix(".json")
-        for one in (path, beside) if self.is_onnx else (path,):
+        _, *beside = paths = self.paths(path)
+        for one in paths:
             if one.exists():
                 raise StorageError(f"'{one}' exists already; delete it, or name another with --output")
-        if self.is_onnx:
-            write_bytes(beside, self.manifest.to_json().encode())
+        for one in beside:
+            write_bytes(one, self.manifest.to_json().encode())
         try:
             write_bytes(path, self.model)
         except StorageError:
-            if self.is_onnx:
-                beside.unlink()
+            for one in beside:
+                one.unlink()
             raise
 
 

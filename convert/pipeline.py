@@ -130,14 +130,16 @@ def _forms(source: ConversionInput, request: ConversionRequest) -> list[Form]:
 
 
 def _save(result: SearchResult, request: ConversionRequest) -> tuple[Path, ...]:
-    """Write the files, and return their paths; if one cannot be written, neither it nor the report stays."""
+    """Write the files, and return their paths. If a file cannot be written, no file and no report stays."""
+    targets = {request.target_of(one.form.kind): one for one in result.deliveries}
     written: list[Path] = []
     try:
-        for conversion in result.deliveries:
-            path = request.target_of(conversion.form.kind)
+        for path, conversion in targets.items():
             conversion.save(path)
-            written.append(path)
+            written.extend(conversion.paths(path))
     except StorageError:
+        for path in written:
+            path.unlink()
         shutil.rmtree(request.report_folder)
         raise
-    return tuple(written)
+    return tuple(targets)

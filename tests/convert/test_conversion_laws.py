@@ -18,13 +18,16 @@ from numpy.typing import NDArray
 
 pytest.importorskip("ai_edge_litert")
 pytest.importorskip("sklearn")
+pytest.importorskip("matplotlib")
 
 from dermedge.convert import conversion as stages
-from dermedge.convert import device
+from dermedge.convert import device, pipeline
 from dermedge.convert.calibrate.calibration import calibrate
 from dermedge.convert.conversion import Conversion, better, convert_to_form, explain
 from dermedge.convert.device import DeviceRun, check_input, device_logits
 from dermedge.convert.load.conversion_input import ConversionInput, ProofSet
+from dermedge.convert.request import ConversionRequest
+from dermedge.convert.search import ConversionAttempt, SearchResult
 from dermedge.convert.to_tflite import bias_correction, converter
 from dermedge.convert.to_tflite.bias_correction import rounded_shift, to_corrected_tflite
 from dermedge.convert.to_tflite.form import (
@@ -367,6 +370,26 @@ def test_an_onnx_file_is_written_with_its_manifest_or_not_at_all(
     with pytest.raises(StorageError, match="full"):
         made.save(tmp_path / "b.onnx")
     assert sorted(one.name for one in tmp_path.iterdir()) == ["a.json"]
+
+
+def test_of_two_onnx_files_none_stays_if_the_second_cannot_be_written(tmp_path: Path) -> None:
+    passed = accepted(True, "passed")
+    made = [converted(passed, 0.6, ONNX_FLOAT32), converted(passed, 0.7)]
+    attempts = tuple(ConversionAttempt(one.form, one) for one in made)
+    result = SearchResult(attempts, made[1], ())
+    request = ConversionRequest(tmp_path / "run", "onnx", output=tmp_path / "a.onnx")
+
+    def names() -> list[str]:
+        return sorted(one.name for one in tmp_path.iterdir())
+
+    request.report_folder.mkdir()
+    (tmp_path / "a-int8.json").write_text("mine")
+    with pytest.raises(StorageError, match=r"a-int8\.json' exists already"):
+        pipeline._save(result, request)
+    assert names() == ["a-int8.json"]
+    (tmp_path / "a-int8.json").unlink()
+    assert pipeline._save(result, request) == (tmp_path / "a.onnx", tmp_path / "a-int8.onnx")
+    assert names() == ["a-int8.json", "a-int8.onnx", "a.json", "a.onnx"]
 
 
 def test_layers_are_explained_on_twelve_calibration_images(
