@@ -2,9 +2,9 @@
 
     python -m dermedge.benchmarks.lab converting [--runs 3] [--calibration-photos 200] [--imgsz 224]
 
-Dermedge and the script quantize MobileNetV2 with the width multiplier 1.0, random weights, and the same random images.
-They take turns, each time in a new process. Weights and images have no influence on the time and the memory. The
-acceptance test of dermedge, which follows a conversion, is not measured.
+The two programs, dermedge and the script, quantize MobileNetV2 with the width multiplier 1.0, with random weights and
+on the same random images. They take turns, each time in a new process. Weights and images have no influence on the time
+and the memory. The acceptance test of dermedge, which follows a conversion, is not measured.
 """
 
 from __future__ import annotations
