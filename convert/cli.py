@@ -216,7 +216,7 @@ def main(argv: Sequence[str]) -> int:
     """
     options = parser().parse_args(argv)
     request = _request(options, shlex.join(["dermedge", "convert", *argv]))
-    # Checks the request before TensorFlow is imported, which takes seconds.
+    # The request is checked before TensorFlow is imported, because the import takes seconds.
     check_request(request)
 
     from dermedge.convert.pipeline import convert_model

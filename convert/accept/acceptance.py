@@ -172,8 +172,8 @@ class Acceptance:
     def failed(self) -> tuple[NetworkCheck | AcceptanceCheck, ...]:
         """The checks that refuse the file.
 
-        The losses stand first, and the one that exceeds its limit most stands at the front. The `network_checks`
-        follow.
+        The losses stand first, ordered by how far they exceed their limits, the largest excess first. The
+        `network_checks` follow.
         """
         failed = [check for check in self.checks if not check.passed]
         failed.sort(key=lambda check: check.limit - check.drop.value)

@@ -23,8 +23,8 @@ __all__ = ["LayerError", "Quantized", "compare_layers", "decibels", "delegated_r
 _ADDITIVE = {"ADD", "SUB", "CONCATENATION"}
 # Operators that only change the dtype or the name of a tensor.
 _CASTS = {"QUANTIZE", "DEQUANTIZE"}
-# A scale counts as collapsed if the values within the range of the integers span fewer steps than `_FEWEST_STEPS`, or
-# less than the part `_LEAST_REACH` of the span of all values.
+# A scale counts as collapsed in two cases. In the first case, the values within the range of the integers span fewer
+# steps than `_FEWEST_STEPS`. In the second case, they span less than the part `_LEAST_REACH` of the span of all values.
 _FEWEST_STEPS = 4
 _LEAST_REACH = 1 / 16
 _DTYPES: dict[int, np.dtype[Any]] = {
@@ -208,8 +208,8 @@ def _run_side_by_side(
     Args:
         float_model: as in `compare_layers`.
         quantized_model: as in `compare_layers`.
-        matched: for each result in the float file, given by its index, the result of the same operator in the
-            quantized file.
+        matched: the results that both files have. The key is the index of the result in the float file, and the value
+            is the result of the same operator in the quantized file.
         images: as in `compare_layers`.
 
     Returns:
@@ -349,9 +349,9 @@ def _influence(
 
 
 def _cut_apart(model: schema.ModelT) -> tuple[bytes, dict[int, int]]:
-    """Cut every operator from the operators before it, so that each reads its activations from inputs of the network.
+    """Cut the operators apart: every operator then reads its activations from new inputs of the network.
 
-    One run of the cut network then computes f(x) of all operators for any choice of x.
+    One run of the cut network computes f(x) of all operators, for any choice of x.
 
     Returns:
         The cut network, and a dict from the index of each activation to the index of the input that replaces it.
@@ -392,7 +392,7 @@ def _results(model: schema.ModelT) -> dict[tuple[str, tuple[int, ...]], Quantize
 def _key(tensor: schema.TensorT) -> tuple[str, tuple[int, ...]]:
     """Return the name and the shape, which together identify a tensor in another file.
 
-    The name alone does not, because a file may use it twice.
+    The name alone is not enough, because two tensors of a file may have the same name.
     """
     return name_of(tensor), tuple(int(size) for size in tensor.shape)
 

@@ -31,7 +31,8 @@ def detectable_loss(drop: Score, sizes: Sequence[float], limit: float) -> float:
 
     Args:
         drop: the loss with its confidence interval.
-        sizes: the metric is a mean of shares, such as recalls; this is the effective number of photos of each share.
+        sizes: the effective number of photos of each share. The metric is the mean of one or several shares, such as
+            recalls.
         limit: the loss that is accepted, where 0.01 is one percentage point.
     """
     seen = (drop.high - drop.low) / (2 * Z)

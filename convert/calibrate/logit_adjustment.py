@@ -59,10 +59,10 @@ def adjustment_amounts(strength: float, shares: NDArray[np.float32]) -> NDArray[
 def fit_strength(
     logits: NDArray[np.floating], truth: NDArray[np.integer], shares: NDArray[np.floating]
 ) -> float:
-    """Return the strength of the adjustment, 0 to 1. It tells which part of the logarithm of each share is subtracted.
+    """Return the strength of the adjustment, 0 to 1: the part of the logarithm of each share that is subtracted.
 
-    The strength with the lowest cross-entropy is chosen, if all classes have the same weight. For each strength, the
-    temperature that fits best is used.
+    The strength with the lowest cross-entropy is chosen. All classes have the same weight, and each strength is tried
+    with the temperature that fits best.
 
     Args:
         logits: the logits for held-out photos, float [n, K].

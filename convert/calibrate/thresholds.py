@@ -239,7 +239,7 @@ def _evenly(truth: _Integers, among: _Bools) -> _Floats:
 
 
 def _reached(values: _Floats, weights: _Floats, share: float) -> float:
-    """Return the highest of the values for which all smaller values together have at most this share of the weight."""
+    """Return the highest of the values such that the smaller values together have at most this share of the weight."""
     order = np.argsort(values, kind="stable")
     cumulative = np.cumsum(weights[order]) / weights.sum()
     return float(values[order][np.searchsorted(cumulative, share + _TOLERANCE, side="right")])

@@ -21,7 +21,7 @@ from dermedge.edge.errors import ModelError
 
 __all__ = ["check_no_code", "code_in_config", "is_keras_zip", "read_config"]
 
-# Keras refers to its own objects by the names of these packages. The name "src" may follow.
+# The modules of Keras are in these packages, or in the package "src" inside them.
 _KERAS = ("keras", "tf_keras", "tensorflow.keras")
 # The modules of Keras whose functions and classes do nothing but compute.
 _COMPUTING_MODULES = frozenset(
@@ -117,7 +117,10 @@ def code_in_config(config: Any) -> str | None:
 
 
 def _code_within(part: Any, layer: str) -> Iterator[str]:
-    """Yield each object in a part of a configuration that needs code, with the reason. The part belongs to a layer."""
+    """Yield each object that needs code in a part of a configuration, with the reason.
+
+    ``layer`` is the name of the layer that the part belongs to.
+    """
     if isinstance(part, list):
         for one in part:
             yield from _code_within(one, layer)

@@ -36,8 +36,8 @@ _OTHER_FRAMEWORKS = {
     ),
     ".pb": "give the SavedModel folder that holds saved_model.pb and the folder variables",
 }
-# A Rescaling layer is made for pixel values of 0 to 255 if its scale is at most this. A Normalization layer is made for
-# such pixel values if its mean is larger than this. Other layers may be made for values that were scaled before.
+# A Rescaling layer with at most this scale, and a Normalization layer with a larger mean than this, are made for pixel
+# values of 0 to 255. Other such layers may be made for values that were scaled before.
 _LARGEST_SCALE_OF_PIXELS = 1 / 64
 _LEAST_MEAN_OF_PIXELS = 2.0
 _CHANNELS = (1, 3)

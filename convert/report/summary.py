@@ -72,8 +72,8 @@ def refusal(result: SearchResult, has_searched: bool) -> str:
 def decision_lines(manifest: Manifest) -> list[str]:
     """Return lines on the temperature and the thresholds, and on their effect on the validation photos.
 
-    The temperature and the thresholds were fitted on the same photos. If the file tells the view of a photo, each view
-    has lines of its own.
+    The temperature and the thresholds were fitted on the same photos. If the file tells the view of a photo, there are
+    separate lines for each view.
     """
     metrics = manifest.metrics
     lines = [

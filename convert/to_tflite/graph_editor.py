@@ -27,7 +27,7 @@ _NEWER_FIELD = 127
 class GraphEditor:
     """The first graph of a .tflite, to which operators are added.
 
-    A tensor is given as its index. Every method that adds an operator returns the tensor that the operator writes.
+    Tensors are given as indices. Every method that adds an operator returns the index of the operator's result.
 
     Args:
         model: a .tflite with a batch of 1.
@@ -75,7 +75,7 @@ class GraphEditor:
             )
 
     def set_outputs(self, tensors: Sequence[int], names: Sequence[str]) -> None:
-        """Make these tensors the outputs, with these names."""
+        """Make these tensors the outputs of the graph, and give them these names."""
         self.graph.outputs = np.array(tensors, np.int32)
         for tensor, name in zip(tensors, names, strict=True):
             self.rename(tensor, name)

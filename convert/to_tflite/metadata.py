@@ -28,7 +28,7 @@ _FEATURE_PROPERTIES, _IMAGE_PROPERTIES = 1, 2
 _RGB, _GRAYSCALE = 1, 2
 _NORMALIZATION_OPTIONS = 1
 _TENSOR_AXIS_LABELS = 2
-# An int8 input takes the pixel minus this value.
+# An int8 input expects the pixel value minus this.
 _INT8_OFFSET = 128
 
 
@@ -53,7 +53,7 @@ def with_metadata(model: bytes, manifest: Manifest) -> bytes:
 
 
 def _places(graph: Any) -> dict[str, int]:
-    """Return the place of each output by its name, the probabilities first."""
+    """Return the place of each output, with the name of the output as the key. The probabilities come first."""
     places = output_places([graph.tensors[index].shape.tolist() for index in graph.outputs])
     assert places is not None, "every converted network has the outputs of a classifier"
     return places
