@@ -1,7 +1,8 @@
-/* Counts the instructions that qemu's user mode executes, for benchmarks/instructions.py.
+/* A plugin for QEMU's user mode that counts executed instructions, for benchmarks/lab/instructions.py.
  *
- * At each getppid(), which the measured program calls for this alone, the count so far goes to standard error.
- * The declarations are those of qemu's plugin interface, version 1, whose header Debian does not package.
+ * At each call of getppid(), the plugin writes the count so far to standard error. The measured program calls getppid()
+ * only for this purpose. The declarations are those of version 1 of QEMU's plugin interface, because Debian does not
+ * package its header.
  */
 #include <inttypes.h>
 #include <stdio.h>

@@ -183,6 +183,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--source", help="measure on frames of this source, as `dermedge benchmark` does")
     parser.add_argument("--browser", default=BROWSER, help="run the app in this Chromium or Firefox")
     parser.add_argument(
-        "--rounds", type=positive_int, default=ROUNDS, help="classify each frame this many times"
+        "--rounds",
+        type=positive_int,
+        default=ROUNDS,
+        help="do this many rounds; a round classifies each frame 8 times",
     )
     return parser

@@ -1,4 +1,4 @@
-// Sends frames to the app's worker, as the page does with frames of its camera, and sends the times of each answer to the server.
+// Sends frames to the worker of the app, like frames of a camera, and sends the times of all answers to the server.
 
 const REPEATS = 8;
 const FRAME_S = 1 / 30;
@@ -8,7 +8,8 @@ const said = () => new Promise((resolve, reject) => {
   worker.onmessage = ({ data }) => (data.kind === "failed" ? reject(new Error(data.reason)) : resolve(data));
 });
 
-// Returns [page, worker, run] in ms for a canvas that is shown to the worker, or null if the quality gate rejected it.
+// Lets the worker classify a canvas. Returns [page, worker, run] in ms, or null if the quality gate rejected the
+canvas.
 async function timesOf(canvas, number, atS) {
   const started = performance.now();
   const bitmap = await createImageBitmap(canvas);
@@ -27,7 +28,7 @@ async function canvasOf(name) {
   return canvas;
 }
 
-// Each image is shown several times, as if the camera were held still.
+// Each canvas is classified REPEATS times in a row, as if the camera were held still.
 async function measure({ frames, rounds }) {
   await said();
   const canvases = await Promise.all(frames.map(canvasOf));
