@@ -103,7 +103,7 @@ def _float_onnx(network: Network, form: Form) -> bytes:
 
 
 def _with_names(model: bytes) -> bytes:
-    """Return a .tflite whose first output is the probabilities. The input and the outputs get usual names."""
+    """Return a .tflite whose first output is the probabilities. The input and the outputs get the usual names."""
     editor = GraphEditor(model)
     outputs = [int(one) for one in editor.graph.outputs]
     places = output_places([editor.shape(one) for one in outputs])
