@@ -131,7 +131,7 @@ def _code_within(part: Any, layer: str) -> Iterator[str]:
         layer = str(part.get("name") or inner.get("name") or layer)
     what = _code_of(part)
     if what:
-        yield f"its layer '{layer}' {what}"
+        yield f"the layer '{layer}' {what}"
     for value in part.values():
         yield from _code_within(value, layer)
 
@@ -184,5 +184,5 @@ def _code_in_saved_model(folder: Path) -> str | None:
         nodes = [*graph.node, *(node for function in graph.library.function for node in function.node_def)]
         leaving = next((node for node in nodes if node.op in _LEAVING_OPERATORS), None)
         if leaving is not None:
-            return f"its operator '{leaving.name}' is {leaving.op}, which acts outside the graph"
+            return f"the operator '{leaving.name}' is {leaving.op}, which acts outside the graph"
     return None

@@ -51,7 +51,7 @@ def test_the_code_of_a_lambda_runs_only_where_the_file_is_trusted(
     assert cli.main(["convert", str(path), "--int8", "--data", str(tmp_path)]) == 2
     error = capsys.readouterr().err
     assert not marker.exists()
-    assert "its layer 'preprocessing' is a Lambda" in error
+    assert "the layer 'preprocessing' is a Lambda" in error
     assert "--trust" in error
     assert error.count("\n") == 1
 
@@ -66,7 +66,7 @@ def test_a_file_that_is_zip_and_hdf5_at_once_is_inspected_as_it_is_loaded(tmp_pa
     harmless = plain_file(keras2, tmp_path / "harmless.keras")
     # A zip is read from its end, and HDF5 from its beginning.
     path.write_bytes((tmp_path / "code.h5").read_bytes() + harmless.read_bytes())
-    with pytest.raises(ModelError, match="its layer 'preprocessing' is a Lambda"):
+    with pytest.raises(ModelError, match="the layer 'preprocessing' is a Lambda"):
         open_keras(path)
     assert not marker.exists()
 
@@ -121,7 +121,7 @@ def test_functions_of_other_modules_are_refused_before_they_are_imported(
         config["config"]["layers"][-1]["config"]["activation"] = function
 
     path = changed(plain_file(keras2, tmp_path / name), change)
-    with pytest.raises(ModelError, match=r"its layer 'head' .*--trust"):
+    with pytest.raises(ModelError, match=r"the layer 'head' .*--trust"):
         open_keras(path)
     assert not marker.exists()
 
@@ -153,7 +153,7 @@ def test_calls_of_tensorflow_are_refused_where_they_do_more_than_compute(
 ) -> None:
     layer = {"class_name": "TFOpLambda", "config": {"name": "call", "function": function}}
     found = code_in_config({"class_name": "Functional", "config": {"layers": [layer]}})
-    assert (found == f"its layer 'call' calls TensorFlow's '{function}'") if is_refused else found is None
+    assert (found == f"the layer 'call' calls TensorFlow's '{function}'") if is_refused else found is None
 
 
 def test_a_saved_model_that_writes_files_is_refused(tmp_path: Path) -> None:

@@ -75,7 +75,7 @@ def test_modules_of_keras_that_compute_need_no_trust(package: str, module: str) 
 )
 def test_any_other_module_is_code(module: str) -> None:
     assert of_layer(class_name="Dense", module=module) == (
-        f"its layer 'layer' uses 'Dense' of the Python module '{module}'"
+        f"the layer 'layer' uses 'Dense' of the Python module '{module}'"
     )
 
 
@@ -121,7 +121,7 @@ def test_functions_of_tensorflow_that_compute_need_no_trust(kind: str, function:
 @pytest.mark.parametrize("kind", ["TFOpLambda", "SlicingOpLambda", "ClassMethod"])
 def test_functions_of_tensorflow_that_do_more_are_code(kind: str, function: str) -> None:
     assert of_layer(class_name=kind, config={"function": function}) == (
-        f"its layer 'layer' calls TensorFlow's '{function}'"
+        f"the layer 'layer' calls TensorFlow's '{function}'"
     )
 
 
@@ -140,7 +140,7 @@ def test_functions_of_tensorflow_that_do_more_are_code(kind: str, function: str)
     ],
 )
 def test_python_code_is_told_with_the_layer_that_needs_it(values: dict[str, Any], found: str) -> None:
-    assert of_layer(**values) == f"its layer 'layer' {found}"
+    assert of_layer(**values) == f"the layer 'layer' {found}"
 
 
 def test_what_is_no_code() -> None:
@@ -155,9 +155,9 @@ def test_what_is_no_code() -> None:
         "class_name": "Wrapper",
         "config": {"name": "outer", "inner": [{"class_name": "Lambda"}]},
     }
-    assert code_in_config(lambda_inside) == "its layer 'outer' is a Lambda, whose Python code would run"
+    assert code_in_config(lambda_inside) == "the layer 'outer' is a Lambda, whose Python code would run"
     assert (
-        code_in_config({"class_name": "Lambda"}) == "its layer '?' is a Lambda, whose Python code would run"
+        code_in_config({"class_name": "Lambda"}) == "the layer '?' is a Lambda, whose Python code would run"
     )
 
 
@@ -197,6 +197,6 @@ def test_operators_of_a_saved_model_that_leave_the_graph(
     nodes.add(name="leaves", op=operator)
     target.write_bytes(saved.SerializeToString())
     with pytest.raises(
-        ModelError, match=rf"its operator 'leaves' is {operator}, which acts outside the graph"
+        ModelError, match=rf"the operator 'leaves' is {operator}, which acts outside the graph"
     ):
         check_no_code(tmp_path)

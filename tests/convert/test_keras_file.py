@@ -278,7 +278,7 @@ def test_a_network_of_any_size_needs_one(tmp_path: Path) -> None:
         ("two outputs", "is not a classifier: it has 2 outputs"),
         ("five channels", r"is \[None, 16, 16, 5\], instead of gray or colour images"),
         ("channels first", r"is \[None, 3, 16, 16\], instead of gray or colour images"),
-        ("custom", "its layer 'doubling' uses 'Doubling' of .* Export the network as a SavedModel"),
+        ("custom", "the layer 'doubling' uses 'Doubling' of .* Export the network as a SavedModel"),
     ],
 )
 def test_what_is_no_classifier_is_one_clear_line(tmp_path: Path, what: str, message: str) -> None:
