@@ -67,7 +67,7 @@ def _throttled(conditions: Sequence[Conditions]) -> list[str]:
     found = [f"the firmware reports {name}" for name in held]
     events = [one.throttle_events for one in conditions if one.throttle_events is not None]
     if events and max(events) > min(events):
-        found.append(f"the processor was throttled for heat {max(events) - min(events)} times")
+        found.append(f"heat throttled the processor {max(events) - min(events)} times")
     clocks = [one.clock_mhz for one in conditions[1:-1] if one.clock_mhz is not None]
     if clocks and min(clocks) < _LEAST_CLOCK * max(clocks):
         found.append(f"the clock fell from {max(clocks):.0f} to {min(clocks):.0f} MHz")

@@ -298,13 +298,13 @@ def _of_statement(node: ast.stmt) -> Iterator[_Change]:
         case ast.Expr(value=ast.Call()) | ast.AugAssign():
             yield _Change(node, "statement left out", "pass")
         case ast.Continue():
-            yield _Change(node, "continue or break", "break")
+            yield _Change(node, "break in place of continue", "break")
         case ast.Break():
-            yield _Change(node, "continue or break", "continue")
+            yield _Change(node, "continue in place of break", "continue")
         case ast.With(items=[ast.withitem(optional_vars=None)], body=[_, *_]):
             yield _Change(node, "context left out", _without_context(node))
         case ast.If(test=test) | ast.While(test=test):
-            yield _Change(test, "condition turned around", f"not ({ast.unparse(test)})")
+            yield _Change(test, "condition inverted", f"not ({ast.unparse(test)})")
 
 
 def _without_context(node: ast.With) -> str:
@@ -324,9 +324,11 @@ def _of_expression(node: ast.expr) -> Iterator[_Change]:
             yield _Change(node, "arithmetic", after)
         case ast.BoolOp(op=op, values=values):
             word = " or " if isinstance(op, ast.And) else " and "
-            yield _Change(node, "and or or", word.join(f"({ast.unparse(value)})" for value in values))
+            yield _Change(
+                node, "and swapped with or", word.join(f"({ast.unparse(value)})" for value in values)
+            )
         case ast.UnaryOp(op=ast.Not() | ast.USub() | ast.Invert(), operand=operand):
-            yield _Change(node, "sign or not left out", ast.unparse(operand))
+            yield _Change(node, "operator left out", ast.unparse(operand))
         case ast.IfExp(test=test, body=body, orelse=orelse):
             after = f"{ast.unparse(orelse)} if {ast.unparse(test)} else {ast.unparse(body)}"
             yield _Change(node, "branches swapped", after)

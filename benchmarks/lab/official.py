@@ -97,7 +97,7 @@ def main(argv: Sequence[str]) -> int:
     arguments = parser.parse_args(argv)
     check_options(arguments)
     if choose_runtime() != "litert":
-        raise MissingExtra("ai-edge-litert", note="whose tool it runs")
+        raise MissingExtra("ai-edge-litert", note="which holds LiteRT's benchmark tool")
     frames, origin = frames_of_source(arguments.source)
     company = OtherProcesses()
     added = added_by_measuring(arguments.model, frames, arguments.num_threads, show_status, BLOCKS)

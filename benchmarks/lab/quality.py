@@ -140,7 +140,7 @@ DEGRADED: dict[str, _Degrade] = {
     "glare, 3 spots": partial(_add_glare, 3),
     "glare, 8 spots": partial(_add_glare, 8),
     "lesion at a quarter of its size": partial(_place, 0.25, 0.0, 0.0),
-    "lesion at a seventh": partial(_place, 0.15, 0.0, 0.0),
+    "lesion at a seventh of its size": partial(_place, 0.15, 0.0, 0.0),
     "lesion far off centre": partial(_place, 0.5, 0.36, 0.0),
     "lesion half outside": partial(_place, 0.9, 0.5, 0.0),
     "skin without a lesion": _skin_alone,

@@ -81,7 +81,7 @@ VARIANTS = {
         "all classes sampled equally often", recipe=replace(_DEFAULT_RECIPE, class_power=0.0)
     ),
     "as-they-come": RecipeVariant(
-        "classes sampled as often as they are among the photos",
+        "classes sampled in proportion to their numbers of photos",
         recipe=replace(_DEFAULT_RECIPE, class_power=1.0),
     ),
     "not-adjusted": RecipeVariant(

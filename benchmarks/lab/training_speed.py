@@ -186,7 +186,7 @@ def _circumstances(options: argparse.Namespace) -> list[str]:
     load = "not measured" if machine.load is None else f"{machine.load:.2f}"
     return [
         f"{hardware(machine)}, load {load}",
-        f"{ARCHITECTURE} at {options.imgsz} pixels, batch {options.batch}, {options.steps} steps a round",
+        f"{ARCHITECTURE} at {options.imgsz} pixels, batch {options.batch}, {options.steps} steps per round",
     ]
 
 
