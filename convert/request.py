@@ -95,7 +95,7 @@ class ConversionRequest:
         return self.model.with_name(f"{self.model.stem}-{ending}")
 
     def target_of(self, kind: str) -> Path:
-        """Return the path of the file to write for one kind of form. Only for ONNX, there are two kinds."""
+        """Return the path of the file to write for one kind of form. Only for ONNX, two files are written."""
         if kind != ONNX_INT8:
             return self.target
         stem = self.target.stem.removesuffix("-float32")

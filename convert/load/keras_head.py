@@ -25,7 +25,7 @@ _ACTIVATIONS: dict[str, Callable[[Any], Any]] = {Head.SOFTMAX: tf.nn.softmax, He
 # The ranges of input values under the usual normalizations.
 _NOISE_RANGES = ((0.0, 1.0), (-1.0, 1.0), (0.0, 255.0))
 _NOISE_IMAGES = 3
-# The log odds of a probability of 0 are infinite. So a probability below this is replaced by this.
+# The log odds of a probability of 0 are infinite. So a smaller probability than this is replaced by this one.
 _LEAST_PROBABILITY = 1e-7
 _TOLERANCE = 1e-3
 

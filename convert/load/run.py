@@ -194,8 +194,8 @@ class _Builder:
     def network(self, stage: str) -> TensorFlowNetwork:
         """Return the network of a stage, ``float`` or ``qat``."""
         config = self.run.config()
-        # Keras numbers the layers of a process, and the numbers are a part of the names in the file. They are reset, so
-        # that equal conversions give equal bytes.
+        # Keras numbers the layers of a process, and the numbers are a part of the names in the file. The numbers are
+        # reset, so that equal conversions give equal bytes.
         keras.backend.clear_session()
         trained = trained_network(self.run, stage)
         add_to_logits(trained, self.amounts)

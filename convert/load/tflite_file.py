@@ -34,7 +34,7 @@ class TfliteFile:
 
     Attributes:
         path: the path of the file.
-        layout: the shape of the input with the channels last, even if they come first in the file.
+        layout: the shape of the input with the channels last, even if the channels come first in the file.
         outputs: the number of outputs.
         classes: the number of classes. A single output stands for two classes.
         known_labels: the labels in the file; None if their number differs from the number of classes.
