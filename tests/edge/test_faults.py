@@ -177,7 +177,7 @@ def test_a_camera_that_hangs_is_told_lost_while_it_hangs(
         found = latest.read()
         released.set()
     assert isinstance(found, Outage)
-    assert "silent" in found.reason
+    assert "sent no frame" in found.reason
 
 
 def test_on_a_disk_that_fills_while_it_records_classification_goes_on(
