@@ -26,7 +26,7 @@ LIMIT_MB = 500.0
 _BYTES_PER_MB = 1e6
 # The least time between two saved images, so that a key that is held down, or a script, does not fill the disk.
 _LEAST_INTERVAL_S = 0.5
-# The server remembers the names of this many saved images, and serves no other images.
+# The names of this many saved images are remembered. The web server serves only these images.
 _MOST_NAMES = 50
 _PATTERN = "dermedge-*.png"
 

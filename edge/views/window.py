@@ -104,7 +104,7 @@ class WindowView:
         return key not in _QUIT_KEYS and cv2.getWindowProperty(_TITLE, cv2.WND_PROP_VISIBLE) >= 1
 
     def _save(self, content: bytes) -> None:
-        """Saves a PNG image in the working folder. If that is not possible, says so, and the run goes on."""
+        """Saves a PNG image in the working folder. If saving fails, prints the reason, and the run goes on."""
         try:
             print(f"saved {self._saves.add(content)}")
         except StorageError as error:

@@ -25,7 +25,8 @@ from dermedge.edge.errors import OptionError, StorageError
 from dermedge.edge.quality import Defect
 from dermedge.edge.results import Classification, FrameResult
 from dermedge.edge.states import State
-from dermedge.edge.views.web import app, places, saves
+from dermedge.edge.views import saves
+from dermedge.edge.views.web import app, places
 from dermedge.edge.views.web import board as board_module
 from dermedge.edge.views.web.board import Board
 from dermedge.edge.views.web.server import WebView, parse_address
