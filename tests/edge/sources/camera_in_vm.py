@@ -68,7 +68,7 @@ def main() -> None:
         set_control(TEXT, 0)
         tell_next("thawed", latest, Arrival)
         set_control(DROPPED_PERCENT, 100)
-        tell_next("silent", latest, Outage, "silent")
+        tell_next("silent", latest, Outage, "sent no frame")
         tell_next("stalled", latest, Outage, "stopped delivering")
         set_control(DROPPED_PERCENT, 0)
         tell_next("resumed", latest, Arrival)

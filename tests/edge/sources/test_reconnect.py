@@ -246,7 +246,7 @@ def stream() -> Iterator[Stream]:
     ("mode", "reason"),
     [
         ("dead", "stopped delivering"),
-        ("stalled", "silent"),
+        ("stalled", "sent no frame"),
         ("corrupt", "stopped delivering"),
         ("frozen", "is frozen"),
     ],

@@ -73,6 +73,6 @@ def test_a_camera_that_stalls_is_told_and_read_on(server: Server, next_of: Calla
     with open_source(server.address) as source, LatestFrame(source) as latest:
         next_of(latest)
         server.process.send_signal(signal.SIGSTOP)
-        next_of(latest, lambda found: isinstance(found, Outage) and "silent" in found.reason)
+        next_of(latest, lambda found: isinstance(found, Outage) and "sent no frame" in found.reason)
         server.process.send_signal(signal.SIGCONT)
         assert isinstance(next_of(latest), Arrival)
