@@ -177,5 +177,5 @@ def test_a_network_whose_labels_are_in_another_order_is_not_delivered(source: Co
     permuted = replace(permuted, proof=replace(source.proof, reference=logits))
     acceptance = convert_to_form(permuted, form, ONE_POINT).acceptance
     assert acceptance.failed[0].name == "order of the classes"
-    assert "'blue' is 'brown', 'brown' is 'blue'" in acceptance.failed[0].line
+    assert "'blue' should be 'brown', 'brown' should be 'blue'" in acceptance.failed[0].line
     assert all(check.passed for check in acceptance.checks), "the file loses nothing beside its network"

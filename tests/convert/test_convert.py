@@ -198,7 +198,7 @@ def test_thresholds_are_fitted_on_what_the_file_itself_says_of_validation(
     assert manifest.metrics["val_declined"] == 0
     assert manifest.metrics["val_set_size"] == pytest.approx(np.mean([len(one) for one in sets]), abs=1e-4)
     for part in (
-        "temperature",
+        "\ntemperature ",
         "declined if p(none of these)",
         "alert if p(melanoma)",
         "uncertain below",
