@@ -16,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from dermedge.benchmarks.lab.cli import command_line, experiment_parser
+from dermedge.edge.cli.arguments import Parser
 from dermedge.edge.errors import DataError
 from dermedge.edge.model.classifier import Classifier
 from dermedge.edge.model.shipped import SHIPPED
@@ -60,6 +61,23 @@ def photos_of_other_clinics(
 
 def main(argv: Sequence[str]) -> int:
     """Scores the models, and prints and writes the evaluation; returns the exit status."""
+    options = _parser().parse_args(argv)
+    photos = photos_of_other_clinics(read_catalogue(options.data), set(options.sources), options.split)
+    options.output.mkdir(parents=True, exist_ok=True)
+    table = options.output / "catalogue.csv"
+    Catalogue(photos, (), {}).save(table)
+    with ExitStack() as stack:
+        classifiers = [stack.enter_context(Classifier(model)) for model in options.models]
+        models = models_of_files(classifiers, class_names(options.classes))
+        labelled = labelled_photos(table, models[0].labels, _SPLIT)
+        name = f"lesions of {' and '.join(options.sources)} alone"
+        evaluation = evaluate(models, labelled, name, progress=progress_line)
+    print(to_text(evaluation))
+    save(evaluation, options.output, command_line("other-clinics", argv))
+    return 0
+
+
+def _parser() -> Parser:
     parser = experiment_parser(
         "other-clinics", "Score models on lesions from sources that the models did not learn from."
     )
@@ -97,17 +115,4 @@ def main(argv: Sequence[str]) -> int:
         metavar="DIR",
         help="Write catalogue.csv, evaluation.html and evaluation.json into this folder.",
     )
-    options = parser.parse_args(argv)
-    photos = photos_of_other_clinics(read_catalogue(options.data), set(options.sources), options.split)
-    options.output.mkdir(parents=True, exist_ok=True)
-    table = options.output / "catalogue.csv"
-    Catalogue(photos, (), {}).save(table)
-    with ExitStack() as stack:
-        classifiers = [stack.enter_context(Classifier(model)) for model in options.models]
-        models = models_of_files(classifiers, class_names(options.classes))
-        labelled = labelled_photos(table, models[0].labels, _SPLIT)
-        name = f"lesions of {' and '.join(options.sources)} alone"
-        evaluation = evaluate(models, labelled, name, progress=progress_line)
-    print(to_text(evaluation))
-    save(evaluation, options.output, command_line("other-clinics", argv))
-    return 0
+    return parser
