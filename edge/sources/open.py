@@ -84,19 +84,24 @@ def open_source(
     """
     mode = CameraMode(width, height, fps, focus, lock_exposure, lock_white_balance, pixel_format)
     framing = Framing(flip, zoom)
-    kind = _kind_of(spec)
-    if mode != CameraMode() and not kind.takes_mode:
-        raise OptionError(
-            "--width, --height, --fps, --focus, --lock-exposure, --lock-white-balance and --pixel-format work only "
-            f"with cameras, and '{without_secrets(spec)}' is not a camera; leave them out"
-        )
-    open_again = kind.opener(spec, mode)
+    open_again = _opener(spec, mode)
     source = open_again()
     if source.is_live:
         source = Reconnecting(source, open_again)
     if realtime:
         source = _paced(source, spec)
     return source if framing == Framing() else FramedSource(source, framing)
+
+
+def _opener(spec: str, mode: CameraMode) -> Callable[[], FrameSource]:
+    """Returns a function that opens the source. Raises the errors of `open_source`."""
+    kind = _kind_of(spec)
+    if mode != CameraMode() and not kind.takes_mode:
+        raise OptionError(
+            "--width, --height, --fps, --focus, --lock-exposure, --lock-white-balance and --pixel-format work only "
+            f"with cameras, and '{without_secrets(spec)}' is not a camera; leave them out"
+        )
+    return kind.opener(spec, mode)
 
 
 def _kind_of(spec: str) -> _Kind:

@@ -75,19 +75,7 @@ def parser() -> Parser:
         metavar="DIR",
         help="Write evaluation.html and evaluation.json into this folder.",
     )
-    made.add_argument(
-        "--stress",
-        action="store_true",
-        help="Also score disturbed copies of the photos. The disturbances are blur, brighter and darker light, JPEG "
-        "compression, rotation, hairs and ink.",
-    )
-    made.add_argument(
-        "--stress-photos",
-        type=positive_int,
-        default=_STRESS_PHOTOS,
-        metavar="N",
-        help="Disturb at most N photos, with equally many of each class where possible. Default: %(default)s.",
-    )
+    _add_stress_options(made)
     made.add_argument(
         "--classes",
         metavar="NAMES",
@@ -104,6 +92,23 @@ def parser() -> Parser:
     add_foreign_options(model, finds_normalization=True)
     add_runtime_options(model)
     return made
+
+
+def _add_stress_options(made: OptionGroup) -> None:
+    """Adds the options that score disturbed copies of the photos."""
+    made.add_argument(
+        "--stress",
+        action="store_true",
+        help="Also score disturbed copies of the photos. The disturbances are blur, brighter and darker light, JPEG "
+        "compression, rotation, hairs and ink.",
+    )
+    made.add_argument(
+        "--stress-photos",
+        type=positive_int,
+        default=_STRESS_PHOTOS,
+        metavar="N",
+        help="Disturb at most N photos, with equally many of each class where possible. Default: %(default)s.",
+    )
 
 
 def _add_photo_options(made: OptionGroup) -> None:
