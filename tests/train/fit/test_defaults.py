@@ -50,7 +50,7 @@ def test_a_first_training_starts_from_imagenet_and_prints_its_plan(
     )
     told = capsys.readouterr().out
     assert "plan: 1 epoch of 16 photos" in told
-    assert f"next: dermedge convert '{run}' --int8" in told
+    assert f"Convert it with: dermedge convert '{run}' --int8" in told
     published = read_imagenet_weights(0)["_conv_stem.weight"].transpose(2, 3, 1, 0)
     start, trained = (
         network.get_layer("stem").get_weights()[0]
