@@ -18,6 +18,8 @@ from dermedge.train.data.catalogue import (
 )
 from dermedge.train.data.classes import check_spelling, label_under, mapping_lines
 from dermedge.train.data.counts import plural
+from dermedge.train.data.groups import lowest_linked, sets_of_equal
+from dermedge.train.data.labelled_file import LabelledFile
 from dermedge.train.data.labelling import label_files
 from dermedge.train.data.layout import AUTO
 from dermedge.train.data.splits import with_validation_learned
@@ -104,7 +106,7 @@ def labelled_photos(
         found = label_files([data], labels_from)
         for line in found.account:
             say(line)
-        photos = _under_labels([file.photo for file in found.files], labels, say)
+        photos = _under_labels(_grouped(found.files), labels, say)
     index = {label: position for position, label in enumerate(labels)}
     if NONE_OF_THESE in index:
         photos = [p if p.label in index else replace(p, label=NONE_OF_THESE) for p in photos]
@@ -127,6 +129,18 @@ def _of_split(catalogue: Path, split: str | None, moved_to: Sequence[Path]) -> l
             f"the catalogue '{catalogue}' {stated}; give --split with one of: {', '.join(SPLITS)}"
         )
     return [photo for photo in read_catalogue(catalogue, moved_to) if photo.split == split]
+
+
+def _grouped(files: Sequence[LabelledFile]) -> list[Photo]:
+    """Returns the photos with their groups. Photos that share a lesion, a person or a folder of either are in one
+    group.
+    """
+    shared = sets_of_equal([{file.photo.group, *file.links} for file in files])
+    pairs = [(members[0], other) for members in shared for other in members[1:]]
+    roots = lowest_linked(len(files), pairs)
+    return [
+        replace(file.photo, group=files[root].photo.group) for file, root in zip(files, roots, strict=True)
+    ]
 
 
 def _check_labels(photos: Sequence[Photo], labels: Sequence[str]) -> None:

@@ -109,3 +109,30 @@ def test_a_sample_takes_a_photo_of_each_class_in_turn_and_is_always_the_same(pho
     assert [one.path.stem for one in sampled if one.label_index == 0] != ["0", "1", "2", "3"]
     assert Counter(one.path for one in sample_evenly(labelled, 99)) == Counter(one.path for one in labelled)
     assert sample_evenly([], 3) == []
+
+
+def test_photos_of_one_person_lesion_or_folder_of_a_patient_are_one_group(tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    rows = ["image,label,lesion_id,patient_id"]
+    for number in range(8):
+        path = folder / f"{number}.png"
+        path.parent.mkdir(exist_ok=True)
+        assert cv2.imwrite(str(path), np.full((8, 8, 3), 20 * number, np.uint8))
+        # photos 0 and 1 show one lesion, 1 to 3 one person, 4 and 5 another person, and 6 and 7 nothing in common
+        lesion = ("l0", "l0", "l2", "l3", "", "", "", "")[number]
+        person = ("", "p1", "p1", "p1", "p4", "p4", "", "")[number]
+        rows.append(f"{number}.png,{('nevus', 'melanoma')[number % 2]},{lesion},{person}")
+    (folder / "labels.csv").write_text("\n".join(rows) + "\n")
+    scored = labelled_photos(folder, ("melanoma", "nevus"))
+    group_of = {photo.path.stem: photo.entry.group for photo in scored}
+    groups = [{stem for stem in group_of if group_of[stem] == name} for name in set(group_of.values())]
+    assert sorted(map(sorted, groups)) == [["0", "1", "2", "3"], ["4", "5"], ["6"], ["7"]]
+    by_folder = tmp_path / "folders"
+    for label in ("nevus", "melanoma"):
+        for person in range(2):
+            for number in range(3):
+                path = by_folder / label / f"patient_{label[0]}{person}" / f"{number}.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                assert cv2.imwrite(str(path), np.full((8, 8, 3), 20 * number, np.uint8))
+    counts = Counter(photo.entry.group for photo in labelled_photos(by_folder, ("melanoma", "nevus")))
+    assert sorted(counts.values()) == [3, 3, 3, 3]
