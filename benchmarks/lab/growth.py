@@ -373,7 +373,7 @@ def accuracy(options: argparse.Namespace) -> GrowthResult:
     notes = (
         f"files: {names}",
         f"{scores.models[0].photos} photos of {scores.models[0].lesions} lesions, split {options.split}; "
-        "95 % confidence intervals by bootstrap over lesions; no power law is fitted, because accuracy cannot exceed 1",
+        "95 % confidence intervals, which count lesions; no power law is fitted, because accuracy cannot exceed 1",
     )
     return GrowthResult(
         "accuracy", "Accuracy against input size", tuple(points), x_names, notes, fitted=False

@@ -112,7 +112,7 @@ TITLES = (
     "Where the time goes. pre, invoke, post: median ms of preprocessing, ne",
     "The whole loop of dermedge run, medians in ms. The models run one afte",
     "Start, size and memory, medians over 3 processes. peak MB, steady MB:",
-    "Accuracy with 95 % confidence intervals (bootstrap over lesions): 40 p",
+    "Accuracy with 95 % confidence intervals, which count lesions: 40 photo",
 )
 
 
