@@ -408,8 +408,8 @@ def _accuracy_table(report: BenchmarkReport) -> TextTable:
     scored = models[0].accuracy
     of = f"{scored.photos} photos of {scored.lesions} lesions" if scored else NOT_MEASURED
     title = (
-        f"Accuracy with 95 % confidence intervals, which count lesions: {of}. melanoma: sensitivity at 90 % specificity; "
-        "the threshold is chosen on the same photos."
+        f"Accuracy with 95 % confidence intervals, which count lesions: {of}. melanoma: sensitivity at 90 % "
+        "specificity; the threshold is chosen on the same photos."
     )
     rows = tuple(
         (
