@@ -23,13 +23,13 @@ from dermedge.edge.printable import printable_lines
 
 __all__ = ["REFUSED", "main", "parser"]
 
-# Exit status when no file was accepted.
+# The exit status of `dermedge convert` if no file was accepted.
 REFUSED = 3
 _POINTS = 100
-# argparse would write all forms into one long line.
+# The usage is written by hand, because argparse would put all options into one long line.
 _USAGE = """dermedge convert MODEL (--int8 | --int16x8 | --float16 | --dynamic |
                         --float32 | --search | --onnx) [options]"""
-# Examples, which stand at the end of the help.
+# The examples at the end of the help text.
 _EXAMPLES = (
     "dermedge convert runs/mine --int8",
     "dermedge convert runs/mine --search",
@@ -39,12 +39,12 @@ _EXAMPLES = (
 
 
 def parser() -> Parser:
-    """Return the options of the verb."""
+    """Return the argument parser of `dermedge convert`."""
     made = make_parser(
         "convert",
         "Convert a run, a Keras classifier or a float .tflite to one .tflite with labels, preprocessing and "
-        "thresholds, and compare this file with its float network. If the photos show that the file loses too much, "
-        "no file is written, and the exit status is 3.",
+        "thresholds. The new file is compared with the float network on labelled photos. If the photos show that the "
+        "file loses too much accuracy, no file is written, and the exit status is 3.",
         _EXAMPLES,
     )
     made.usage = _USAGE
@@ -64,52 +64,51 @@ def parser() -> Parser:
 
 def _add_form_options(made: OptionGroup) -> None:
     aim = made.add_mutually_exclusive_group(required=True)
-    aim.add_argument("--int8", action="store_true", help="use 8-bit integers throughout")
+    aim.add_argument("--int8", action="store_true", help="use 8-bit weights and 8-bit activations")
     aim.add_argument(
         "--int16x8",
         action="store_true",
-        help="use 16-bit activations and 8-bit weights, which is slower than int8 and closer to float",
+        help="use 16-bit activations and 8-bit weights. Such a file is slower than int8, but loses less accuracy",
     )
     aim.add_argument("--float16", action="store_true", help="store the weights in half precision (16 bits)")
     aim.add_argument(
-        "--dynamic",
-        action="store_true",
-        help="store the weights in 8 bits, and compute the activations in float",
+        "--dynamic", action="store_true", help="store the weights in 8 bits, and compute in float32"
     )
     aim.add_argument("--float32", action="store_true", help="keep the network in float32, as it was trained")
     aim.add_argument(
         "--search",
         action="store_true",
-        help="try int8, then slower or larger forms, and write the fastest file that is accepted",
+        help="try int8 first, then formats that are slower or larger, and write the fastest file that is accepted",
     )
     aim.add_argument(
         "--onnx",
         action="store_true",
-        help="convert to ONNX for other runtimes, in float32 and in int8 (QDQ). Each file is compared with the float "
-        "network in ONNX Runtime. If a file is accepted, it is written, with its manifest as JSON beside it",
+        help="make two ONNX files for other runtimes: one in float32 and one in int8 (QDQ). Each file is run in ONNX "
+        "Runtime and compared with the float network. An accepted file is written, with its manifest as JSON beside it",
     )
     made.add_argument(
         "--method",
         choices=("auto", "qat", "ptq"),
         default="auto",
-        help="choose the method of --int8. qat: use the ranges of quantization-aware training; ptq: find the ranges "
-        "on calibration photos (post-training quantization); auto: try both, and write the better file",
+        help="choose how --int8 finds the ranges of activations. qat: by quantization-aware training; ptq: on "
+        "calibration photos (post-training quantization); auto: try both methods, and write the better file",
     )
     made.add_argument(
         "--ranges",
         choices=("min-max", "percentile", "entropy", "mse"),
         default="min-max",
-        help="choose how ptq finds the ranges of activations on the calibration photos. min-max: cover all values; "
-        "percentile: all but one in 10,000 values at each end; entropy: the range with the least divergence from the "
-        "values; mse: the range with the least squared error",
+        help="choose how ptq finds the range of each activation on the calibration photos. min-max: use the range that "
+        "covers all values; percentile: leave out one in 10,000 values at each end of the range; entropy: use the "
+        "range with the smallest Kullback-Leibler divergence; mse: use the range with the smallest mean squared error",
     )
     made.add_argument(
         "--float-layers",
         metavar="N|NAMES",
-        help="keep the N worst layers of an int8 file in float, or the layers with these names, separated by commas",
+        help="keep some layers of an int8 file in float. N: keep the N layers that add the most quantization error; "
+        "NAMES: keep the layers with these names, separated by commas",
     )
     made.add_argument(
-        "--io", choices=("uint8", "int8", "float32"), default="uint8", help="set the dtype of the pixel input"
+        "--io", choices=("uint8", "int8", "float32"), default="uint8", help="set the dtype of input pixels"
     )
 
 
@@ -125,13 +124,13 @@ def _add_proof_options(made: OptionGroup) -> None:
         "--cannot-tell",
         choices=("deliver", "refuse"),
         default="deliver",
-        help="choose what happens if the photos are too few to tell whether the file is sound. deliver: write the "
-        "file; refuse: write no file",
+        help="choose what happens if there are too few photos to tell whether the file loses too much accuracy. "
+        "deliver: write the file; refuse: write no file",
     )
     made.add_argument(
         "--critical",
         metavar="CLASS",
-        help="name the class that must not be missed. Default: melanoma, if it is a class.",
+        help="name the class that must not be missed. Default: melanoma, if the model has this class.",
     )
     made.add_argument(
         "--calibration-photos",
@@ -147,21 +146,23 @@ def _add_foreign_options(made: OptionGroup) -> None:
         "--data",
         type=Path,
         metavar="PATH",
-        help="calibrate a Keras classifier or a .tflite on one part of these photos, and compare it with the float "
-        "network on the other part. PATH is a folder with a folder per class, a table of labels, or a catalogue.csv",
+        help="read labelled photos for a Keras classifier or a .tflite. One part of the photos is used for "
+        "calibration, and the other part for the comparison with the float network. PATH is a folder with a folder "
+        "per class, a table of labels, or a catalogue.csv",
     )
     made.add_argument(
         "--labels",
         type=Path,
         metavar="FILE",
         help="read the labels of a Keras classifier or a .tflite from this file: one label per line, in the order of "
-        "the outputs. For a single sigmoid, the class that 0 stands for comes first",
+        "the outputs. If the only output is a sigmoid, the class that 0 stands for comes first",
     )
     made.add_argument(
         "--imgsz",
         type=positive_int,
         metavar="PIXELS",
-        help="set the side of the input in pixels, for a Keras classifier that accepts any size",
+        help="set the width and the height of the input in pixels. Only a Keras classifier that accepts any size needs "
+        "this option",
     )
     made.add_argument(
         "--normalization",
@@ -169,8 +170,8 @@ def _add_foreign_options(made: OptionGroup) -> None:
         default=AUTO_NORMALIZATION,
         metavar="NAME",
         help=f"set the normalization that a Keras classifier or a .tflite expects: {', '.join(FOREIGN)}, or auto. "
-        "With auto, the normalization that the file states is used. If the file states none, each one is tried on "
-        "the calibration photos, and the best one is used",
+        "With auto, the normalization that the file states is used. If the file states none, every normalization is "
+        "tried on the calibration photos, and the one with the highest balanced accuracy is used",
     )
     made.add_argument(
         "--trust",
@@ -182,26 +183,29 @@ def _add_foreign_options(made: OptionGroup) -> None:
 
 def _add_file_options(made: OptionGroup) -> None:
     made.add_argument(
-        "--no-evidence", action="store_true", help="leave out the output that the heat map needs"
+        "--no-evidence",
+        action="store_true",
+        help="leave out the evidence, the output from which heat maps are made",
     )
     made.add_argument("--licence", metavar="TEXT", help="write this licence of the weights into the manifest")
     made.add_argument(
         "--output",
         type=Path,
         metavar="FILE",
-        help="write the .tflite or .onnx to this path. Default: inside a run folder or beside any other MODEL, with "
-        "the form in the name",
+        help="write the .tflite or .onnx to this path. Without this option, the file of a run is written into the run "
+        "folder. The file of any other MODEL is written beside MODEL. The name then ends in the precision, such as "
+        "-int8.tflite, or in -search.tflite",
     )
     made.add_argument(
         "--report",
         type=Path,
         metavar="DIR",
-        help="write the report to this folder. Default: beside the .tflite or .onnx",
+        help="write the report to this folder. Default: a folder beside the .tflite or .onnx",
     )
 
 
 def _points(text: str) -> float:
-    """An argparse type: percentage points from 0 to 100."""
+    """Parse percentage points from 0 to 100, as an argparse type."""
     value = number(text)
     if not 0 <= value <= _POINTS:
         raise argparse.ArgumentTypeError(f"'{text}' is not a number of percentage points from 0 to 100")
@@ -209,10 +213,10 @@ def _points(text: str) -> float:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Convert a model, write the report and the file, and print what was lost.
+    """Convert a model, write the report and the accepted files, and print the results of the comparison.
 
     Returns:
-        The exit status, which is `REFUSED` if no file was accepted.
+        The exit status: 0 if a file was written, or `REFUSED` if no file was accepted.
     """
     options = parser().parse_args(argv)
     request = _request(options, shlex.join(["dermedge", "convert", *argv]))

@@ -1,4 +1,8 @@
-"""Convert a classifier to one form. These are stages 2 to 4: to_tflite or to_onnx, calibrate, and accept."""
+"""Convert a classifier to one form. This module runs stages 2 to 4 of `dermedge.convert.pipeline`.
+
+Stage 2 (to_tflite or to_onnx) makes the file, stage 3 (calibrate) fits the temperature and the thresholds, and stage 4
+(accept) compares the file with its float network.
+"""
 
 from __future__ import annotations
 
@@ -26,26 +30,28 @@ from dermedge.edge.model.manifest import Manifest, attach
 
 __all__ = ["Conversion", "better", "convert_to_form", "explain"]
 
-# Each image has thousands of activations per layer, so a few images are enough.
+# The number of images on which the error of each layer is measured. An image has thousands of activations per layer, so
+# a few images are enough.
 _EXPLAINED_IMAGES = 12
-# The key of the acceptance's verdict in the metrics of a manifest.
+# The key under which the metrics of a manifest hold the verdict of the acceptance test.
 _VERDICT = "acceptance"
 _ARGMAX_SCORE = "val_balanced_accuracy_argmax"
 
 
 @dataclass(frozen=True)
 class Conversion:
-    """A converted file, with its comparison with the float network.
+    """A converted file, and the results of its comparison with the float network.
 
     Attributes:
         form: the form of the file.
         model: the bytes of the .tflite with its manifest, or the bytes of the ONNX file.
         manifest: the manifest of the file.
-        parity: how close the logits of the file are to those of the network that it was made from, on the proof set.
+        parity: the differences between the logits of the file and the logits of the network that it was made from,
+            on the proof set.
         acceptance: the checks that decide whether the file is accepted.
         invoke_ms: the median time of an inference on this machine in ms, measured on the proof set.
-        warnings: one line for each threshold or temperature that was left out or is useless, and one line if the file
-            never recognizes the critical class.
+        warnings: the warnings for the user, one line each. They name each temperature or threshold that was left out or
+            is useless, and a critical class that the file never recognizes.
     """
 
     form: Form
@@ -63,7 +69,7 @@ class Conversion:
 
     @property
     def runtime(self) -> str:
-        """The name of the runtime that the file was run in, for people."""
+        """The name of the runtime that ran the file, for user-facing text."""
         return "ONNX Runtime" if self.is_onnx else "the device runtime"
 
     def with_manifest(self, manifest: Manifest) -> Conversion:
@@ -82,7 +88,7 @@ class Conversion:
     def save(self, path: Path) -> None:
         """Write the file. The manifest of an ONNX file is written beside it, as JSON.
 
-        If an error occurs, neither file is left behind.
+        If a file cannot be written, no file is left behind.
 
         Raises:
             StorageError: a file exists already, or cannot be written.
@@ -109,15 +115,16 @@ def convert_to_form(
 ) -> Conversion:
     """Convert a classifier, fit its temperature and thresholds, and compare it with its float network.
 
-    A network may have been retrained on the training photos and the validation photos together. Then the run that
-    validated its recipe is converted to the same form, too. The temperature and the thresholds are fitted on that file,
-    and both files must be accepted.
+    Some networks were retrained on the training photos and the validation photos together, which leaves no held-out
+    photos. For such a network, the run that validated the recipe is converted to the same form, too. The temperature
+    and the thresholds are fitted on the file of that run, and both files must be accepted.
 
     Args:
         source: the classifier and its photos.
         form: the form of the file.
-        max_drop: the loss that is accepted, as in `accept`.
-        show_progress: called with the name of a task; it returns a function that is called with (done, total).
+        max_drop: the largest loss that is accepted, as in `accept`.
+        show_progress: a function that is called with the name of a task, and returns a function to call with
+            (done, total).
 
     Raises:
         ModelError: the converter or the device runtime refuses the network.
@@ -162,7 +169,7 @@ def _convert_alone(
 
 
 class _Made(NamedTuple):
-    """A file with its manifest entries and its answers on the proof set."""
+    """A converted file, its manifest, and its outputs on the proof set."""
 
     model: bytes
     manifest: Manifest
@@ -197,7 +204,7 @@ def _make_onnx(
     tools = manifest.tools | tool_versions(("onnx", "onnxruntime", "tf2onnx"))
     manifest = replace(manifest, network_sha256=digest, inputs=inputs, outputs=outputs, tools=tools)
     answers = onnx_logits(model, source.proof.pixels, show)
-    # An ONNX file has no golden answers, because these are always computed by LiteRT.
+    # Golden answers are always computed by LiteRT, so an ONNX file has none.
     run = DeviceRun(answers.logits, answers.close_up, answers.invoke_ms, golden={})
     return _Made(model, manifest, run)
 
@@ -209,10 +216,11 @@ def _network_for(source: ConversionInput, form: Form) -> Network:
 
 
 def _decided_by(validated_by: Conversion, made: Conversion, draft: Manifest) -> Conversion:
-    """Return a file with the temperature, the thresholds, the metrics and the acceptance of another file.
+    """Return the file ``made`` with the temperature, thresholds, metrics and acceptance of ``validated_by``.
 
-    The other file comes from the run that validated the recipe. The network of the first file was trained on the photos
-    of the proof set. So the acceptance of the first file is only used to refuse it.
+    ``validated_by`` is the file of the run that validated the recipe. The network of ``made`` was trained on the photos
+    of the proof set, so ``made`` looks better on these photos than it is. Therefore, the acceptance of ``made`` is only
+    used if it refuses the file.
     """
     accepted_there = validated_by.acceptance.passed and not made.acceptance.passed
     acceptance = made.acceptance if accepted_there else validated_by.acceptance
@@ -229,9 +237,10 @@ def _decided_by(validated_by: Conversion, made: Conversion, draft: Manifest) -> 
 def better(conversions: Sequence[Conversion]) -> Conversion:
     """Return the best of several files that are equally fast.
 
-    It is the most accurate of the accepted files, or of all files if none was accepted. Accuracy means the balanced
-    accuracy of the most probable class on the proof set. The manifest of the best file holds the accuracies of all
-    files under ``val_balanced_accuracy_argmax_of``, which maps the name of each form to its accuracy.
+    The best file is the most accurate of the accepted files. If none was accepted, it is the most accurate of all
+    files. Accuracy means the balanced accuracy of the most probable class on the proof set. If there are several files,
+    the manifest of the best file maps the name of each form to the accuracy of its file, under the key
+    ``val_balanced_accuracy_argmax_of``.
     """
     best = max(conversions, key=lambda one: (one.acceptance.passed, one.manifest.metrics[_ARGMAX_SCORE]))
     if len(conversions) == 1:
@@ -244,8 +253,9 @@ def better(conversions: Sequence[Conversion]) -> Conversion:
 def explain(source: ConversionInput, conversion: Conversion) -> list[LayerError]:
     """Measure the error of each layer of an 8-bit or 16-bit file on some of the calibration images.
 
-    Layers are matched by the names of their tensors. For a quantization-aware network, only a few layers are measured,
-    because most names differ from those of the float network. The error of the last layer includes the bias correction.
+    Layers of the two networks are matched by the names of their tensors. Most tensors of a quantization-aware network
+    have other names than in the float network, so only a few of its layers are measured. The error of the last layer
+    includes the effect of the bias correction.
     """
     images = source.calibration[:_EXPLAINED_IMAGES]
     float_model = source.network.float_tflite(conversion.form)

@@ -1,4 +1,4 @@
-"""Run a converted file with the same runtime as on the device."""
+"""Run a converted .tflite on this machine, with the same runtime as on the device."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ _HIGHEST_PIXEL = 255
 
 @dataclass(frozen=True)
 class DeviceRun:
-    """The answers of a file for several images.
+    """The outputs of a converted file for several images.
 
     Attributes:
         logits: the logits, float64 [n, K].
-        close_up: the probability that an image is a close-up, float64 [n]; None if the file does not tell the view.
+        close_up: the probability that an image is a close-up, float64 [n]; None if the file has no output for it.
         invoke_ms: the median time of an inference on this machine, in ms.
-        golden: the golden answers for the manifest.
+        golden: the golden answers for the manifest; empty if none were recorded.
     """
 
     logits: NDArray[np.float64]
@@ -51,8 +51,8 @@ def run_on_device(
     Args:
         model: the .tflite with its manifest.
         images: RGB images of the size of the network's input, uint8 [n, h, w, 3].
-        input_ends: the real values that the pixels 0 and 255 must have at a quantized input.
-        show: called after each image with the number of finished images and the number of all images.
+        input_ends: the real values that the pixel values 0 and 255 must stand for at a quantized input.
+        show: a function that is called after each image with (number of finished images, number of all images).
 
     Raises:
         ModelError: the runtime refuses the file, or `check_input` finds a fault.
@@ -92,7 +92,7 @@ def device_logits(
 def _answers(
     classifier: Classifier, images: NDArray[np.uint8], show: Callable[[int, int], None]
 ) -> DeviceRun:
-    """Return the answers of a classifier without golden answers. The arguments are those of `device_logits`."""
+    """Run a classifier on images, like `device_logits`, and return its outputs. No golden answers are recorded."""
     found = []
     for done, image in enumerate(images, 1):
         # The classifier expects BGR, the colour order of cameras.
@@ -113,10 +113,11 @@ def check_input(classifier: Classifier, size: tuple[int, int], input_ends: tuple
     Args:
         classifier: the converted file.
         size: height and width of the network's input in pixels.
-        input_ends: the real values that the pixels 0 and 255 must have at a quantized input.
+        input_ends: the real values that the pixel values 0 and 255 must stand for at a quantized input.
 
     Raises:
-        ModelError: the input differs. A frame would look brighter, darker or larger to the file than to the network.
+        ModelError: the input has another size or another quantization than the network expects. The file would then
+            misread every image.
     """
     found = classifier.layout.height, classifier.layout.width
     if found != size:
@@ -130,7 +131,7 @@ def check_input(classifier: Classifier, size: tuple[int, int], input_ends: tuple
     # An int8 input expects the pixel value minus 128.
     black = -128 if classifier.input_dtype == np.int8 else 0
     low, high = ((black + pixel - zero_point) * scale for pixel in (0, _HIGHEST_PIXEL))
-    # A zero point is a whole number, so it is off by at most half a step.
+    # A zero point is rounded to a whole number. So the values may differ by half a step, plus a small tolerance.
     if max(abs(low - input_ends[0]), abs(high - input_ends[1])) > 0.51 * scale:
         raise ModelError(
             f"the input of the converted file reads the pixels 0 and 255 as {low:.4f} and {high:.4f}, "

@@ -1,11 +1,13 @@
 """Convert a trained classifier to a .tflite, in five stages.
 
-1. load: read the network, the photos for the calibration and the proof set (`dermedge.convert.load`).
-2. to_tflite: convert the network to a form (`dermedge.convert.to_tflite`). For other runtimes, convert it to ONNX
-   (`dermedge.convert.to_onnx`).
-3. calibrate: fit the temperature and the thresholds to the answers of the file (`dermedge.convert.calibrate`).
+1. load: read the network, the photos for the calibration, and the proof set: the photos for stages 3 and 4
+   (`dermedge.convert.load`).
+2. to_tflite: convert the network to a form, such as int8 (`dermedge.convert.to_tflite`). For other runtimes, convert
+   the network to ONNX (`dermedge.convert.to_onnx`).
+3. calibrate: fit the temperature and the thresholds to the outputs of the file (`dermedge.convert.calibrate`).
 4. accept: compare the file with its float network (`dermedge.convert.accept`).
-5. report: write which forms were tried, what each lost, and why (`dermedge.convert.report`).
+5. report: write a report on the forms that were tried and on the accuracy that each form lost
+   (`dermedge.convert.report`).
 
 Stages 2 to 4 run once per form: `dermedge.convert.conversion` calls them, and `dermedge.convert.search` chooses
 the forms.
@@ -39,7 +41,7 @@ class ConvertedFiles:
     Attributes:
         result: the forms that were tried, and the best file.
         files: the paths of the files that were written; empty if no file was accepted.
-        page: the path of the report's page.
+        page: the path of the HTML page of the report.
     """
 
     result: SearchResult
@@ -55,12 +57,14 @@ def convert_model(
     """Convert a model, write its report, and write the file if it was accepted.
 
     Args:
-        request: the model and the forms to convert it to.
-        show_progress: called with the name of a task; it returns a function that is called with (done, total).
-        log: called with lines for the user, such as one line for each form if several forms are tried.
+        request: the model, and the options of the conversion.
+        show_progress: a function that is called with the name of a task, and returns a function to call with
+            (done, total).
+        log: a function that is called with each line for the user, such as one line per form if several are tried.
 
     Raises:
-        OptionError, StorageError: as in `check_request`.
+        OptionError: an option is missing, or does not fit the model or another option.
+        StorageError: a file or the report exists already, or cannot be written.
         ModelError: the model cannot be read, or the converter or the device runtime refuses it.
         DataError: photos are missing or too few, or have other classes than the model.
     """
@@ -79,7 +83,7 @@ def convert_model(
 def _load(
     request: ConversionRequest, show_progress: ShowProgress, log: Callable[[str], None]
 ) -> ConversionInput:
-    """Run stage 1. TensorFlow is imported only if the model needs it."""
+    """Run stage 1 (load). TensorFlow is only imported if the model needs it."""
     if request.is_tflite:
         from dermedge.convert.load.tflite_file import open_tflite
 
@@ -107,14 +111,14 @@ def _convert(
     show_progress: ShowProgress,
     log: Callable[[str], None],
 ) -> SearchResult:
-    """Run stages 2 to 4 for one form or for several forms."""
+    """Run stages 2 to 4 (convert, calibrate and accept) for each form that the request asks for."""
     if request.aim == SEARCH:
         return search_forms(source, request.io, request.max_drop, show_progress, log)
     return try_forms(source, _forms(source, request), request.max_drop, show_progress, log)
 
 
 def _forms(source: ConversionInput, request: ConversionRequest) -> list[Form]:
-    """Return the forms that the request asks for. The best file is written."""
+    """Return the forms that the request asks for, other than for a search."""
     if request.aim == ONNX:
         return [Form(kind, "float32") for kind in ONNX_KINDS]
     if request.aim != "int8":
@@ -130,7 +134,7 @@ def _forms(source: ConversionInput, request: ConversionRequest) -> list[Form]:
 
 
 def _save(result: SearchResult, request: ConversionRequest) -> tuple[Path, ...]:
-    """Write the files, and return their paths. If a file cannot be written, no file and no report stays."""
+    """Write the files, and return their paths. If a file cannot be written, delete the other files and the report."""
     targets = {request.target_of(one.form.kind): one for one in result.deliveries}
     written: list[Path] = []
     try:

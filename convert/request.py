@@ -1,4 +1,4 @@
-"""The request for a conversion, and the checks that need no TensorFlow."""
+"""The request for a conversion: what the user asks for, and the checks of it that need no TensorFlow."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from dermedge.train.fit.run_folder import RunFolder
 __all__ = ["AIMS", "ONNX", "SEARCH", "ConversionRequest", "check_request"]
 
 SEARCH, ONNX = "search", "onnx"
-# The possible aims: a form, the search for the fastest accepted form, or ONNX.
+# The possible values of `ConversionRequest.aim`: a number format, the search for the fastest accepted file, or ONNX.
 AIMS = ("int8", "int16x8", "float16", "dynamic", "float32", SEARCH, ONNX)
 _ONNX_PACKAGES = ("onnx", "onnxruntime", "tf2onnx")
 
@@ -29,26 +29,27 @@ class ConversionRequest:
     Attributes:
         model: a run folder, or a foreign classifier (a .keras or .h5 file, a SavedModel folder, or a float .tflite).
         aim: one of `AIMS`.
-        output: the path of the .tflite or .onnx to write. By default, it is inside the run folder or beside another
-            model, with the aim in the name.
-        report: the folder to write the report to. By default, it is beside the .tflite or .onnx.
+        output: the path of the .tflite or .onnx to write. By default, the file of a run is written into the run
+            folder, and the file of any other model is written beside the model. The file name then contains the aim.
+        report: the folder to write the report to. By default, it is a folder beside the .tflite or .onnx.
         command: the command line, for the manifest and the report.
-        method: how an int8 file is quantized: ``qat``, ``ptq`` or ``auto``. ``auto`` tries both methods, and the better
-            file is written.
+        method: how an int8 file is quantized: ``qat``, ``ptq`` or ``auto``. With ``auto``, both methods are tried, and
+            the better file is written.
         ranges: how the ranges of activations are chosen for ``ptq``, as in `Form`.
-        float_layers: the number of worst layers of an int8 file that stay in float, or the names of these layers, as in
-            `mixed_form`.
+        float_layers: the layers of an int8 file that stay in float, as in `mixed_form`: the number of worst layers, or
+            a list of names.
         io: the dtype of the input: ``uint8``, ``int8`` or ``float32``.
-        max_drop: the loss that each metric may have, where 0.01 is one percentage point.
-        delivers_untold: whether a file is written if the photos cannot tell whether it is sound.
-        critical: the class that must not be missed. By default, it is melanoma, if that is a class.
+        max_drop: the largest loss that is accepted in each metric, where 0.01 is one percentage point.
+        delivers_untold: whether a file with the verdict ``cannot tell`` is written.
+        critical: the class that must not be missed. By default, it is melanoma, if the model has that class.
         calibration_photos: the number of calibration photos.
         data: the photos of a foreign classifier, as in `load_foreign`.
         labels: the labels of the classes of a foreign classifier.
-        size: the side of the input in pixels, for a Keras classifier that accepts any size.
+        size: the width and the height of the input in pixels, for a Keras classifier that accepts any size.
         normalization: the normalization of a foreign classifier, as in `choose_normalization`.
-        trusted: whether to load a Keras classifier even if it holds code of its maker. The code then runs.
-        evidence: whether the evidence, which the heat map shows, is an output of the file. Only a run has evidence.
+        trusted: whether to load a Keras classifier even if it holds Python code. The code then runs on this machine.
+        evidence: whether the evidence, from which heat maps are made, is an output of the file. It can only be left out
+            for a run.
         licence: the licence of the weights, for the manifest.
     """
 
@@ -95,7 +96,7 @@ class ConversionRequest:
         return self.model.with_name(f"{self.model.stem}-{ending}")
 
     def target_of(self, kind: str) -> Path:
-        """Return the path of the file to write for one kind of form. Only for ONNX, two files are written."""
+        """Return the path of the file of one kind of form. It is `target` for every kind except int8 ONNX."""
         if kind != ONNX_INT8:
             return self.target
         stem = self.target.stem.removesuffix("-float32")
@@ -108,10 +109,10 @@ class ConversionRequest:
 
 
 def check_request(request: ConversionRequest) -> None:
-    """Check, before any long work, that the options fit together and that the results can be written.
+    """Check that the options fit together and that the results can be written. The checks precede any long work.
 
     Raises:
-        OptionError: two options do not fit together, or an option is missing.
+        OptionError: an option is missing, or does not fit the model or another option.
         MissingExtra: a package for ONNX is not installed.
         StorageError: the file or the report exists already, or cannot be written.
         DataError: the run folder cannot be read.

@@ -1,4 +1,8 @@
-"""Convert a classifier to several forms, the fastest kind first, and choose the best accepted file."""
+"""Convert a classifier to several forms, one after the other, and choose the best accepted file.
+
+A form, such as int8 by post-training quantization, states the number formats of a file. `Form` describes it. The search
+tries the fastest forms first.
+"""
 
 from __future__ import annotations
 
@@ -16,20 +20,20 @@ from dermedge.train.data.counts import plural
 
 __all__ = ["ConversionAttempt", "SearchResult", "int8_forms", "mixed_form", "search_forms", "try_forms"]
 
-# The numbers of float layers that are tried, in this order. With more float layers, the file would be no faster than
-# float16, and less accurate.
+# The search tries int8 files with this many layers in float, in this order. A file with even more float layers would be
+# no faster than a float16 file, and less accurate.
 _FLOAT_LAYERS = (1, 2, 4, 8, 16, 32)
 _LAYERS_NAMED = 5
 
 
 @dataclass(frozen=True)
 class ConversionAttempt:
-    """One form that was tried.
+    """One attempt to convert a classifier to a form.
 
     Attributes:
         form: the form that was tried.
-        conversion: the converted file, or None if the converter or the runtime refused the network.
-        refusal: the reason why there is no file; empty if there is a file.
+        conversion: the converted file; None if the converter or the runtime refused the network.
+        refusal: the reason why there is no converted file; empty if there is one.
     """
 
     form: Form
@@ -38,12 +42,12 @@ class ConversionAttempt:
 
     @property
     def accepted(self) -> bool:
-        """Whether there is a file that was accepted."""
+        """Whether the attempt made a file that was accepted."""
         return self.conversion is not None and self.conversion.acceptance.passed
 
     @property
     def line(self) -> str:
-        """The form and its result in one line for people."""
+        """One line for the user, with the form and the result of the attempt."""
         if self.conversion is None:
             return f"{self.form.name}: the conversion failed: {self.refusal}"
         if self.accepted:
@@ -58,13 +62,13 @@ class ConversionAttempt:
 
 @dataclass(frozen=True)
 class SearchResult:
-    """All forms that were tried, and the best one.
+    """All attempts to convert a classifier, and the best file.
 
     Attributes:
         attempts: the attempts in the order in which they were made.
-        best: the best file. It is only written if it was accepted, as `delivered` tells.
+        best: the best file. If no file was accepted, it is a refused file. `delivered` tells whether it is written.
         layers: the error of each layer of the best file; empty if the activations of the file are not integers.
-        delivers_untold: whether a file is also written if the photos cannot tell whether it is sound.
+        delivers_untold: whether a file with the verdict ``cannot tell`` is written, too.
     """
 
     attempts: tuple[ConversionAttempt, ...]
@@ -81,7 +85,7 @@ class SearchResult:
     def deliveries(self) -> tuple[Conversion, ...]:
         """The files to write: every accepted ONNX file, or the best .tflite if it was accepted.
 
-        If the photos cannot tell whether a file is sound, ``delivers_untold`` decides.
+        A file with the verdict ``cannot tell`` counts as accepted if ``delivers_untold`` is True.
         """
         made = [one.conversion for one in self.attempts if one.conversion is not None]
         candidates = made if self.best.is_onnx else [self.best]
@@ -95,10 +99,11 @@ class SearchResult:
 def int8_forms(
     source: ConversionInput, io: str, method: str = "auto", ranges: str | None = None
 ) -> list[Form]:
-    """Return the int8 forms of a method.
+    """Return the int8 forms for a quantization method.
 
-    ``qat`` gives the form with the ranges of quantization-aware training, if the classifier has a QAT stage. ``ptq``
-    gives the form with calibrated ranges. ``auto`` gives the forms of both methods.
+    - ``qat``: the form with the ranges from quantization-aware training, if the classifier has a QAT stage.
+    - ``ptq``: the form whose ranges are found on calibration photos.
+    - ``auto``: the forms for both methods.
     """
     ptq = Form(INT8_PTQ, io) if ranges is None else Form(INT8_PTQ, io, ranges)
     qat = [Form(INT8_QAT, io)] if source.quantization_aware and method != "ptq" else []
@@ -116,10 +121,11 @@ def try_forms(
 
     Args:
         source: the classifier and its photos.
-        forms: the forms.
-        max_drop: the loss that is accepted, as in `accept`.
-        show_progress: called with the name of a task; it returns a function that is called with (done, total).
-        log: called with one line per form if there are several forms.
+        forms: the forms to convert to.
+        max_drop: the largest loss that is accepted, as in `accept`.
+        show_progress: a function that is called with the name of a task, and returns a function to call with
+            (done, total).
+        log: a function that is called with one line per form. It is not called if there is only one form.
 
     Raises:
         ModelError: the classifier cannot be converted to any of the forms.
@@ -141,22 +147,22 @@ def search_forms(
 ) -> SearchResult:
     """Try int8 first, then slower or larger forms, and choose the fastest accepted file.
 
-    The search goes through these steps:
-
-    1. It tries int8 by QAT and by PTQ. If a file is accepted, the search ends with the `better` file.
-    2. It tries PTQ with the other methods for ranges. If a file is accepted, the search ends with the `better` file.
-    3. It tries int8 with more and more of the worst layers in float, until a file is accepted.
+    1. The search tries int8 by QAT and by PTQ. If a file is accepted, the search ends.
+    2. It tries int8 by PTQ with the other methods for ranges. If a file is accepted, the search ends.
+    3. It tries int8 with 1, 2, 4, 8, 16 and 32 of the worst layers in float, until a file is accepted.
     4. It tries 16-bit activations and float16. Of the accepted files of steps 3 and 4, the search chooses the one with
        the fastest inference on this machine.
 
-    If no file is accepted, the result holds the `better` one of all files.
+    If several files of step 1 or 2 are accepted, `better` chooses from them. If no file is accepted, `better` chooses
+    from all files.
 
     Args:
         source: the classifier and its photos.
         io: the dtype of the input, as in `Form`.
-        max_drop: the loss that is accepted, as in `accept`.
-        show_progress: called with the name of a task; it returns a function that is called with (done, total).
-        log: called with one line per form.
+        max_drop: the largest loss that is accepted, as in `accept`.
+        show_progress: a function that is called with the name of a task, and returns a function to call with
+            (done, total).
+        log: a function that is called with one line per form.
 
     Raises:
         ModelError: the classifier cannot be converted to any of the forms.
@@ -172,7 +178,7 @@ def search_forms(
         int8_forms(source, io),
         [Form(INT8_PTQ, io, method) for method in METHODS if method != MIN_MAX],
     ):
-        # All forms of a step are tried, because they are equally fast.
+        # The forms of one step are equally fast. So all of them are tried, and the most accurate file is chosen.
         accepted = [try_form(form) for form in forms]
         if any(accepted):
             return _result(source, attempts)
@@ -187,7 +193,7 @@ def search_forms(
 def _forms_with_float_layers(
     source: ConversionInput, attempts: Sequence[ConversionAttempt], io: str
 ) -> Iterator[Form]:
-    """Yield int8 forms with more and more layers in float. The worst layers of the plain int8 file come first."""
+    """Yield int8 forms with an increasing number of layers in float, the worst layers of the plain int8 file first."""
     plain = Form(INT8_PTQ, io)
     made = next((one.conversion for one in attempts if one.form == plain), None)
     worst = worst_layers(explain(source, made), max(_FLOAT_LAYERS)) if made else []
@@ -202,11 +208,11 @@ def mixed_form(source: ConversionInput, form: Form, float_layers: str) -> Form:
     Args:
         source: the classifier and its photos.
         form: the form with all layers in int8.
-        float_layers: the number of layers that stay in float, the worst first; or the names of the output tensors of
-            these layers, separated by commas.
+        float_layers: which layers stay in float. A number n stands for the n worst layers. Any other text is a list of
+            the names of their output tensors, separated by commas.
 
     Raises:
-        OptionError: there are fewer layers than this, or no layer has one of the names.
+        OptionError: fewer layers than this number can stay in float, or one of the names is not that of a layer.
     """
     layers = explain(source, convert_to_form(source, form, 1.0))
     if float_layers.isdecimal():
@@ -254,8 +260,9 @@ def _result(source: ConversionInput, attempts: list[ConversionAttempt]) -> Searc
 def _fastest(accepted: list[Conversion]) -> Conversion:
     """Return the fastest one of several accepted files.
 
-    Files without float layers that are int8 throughout are the fastest, and are all equally fast. So the `better` one
-    of these is returned. If there are none, the file with the fastest inference on this machine is returned.
+    Files without any float layer (kinds `INT8_QAT` and `INT8_PTQ`) are the fastest, and are all equally fast. If there
+    are such files, `better` chooses from them. If there are none, the file with the fastest inference on this machine
+    is returned.
     """
     whole = [one for one in accepted if one.form.kind in (INT8_QAT, INT8_PTQ)]
     return better(whole) if whole else min(accepted, key=lambda one: one.invoke_ms)
