@@ -102,7 +102,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def run_command(command: Callable[[], int]) -> int:
     """Runs a command and returns its exit status.
 
-    The status is 2 after an error that the user can correct, and 130 after Ctrl-C.
+    The status is 2 after an error that the user can correct, and 130 after Ctrl-C. In all other cases, it is the status
+    that the command returns.
     """
     try:
         return _run(command)
@@ -179,7 +180,7 @@ def _mend_output() -> None:
 
 
 def _open_standard_descriptors() -> None:
-    """Opens the null device for each closed descriptor of 0, 1 and 2.
+    """Opens the null device for each of the file descriptors 0, 1 and 2 that is closed.
 
     Otherwise, a file that is opened later would get the number of the closed descriptor. A library that prints to
     standard output or standard error would then write into this file.

@@ -18,7 +18,7 @@ from dermedge.edge.model.shipped import SHIPPED, model_path
 __all__ = ["SHELLS", "completion_script", "main", "parser"]
 
 SHELLS = ("bash", "zsh", "fish")
-# Values of `--source` that a shell offers beside the names of files.
+# For `--source`, a shell offers these values in addition to the names of files.
 _SOURCES = ("demo", "picamera2")
 _EXAMPLES = (
     "dermedge completion bash > ~/.local/share/bash-completion/completions/dermedge",
@@ -81,7 +81,10 @@ def _completed(action: argparse.Action) -> dict[str, Any]:
 
 
 def _names_and_files(names: Iterable[str]) -> dict[str, Any]:
-    """Returns, for each shell, the code that lists the names, and the files that begin with the typed word."""
+    """Returns the shell code that offers these names, and also the files that begin with the typed word.
+
+    The keys of the dict are the shells, as shtab expects them.
+    """
     words = shlex.join(names)
     # If "_file" is part of the function's name, shtab makes bash add a slash to a completed folder.
     offer = f"_dermedge_file_{'_'.join(names)}".replace("-", "_")

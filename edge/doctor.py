@@ -43,7 +43,7 @@ __all__ = [
 
 OK, WARNING, FAULT = "ok", "warning", "fault"
 _PYTHONS = ((3, 11), (3, 12), (3, 13), (3, 14))
-# The newest Python that tflite-runtime has a wheel for.
+# tflite-runtime has no wheel for a later Python than this one.
 _TFLITE_PYTHON = (3, 11)
 _OPENCV_PACKAGES = (
     "opencv-python-headless",
@@ -55,8 +55,9 @@ _OPENCV_PACKAGES = (
 _HOT_C = 80
 _MILLI = 1000
 _COMMAND_TIMEOUT_S = 5
-# The bits of the answer to `vcgencmd get_throttled`, as the documentation of vcgencmd lists them. Each bit is set while
-# its condition holds. The bit 16 places higher is set if the condition has held at any time since the board started.
+# `vcgencmd get_throttled` answers with a number. Each bit of this dict is set while the condition that it stands for
+# holds. The bit that is 16 places higher is set if the condition has held at any time since the board started. The
+# documentation of vcgencmd lists the bits.
 THROTTLING = {0: "under-voltage", 1: "frequency capped", 2: "throttled", 3: "soft temperature limit"}
 _SINCE_START = 16
 _INSTALL_PICAMERA2 = "sudo apt install python3-picamera2"
@@ -73,7 +74,8 @@ class Finding:
 
     Attributes:
         check: the name of the check.
-        status: OK, WARNING (something is slow, unusual or absent) or FAULT (something cannot work).
+        status: one of three constants. OK: nothing is wrong; WARNING: something is slow, unusual or absent; FAULT:
+            something cannot work.
         text: the finding, in words.
         cure: what the user can do about a warning or a fault. Empty if all is well, or if ``text`` already says it.
     """
@@ -85,9 +87,9 @@ class Finding:
 
 
 def examine(model: Path, runtime: str = "auto") -> list[Finding]:
-    """Runs all checks, and returns the finding of each one in order.
+    """Runs all checks, and returns one finding for each check.
 
-    If Python, NumPy, OpenCV or the TFLite runtime has a fault, the model is not run.
+    The model is not run if the check of Python, NumPy, OpenCV or the TFLite runtime finds a fault.
     """
     needed = [check_python(), check_numpy(), check_opencv(), check_runtime()]
     if any(one.status == FAULT for one in needed):
@@ -111,7 +113,7 @@ def check_python(
     is_64_bit: bool = sys.maxsize > 2**32,
     machine: str = platform.machine(),
 ) -> Finding:
-    """Tells whether a TFLite runtime has a wheel for this Python."""
+    """Tells whether dermedge supports this version of Python, and which TFLite runtimes have a wheel for it."""
     text = f"{python[0]}.{python[1]}, {64 if is_64_bit else 32} bits, {machine}"
     if python not in _PYTHONS:
         return Finding(
@@ -147,7 +149,8 @@ def check_opencv(load: _Load = import_module, versions: Callable[[str], str | No
     try:
         cv2 = load("cv2")
     except ImportError as error:
-        # an OpenCV that can open windows needs libGL, which a system without a desktop lacks
+        # An OpenCV that can open windows needs libGL. The import fails on a system without a desktop, which lacks
+        # libGL.
         cure = one_of_them if installed else one
         return Finding("opencv", FAULT, _first_line(error), cure)
     gui = re.search(r"^\s*GUI:\s*(\S+)", cv2.getBuildInformation(), re.MULTILINE)
@@ -234,7 +237,7 @@ def check_picamera2(
         if error.name != "picamera2":
             return Finding("picamera2", WARNING, _first_line(error), _INSTALL_PICAMERA2)
     except (ImportError, ValueError, AttributeError) as error:
-        # Debian's simplejpeg, which picamera2 imports, was built for NumPy 1; with NumPy 2, it fails in various ways
+        # picamera2 imports simplejpeg. Debian built simplejpeg for NumPy 1; with NumPy 2, it fails in various ways.
         cure = pip_command("install", "numpy<2") if "numpy" in str(error) else _INSTALL_PICAMERA2
         return Finding("picamera2", WARNING, _first_line(error), cure)
     again = "python3 -m venv --clear --system-site-packages"
@@ -290,7 +293,10 @@ def check_throttling(
 
 
 def check_model(model: Path, runtime: str = "auto") -> Finding:
-    """Tells whether a model runs on this machine, and gives the golden images the same answers as at the conversion."""
+    """Tells whether a model runs on this machine, and whether it passes the golden test.
+
+    The golden test compares the outputs for generated images with those that the conversion stored in the model file.
+    """
     from dermedge.edge.model.classifier import Classifier
     from dermedge.edge.model.golden import IMAGE_COUNT, golden_image, replay
 
@@ -364,7 +370,7 @@ def _version(package: str) -> str | None:
 def _read(path: Path) -> str | None:
     """Returns the content of a small text file; None if the file is empty or cannot be read.
 
-    White space is removed at both ends, and so are NULs, which end the texts of the device tree.
+    White space and NUL characters are removed at both ends, because the texts of the device tree end in NUL.
     """
     try:
         return path.read_text(errors="replace").strip(" \n\0") or None

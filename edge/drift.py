@@ -1,8 +1,9 @@
 """Detects changes over a long run by comparing the latest hour with the first hour.
 
-It compares the share of rejected frames, the share of each answer and the mean probability. A change can mean that the
-camera loses its focus, that a lamp ages, or that the lesions are of another kind than at the start. Frames are counted
-by the minute. Only the minutes of the latest hour are kept, so that memory does not grow with the run.
+This module compares the share of rejected frames, the share of each answer and the mean probability. A change can mean
+that the camera loses its focus, that a lamp ages, or that the lesions are of another kind than at the start. Frames are
+counted by the minute. Memory does not grow during the run: the counts of the first hour are added up, and of the later
+minutes, only those of the latest hour are stored.
 """
 
 from __future__ import annotations
@@ -17,13 +18,13 @@ from dermedge.edge.quality import Defect
 __all__ = ["NO_DRIFT", "DriftMeter", "SessionDrift", "Shares", "drift_line", "drift_to_json"]
 
 _PERIOD_S, _SLICE_S = 3600.0, 60.0
-# The smallest change of a share, or of the mean probability, that is mentioned.
+# A change of a share, or of the mean probability, is mentioned only if it is at least this large.
 _TOLD = 0.05
 
 
 @dataclass(frozen=True)
 class Shares:
-    """The results of one period, as shares of its frames.
+    """The results of one period of a run, as shares of the frames in this period.
 
     Attributes:
         frames: the number of frames that were classified or rejected.
@@ -41,26 +42,26 @@ class Shares:
 
 @dataclass(frozen=True)
 class SessionDrift:
-    """The two periods of a run that are compared.
+    """The results of the two periods of a run that are compared.
 
     Attributes:
-        first: the results of the first hour. During the first hour, these are the results of its minutes so far. None
-            before the first minute is over.
-        latest: the results of the latest hour, without minutes of the first hour. None until the first minute after
-            the first hour is over.
+        first: the results of the first hour. While the first hour lasts, these are the results of the full minutes so
+            far. None before the first minute is over.
+        latest: the results of the latest hour. Minutes of the first hour do not count here. Therefore this is None
+            until one more minute after the first hour is over.
     """
 
     first: Shares | None = None
     latest: Shares | None = None
 
 
-# The drift of a run before its first minute is over.
+# A run has this drift until the first minute is over.
 NO_DRIFT = SessionDrift()
 
 
 @dataclass
 class _Tally:
-    """The counts of some minutes.
+    """The counts of one or more minutes.
 
     Attributes:
         rejected: the number of rejected frames for each defect.
@@ -73,7 +74,7 @@ class _Tally:
     probability: float = 0.0
 
     def shares(self) -> Shares | None:
-        """Returns the shares; None if there was no frame."""
+        """Returns the counts as shares of the frames. Returns None if there was no frame."""
         classified = self.answers.total()
         frames = classified + self.rejected.total()
         if not frames:
@@ -87,10 +88,10 @@ class _Tally:
 
 
 class DriftMeter:
-    """Counts the frames of a run, and summarizes its first and its latest hour.
+    """Counts the frames of a run, and summarizes the first hour and the latest hour.
 
     Attributes:
-        drift: the two periods, as they were when the last full minute ended.
+        drift: the results of the first hour and of the latest hour, as they were when the last full minute ended.
     """
 
     def __init__(self) -> None:
@@ -106,7 +107,7 @@ class DriftMeter:
 
         Args:
             label: the answered class.
-            probability: the probability of this class, 0 to 1.
+            probability: the probability of the answered class, 0 to 1.
             now_s: the time in seconds, on a clock that never goes back.
         """
         self._start_slice(now_s)
@@ -142,7 +143,10 @@ def _sum(tallies: Iterable[_Tally]) -> _Tally:
 
 
 def drift_line(drift: SessionDrift) -> str:
-    """Returns one line that names each change of 5 percentage points or more; empty if a period is still missing."""
+    """Returns one line that names each change of 5 percentage points or more.
+
+    The line is empty until the first hour and the latest hour both have results.
+    """
     if drift.first is None or drift.latest is None:
         return ""
     told = [
@@ -166,7 +170,10 @@ def _pairs(first: Shares, latest: Shares) -> Iterator[tuple[str, float, float]]:
 
 
 def drift_to_json(drift: SessionDrift) -> dict[str, Any]:
-    """Returns the two periods as the JSON values ``first_hour`` and ``latest_hour``. A missing period is null."""
+    """Returns a JSON-serializable dict with the keys ``first_hour`` and ``latest_hour``.
+
+    The value is None for a period that has no results yet.
+    """
     return {"first_hour": _shares_to_json(drift.first), "latest_hour": _shares_to_json(drift.latest)}
 
 

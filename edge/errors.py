@@ -9,7 +9,7 @@ DermedgeError
 ├── DataError      labelled photos that cannot be used to train or evaluate
 ├── StorageError   a file that cannot be written
 ├── ToolError      an external program that is missing or has failed
-├── WorkerError    a process of a training on several machines that cannot be reached or has ended
+├── WorkerError    a worker of a multi-machine training run that cannot be reached or has ended
 └── MissingExtra   a package that is not installed
 """
 
@@ -69,7 +69,7 @@ class ToolError(DermedgeError):
 
 
 class WorkerError(DermedgeError):
-    """A worker of a training on several machines cannot be reached or has ended."""
+    """A worker of a multi-machine training run cannot be reached or has ended."""
 
 
 class MissingExtra(DermedgeError):  # noqa: N818 - the name is clear without the suffix Error
@@ -78,8 +78,8 @@ class MissingExtra(DermedgeError):  # noqa: N818 - the name is clear without the
     Args:
         package: the name of the package.
         extra: the extra of dermedge that installs the package; None for a package without an extra.
-        note: a relative clause about the package, such as "which is the only runtime for 32 bits". The message has it
-            after the name of the package.
+        note: a relative clause about the package, such as "which is the only runtime for 32 bits". The message appends
+            this clause to the name of the package.
         cure: the advice for the user. If it is empty, the message advises to install the package.
     """
 

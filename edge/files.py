@@ -68,7 +68,7 @@ def write_beside(path: Path | str) -> Iterator[Path]:
 
     Raises:
         StorageError: the file cannot be written, for example because the disk is full or permission is missing. It is
-            also raised if ``path`` is a device or a pipe, which renaming would replace.
+            also raised if ``path`` is a device or a pipe, because the file would replace the device or the pipe.
     """
     target = Path(os.path.realpath(path))
     _refuse_device(target)

@@ -1,7 +1,7 @@
 """Finds out how dermedge was installed, and returns commands that add packages to this installation.
 
 Apart from `dermedge` itself, this module imports only the standard library. So `dermedge doctor` and error messages can
-use it even if other packages are missing.
+use this module even if other packages are missing.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ __all__ = ["PYTHONS", "Installation", "install_hint", "pip_command", "this_insta
 # `uvx` makes environments in a folder of uv's cache. The folder's name begins like this, and a version number follows.
 _UV_CACHE = "archive-v"
 
-# The Python versions for which a package has wheels. A package is listed only if it has no wheel for one of the Python
-# versions that dermedge supports on devices.
+# Maps a package to the Python versions for which the package has wheels. A package that has wheels for all Python
+# versions that dermedge supports on devices is not listed.
 PYTHONS = {
     "tensorflow": ((3, 11), (3, 12), (3, 13)),
     "tf-keras": ((3, 11), (3, 12), (3, 13)),
@@ -42,9 +42,9 @@ class Installation:
 
     Attributes:
         python: the path of the environment's Python.
-        manager: the tool that installs packages into the environment. ``pipx`` and ``uv tool``: this tool made the
-            environment. ``uvx``: uv made the environment for one call. ``pip``: any other environment that has pip.
-            ``uv pip``: any other environment without pip.
+        manager: the tool that installs packages into the environment. It is ``pipx`` or ``uv tool`` if this tool made
+            the environment, and ``uvx`` if uv made the environment for one call. For any other environment, it is
+            ``pip`` if pip is installed there, and else ``uv pip``.
         origin: the folder, wheel, source archive or URL from which dermedge was installed; None if it is not known or
             no longer exists.
         is_editable: whether the code runs from the folder ``origin``.
@@ -129,10 +129,11 @@ def this_installation() -> Installation:
 def read_origin(direct_url: str | None) -> str | None:
     """Returns the source from which a package was installed: an existing path, or a URL for pip.
 
-    None if the source is not known, or if its path no longer exists.
+    Returns None if the source is not known, or if the path no longer exists.
 
     Args:
-        direct_url: the content of the package's direct_url.json, whose format PEP 610 specifies; None without the file.
+        direct_url: the content of the package's file direct_url.json; None if there is no such file. PEP 610 specifies
+            the format of the file.
     """
     if not direct_url:
         return None

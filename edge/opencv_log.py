@@ -8,7 +8,10 @@ __all__ = ["silence_opencv"]
 
 
 def silence_opencv() -> None:
-    """Turns off the messages that OpenCV prints to standard error. Its libraries may still print messages."""
+    """Turns off the messages that OpenCV itself prints to standard error.
+
+    The libraries that OpenCV uses, such as FFmpeg, may still print messages.
+    """
     # OpenCV 5 has this function in cv2.utils.logging
     set_level = cv2.setLogLevel if hasattr(cv2, "setLogLevel") else cv2.utils.logging.setLogLevel
     set_level(0)

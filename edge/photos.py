@@ -32,7 +32,8 @@ _HEIF_SUFFIXES = frozenset({".heic", ".heif", ".hif"})
 SUFFIXES = WRITTEN_SUFFIXES | _HEIF_SUFFIXES | {".jfif", ".jpe", ".mpo", ".avif", ".gif", ".jp2"}
 # A HEIC photo is an ISO media file. One of these brands follows the first four bytes of the file.
 _HEIF_BRANDS = frozenset({b"ftypheic", b"ftypheix", b"ftyphevc", b"ftypmif1", b"ftypmsf1"})
-# Folders that operating systems, storage servers and programs create, and whose names do not begin with a dot.
+# Operating systems, storage servers and programs create folders with these names, which are in lower case here. Hidden
+# folders, whose names begin with a dot, need no entry.
 _SYSTEM_FOLDERS = frozenset(
     {
         "@eadir",
@@ -62,8 +63,8 @@ def is_system_folder(name: str) -> bool:
 def find_photo_files(folder: Path) -> list[Path]:
     """Returns the paths of all photos at any depth below ``folder``, sorted.
 
-    Links are followed, except links to a folder that contains them. Hidden photos, hidden folders and system folders
-    are left out.
+    Links are followed, except a link to a folder that contains the link. Hidden photos, hidden folders and system
+    folders are left out.
 
     Raises:
         SourceError: a folder cannot be read.
@@ -91,8 +92,8 @@ def read_picture(path: Path | str) -> NDArray[np.uint8]:
     """Returns one photo as uint8 [height, width, 3], 0 to 255, blue first, after applying its EXIF orientation.
 
     Raises:
-        PictureError: the file is missing, empty or not a photo, or the photo has too many pixels. The limit is the
-            environment variable ``OPENCV_IO_MAX_IMAGE_PIXELS``; by default, it is 120 million pixels.
+        PictureError: the file is missing, empty or not a photo, or the photo has too many pixels. The limit is 120
+            million pixels by default. The environment variable ``OPENCV_IO_MAX_IMAGE_PIXELS`` changes the limit.
     """
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):

@@ -38,11 +38,11 @@ class Pipeline:
                 print(result.state)
 
     At the end of the block, the pipeline closes a source and a model that were given by name. An open source or
-    classifier that you passed stays open; close it yourself. From entry to exit, a thread reads a live source.
+    classifier that you passed stays open; close it yourself. While the block runs, a thread reads a live source.
 
     Each iteration waits for the next frame and returns the result for it. If a live source delivers no frame for
     `dermedge.edge.sources.latest.SILENT_S`, the iteration returns a result with the state "camera lost". For a
-    slow source, this time is longer, but at most 10 s.
+    source with a low frame rate, this limit is longer, but at most 10 s.
 
     Args:
         source: a name or path that `dermedge.open_source` accepts, or an open source.
@@ -206,7 +206,7 @@ class Pipeline:
             self._outages += 1
 
     def _wait(self) -> None:
-        """Waits until the next frame is due. After a late frame, the next one is due a full interval later."""
+        """Waits until the next frame is due. If a frame was late, the next frame is due a full interval after it."""
         now = time.monotonic()
         if self._due_s > now:
             time.sleep(self._due_s - now)
@@ -230,7 +230,8 @@ def classify_frames(
 def rate(stamps: Sequence[float]) -> float | None:
     """Returns the number of events per second, given the times of the events in seconds.
 
-    Between n events there are n - 1 intervals. None if there are fewer than two events, or no time between them.
+    Between n events there are n - 1 intervals. Returns None if there are fewer than two events, or if no time passed
+    between the first event and the last event.
     """
     if len(stamps) < 2 or stamps[-1] <= stamps[0]:
         return None

@@ -1,9 +1,10 @@
 """Turns a frame into the network's input: crops its centre, averages 2x2 blocks, resizes bilinearly, converts to RGB.
 
 Training, calibration, evaluation, the benchmark and the device all call this module, so that the network sees the same
-pixels everywhere. Every step is integer arithmetic with the same result on every processor. OpenCV's INTER_LINEAR, and
-INTER_AREA with a factor that is not a whole number, are not used, because they differ between x86-64 and arm64. The
-phone app repeats these steps in JavaScript. Shared test vectors prove that both compute the same pixels.
+pixels everywhere. Every step is integer arithmetic with the same result on every processor. Two methods of OpenCV are
+avoided, because their results differ between x86-64 and arm64: INTER_LINEAR, and INTER_AREA with a factor that is not a
+whole number. The phone app repeats the steps in JavaScript. Shared test vectors prove that the phone app computes the
+same pixels as this module.
 """
 
 from __future__ import annotations
@@ -28,12 +29,13 @@ __all__ = [
 
 PREPROCESSING = "centre square less a rest of 1/15, 2x2 means, exact bilinear, RGB, uint8"
 
-# At most this share of the crop's side is cut off, if halving alone then reaches the input size, which saves the
-# bilinear step. For example, an input of 224 pixels sees the middle 448 of the 480 pixels of a 640x480 frame.
+# If the crop is made a little smaller, halving alone may reach the input size, which saves the bilinear step. At most
+# this fraction of the crop's height is cut off for this purpose. For example, a network with an input of 224 pixels
+# sees the middle 448 of the 480 rows of a 640x480 frame.
 MAX_TRIM = 1 / 15
 
-# A pixel p enters the network as (p - ZERO_POINT) / SCALE. A uint8 input tensor states this formula as its quantization
-# parameters. The zero point is an integer, so that padding with 0 is exact.
+# A pixel p enters the network as (p - ZERO_POINT) / SCALE. The quantization parameters of a uint8 input tensor state
+# this formula. The zero point is an integer, so that padding with 0 is exact.
 ZERO_POINT = 128
 SCALE = 127.5
 
@@ -50,9 +52,9 @@ class Region(NamedTuple):
 def crop_region(height: int, width: int, rows: int, columns: int) -> Region:
     """Returns the region of a frame that a network with an input of any aspect ratio sees.
 
-    It is the largest centred region with the aspect ratio of the input, rounded down to whole pixels. If halving alone
-    reaches the input size from a region that is lower by at most the share MAX_TRIM, that region is returned instead.
-    For a square input, the region is a square.
+    Usually, it is the largest centred region with the aspect ratio of the input, rounded down to whole pixels. If this
+    region can be trimmed so that repeated halving reaches exactly the input size, the trimmed region is returned
+    instead. The fraction of the height that is trimmed is at most MAX_TRIM. For a square input, the region is a square.
 
     Args:
         height: height of the frame, in pixels.
@@ -72,10 +74,10 @@ def crop_region(height: int, width: int, rows: int, columns: int) -> Region:
 class Preprocessor:
     """Turns frames into network inputs of one size. It reuses its buffers, because allocating new ones is slow.
 
-    While the crop is at least twice as large as the input, 2x2 blocks are averaged; an odd last row or column is left
-    out. If the size is then not that of the input, the last step resizes bilinearly. A single step of OpenCV's
-    INTER_AREA would be slow, because its factor is not a whole number. OpenCV's exact bilinear resizing is slow with
-    three channels, so that the last step adds a fourth channel.
+    As long as the image is at least twice as large as the input, 2x2 blocks are averaged; an odd last row or column is
+    left out. If the image then still does not have the size of the input, the last step resizes it bilinearly. A single
+    step of OpenCV's INTER_AREA would be slow, because the factor is usually not a whole number. OpenCV's exact bilinear
+    resizing is slow with three channels. Therefore the last step resizes an image with a fourth channel.
 
     Do not use one Preprocessor from several threads at the same time.
 
@@ -86,7 +88,7 @@ class Preprocessor:
 
     def __init__(self, size: int, width: int | None = None) -> None:
         self._rows, self._columns = size, width or size
-        # the region and the buffers fit frames of the same size as the last frame
+        # the region and the buffers are for frames of this size, which is the size of the last frame
         self._frame_size = (0, 0)
         self._region = Region(0, 0, 0, 0)
         self._halves: list[NDArray[np.uint8]] = []

@@ -9,21 +9,21 @@ __all__ = ["printable", "printable_json", "printable_lines"]
 
 
 def printable(text: str) -> str:
-    """Returns the text, in which escapes such as ``\\x1b`` replace control and format characters.
+    """Returns the text with an escape such as ``\\x1b`` in place of each control or format character.
 
-    A label or a file name may contain control codes. They could move the cursor of a terminal, clear its screen, or
-    make it type text.
+    A label or a file name may contain control codes. Control codes could move the cursor of a terminal, clear the
+    screen, or make the terminal type text.
     """
     return text if text.isprintable() else "".join(map(_escaped, text))
 
 
 def printable_lines(text: str) -> str:
-    """Returns a text of several lines, in which escapes replace control and format characters, but not line ends."""
+    """Returns a text of several lines with escapes in place of control and format characters. Line ends remain."""
     return "\n".join(map(printable, text.split("\n")))
 
 
 def printable_json(value: Any) -> str:
-    """Returns JSON in one line, in which JSON escapes such as ``\\u009b`` replace control and format characters."""
+    """Returns the value as one line of JSON, with escapes such as ``\\u009b`` for control and format characters."""
     text = json.dumps(value, ensure_ascii=False)
     return text if text.isprintable() else "".join(map(_escaped_in_json, text))
 

@@ -3,7 +3,7 @@
 The gate judges the crop that the network sees, but only within the reticle, which is the largest circle in the crop. So
 the measured image is the one that would be classified, and usually no second resized image is needed. Light, glare and
 focus are measured on the grey levels of the crop, reduced to `GRID` pixels a side. The lesion and motion are measured
-on the same grey levels, reduced to `_COARSE` pixels a side. Each defect is found by its own measures:
+on the same grey levels, reduced to `_COARSE` pixels a side. These are the measures for each kind of defect:
 
 - too dark: the 95th percentile of the grey levels. In good light, it is high even if the skin is dark;
 - too bright: the share of pixels that are nearly white;
@@ -11,7 +11,7 @@ on the same grey levels, reduced to `_COARSE` pixels a side. Each defect is foun
 - lesion: Otsu's threshold ("A Threshold Selection Method from Gray-Level Histograms", 1979) separates dark from light
   pixels. The lesion is the connected area of dark pixels with the greatest weight. A pixel in the middle weighs more
   than a pixel at the rim. There is no lesion if the contrast between dark and light pixels is too low, if the dark area
-  fills nearly the whole reticle, or if it is a shadow that covers a part of the rim;
+  fills nearly the whole reticle, or if the dark area is a shadow that covers a part of the rim;
 - out of focus: the root mean square and the mean absolute value of the Laplacian. Pech-Pacheco et al. ("Diatom
   Autofocusing in Brightfield Microscopy", 2000) use the variance of the Laplacian. The mean absolute value is
   measured too, because a few hairs hardly raise it;
@@ -19,8 +19,8 @@ on the same grey levels, reduced to `_COARSE` pixels a side. Each defect is foun
   between the frames. The change divided by the gradient is the shift in pixels, if the shift is small.
 
 Right after an inference, the processor's caches are full of the network's data. The first call of a function then takes
-longer than its arithmetic. Therefore the gate calls few functions, computes one histogram of the grey levels, and loops
-over the bins of the histogram in plain Python. The phone app computes the same measures.
+longer than the arithmetic in the function. Therefore the gate calls few functions, computes one histogram of the grey
+levels, and loops over the bins of the histogram in plain Python. The phone app computes the same measures.
 
 The thresholds are fitted on real photos, some of which were degraded on purpose. `dermedge.benchmarks.lab.quality`
 prints how often each threshold is wrong; benchmarks/results/quality-gate has the latest results.
@@ -62,16 +62,17 @@ __all__ = [
     "judge",
 ]
 
-# Sides in pixels of the two reduced images that are made from the crop. The side of the crop must be GRID or more.
+# The crop is reduced to two square images, whose sides have these numbers of pixels. The side of the crop must have at
+# least GRID pixels.
 GRID, _COARSE = 96, 48
-# The number of bins of the histogram, and the number of grey levels in each bin.
+# The histogram of the 256 grey levels has `_BINS` bins. Each bin counts the pixels of `_LEVELS` grey levels.
 _BINS, _LEVELS = 64, 4
-# The share of pixels that may be lighter than `Measures.light`.
+# At most this share of the pixels is in bins above the bin of `Measures.light`.
 _LIGHTER = 0.05
-# A pixel counts as nearly white from the first of these grey levels on, and as white from the second one on. Each is
-# the first grey level of a bin.
+# A pixel counts as nearly white from the grey level `_CLIPPED` on, and as white from the grey level `_WHITE` on. Both
+# are the first grey level of a bin.
 _CLIPPED, _WHITE = 240, 252
-# The rim is the part of the reticle outside of this share of the reticle's radius.
+# A point of the reticle belongs to the rim if it is farther from the centre than this share of the reticle's radius.
 _RIM = 0.84
 # The weight of a pixel decreases with its distance from the middle, down to this value.
 _LEAST_WEIGHT = 0.02
@@ -110,7 +111,7 @@ HINTS = {
 
 @dataclass(frozen=True)
 class Measures:
-    """The measures of one crop. All of them are taken within the reticle.
+    """The measures of one crop, which the quality gate takes within the reticle.
 
     Attributes:
         light: the 95th percentile of the grey levels, rounded down to the first level of its bin, 0 to 252.
@@ -122,7 +123,8 @@ class Measures:
         cut: the share of the rim that the lesion covers, 0 to 1.
         sharpness: the root mean square of the Laplacian, in grey levels.
         texture: the mean absolute value of the Laplacian, in grey levels.
-        speed: the speed of motion, in sides of the crop per second; None if no frame came just before.
+        speed: the speed of motion: the shift per second, divided by the side of the crop. None for a photo, and if no
+            frame came in the `_MOTION_GAP_S` seconds before.
     """
 
     light: float
@@ -144,7 +146,8 @@ MIN_LIGHT = 72.0
 MAX_CLIPPED = 0.3
 MAX_GLARE = 0.003
 MIN_CONTRAST = 12.0
-# Below this contrast, a dark part that covers more than MAX_SHADE of the rim counts as a shadow.
+# If the contrast is below MIN_SHADE_CONTRAST, a dark area counts as a shadow if it covers more than the share MAX_SHADE
+# of the rim.
 MIN_SHADE_CONTRAST = 16.0
 MAX_SHADE = 0.3
 MAX_AREA = 0.9
@@ -196,7 +199,7 @@ class QualityGate:
         self._coarse_pixels = int(self._coarse_reticle.sum())
         self._rim = ((squared > _RIM * _RIM) & (squared <= 1)).astype(np.float64).ravel()
         self._rim_pixels = float(self._rim.sum())
-        # weights by which a lesion in the middle outweighs the dark corners of a lens
+        # with these weights, a lesion in the middle outweighs the dark corners that a lens causes
         self._weights = np.maximum(1 - squared, _LEAST_WEIGHT).ravel()
 
     def check(self, crop_rgb: NDArray[np.uint8], at_s: float | None) -> Defect | None:
@@ -216,7 +219,7 @@ class QualityGate:
         coarse = _reduced(grid, _COARSE)
         counts: list[float] = cv2.calcHist([grid], [0], self._reticle, [_BINS], [0, 256]).ravel().tolist()
         threshold, contrast = _otsu(counts)
-        # a norm without a mask is several times faster than a norm with a mask
+        # the reticle is cut out here, because a norm without a mask is several times faster than a norm with a mask
         laplacian = cv2.bitwise_and(cv2.Laplacian(grid, cv2.CV_16S), self._reticle_bits)
         area, offset, cut = self._lesion(coarse, threshold)
         return Measures(
@@ -233,7 +236,10 @@ class QualityGate:
         )
 
     def _lesion(self, coarse: NDArray[np.uint8], threshold: int) -> tuple[float, float, float]:
-        """Returns ``area``, ``offset`` and ``cut`` of the lesion, as `Measures` describes them; 0 without a lesion."""
+        """Returns the lesion's ``area``, ``offset`` and ``cut``, which `Measures` describes.
+
+        All three are 0 if no pixel is dark.
+        """
         dark = cv2.threshold(coarse, threshold, 1, cv2.THRESH_BINARY_INV)[1]
         dark = cv2.bitwise_and(dark, self._coarse_reticle)
         count, parts, statistics, centres = cv2.connectedComponentsWithStats(dark, connectivity=4)
@@ -260,7 +266,7 @@ class QualityGate:
 def _reduced(grey: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
     """Returns a square image reduced to ``side`` pixels a side, with the same steps as `dermedge.edge.preprocess`.
 
-    An image that already has this size is returned itself.
+    An image that already has this size is returned unchanged.
     """
     while grey.shape[0] >= 2 * side:
         half = grey.shape[0] // 2
@@ -282,7 +288,7 @@ def _squared_radii(side: int) -> NDArray[np.float64]:
 
 
 def _light(counts: Sequence[float], lighter: float) -> float:
-    """Returns the first grey level of the darkest bin for which at most ``lighter`` pixels are in lighter bins."""
+    """Finds the darkest bin above which there are at most ``lighter`` pixels. Returns the bin's first grey level."""
     level, above = _BINS - 1, counts[-1]
     while above <= lighter and level:
         level -= 1

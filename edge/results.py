@@ -65,7 +65,7 @@ class Classification:
 
     @property
     def end_to_end_ms(self) -> float:
-        """The milliseconds from the moment when the source began to read the frame to the decision."""
+        """The time from the moment when the source began to read the frame until the decision, in milliseconds."""
         return self.capture_ms + self.frame_age_ms
 
     @property
@@ -92,7 +92,7 @@ class Classification:
     def view_note(self) -> str:
         """The note that views show with the answer for a close-up.
 
-        It is empty for other frames, and if the model does not tell the view.
+        It is empty for other frames. It is always empty if the model does not tell close-ups from dermoscopic photos.
         """
         return _CLOSE_UP_NOTE if self.prediction.view == CLOSE_UP else ""
 
@@ -128,9 +128,9 @@ class FrameResult:
         crop: the region of the frame that the network sees; None without a frame.
         classification: the classification of this frame; None if the quality gate rejected the frame, or if the
             camera is lost.
-        answer: the answer that is shown in the states of `ANSWERED`; None in the other states. It is the answer for
-            this frame. If this frame was rejected, or would change the answer too soon, it is the answer for a frame
-            just before.
+        answer: the answer that is shown in the states of `ANSWERED`; None in the other states. Usually, it is the
+            answer for this frame. It is the answer for an earlier frame if this frame was rejected, or if the answer
+            for this frame would replace the shown answer too soon.
         defect: the reason why the quality gate rejected the frame, or None.
         counts: the numbers of frames that were classified, rejected, dropped and repeated so far.
         fps: the rate of the last frames, in frames a second; None for the first frame.

@@ -28,7 +28,7 @@ starts again.
 
 A frame with another answer changes the shown answer only if no frame has agreed with the shown answer for GRACE_S. So
 the answer does not flicker while two answers are almost equally probable. While an answer stays, the views show the
-numbers of the last frame that agreed with it.
+numbers of the last frame that agreed with this answer.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ TIME_CONSTANT_S = 0.3
 SETTLE_S = 0.6
 GRACE_S = 0.4
 READING_HINT = "hold still"
-# The smoothed probabilities of a close-up at which the view changes.
+# The view changes when the smoothed probability of a close-up reaches one of these two thresholds.
 _TO_CLOSE_UP, _TO_DERMOSCOPIC = 0.6, 0.4
 
 
@@ -77,7 +77,8 @@ class State(StrEnum):
 
 
 ANSWERED = frozenset({State.ANSWER, State.UNCERTAIN, State.NONE})
-# The defects of frames that show a lesion in the right place. With any other defect, the state is "searching".
+# A frame with one of these defects shows a lesion in the right place. Frames with any other defect lead to the state
+# "searching".
 OF_A_LESION = frozenset({Defect.MOVING, Defect.BLURRED, Defect.GLARE, Defect.BRIGHT})
 
 
@@ -167,7 +168,7 @@ class ViewTracker:
 
 
 class StateMachine:
-    """The state machine that the module's docstring describes. Each method reports one event to it.
+    """The state machine that the module's docstring describes. Call a method for each event.
 
     Attributes:
         smoother: the smoother of the probabilities. The machine clears it when an answer ends.
