@@ -117,7 +117,8 @@ class Headline:
 
     Attributes:
         title: the label of the answer, or a text that says that no class is clear.
-        nearest: the most probable class other than "none of these", if ``title`` names no class; else None.
+        nearest: the nearest class, if ``title`` names no class; else None. It is "none of these" only if this is the
+            answer, and less probable than the user demands.
     """
 
     title: str
