@@ -78,7 +78,8 @@ def _add_form_options(made: OptionGroup) -> None:
     aim.add_argument(
         "--search",
         action="store_true",
-        help="try int8 first, then formats that are slower or larger, and write the fastest file that is accepted",
+        help="try int8 by several methods, and write the most accurate int8 file that is accepted. If none is "
+        "accepted, also try formats that are slower or larger, and write the accepted file that is fastest on this machine",
     )
     aim.add_argument(
         "--onnx",

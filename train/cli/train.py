@@ -179,8 +179,8 @@ def _add_recipe_options(made: Parser) -> None:
         "--recipe",
         type=Path,
         metavar="JSON",
-        help="Read the settings of sampling, augmentation and targets from this JSON file. Its fields are those of "
-        "the class dermedge.train.fit.recipe.Recipe. A field that the file lacks keeps its default.",
+        help="Read the settings of sampling, augmentation and targets from this JSON file. A field that the file lacks "
+        "keeps its default. The section 'The recipe' of docs/training.md lists all fields.",
     )
     group.add_argument(
         "--seed",
