@@ -79,7 +79,8 @@ def _add_form_options(made: OptionGroup) -> None:
         "--search",
         action="store_true",
         help="try int8 by several methods, and write the most accurate int8 file that is accepted. If none is "
-        "accepted, also try formats that are slower or larger, and write the accepted file that is fastest on this machine",
+        "accepted, also try formats that are slower or larger, and write the accepted file that is fastest on this "
+        "machine",
     )
     aim.add_argument(
         "--onnx",
