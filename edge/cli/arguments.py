@@ -30,12 +30,12 @@ __all__ = [
     "whole",
 ]
 
-# A parser, or a group of options that a parser has made.
+# The functions below add options to a parser, or to a group of options of a parser.
 OptionGroup = argparse.ArgumentParser | argparse._ArgumentGroup
 _EXAMPLES = "examples:"
-# The beginning of argparse's message about an option that does not exist.
+# argparse's message about an option that does not exist begins with this text.
 _UNKNOWN_OPTION = "unrecognized arguments: "
-# The value of --normalization that tries each normalization on labelled photos.
+# For this value of --normalization, each normalization is tried on labelled photos.
 AUTO_NORMALIZATION = "auto"
 
 
@@ -59,8 +59,8 @@ class _HelpFormatter(argparse.HelpFormatter):
 class Parser(argparse.ArgumentParser):
     """An ArgumentParser that raises OptionError for a command line that it does not understand.
 
-    The message has one line; argparse itself would print the usage too, and exit. Options cannot be abbreviated, so
-    that a misspelt option is never taken for another one.
+    The message of the error has one line. argparse itself would print the usage and exit instead. Options cannot be
+    abbreviated, so that a misspelt option is never taken for another one.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -84,7 +84,7 @@ def make_parser(verb: str, description: str, examples: Sequence[str] = ()) -> Pa
 
 
 def examples_epilog(examples: Sequence[str]) -> str | None:
-    """Returns the end of a help, which shows these commands as examples. Returns None without examples."""
+    """Returns the last section of a help text, which lists these example commands. Returns None if there are none."""
     return "\n  ".join([_EXAMPLES, *examples]) if examples else None
 
 
@@ -143,8 +143,12 @@ def _threads(text: str) -> int | str:
     return text if text == "auto" else positive_int(text)
 
 
-def add_model_options(parser: OptionGroup) -> None:
-    """Adds --model, --labels, --normalization, --tta, --num-threads and --runtime."""
+def add_model_options(parser: OptionGroup, finds_runtime: bool = False) -> None:
+    """Adds --model, --labels, --normalization, --tta, --num-threads and --runtime.
+
+    Args:
+        finds_runtime: ``finds`` of `add_runtime_options`.
+    """
     parser.add_argument(
         "--model",
         type=model_path,
@@ -156,16 +160,17 @@ def add_model_options(parser: OptionGroup) -> None:
         "--tta",
         action="store_true",
         help="average the outputs for the crop, its mirror image, and these two images rotated by 180 degrees; "
-        "inference then needs four times as long",
+        "a prediction then takes three to four times as long",
     )
-    add_runtime_options(parser)
+    add_runtime_options(parser, finds_runtime)
 
 
 def add_foreign_options(parser: OptionGroup, finds_normalization: bool = False) -> None:
     """Adds --labels and --normalization, which describe a .tflite that dermedge did not make.
 
     Args:
-        finds_normalization: ``finds`` of `add_normalization_option`.
+        finds_normalization: whether --normalization accepts `AUTO_NORMALIZATION`, for which the verb needs labelled
+            photos.
     """
     parser.add_argument(
         "--labels",
@@ -181,9 +186,9 @@ def add_normalization_option(parser: OptionGroup, finds: bool = False) -> None:
     """Adds --normalization, for a .tflite that does not state how its pixels are normalized.
 
     Args:
-        finds: whether the verb accepts `AUTO_NORMALIZATION`, for which it needs labelled photos.
+        finds: whether the option accepts `AUTO_NORMALIZATION`, for which the verb needs labelled photos.
     """
-    # this module imports NumPy, and `dermedge doctor` must also run if NumPy cannot be imported
+    # imported here, because the module imports NumPy, and `dermedge doctor` must also run if NumPy cannot be imported
     from dermedge.edge.model.normalization import FOREIGN
 
     parser.add_argument(
@@ -195,7 +200,7 @@ def add_normalization_option(parser: OptionGroup, finds: bool = False) -> None:
         "the mean of ImageNet, and divide by the standard deviation of ImageNet; caffe: subtract the mean of "
         "ImageNet, and put blue first"
         + (
-            "; auto: try each of these on the labelled photos, and use the one that explains the labels best"
+            "; auto: try each normalization on the labelled photos, and use the one that explains the labels best"
             if finds
             else ""
         ),
@@ -211,8 +216,12 @@ def add_sets_option(parser: OptionGroup) -> None:
     )
 
 
-def add_runtime_options(parser: OptionGroup) -> None:
-    """Adds --num-threads and --runtime."""
+def add_runtime_options(parser: OptionGroup, finds: bool = False) -> None:
+    """Adds --num-threads and --runtime.
+
+    Args:
+        finds: whether the verb measures which of the installed runtimes is fastest.
+    """
     parser.add_argument(
         "--num-threads",
         type=_threads,
@@ -224,8 +233,12 @@ def add_runtime_options(parser: OptionGroup) -> None:
         "--runtime",
         choices=("auto", *RUNTIMES),
         default="auto",
-        help="run the network with this TFLite runtime; auto: litert if it is installed, otherwise tflite-runtime. If "
-        "--num-threads is auto too, `dermedge run` uses the fastest runtime that is installed",
+        help="run the network with this TFLite runtime; auto: litert if it is installed, otherwise tflite-runtime"
+        + (
+            ". If --num-threads is auto too, auto measures once which of the installed runtimes is fastest, and uses it"
+            if finds
+            else ""
+        ),
     )
 
 

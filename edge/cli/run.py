@@ -50,10 +50,10 @@ from dermedge.edge.views.web import DEFAULT_ADDRESS
 
 __all__ = ["main", "parser"]
 
-# The lowest --max-fps, in frames a second. The watchdog in `edge/dermedge.service` ends the program after 30 s without
-# a frame.
+# The lowest value that --max-fps accepts, in frames a second. At much lower rates, the watchdog in
+# `edge/dermedge.service` would end the program, because it allows at most 30 s without a frame.
 _SLOWEST_RATE = 0.1
-# Commands that the end of the help shows.
+# The help ends with these example commands.
 _EXAMPLES = (
     "dermedge run --source demo",
     "dermedge run --source 0 --record sessions/",
@@ -288,15 +288,15 @@ def parser() -> Parser:
     )
     _add_source_options(made.add_argument_group("source"))
     model = made.add_argument_group("model")
-    add_model_options(model)
+    add_model_options(model, finds_runtime=True)
     add_sets_option(model)
     model.add_argument(
         "--conf",
         type=_probability,
         default=0.0,
         metavar="PROBABILITY",
-        help="also show 'uncertain' if the probability of the answer is below this number, 0 to 1. The model's own "
-        "threshold still applies, so that this option never makes an answer more certain. Default: 0",
+        help="call an answer uncertain if its probability is below PROBABILITY, 0 to 1. The model also has a threshold "
+        "of its own, which still applies: this option can only make more answers uncertain. Default: 0",
     )
     _add_output_options(made.add_argument_group("views and files"))
     limits = made.add_argument_group("limits")
@@ -355,8 +355,8 @@ def _add_camera_options(parser: OptionGroup) -> None:
         "--focus",
         type=_focus,
         metavar="WHERE",
-        help="set a camera's focus: auto, or a position, which is in dioptres for picamera2 and in steps of the driver "
-        "for V4L2",
+        help="set a camera's focus: auto, or a lens position. The position is in dioptres for picamera2, and in steps "
+        "of the driver for V4L2",
     )
     parser.add_argument(
         "--lock-exposure",
@@ -414,7 +414,7 @@ def _add_output_options(parser: OptionGroup) -> None:
         "--save",
         type=_image_file,
         metavar="FILE",
-        help="write the frame in which a lesion had the highest probability to FILE at the end",
+        help="at the end, write one frame to FILE: the frame in which a lesion had the highest probability",
     )
 
 
