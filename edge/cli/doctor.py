@@ -1,4 +1,4 @@
-"""`dermedge doctor`: checks the installation, and whether a model repeats the answers that its file stores."""
+"""`dermedge doctor`: checks the installation, and whether a model gives the same answers as when it was converted."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ _HEADS = {
 
 @dataclass(frozen=True)
 class Inspection:
-    """The facts about a .tflite file.
+    """The description of a .tflite file that `dermedge inspect` prints.
 
     Attributes:
         path: path of the file.
@@ -48,8 +48,8 @@ class Inspection:
         sha256: SHA-256 digest of the whole file, in hexadecimal.
         graph: the tensors, operators and metadata of the file.
         manifest: the manifest in the file; None if dermedge did not make the file.
-        labels: the class names in the manifest. Without a manifest, they are those in the label file inside the
-            .tflite; empty if there is no label file.
+        labels: the class names. They come from the manifest. For a file without a manifest, they come from the label
+            file inside the .tflite. Empty if there is no label file either.
         heads: the kind of each output; empty if the file has a manifest.
         normalization: a description of how pixels are normalized.
     """
@@ -91,7 +91,7 @@ class Inspection:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Prints the facts about a file."""
+    """Prints the description of a file, as text or as JSON."""
     options = parser().parse_args(argv)
     inspection = inspect_model(options.model, options.normalization)
     if options.json:
@@ -103,7 +103,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def inspect_model(path: Path, normalization: str | None = None) -> Inspection:
-    """Reads the facts about a .tflite file.
+    """Reads a .tflite file, and returns the description of the file.
 
     Args:
         path: path of the file.
@@ -163,7 +163,7 @@ def _mean_and_std(mean: Sequence[float], std: Sequence[float]) -> str:
 
 
 def as_text(inspection: Inspection) -> Iterator[str]:
-    """Yields the facts as lines of text."""
+    """Yields the description of a file as lines of text."""
     graph = inspection.graph
     yield f"{inspection.path}"
     yield _line("size", f"{inspection.bytes / _BYTES_PER_MB:.2f} MB")
@@ -200,13 +200,13 @@ def as_text(inspection: Inspection) -> Iterator[str]:
             f"the answers to {IMAGE_COUNT} generated images; dermedge doctor --model repeats the test"
         )
     for name, value in values.items():
-        # the file's own inputs and outputs are printed above
+        # the manifest's inputs and outputs are left out, because the inputs and outputs of the file are printed above
         if value not in (None, "", {}) and name not in ("inputs", "outputs"):
             yield _line(name, _value_text(value))
 
 
 def _as_json(inspection: Inspection) -> dict[str, Any]:
-    """Returns the facts as an object for JSON."""
+    """Returns the description of a file as a JSON-serializable dict."""
     graph = inspection.graph
     return {
         "file": str(inspection.path),
@@ -247,9 +247,11 @@ def _by_operator(inspection: Inspection) -> list[dict[str, Any]]:
 
 
 def _by_precision(inspection: Inspection) -> dict[str, dict[str, Any]]:
-    """Returns for each precision the number of operators, their multiply-accumulates, and the share of these.
+    """Groups the operators by precision. Returns a dict from each precision to a summary of the group.
 
-    The precision with the greatest share comes first.
+    A summary states the number of operators (``count``), the number of multiply-accumulates in these operators
+    (``macs``), and the share of all multiply-accumulates in the file (``share``, 0 to 1). The precision with the
+    greatest share comes first.
     """
     counts = Counter(one.precision for one in inspection.graph.operators)
     macs: Counter[str] = Counter()
@@ -303,5 +305,5 @@ def parser() -> Parser:
         help=f"describe this .tflite file, or one of the models that ship with dermedge: {', '.join(SHIPPED)}",
     )
     add_normalization_option(made)
-    made.add_argument("--json", action="store_true", help="print the facts as one JSON object")
+    made.add_argument("--json", action="store_true", help="print the description as one JSON object")
     return made

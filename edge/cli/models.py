@@ -1,4 +1,4 @@
-"""`dermedge models`: lists the models that ship with dermedge, with facts from their manifests."""
+"""`dermedge models`: lists the models that ship with dermedge, with the accuracy and licence that a manifest states."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _described(name: str, path: Path) -> dict[str, Any]:
-    """Returns the facts about a model as an object for JSON.
+    """Returns the description of one model as a JSON-serializable dict: input size, file size, accuracy and so on.
 
     Raises:
         ModelError: the model file is missing, damaged, or has no manifest.

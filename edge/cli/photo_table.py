@@ -18,8 +18,8 @@ __all__ = ["brief_table", "full_table"]
 _HEAD = ("photo", "answer", "probability", "alert")
 _GAP = "  "
 _LEAST_WIDTH, _LEAST_PHOTO_WIDTH = 60, 12
-# The least and the greatest width of the column of answers. The least width is that of the longest headline that names
-# no class: "not clearly one of the 4 classes".
+# The column of answers is at least _ANSWER_WIDTH and at most _MOST_ANSWER_WIDTH characters wide. The longest headline
+# that names no class, "not clearly one of the 4 classes", has _ANSWER_WIDTH characters.
 _ANSWER_WIDTH, _MOST_ANSWER_WIDTH = 32, 66
 # The full table shows the probabilities of up to `_MOST_COLUMNS` classes. If there are more classes, it shows only the
 # probabilities of the `_MOST_PROBABLE` most probable ones.
@@ -32,8 +32,8 @@ def brief_table(
     """Yields the lines of a table that fits the width of the terminal.
 
     The columns are the photo, the answer, the probability of the class that the answer names, and the alert. Each row
-    is yielded as soon as its photo is predicted. A long answer continues on the line below. The note on a close-up
-    and the prediction set, if it was requested, stand on lines of their own.
+    is yielded as soon as the photo is classified. A long answer continues on the line below. The note on a close-up has
+    a line of its own, and so has the prediction set if prediction sets were requested.
 
     Args:
         classifications: classifications of the photos.
@@ -107,14 +107,14 @@ def full_table(
 
 
 def _class_columns(labels: Sequence[str]) -> str:
-    """Returns the titles of the columns of the classes. If there are too many classes, they share one title."""
+    """Returns the title of the column of each class. For more than `_MOST_COLUMNS` classes, returns a single title."""
     if len(labels) > _MOST_COLUMNS:
         return f"the {_MOST_PROBABLE} most probable"
     return "  ".join(f"{label:>{max(len(label), 6)}}" for label in labels)
 
 
 def _class_cells(labels: Sequence[str], probabilities: Sequence[float]) -> str:
-    """Returns the probabilities as the cells below the titles of `_class_columns`."""
+    """Returns the cells of one photo that stand below the titles that `_class_columns` returns."""
     pairs = list(zip(labels, probabilities, strict=True))
     if len(labels) > _MOST_COLUMNS:
         most = sorted(pairs, key=lambda pair: -pair[1])[:_MOST_PROBABLE]

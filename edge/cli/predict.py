@@ -30,7 +30,7 @@ __all__ = ["main", "parser"]
 
 _EXPLAINED_SUFFIX = ".explained.png"
 _CSV_LINE_END = "\r\n"
-# Commands that the end of the help shows.
+# The help ends with these example commands.
 _EXAMPLES = (
     "dermedge predict photo.jpg",
     "dermedge predict photos/ --format csv --output answers.csv",
@@ -138,7 +138,7 @@ def _lines(
 def _comma_separated(
     classifications: Iterable[Classification], classifier: Classifier, sets: bool
 ) -> Iterator[str]:
-    """Yields a header, and one line of CSV for each photo. The column of a class is named by the label of the class.
+    """Yields a header, and one line of CSV for each photo. Each class has a column, whose name is the class's label.
 
     The column ``view`` exists only if the model tells close-ups from dermoscopic photos.
     """

@@ -15,7 +15,7 @@ from dermedge.edge.views.text import answer_line, notes_line, set_line
 
 __all__ = ["Session", "counts_line", "frames_of", "rejected_line", "summary"]
 
-# The number of the newest classifications over which the summary computes medians: five minutes at 30 a second.
+# The summary computes medians over this many of the newest classifications: those of five minutes at 30 a second.
 _WINDOW = 9000
 
 
@@ -23,7 +23,7 @@ _WINDOW = 9000
 class Session:
     """The counts and times of one call of `dermedge run`, from which the summary is made.
 
-    They use a bounded amount of memory, because a run may last for weeks.
+    A run may last for weeks. Therefore the memory that a session uses is bounded.
 
     Attributes:
         none_label: the label of "none of these", which is not a lesion; None if the model has no such class.
@@ -34,8 +34,8 @@ class Session:
         last: the newest classification.
         delivery: the size, rate and format that the camera reports; None for other sources.
         drift: the shares of rejected frames and of answers, in the first hour and in the latest hour.
-        splits: one tuple for each of the newest classifications. It holds the milliseconds for capture, preprocess,
-            invoke and postprocess, and the milliseconds from end to end.
+        splits: one tuple for each of the newest classifications. Each tuple holds five durations in milliseconds:
+            capture, preprocess, invoke, postprocess, and end to end.
     """
 
     none_label: str | None
