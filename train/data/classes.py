@@ -45,7 +45,8 @@ def choose_classes(photos: Sequence[Photo], requested: Sequence[str] | None) -> 
         photos: photos with their diagnoses and original labels.
         requested: names of the classes to learn. A name may be a diagnosis, or a label as a table or folder writes
             it. All other photos become "none of these". With ["all"], every label is a class. With None, the classes
-            are `LESION_CLASSES` if the photos show all four of them, or else all diagnoses of the photos.
+            are the four `LESION_CLASSES` if there are photos of each of the four. If one of the four has no photos,
+            every diagnosis of the photos is a class.
 
     Raises:
         OptionError: no photo shows a requested class.
@@ -73,11 +74,11 @@ def choose_classes(photos: Sequence[Photo], requested: Sequence[str] | None) -> 
 
 
 def check_spelling(photos: Sequence[Photo], keep: str = "") -> None:
-    """Checks that no label is a misspelled diagnosis, which would be mistaken for another lesion.
+    """Checks that no label is a misspelled diagnosis. The photos of such a label would be put into a wrong class.
 
     Args:
         photos: photos whose label would become a class of its own, or "none of these".
-        keep: the end of the message, which says how to keep an unusual name.
+        keep: the end of the error message. It says how the user can keep an unusual label as a class.
 
     Raises:
         DataError: a label is not a known diagnosis, but is spelled nearly like one.
@@ -92,9 +93,9 @@ def check_spelling(photos: Sequence[Photo], keep: str = "") -> None:
 
 
 def mapping_lines(photos: Iterable[Photo], names: Sequence[str]) -> list[str]:
-    """Returns a line for each class, with the labels that became this class and their counts.
+    """Returns one line for each class. The line lists the labels that belong to the class, with their counts.
 
-    If every label is a class of the same name, one line names all classes.
+    If every label has the same name as its class, a single line lists all classes with their counts.
     """
     mapped: dict[str, Counter[str]] = {name: Counter() for name in names}
     for photo in photos:
@@ -117,14 +118,14 @@ def _names(photos: Sequence[Photo], requested: Sequence[str] | None) -> tuple[st
 
 
 def label_under(photo: Photo, names: Sequence[str]) -> str | None:
-    """Returns the class of a photo among ``names``.
+    """Returns the class of a photo. The classes to choose from are ``names``.
 
-    The names of the photo are tried from the most specific one to the widest one: its label, the name of this label
-    as a class, its diagnosis, and the class of this diagnosis.
+    Four candidates are looked up in ``names``, in this order: the photo's label as the table or folder writes it, the
+    class name that `own_name` returns for the label, the photo's diagnosis, and the class of the diagnosis.
 
     Returns:
-        The class; "none of these" if no name fits; None if the photo's label is ambiguous and can mean a class in
-        ``names``.
+        The first candidate that is in ``names``. If there is none, the result depends on the diagnosis. None: the
+        diagnosis is ambiguous and can mean a class in ``names``. "none of these": every other case.
     """
     by_normal_name = _by_normal_name(tuple(names))
     called = (
@@ -146,7 +147,7 @@ def _by_normal_name(names: tuple[str, ...]) -> dict[str, str]:
 
 
 def _known_names(photos: Iterable[Photo]) -> list[str]:
-    """Returns all names that can be requested as a class of these photos."""
+    """Returns all class names that `choose_classes` accepts for these photos."""
     photos = list(photos)
     own = {own_name(photo.original_label) for photo in photos} | {photo.original_label for photo in photos}
     return sorted(

@@ -1,1 +1,1 @@
-"""Audits labelled photos before a network learns from them: the checks, the findings and the report."""
+"""Audits labelled photos before training: the checks, the findings and the report."""

@@ -1,4 +1,4 @@
-"""Checks for rare classes, classes from one dataset, datasets that reveal the class, and lesions with many photos."""
+"""Checks for rare classes, lesions with many photos, and datasets from which a network could guess the class."""
 
 from __future__ import annotations
 
@@ -25,17 +25,18 @@ __all__ = [
     "check_small_set",
 ]
 
-# A class is rare if the largest class has more than this many times the files of the class.
+# A class counts as rare if it has fewer files than the largest class divided by this number.
 _MAX_IMBALANCE = 10
-# The largest share of a class that may come from one dataset. Above this share, a network may learn to recognize the
-# dataset instead of the class.
+# The largest fraction of a class's files that may come from one dataset. Above this fraction, a network may learn to
+# recognize the dataset instead of the class.
 _MAX_FROM_ONE_SOURCE = 0.9
-# The largest share of a dataset that may belong to one class. Above this share, the dataset reveals the class.
+# The largest fraction of a dataset's files that may belong to one class. Above this fraction, a network that recognizes
+# the dataset knows the class.
 _MAX_OF_ONE_CLASS = 0.9
-# The smallest ratio of a dataset's side length to the median side length of all datasets. Below this ratio, the
-# photos of the dataset look blurred. A dataset's side length is the median of its photos' shorter sides.
+# A dataset's side length is the median of the shorter sides of its photos. A dataset is reported if its side length is
+# below this fraction of the median side length of all datasets, because its photos then look blurred beside the others.
 _SMALL_SHARE = 0.5
-# A lesion with more photos than this is reported, because further photos add little information.
+# A lesion with more than this many photos is reported, because further photos of a lesion add little information.
 _MANY_PHOTOS = 5
 
 

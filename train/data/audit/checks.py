@@ -1,4 +1,4 @@
-"""The checks of an audit, in the order in which the report shows their findings."""
+"""The list of all checks that an audit makes."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from dermedge.train.data.audit.shape_checks import check_all_square, check_cut, 
 
 __all__ = ["CHECKS"]
 
-# The checks, in the order in which findings of one severity are shown.
+# The report shows errors first, then warnings, then notes. Findings of the same severity are shown in this order.
 CHECKS: tuple[Callable[[AuditMaterial], AuditFinding | None], ...] = (
     check_two_labels,
     check_against_the_table,

@@ -1,4 +1,4 @@
-"""Checks for files that cannot be decoded, that are tiny or plain, or that do not show the photo of their id."""
+"""Checks for files that cannot be decoded, tiny photos, photos without structure, and different photos with one id."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from dermedge.train.data.audit.material import (
 
 __all__ = ["check_one_id_two_photos", "check_plain", "check_tiny", "check_unreadable"]
 
-# A photo whose shorter side has fewer pixels than this shows hardly any structure of a lesion.
+# A photo counts as tiny if its shorter side has fewer pixels than this. It shows hardly any structure of a lesion.
 _TINY_SIDE = 64
 
 

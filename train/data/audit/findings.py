@@ -24,11 +24,11 @@ ERROR, WARNING, NOTE = SEVERITIES = ("error", "warning", "note")
 
 @dataclass(frozen=True)
 class FindingExample:
-    """One or two files that show a finding.
+    """An example of a finding: one or two files.
 
     Attributes:
         files: indices into `Audit.photos`: one index, or two if the finding compares two files.
-        detail: what the files show.
+        detail: a short text about the files, such as "equal bytes".
     """
 
     files: tuple[int, ...]
@@ -68,7 +68,7 @@ class DefectCase:
     Attributes:
         where: the group of the breakdown that the case belongs to.
         files: indices of the files that show the case; empty if the case is a whole class or dataset.
-        detail: what the files show.
+        detail: a short text about the files, such as "equal bytes".
         subject: the photo, lesion, id, class, folder or dataset that has the defect. A subject with several cases is
             counted once.
     """
@@ -97,7 +97,7 @@ def finding_of(
         cases: cases in the order of their files.
         advice: a text that tells the user what to do.
         noun: the noun for one subject, such as "photo".
-        line: a function that returns the text of a group for a value of ``where``.
+        line: a function that returns the text of a group in the breakdown. Its argument is the ``where`` of the group.
     """
     cases = list(cases)
     if not cases:

@@ -82,7 +82,7 @@ def check_against_the_table(material: AuditMaterial) -> AuditFinding | None:
 
 
 def _two_truths(one: AuditedPhoto, other: AuditedPhoto) -> str | None:
-    """Returns the diagnoses of two photos, joined by "and", if one lesion cannot have both; else None."""
+    """Returns the diagnoses of two photos, joined by "and", if the diagnoses contradict each other; otherwise None."""
     return two_values(one.truth, other.truth) if contradict(one.truth, other.truth) else None
 
 

@@ -1,4 +1,4 @@
-"""The input of the checks: every photo with its facts, and the groups of files that show the same photo."""
+"""The input of an audit's checks: the properties of every photo, and the groups of files that show the same photo."""
 
 from __future__ import annotations
 
@@ -29,13 +29,14 @@ class AuditedPhoto:
 
     Attributes:
         path: path of the file.
-        name: path of the file from the given folder on, including the name of that folder: ``set/nevus/1.jpg``.
-        image_id: the publisher's id of the photo; if there is none, the path from the given folder on.
-        lesion_id: the publisher's id of the lesion, or empty.
+        name: path of the file, beginning with the name of the given folder, such as ``set/nevus/1.jpg``.
+        image_id: the publisher's id of the photo; if there is none, an id that is made from the path of the file.
+        lesion_id: the id of the lesion that a table states; empty if no table states one.
         source: the dataset that the photo is from.
         part: the split that a folder or a table states: train, val or test; empty if neither states one.
-        folder: the class that the photo's folder states, or empty.
-        reference: the diagnosis that a table states, or empty.
+        folder: the class that the name of a folder states; empty if no folder states one.
+        reference: the diagnosis that a table states; empty if no table states one, or if the tables contradict each
+            other and none is preferred.
         width: width of the photo in pixels; 0 if the file cannot be decoded.
         height: height of the photo in pixels; 0 if the file cannot be decoded.
         problem: why the file cannot be decoded; empty if it can be decoded.
@@ -55,19 +56,19 @@ class AuditedPhoto:
 
     @property
     def label(self) -> str:
-        """The label of the folder, or else the diagnosis of the table; empty if neither states one."""
+        """The class that the folder states, or, if it states none, the table's diagnosis; empty if there is neither."""
         return self.folder or self.reference
 
     @property
     def diagnosis(self) -> str:
-        """The label under the name that dermedge uses for all datasets. A label that is not a known diagnosis is
-        unchanged.
+        """The diagnosis that ``label`` means, under the name that dermedge uses for all datasets. If ``label`` is not
+        a known diagnosis, it is unchanged.
         """
         return diagnosis_of(self.label) or self.label
 
     @property
     def truth(self) -> str:
-        """The best known label: the diagnosis of the table, or else that of the folder."""
+        """The most reliable diagnosis: the table's diagnosis or, if no table states one, the folder's diagnosis."""
         return self.reference or self.diagnosis
 
     @property
@@ -81,9 +82,9 @@ class AuditMaterial:
 
     Attributes:
         photos: all photos.
-        prints: the records of all photos for the search for duplicates, in the order of ``photos``.
-        matches: the pairs of files that show one photo, by (lower index, higher index). They include files with equal
-            bytes.
+        prints: the data of each photo for the search for duplicates, in the order of ``photos``.
+        matches: the pairs of files that show the same photo, including files with equal bytes. The key of a pair is
+            (lower index, higher index).
         same_photo: for each photo that has several files, the indices of these files. Files show the same photo if they
             have equal bytes or the same id, or if they are near-duplicates.
         first_of: for each file, the lowest index of a file that shows the same photo.
@@ -99,7 +100,7 @@ class AuditMaterial:
         return self.prints.digests[one] == self.prints.digests[other] != ""
 
     def likeness(self, one: int, other: int) -> str:
-        """Tells why two files count as one photo."""
+        """Returns a text that says why two files count as one photo, such as "equal bytes"."""
         if self.equal(one, other):
             return "equal bytes"
         a, b = self.photos[one], self.photos[other]
@@ -117,9 +118,11 @@ class AuditMaterial:
 def photo_pairs(
     material: AuditMaterial, key: Callable[[AuditedPhoto], str]
 ) -> Iterator[tuple[tuple[str, str], list[tuple[int, int]]]]:
-    """Yields the values of ``key`` that differ among the files of one photo, two at a time, with the pairs of files.
+    """Finds files that show the same photo, but have different values of ``key``, such as different labels.
 
-    A pair holds one file of each value. Pairs with equal bytes come first.
+    Yields:
+        Two different values, and all pairs of files of one photo that have these two values. The files of a pair are
+        in the order of the values. Pairs of files with equal bytes come first.
     """
     for members in material.same_photo:
         pairs: dict[tuple[str, str], list[tuple[int, int]]] = defaultdict(list)
@@ -132,7 +135,7 @@ def photo_pairs(
 
 
 def _lesion_pairs(material: AuditMaterial) -> Iterator[tuple[str, list[tuple[int, int]]]]:
-    """Yields each lesion id, with the pairs of files that show different photos of this lesion."""
+    """Yields each lesion id, with all pairs of files that show two different photos of the lesion."""
     lesions: dict[str, list[int]] = defaultdict(list)
     for index, file in enumerate(material.photos):
         if file.lesion_id:
@@ -145,7 +148,10 @@ def _lesion_pairs(material: AuditMaterial) -> Iterator[tuple[str, list[tuple[int
 def lesion_cases(
     material: AuditMaterial, where: Callable[[AuditedPhoto, AuditedPhoto], str | None]
 ) -> Iterator[DefectCase]:
-    """Yields one case for each lesion with two photos for which ``where`` returns a text: the first such pair."""
+    """Yields at most one case for each lesion: the first pair of different photos for which ``where`` returns a text.
+
+    The text is the group of the case in the breakdown of the finding.
+    """
     for lesion, pairs in _lesion_pairs(material):
         for one, other in pairs:
             if place := where(material.photos[one], material.photos[other]):
@@ -154,15 +160,15 @@ def lesion_cases(
 
 
 def two_values(one: str, other: str) -> str | None:
-    """Returns two names, joined by "and", if they differ and neither is empty; else None."""
+    """Returns two names, joined by "and"; None if the names are equal or one of them is empty."""
     return " and ".join(sorted((one, other))) if one and other and one != other else None
 
 
 def contradict(one: str, other: str) -> bool:
-    """Tells whether one lesion cannot have both labels.
+    """Tells whether two labels cannot both be true for one lesion.
 
-    A known diagnosis and a name that is not a diagnosis never contradict each other. Two different names that are not
-    diagnoses do.
+    Two known diagnoses contradict each other if they are not `compatible`. Two names that are not known diagnoses
+    contradict each other if they differ. A known diagnosis never contradicts a name that is not a known diagnosis.
     """
     if is_known(one) != is_known(other):
         return False
@@ -170,8 +176,9 @@ def contradict(one: str, other: str) -> bool:
 
 
 def with_equal_bytes(material: AuditMaterial, cases: list[DefectCase]) -> Callable[[str], str]:
-    """Returns a function that writes the text of a group: its name, and how many of its cases have equal bytes, if
-    any.
+    """Returns a function that returns the text of a group for its name.
+
+    The text is the name of the group. If the files of some cases have equal bytes, the number of these cases is added.
     """
     equal = Counter(case.where for case in cases if material.equal(*case.files))
     return lambda where: f"{where} ({equal[where]:,} with equal bytes)" if equal[where] else where

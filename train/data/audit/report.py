@@ -1,4 +1,4 @@
-"""Writes an audit as text for a terminal, as JSON, and as an HTML page in one file."""
+"""Formats an audit as text for a terminal, as JSON, and as a self-contained HTML page."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def to_text(audit: Audit) -> str:
 
 
 def summary(audit: Audit) -> str:
-    """Returns, for example, "2 errors, 1 warning, 0 notes in 7,871 files"."""
+    """Returns the number of findings of each severity, such as "2 errors, 1 warning, 0 notes in 7,871 files"."""
     counts = Counter(finding.severity for finding in audit.findings)
     found = ", ".join(plural(counts[severity], severity) for severity in SEVERITIES)
     return f"{found} in {plural(len(audit.photos), 'file')}"
@@ -90,7 +90,10 @@ def _finding_text(number: int, finding: AuditFinding, audit: Audit) -> str:
 
 
 def _classes(audit: Audit) -> dict[str, Counter[str]]:
-    """Returns the number of files for each class and source, by the best known label. The largest class comes first."""
+    """Returns, for each class, the number of files from each dataset. The largest class comes first.
+
+    The class of a file is the diagnosis in `AuditedPhoto.truth`.
+    """
     classes: dict[str, Counter[str]] = {}
     for file in audit.photos:
         classes.setdefault(file.truth or "(no label)", Counter())[file.source] += 1
@@ -109,7 +112,7 @@ def _sizes(audit: Audit, source: str) -> str:
 
 
 def to_json(audit: Audit, command: str) -> str:
-    """Returns the audit as indented JSON text of the schema `_SCHEMA`, with the absolute paths of the photos."""
+    """Returns the audit as indented JSON text with the absolute paths of the photos. The schema is `_SCHEMA`."""
     sources = sorted({file.source for file in audit.photos})
     values = {
         **json_head(_SCHEMA, command),

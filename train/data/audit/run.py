@@ -1,4 +1,4 @@
-"""Finds mistakes in labelled photos before a network learns from them."""
+"""Runs an audit: finds mistakes in labelled photos before a network is trained on the photos."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def run_audit(
     """Checks all photos below ``paths``.
 
     Args:
-        paths: folders of photos, with or without class folders, and tables.
+        paths: folders of photos, and table files. A folder may contain class folders.
         references: further tables to compare the labels with.
         reading: a function that is called with the number of files read and the number of files to read.
         comparing: a function that is called with the number of files compared and the number of files to compare.

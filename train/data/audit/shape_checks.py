@@ -20,10 +20,10 @@ from dermedge.train.data.counts import plural
 
 __all__ = ["check_all_square", "check_cut", "check_squashed"]
 
-# If a folder has at least this many photos and all of them are square, they were cropped or squashed: few cameras
-# take square photos.
+# A folder is reported if it has at least this many photos and all its photos are square. Few cameras take square
+# photos, so that the photos were probably cropped or squashed.
 _MIN_SQUARES = 10
-# Two aspect ratios are different if one is more than this factor times the other.
+# Two aspect ratios count as different if the larger one, divided by the smaller one, is above this value.
 _ASPECT_TOLERANCE = 1.03
 
 
