@@ -1,4 +1,4 @@
-"""Writes counts and lists of names in messages."""
+"""Formats counts and lists of names for messages."""
 
 from __future__ import annotations
 

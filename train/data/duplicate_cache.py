@@ -29,7 +29,7 @@ class Duplicates:
 
     Attributes:
         equal: lists of two or more files with equal bytes.
-        near: pairs of files that show one photo.
+        near: pairs of files that show the same photo.
         unreadable: for each file that cannot be read or decoded, the reason.
         digests: SHA-256 of each file's bytes, in hexadecimal; empty for a file that cannot be read.
     """
@@ -49,7 +49,7 @@ def find_duplicates(
 
     Args:
         paths: paths of photos.
-        cache: a folder in which the result is stored; None if it is not stored.
+        cache: the folder in which the result is stored. If it is None, the result is not stored.
         progress: a function that is called with the number of steps done and the total number of steps. The first
             half of the steps reads the files; the second half compares the files.
 

@@ -1,13 +1,13 @@
 """Finds pairs of photos that may be copies, because they share local features in the same arrangement.
 
 Each descriptor has three codes and a signature. A code holds the signs of 24 projections of the descriptor, and the
-signature holds the signs of 64 other projections. Two descriptors of the same place of a photo often share a code,
-and their signatures are nearly equal. Descriptors of different places seldom do (H. Jégou et al., "Hamming embedding
-and weak geometric consistency", ECCV 2008).
+signature holds the signs of 64 other projections. Two descriptors of the same place of a photo often share a code and
+have nearly equal signatures. This is rare for descriptors of different places (H. Jégou et al., "Hamming embedding and
+weak geometric consistency", ECCV 2008).
 
-A pair of photos is a candidate if several features agree on the map from one photo to the other. The features of each
-photo are looked up in the index twice: unchanged and mirrored. Each look-up reads a limited number of entries. The
-work therefore grows in proportion to the number of photos, and not to its square.
+A pair of photos is a candidate if several matching features agree on one rotation, scale and shift. The features of
+each photo are looked up in the index twice: unchanged and mirrored. Each look-up reads a limited number of entries.
+The time of the search is therefore in proportion to the number of photos, and not to the number of pairs of photos.
 """
 
 from __future__ import annotations
@@ -35,37 +35,40 @@ __all__ = [
 TABLES = 3
 BITS = 24
 SIGNATURE_BITS = 64
-# The projections are fitted to at most this many descriptors.
+# The projections are fitted to a sample of roughly this many descriptors.
 SAMPLE = 50_000
-# Besides a descriptor's own code, this many further codes are looked up. In each of these, one of the least certain
-# signs is flipped.
+# Besides a descriptor's own code, this many further codes are looked up. In each further code, one sign is flipped: the
+# sign of a projection that is close to 0, because such a sign often differs between two copies of a photo.
 PROBES = 2
-# At most this many features with the same code are taken from the index, because some features occur on all skin.
+# Some features occur on all skin, and would match too many photos. Therefore, at most this many features with the same
+# code are read from the index.
 MAX_IN_CELL = 32
-# Two matching signatures differ in at most this many signs.
+# Two features that were found by their codes match if their signatures differ in at most this many signs.
 MAX_SIGNS = 12
-# At least this many features must agree.
+# A match of two features is used only if at least this many matches of the same two photos, including this match, have
+# about the same rotation.
 MIN_VOTES = 2
-# The weight of a pair of features is MAX_SIGNS + 1, minus the number of signs in which the two signatures differ. A
-# pair of photos with at least this total weight is a certain candidate.
+# The weight of a match of two features is MAX_SIGNS + 1, minus the number of signs in which the two signatures differ.
+# Two photos are a certain candidate if the matches that agree have at least this total weight.
 CERTAIN_WEIGHT = 60
-# An uncertain candidate of a photo is kept only if it is among the photo's candidates with the highest weights. This
-# is the number of these candidates.
+# The candidates of a photo are ranked by weight. An uncertain candidate is kept only if at most this many candidates
+# have its rank or a higher one.
 MAX_UNCERTAIN = 12
-# A photo has at most this many candidates, because not all of its copies need to be compared.
+# At most this many candidates of a photo are kept, because not all copies of a photo need to be compared.
 MAX_CANDIDATES = 48
-# Rotations are counted in this many equal windows of a full turn.
+# To find matches with similar rotations, a full turn is divided into this many equal windows.
 WINDOWS = 24
 PHOTOS_A_BLOCK = 64
-# Two pairs of features agree if the map of one pair moves the other pair's feature close to its counterpart: within
-# TOLERANCE pixels of the small image plus TOLERANCE_BY_DISTANCE times the distance between the features.
+# A match of two features determines a map from one photo to the other: a rotation, a scale and a shift. Two matches
+# agree if the map of the first match moves the feature of the second match close to its counterpart. The distance must
+# be less than TOLERANCE pixels of the small image, plus TOLERANCE_BY_DISTANCE times the distance between the features.
 TOLERANCE = 1.5
 TOLERANCE_BY_DISTANCE = 0.12
-# The scales of the two maps may differ by this natural logarithm of their ratio, and the rotations by this many
-# degrees.
+# The maps of two matches that agree must also be similar: the natural logarithms of the two scales differ by less than
+# SCALE_TOLERANCE, and the two rotations by less than ANGLE_TOLERANCE degrees.
 SCALE_TOLERANCE = 0.5
 ANGLE_TOLERANCE = 30
-# Features count as one if they are at most this many pixels of the small image apart.
+# Features that are at most about this many pixels of the small image apart count as one feature.
 APART = 2.0
 
 # ``descriptor[MIRRORED]`` is the descriptor in the mirrored photo. A descriptor has 4x4 cells of 8 directions.
@@ -77,7 +80,7 @@ SHIFT = np.uint64(32)
 
 @dataclass(frozen=True)
 class Candidates:
-    """Pairs of photos. Each array has one entry for each pair.
+    """Pairs of photos that may be copies. Each array has one entry for each pair.
 
     Attributes:
         first: the index of a photo.
@@ -129,7 +132,10 @@ class Index:
     keypoints: NDArray[np.float32]
 
     def candidates(self, prints: Prints, start: int) -> Candidates:
-        """Returns the candidate pairs of ``PHOTOS_A_BLOCK`` photos from ``start`` on, each with a later photo."""
+        """Compares a block of photos with all later photos, and returns the candidate pairs.
+
+        The block begins at the index ``start`` and has at most ``PHOTOS_A_BLOCK`` photos.
+        """
         records = _block(prints, start)
         photos, own = _present(records["count"])
         descriptors = records["descriptors"][photos, own]
@@ -165,7 +171,7 @@ class Index:
             differing = np.bitwise_count(signatures[asking] ^ self.signatures.ravel()[features])
             like = differing <= MAX_SIGNS
             pairs.append(asking[like].astype(np.uint64) << SHIFT | features[like])
-        # one pair of features may share several codes
+        # duplicates are removed, because one pair of features may share several codes
         found = np.sort(np.concatenate(pairs))
         asking, features = _split(found[np.flatnonzero(np.diff(found, prepend=LOW << SHIFT | LOW))])
         differing = np.bitwise_count(signatures[asking] ^ self.signatures.ravel()[features])
@@ -178,9 +184,10 @@ class Index:
         features: NDArray[np.intp],
         weights: NDArray[np.float64],
     ) -> tuple[NDArray[np.uint64], NDArray[np.float64]]:
-        """Returns the pairs of photos with features that agree, and the weights of these features.
+        """Returns the pairs of photos with matches that agree, and the largest total weight of such matches.
 
-        A pair is one number: the first photo in the upper 32 bits, the second one in the lower 32 bits.
+        A pair is one number: the upper 32 bits hold the index of the first photo, the lower 32 bits the index of the
+        second photo.
         """
         pairs = photos.astype(np.uint64) << SHIFT | (features // FEATURES).astype(np.uint64)
         others = self.keypoints.reshape(-1, 4)[features]
@@ -202,7 +209,7 @@ class Index:
 
 
 def build_index(prints: Prints) -> Index:
-    """Returns the index of all features of ``prints``. It takes 4.6 kB of memory for each photo."""
+    """Returns the index of all features of ``prints``. The index needs 4.6 kB of memory for each photo."""
     projections = _projections(prints)
     count = len(prints.records)
     keys: list[list[NDArray[np.uint64]]] = [[np.zeros(0, np.uint64)] for _ in range(TABLES)]
@@ -222,11 +229,15 @@ def build_index(prints: Prints) -> Index:
 
 
 def maps_of(ones: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[np.complex64]:
-    """Returns the map from each keypoint [n, 4] (x, y, diameter, angle in degrees) to its counterpart.
+    """Returns, for each match of two keypoints, the map from the first keypoint to the second keypoint.
+
+    Args:
+        ones: the first keypoint of each match, [n, 4]: x, y, diameter, angle in degrees.
+        others: the second keypoint of each match, [n, 4].
 
     Returns:
-        [3, n]: the positions of both keypoints as complex numbers, and the complex factor between them, whose
-        absolute value is the scale and whose angle is the rotation.
+        Three rows, [3, n]: the positions of ``ones``, the positions of ``others``, and factors. A position is the
+        complex number x + iy. The absolute value of a factor is the scale of a map, and its angle is the rotation.
     """
     turn = np.deg2rad(others[:, 3] - ones[:, 3])
     factor = others[:, 2] / ones[:, 2] * np.exp(1j * turn)
@@ -236,7 +247,7 @@ def maps_of(ones: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[n
 def agree(maps: NDArray[np.complex64], others: NDArray[np.complex64]) -> NDArray[np.bool_]:
     """Tells whether ``others`` agree with ``maps`` in position, rotation and scale, within the tolerances.
 
-    Both are arrays [3, ...] as `maps_of` returns them.
+    ``maps`` and ``others`` are arrays [3, ...] as `maps_of` returns them.
     """
     apart = others[1] - maps[1]
     error = np.abs(maps[2] * (others[0] - maps[0]) - apart)
@@ -248,12 +259,12 @@ def agree(maps: NDArray[np.complex64], others: NDArray[np.complex64]) -> NDArray
 
 
 def mirrored_angles(angles: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Returns the angles of keypoints, in degrees, when their photo is mirrored."""
+    """Returns the angles, in degrees, that keypoints have after their photo is mirrored."""
     return (180 - angles) % 360
 
 
 def _mirrored(keypoints: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Returns the keypoints of the mirrored photo, up to a shift."""
+    """Returns the keypoints of the mirrored photo. Every x coordinate is negated, and therefore 0 or less."""
     mirrored = keypoints.copy()
     mirrored[..., 0] *= -1
     mirrored[..., 3] = mirrored_angles(keypoints[..., 3])
@@ -286,7 +297,10 @@ def _projections(prints: Prints) -> Projections:
 
 
 def _present(counts: NDArray[np.uint8]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Returns, for every feature, the index of its photo and its index within the photo."""
+    """Returns two arrays with one entry for each feature: the index of the photo, and the feature's index in the photo.
+
+    ``counts`` holds the number of features of each photo.
+    """
     photos, own = np.nonzero(np.arange(FEATURES) < counts[:, None])
     return photos, own
 
@@ -296,7 +310,10 @@ def _codes(projected: NDArray[np.floating]) -> NDArray[np.uint64]:
 
 
 def _codes_nearby(projected: NDArray[np.floating]) -> NDArray[np.uint64]:
-    """Returns the code of each descriptor and the codes with one uncertain sign flipped, [features, 1 + PROBES]."""
+    """Returns, for each descriptor, the own code and PROBES codes with one uncertain sign flipped.
+
+    The shape is [features, 1 + PROBES].
+    """
     uncertain = np.argpartition(np.abs(projected), PROBES, axis=1)[:, :PROBES]
     own = _codes(projected)[:, None]
     return np.hstack([own, own ^ (1 << uncertain).astype(np.uint64)])
@@ -309,7 +326,10 @@ def _counting(lengths: NDArray[np.intp]) -> NDArray[np.intp]:
 
 
 def _within(starts: NDArray[np.intp], end: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Returns all pairs of items within each group; groups begin at ``starts``, and the last one ends at ``end``."""
+    """Returns all pairs of items that are in the same group.
+
+    A group holds consecutive items. The groups begin at the indices ``starts``, and the last group ends before ``end``.
+    """
     last = np.repeat(np.append(starts[1:], end), np.diff(starts, append=end))
     following = last - np.arange(end) - 1
     one = np.repeat(np.arange(end), following)
@@ -322,7 +342,12 @@ def _split(pairs: NDArray[np.uint64]) -> tuple[NDArray[np.intp], NDArray[np.intp
 
 
 def _turned_alike(pairs: NDArray[np.uint64], turned: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Tells which matches are confirmed by another match of the same pair of photos with about the same rotation."""
+    """Tells, for each match, whether another match of the same two photos has about the same rotation.
+
+    Args:
+        pairs: for each match, the two photos as one number.
+        turned: for each match, the rotation from 0 to 360 degrees.
+    """
     _, pair = np.unique(pairs, return_inverse=True)
     window = (turned * (WINDOWS / 360)).astype(np.intp) % WINDOWS
     cells, cell, counts = np.unique(pair * WINDOWS + window, return_inverse=True, return_counts=True)
@@ -335,7 +360,7 @@ def _turned_alike(pairs: NDArray[np.uint64], turned: NDArray[np.float32]) -> NDA
 
 
 def _best(found: Sequence[tuple[NDArray[np.uint64], NDArray[np.float64], bool]]) -> Candidates:
-    """Returns the candidates of each photo: the certain ones, and the best of the uncertain ones."""
+    """Returns the candidates to compare: for each photo, the certain candidates and the best uncertain candidates."""
     first, second = _split(np.concatenate([pairs for pairs, _, _ in found]))
     weights = np.concatenate([weights for _, weights, _ in found])
     mirrored = np.repeat([flag for *_, flag in found], [len(pairs) for pairs, _, _ in found])

@@ -1,20 +1,23 @@
-"""Finds copies of a photo among many files: files with equal bytes, and near-duplicates with any file name.
+"""Finds copies of photos among many files: files with equal bytes, and near-duplicates. File names do not matter.
 
 A near-duplicate is the same photo, but rotated, mirrored, resized, cropped, padded, brightened, coloured, compressed
 again, or squashed to a square. The search has three steps:
 
 1. Find candidates: pairs of photos that have local features in common (`duplicate_candidates`).
-2. Match the features of each candidate one by one, and count those that agree with one rotation, scale and shift.
-3. Align the two photos and compare their fine texture: the grey image minus its blur, divided by its local contrast.
-   The shape of a lesion, or a frame, therefore does not make two photos alike.
+2. Match the features of each candidate one by one, and count the matches that agree with one rotation, scale and shift.
+3. Align the two photos and compare their fine texture: the grey image minus a blurred copy, divided by the local
+   contrast. Lesions of the same shape, or black rims, therefore do not make two photos alike.
 
-Measured on the project's 25,245 real photos:
-- photos of MILK10k that are also in HAM10000, according to brute-force matching of SIFT features: 629 of 631 were
-  found;
-- 240 photos of all sources, each changed in 24 ways (rotated, mirrored, brightened, cropped, compressed, blurred ...)
-  and mixed with all other photos: 98.2 % were found. Of the 24 ways, full augmentation had the lowest share (88.3 %);
-- 100 random pairs of those that were found between MILK10k and HAM10000: by eye, all 100 pairs show one lesion;
-- known false pairs: 114 of 8,566. They are photos of hands in front of the same wall, and figures that are not photos.
+Results on the project's 25,245 real photos:
+- According to brute-force matching of SIFT features, 631 photos of MILK10k are also in HAM10000. 629 of the 631 were
+  found.
+- 240 photos of all sources were each changed in 24 ways (rotated, mirrored, brightened, cropped, compressed, blurred
+  ...), and mixed with all other photos. 98.2 % of the changed photos were found. Of the 24 ways, full augmentation had
+  the lowest share (88.3 %).
+- Of the pairs that were found between MILK10k and HAM10000, 100 random pairs were checked by eye. In all 100 pairs, the
+  two photos show the same lesion.
+- Of 8,566 pairs that were found, 114 are known to be false. They are photos of hands in front of the same wall, and
+  graphics that are not photos.
 """
 
 from __future__ import annotations
@@ -48,29 +51,30 @@ __all__ = ["Match", "Prints", "equal_files", "near_duplicates", "read_prints"]
 PAIRS_AT_ONCE = 128
 # The largest ratio of the distances to the nearest and the second nearest descriptor (Lowe's ratio test).
 MAX_RATIO = 0.85
-# At least this many features at different places must match.
+# Two photos count as copies only if at least this many features at different places match.
 MIN_FEATURES = 4
 # An affine fit needs at least this many features. Fewer features are fitted by rotation, scale and shift.
 AFFINE_FEATURES = 7
-# The textures of two copies have at least this correlation.
+# Two photos count as copies only if the correlation of their textures is at least this.
 MIN_SIMILARITY = 0.55
 # The evidence for a copy is Fisher's z of the correlation times the square root of the number of pixels, plus
-# FEATURE_EVIDENCE for each matching feature. Two copies have at least MIN_EVIDENCE.
+# FEATURE_EVIDENCE for each matching feature. Two photos count as copies only if the evidence is at least MIN_EVIDENCE.
 FEATURE_EVIDENCE = 4
 MIN_EVIDENCE = 50
-# The largest ratio of the two scales of an affine map. A copy is not squashed by more than this.
+# An affine map has two scales. Two photos count as copies only if the larger scale divided by the smaller one is below
+# this value.
 MAX_SQUASH = 1.6
 # An alignment with at least this similarity is not refined.
 GOOD_SIMILARITY = 0.6
 BLUR_SIGMA = 2.0
 CONTRAST_FLOOR = 2.0
-# The smallest area that two copies must share, in pixels.
+# Two photos are compared only if the area that both photos show has at least this many pixels.
 MIN_SHARED = 150
-# The border of the shared area is not compared. This is its width in pixels.
+# Pixels of the shared area that are at most this many pixels from the edge of the area are not compared.
 EDGE = 2
-# A photo is squashed if the ratio of the two scales of the affine map is larger than this.
+# A photo counts as squashed if the larger scale of the affine map divided by the smaller one is above this value.
 SQUASHED = 1.15
-# A photo is rotated if the angle is at least this many degrees.
+# A photo counts as rotated if the angle is at least this many degrees.
 ROTATED = 3
 # The largest scale between the small images of two copies. The smallest scale is 1/MAX_SCALE.
 MAX_SCALE = 8
@@ -80,13 +84,13 @@ MIN_SIDE = 12
 REFINING = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 40, 1e-4)
 EPSILON = 1e-6
 
-# A small grey image, and a mask that is 1 inside the frame of the photo (its black rim or plain margin).
+# A small grey image, and a mask that is 0 for the border of the photo (a black rim or plain margin) and 1 elsewhere.
 Shown = tuple[NDArray[np.uint8], NDArray[np.uint8]]
 
 
 @dataclass(frozen=True)
 class Match:
-    """Two files that show one photo.
+    """Two files that show the same photo.
 
     Attributes:
         first: index of a file.
@@ -94,8 +98,8 @@ class Match:
         similarity: correlation of the two textures in the shared area, at most 1.
         features: number of different places with matching local features.
         degrees: angle by which the second photo is rotated clockwise relative to the first, -180 to 180.
-        mirrored: whether the second photo is mirrored.
-        squashed: whether one photo is squashed: its horizontal and vertical scales differ.
+        mirrored: whether one photo is a mirror image of the other.
+        squashed: whether one photo is a squashed copy of the other, so that the aspect ratio of the lesion differs.
     """
 
     first: int
@@ -119,7 +123,7 @@ class Laid:
     Attributes:
         affine: map from the pixels of the first image to those of the second, float32 [2, 3].
         similarity: correlation of the textures, -1 to 1.
-        pixels: number of pixels that both images show.
+        pixels: number of pixels that were compared.
     """
 
     affine: NDArray[np.float32]
@@ -128,13 +132,13 @@ class Laid:
 
     @property
     def squash(self) -> float:
-        """The ratio of the map's two scales, 1 or more."""
+        """The larger scale of the affine map divided by the smaller one, 1 or more."""
         large, less = np.linalg.svd(self.affine[:, :2], compute_uv=False)
         return float(large / (less + EPSILON))
 
 
 def equal_files(prints: Prints) -> list[list[int]]:
-    """Returns the files that have equal bytes: one list of indices for two or more equal files."""
+    """Returns one list of indices for each set of two or more files with equal bytes."""
     sets: dict[str, list[int]] = defaultdict(list)
     for index, digest in enumerate(prints.digests):
         if digest:
@@ -145,8 +149,8 @@ def equal_files(prints: Prints) -> list[list[int]]:
 def near_duplicates(
     prints: Prints, progress: Callable[[int, int], None] = lambda done, total: None
 ) -> list[Match]:
-    """Returns all pairs of files that show one photo, by ascending indices. They include files with equal bytes."""
-    # two threads compute already, and further threads of BLAS would block them
+    """Returns all pairs of files that show the same photo, including files with equal bytes, by ascending indices."""
+    # the search already uses two threads, and further threads of BLAS would block these two
     with threadpool_limits(1, "blas"):
         return _near_duplicates(prints, progress)
 
@@ -250,10 +254,10 @@ def _unit(descriptors: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 def _agreeing(ones: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Tells which pairs of corresponding keypoints agree with the best map, the one with which most pairs agree.
+    """Tells which pairs of corresponding keypoints agree with the best map.
 
-    Each pair determines a map: a rotation, a scale and a shift. The maps of all pairs are tried, so that the result
-    does not depend on chance.
+    Each pair determines a map: a rotation, a scale and a shift. The best map is the one with which most pairs agree.
+    The maps of all pairs are tried, so that the result does not depend on chance.
 
     Args:
         ones: keypoints [n, 4]: x, y, diameter, angle in degrees.
@@ -269,7 +273,8 @@ def _agreeing(ones: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray
 def _affine(ones: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[np.float32]:
     """Returns the least-squares map [2, 3] from the keypoints ``ones`` to ``others``.
 
-    The map is affine if there are enough keypoints. Otherwise, it is a rotation, a scale and a shift.
+    With at least AFFINE_FEATURES keypoints, the map is affine. With fewer keypoints, it is a rotation, a scale and a
+    shift.
     """
     x, y = ones[:, 0], ones[:, 1]
     one, none = np.ones_like(x), np.zeros_like(x)
@@ -282,14 +287,17 @@ def _affine(ones: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[n
 
 
 def _compared(one: Shown, other: Shown, affine: NDArray[np.float32]) -> Laid:
-    """Returns the best alignment of two images near ``affine``, with the similarity."""
+    """Returns ``affine`` or a refined alignment of two images, whichever has the higher similarity.
+
+    The similarity is -1 if the scale of ``affine`` is too large or too small.
+    """
     scale = np.sqrt(abs(np.linalg.det(affine[:, :2])))
     if not 1 / MAX_SCALE < scale < MAX_SCALE:
         return Laid(affine, -1, 0)
     if scale > 1:
         laid = _compared(other, one, _inverse(affine))
         return Laid(_inverse(laid.affine), laid.similarity, laid.pixels)
-    # the image with the finer pixels is blurred to the resolution of the other one
+    # ``one`` has the higher resolution, and is blurred to the resolution of ``other``
     sigma = 0.5 * np.sqrt(1 / scale**2 - 1)
     finer: Shown = one
     if sigma > 0.3:
@@ -308,7 +316,10 @@ def _inverse(affine: NDArray[np.float32]) -> NDArray[np.float32]:
 def _refined(
     one: NDArray[np.uint8], other: NDArray[np.uint8], affine: NDArray[np.float32]
 ) -> NDArray[np.float32]:
-    """Returns the map from ``one`` to ``other`` that is near ``affine`` and gives the highest correlation."""
+    """Returns the map from ``one`` to ``other`` that is near ``affine`` and gives the highest correlation.
+
+    The map is ``affine`` itself if the shared area is too small or the fit does not converge.
+    """
     left, top, width, height = cv2.boundingRect(_laid(np.full_like(one, 255), other.shape, affine))
     if min(width, height) < MIN_SIDE:
         return affine
@@ -331,7 +342,7 @@ def _laid(image: NDArray[np.uint8], shape: tuple[int, ...], affine: NDArray[np.f
 
 
 def _similarity(one: Shown, other: Shown, affine: NDArray[np.float32]) -> tuple[float, int]:
-    """Returns the correlation of the textures in the shared area, -1 to 1, and the number of its pixels.
+    """Returns the correlation of the textures in the shared area, -1 to 1, and the number of pixels in this area.
 
     The correlation is -1 if the shared area is too small.
     """
@@ -346,7 +357,7 @@ def _similarity(one: Shown, other: Shown, affine: NDArray[np.float32]) -> tuple[
 
 
 def _texture(grey: NDArray[np.uint8], seen: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Returns the fine texture: the image minus its blur, divided by the local contrast; 0 outside ``seen``."""
+    """Returns the fine texture: the image minus a blurred copy, divided by the local contrast; 0 outside ``seen``."""
     inside = seen.astype(np.float32)
     share = cv2.GaussianBlur(inside, (0, 0), BLUR_SIGMA) + EPSILON
     fine = (grey - cv2.GaussianBlur(grey * inside, (0, 0), BLUR_SIGMA) / share) * inside

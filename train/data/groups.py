@@ -12,7 +12,10 @@ Key = TypeVar("Key", bound=Hashable)
 
 
 def lowest_linked(count: int, links: Iterable[tuple[int, int]]) -> list[int]:
-    """Returns, for each of ``count`` items, the lowest index of an item that a chain of links leads to."""
+    """Returns, for each of ``count`` items, the lowest index among the item and all items linked to it.
+
+    Items are also linked if a chain of several links connects them.
+    """
     parent = list(range(count))
 
     def find(item: int) -> int:

@@ -20,8 +20,9 @@ Result = TypeVar("Result")
 
 
 def ordered_map(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-    """Yields ``function(item)`` for every item. If ``function`` raises an exception, it is raised here and ends the
-    work.
+    """Yields ``function(item)`` for every item, in the order of the items.
+
+    If ``function`` raises an exception, no further items are processed, and the exception is raised here.
     """
     left = iter(items)
     with ThreadPoolExecutor(THREADS) as pool:

@@ -1,9 +1,10 @@
-"""Reads what the search for copies needs from each file: digest, size, local features and a small image.
+"""Reads every file for the search for duplicates: its digest, size, local features and a small image.
 
 Local features are SIFT keypoints (D. Lowe, "Distinctive image features from scale-invariant keypoints",
-IJCV 2004) of the brightness. They are still found if a photo is rotated, resized, cropped, padded, brightened or
-compressed again. A frame, which is a black rim or a plain margin, is left out, because all photos with a frame would
-share the features of the frame.
+IJCV 2004) of the brightness. The same features are found again after a photo is rotated, resized, cropped, padded,
+brightened or compressed again. Many photos have a border: the black rim of a dermatoscope, or a plain margin. Features
+at a border are left out, because they would make all photos with a border look alike. The code calls this border
+"frame".
 """
 
 from __future__ import annotations
@@ -29,9 +30,11 @@ from dermedge.train.data.ordered_map import ordered_map
 
 __all__ = ["FEATURES", "SMALL_SIDE", "Prints", "read_prints", "unpack_image"]
 
-# Before features are detected, a photo is reduced to this longer side, in pixels. Smaller photos are not enlarged.
+# Before features are detected, a photo is reduced until its longer side has this many pixels. Smaller photos are not
+# enlarged.
 FEATURE_SIDE = 200
-# The largest number of features that are detected in a photo, and the largest number that is kept.
+# At most POOL features are detected in a photo, and the best FEATURES of them are stored. The descriptor of a feature
+# has DIMENSIONS values.
 POOL = 160
 FEATURES = 96
 DIMENSIONS = 128
@@ -40,21 +43,26 @@ DIMENSIONS = 128
 CONTRAST_THRESHOLD = 0.007
 # The longer side of the small image, in pixels.
 SMALL_SIDE = 96
-# The square roots of a descriptor's values, 0 to 1, are stored as uint8 in this many steps.
+# The square root of each value of a descriptor is between 0 and 1. It is multiplied by this number and stored as uint8.
 ROOT_STEPS = 255
-# An area that touches the border is a dermatoscope's rim if it is darker than this share of the photo's brightness.
+# An area at the edge of a photo counts as a dermatoscope's black rim if its grey levels are below this fraction of the
+# photo's brightness. The brightness is the 90th percentile of all grey levels.
 RIM_DARKNESS = 0.15
-# An area that touches the border is a plain margin if the standard deviation of its grey levels over 3x3 pixels is
-# below this.
+# An area at the edge of a photo counts as a plain margin if the standard deviation of the grey levels in the 3x3 pixels
+# around each of its pixels is below this.
 PLAIN_DEVIATION = 0.5
-# The side of a square in the centre that no frame reaches, as a share of the longer side.
+# A dark or plain area that reaches into the central square of a photo is not a border, because it may be the lesion.
+# This is the side of the square as a fraction of the longer side of the photo.
 MIDDLE_SHARE = 0.25
-# An area of a frame covers at least this share of the photo. Plain skin at the border covers less.
+# A dark or plain area at the edge of a photo counts as a border only if it covers at least this fraction of the photo.
+# Smaller areas may be plain skin.
 MIN_FRAME = 0.005
-# The side in pixels of the square kernel that widens a frame, so that its edge is removed too.
+# A border is widened with a square kernel of this side in pixels, so that features at the edge of the border are left
+# out too.
 FRAME_EDGE = 9
 
-# OpenCV's flags for reducing a photo by a factor while it is decoded, which is faster for a JPEG.
+# For each factor, the OpenCV flag that reduces a photo by this factor while the photo is decoded. For a JPEG, this is
+# faster than decoding at full size.
 _REDUCED = {
     2: cv2.IMREAD_REDUCED_GRAYSCALE_2,
     4: cv2.IMREAD_REDUCED_GRAYSCALE_4,
@@ -80,13 +88,14 @@ class Prints:
     Attributes:
         digests: SHA-256 of the bytes of each file, in hexadecimal; empty for a file that cannot be read.
         sizes: width and height of the upright photo in pixels, int32 [n, 2]; 0 for a file that cannot be decoded.
-        records: one `RECORD` for each file, [n]. The array is mapped from a temporary file, because it would need too
-            much memory for many photos. ``keypoints`` holds x, y and diameter in pixels of the small image, and a
-            clockwise angle in degrees. ``descriptors`` holds RootSIFT descriptors in steps of 1/255. In both, only the
-            first ``count`` rows are used. ``small`` holds the small grey image in its first ``shape`` rows and columns.
-            The bits of ``inside`` are 1 for the pixels of this image that are inside a frame. The record of a file that
-            cannot be decoded is all zeros.
-        unreadable: for the index of each file that cannot be read or decoded, the reason.
+        records: one `RECORD` for each file, [n]. The array is mapped from a temporary file, because the records of many
+            photos would need too much memory. ``count`` is the number of features. ``keypoints`` holds x, y and
+            diameter in pixels of the small image, and a clockwise angle in degrees. ``descriptors`` holds RootSIFT
+            descriptors in steps of 1/255. Only the first ``count`` rows of ``keypoints`` and ``descriptors`` are used.
+            ``shape`` is the height and width of the small grey image, and ``small`` holds this image in its top left
+            corner. ``inside`` holds one bit for each pixel of the small image: 0 for the border of the photo, and 1 for
+            all other pixels. The record of a file that cannot be decoded is all zeros.
+        unreadable: the reason for each file that cannot be read or decoded. The key is the index of the file.
     """
 
     digests: tuple[str, ...]
@@ -105,8 +114,8 @@ def read_prints(
     Args:
         paths: paths of the files.
         progress: a function that is called with the number of files read and the number of files to read.
-        scratch: a folder for the temporary file with the records, which take 24 kB for each photo. By default, it is
-            the system's folder for temporary files.
+        scratch: a folder for a temporary file that holds 24 kB for each photo. If it is None, the system's folder for
+            temporary files is used.
 
     Raises:
         StorageError: the records cannot be written.
@@ -129,7 +138,7 @@ def read_prints(
 
 @contextmanager
 def _scratch_file(folder: Path | None) -> Iterator[IO[bytes]]:
-    """Opens a temporary file, which is deleted when nothing uses it any more.
+    """Opens a temporary file that is deleted when it is no longer used.
 
     Raises StorageError if the file cannot be written.
     """
@@ -143,7 +152,10 @@ def _scratch_file(folder: Path | None) -> Iterator[IO[bytes]]:
 
 
 def _read(path: Path) -> tuple[str, tuple[int, int], NDArray[np.void], str]:
-    """Returns the digest, the size and the record of a file, and the reason if it cannot be read or decoded."""
+    """Returns the digest, the size and the record of a file, and a text that says why the file cannot be decoded.
+
+    The text is empty if the file was decoded.
+    """
     nothing = np.zeros((), RECORD)
     try:
         content = path.read_bytes()
@@ -160,10 +172,10 @@ def _read(path: Path) -> tuple[str, tuple[int, int], NDArray[np.void], str]:
 
 
 def _decode(content: bytes, path: Path) -> tuple[NDArray[np.uint8], tuple[int, int]]:
-    """Returns an upright photo as a grey image, uint8 [h, w], and the width and height of the whole photo in pixels.
+    """Returns an upright photo as a grey image, uint8 [h, w], and its width and height in pixels at full size.
 
-    A large photo is reduced, but not below the size at which features are detected. The code that decodes is the same
-    as in training, so that a photo that is decoded here can be trained on.
+    A large photo is reduced, but not below the size at which features are detected. Training decodes photos with the
+    same function. A photo that can be decoded here can therefore be used in training.
     """
     size = _size_in_header(content)
     reduction = max((one for one in _REDUCED if size and max(size) >= one * FEATURE_SIDE), default=1)
@@ -179,7 +191,7 @@ def _decode(content: bytes, path: Path) -> tuple[NDArray[np.uint8], tuple[int, i
 
 
 def _size_in_header(content: bytes) -> tuple[int, int] | None:
-    """Returns the width and height as stored, before the orientation is applied; None if Pillow cannot read them."""
+    """Returns the width and height of a photo before it is rotated upright; None if Pillow cannot read the size."""
     try:
         with Image.open(io.BytesIO(content)) as photo:
             return photo.size
@@ -198,7 +210,7 @@ def _record(grey: NDArray[np.uint8]) -> NDArray[np.void]:
     record["inside"][:height] = np.packbits(np.pad(inside, ((0, 0), (0, SMALL_SIDE - width))), axis=1)
     keypoints, descriptors = _features(image, inside)
     scale = max(small.shape) / max(image.shape)
-    # coordinates are whole numbers at the centres of pixels
+    # the centre of a pixel has integer coordinates
     keypoints[:, :2] = (keypoints[:, :2] + 0.5) * scale - 0.5
     keypoints[:, 2] *= scale
     record["count"] = len(keypoints)
@@ -208,14 +220,17 @@ def _record(grey: NDArray[np.uint8]) -> NDArray[np.void]:
 
 
 def unpack_image(record: NDArray[np.void]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Returns the small image of a record, and a mask with 1 for each pixel inside the frame; both uint8 [h, w]."""
+    """Returns the small image of a record, and a mask; both are uint8 [h, w].
+
+    The mask is 0 for the border of the photo (a black rim or plain margin), and 1 for all other pixels.
+    """
     height, width = record["shape"]
     inside = np.unpackbits(record["inside"][:height], axis=1)[:, :width]
     return np.ascontiguousarray(record["small"][:height, :width]), np.ascontiguousarray(inside)
 
 
 def _shrunk(grey: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
-    """Returns the image, reduced if its longer side has more than ``side`` pixels."""
+    """Returns the image, reduced so that its longer side has at most ``side`` pixels."""
     scale = side / max(grey.shape)
     if scale >= 1:
         return grey
@@ -226,9 +241,10 @@ def _shrunk(grey: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
 def _features(
     image: NDArray[np.uint8], inside: NDArray[np.uint8]
 ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-    """Returns the best features that do not touch the frame: keypoints [n, 4] and descriptors [n, 128].
+    """Returns the best features that do not touch the border: keypoints [n, 4] and descriptors [n, 128].
 
-    Strong and large features are preferred, because a smaller or compressed copy loses the finest features first.
+    Features with a strong response and a large diameter are preferred, because a smaller or compressed copy of the
+    photo loses the finest features first.
     """
     sift = cv2.SIFT_create(POOL, contrastThreshold=CONTRAST_THRESHOLD)  # type: ignore[attr-defined]
     keypoints, descriptors = sift.detectAndCompute(image, None)
@@ -244,7 +260,7 @@ def _features(
 def _clear_of_frame(
     keypoints: NDArray[np.float32], shape: tuple[int, ...], inside: NDArray[np.uint8]
 ) -> NDArray[np.bool_]:
-    """Tells which keypoints are farther from the frame than their own diameter."""
+    """Tells, for each keypoint, whether its distance from the border of the photo is larger than its diameter."""
     if inside.all():
         return np.ones(len(keypoints), np.bool_)
     scale = max(inside.shape) / max(shape)
@@ -255,17 +271,19 @@ def _clear_of_frame(
 
 
 def _root(descriptors: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Returns RootSIFT descriptors (Arandjelovic and Zisserman, CVPR 2012), whose dot product discriminates better
-    than that of SIFT.
+    """Converts SIFT descriptors to RootSIFT descriptors, in steps of 1/255.
+
+    Dot products of RootSIFT descriptors separate matching features from other features better than dot products of
+    SIFT descriptors (Arandjelovic and Zisserman, CVPR 2012).
     """
     sums = descriptors.sum(1, keepdims=True) + np.finfo(np.float32).eps
     return np.rint(np.sqrt(descriptors / sums) * ROOT_STEPS).astype(np.uint8)
 
 
 def _inside_frame(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Returns a mask that is 1 for the pixels inside the frame, and 0 for the frame and its edge.
+    """Returns a mask that is 0 for the border of a photo and the edge of the border, and 1 for all other pixels.
 
-    A frame is a dermatoscope's black rim or a plain margin.
+    The border is a dermatoscope's black rim or a plain margin. For a photo without a border, the mask is 1 everywhere.
     """
     values = grey.astype(np.float32)
     mean = cv2.blur(values, (3, 3))
@@ -274,7 +292,7 @@ def _inside_frame(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
     _, parts, boxes, _ = cv2.connectedComponentsWithStats((plain | dark).astype(np.uint8), connectivity=4)
     border = {*parts[0], *parts[-1], *parts[:, 0], *parts[:, -1]}
     large = np.flatnonzero(boxes[:, cv2.CC_STAT_AREA] >= MIN_FRAME * grey.size)
-    # a dark part in the middle is the lesion
+    # an area that reaches the centre of the photo is the lesion and not a border
     found = (border & set(large)) - {0, *_middle(parts).ravel()}
     if not found:
         return np.ones_like(grey)

@@ -28,14 +28,14 @@ def cached_pixels(
 ) -> NDArray[np.uint8]:
     """Returns the photos of ``paths`` as uint8 [n, size, width, 3] RGB, 0 to 255, mapped from a file in ``cache``.
 
-    The name of the file contains a digest of the preprocessing and of the paths, sizes and times of the photos. If a
-    photo or the preprocessing changes, a new file is made. The file is written atomically.
+    The name of the file contains a digest of the preprocessing, and of the path, size and modification time of every
+    photo. If a photo or the preprocessing changes, a new file is made. The file is written atomically.
 
     Args:
         paths: paths of the photos.
         size: the height of the network's input in pixels.
         cache: the folder for the file.
-        progress: a function that is called with the number of photos done and the number of all photos.
+        progress: a function that is called with the number of photos done and the total number of photos.
         width: the width of the network's input in pixels; by default, it equals ``size``.
 
     Raises:
@@ -51,17 +51,20 @@ def cached_pixels(
 
 
 def release_pages(pixels: NDArray[Any]) -> None:
-    """Releases the memory of mapped photos that were read, if the operating system supports this.
+    """Releases the memory of a mapped array, if the operating system supports this.
 
-    The photos stay in the system's file cache. Without the release, a process that reads all photos would seem to
-    hold all of them in memory.
+    The content stays in the system's file cache, and can be read again. Without the release, a process that reads the
+    whole array would seem to hold all of it in memory.
     """
     if isinstance(pixels.base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
         pixels.base.madvise(mmap.MADV_DONTNEED)
 
 
 def files_key(paths: Iterable[Path], *what: str) -> str:
-    """Returns a key for the name of a result that is made from files. The key changes if a file or ``what`` changes."""
+    """Returns a key for the file name of a result that is computed from ``paths``.
+
+    The key changes if the path, size or modification time of a file changes, or if ``what`` changes.
+    """
     states = [(str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
     return hashlib.sha256(repr((*what, states)).encode()).hexdigest()[:16]
 
