@@ -42,33 +42,35 @@ __all__ = [
 PASSED, REFUSED, CANNOT_TELL = "passed", "refused", "cannot tell"
 _NOT_MEASURED = "not measured"
 
-# An answer is sure if its probability leads that of the next class by at least this much. With a smaller lead, rounding
-# may swap the two classes.
+# An answer is called sure if its probability exceeds the probability of the second most probable class by at least this
+# much. With a smaller difference, rounding may swap the two classes.
 SURE_LEAD = 0.25
 POINTS = 100
-# A sound 8-bit file changes a probability of a single photo by 0.25 at most. A broken file reverses answers.
+# The largest accepted change of a probability of a single photo. A sound 8-bit file changes a probability by 0.25 at
+# most. A broken file changes probabilities much more, because it reverses answers.
 _LARGEST_CHANGE = 0.5
 _SPECIFICITY = 0.90
-# A difference of two float64 shares may exceed the limit by this much, because it is rounded.
+# A loss may exceed the limit by this much, because the difference of two float64 numbers is rounded.
 _ROUNDING = 1e-9
-# The photos are too few for the verdict "passed" if they would not reveal a loss of balanced accuracy of this size.
+# If the photos are too few to reveal a loss of balanced accuracy of this size, the verdict cannot be "passed".
 _LOSS_TO_SHOW = 0.10
 _BALANCED_ACCURACY = "balanced accuracy"
 
 
 @dataclass(frozen=True)
 class AcceptanceCheck:
-    """The comparison of the file and the float network by one metric.
+    """The comparison of a file with its float network in one metric.
 
     Attributes:
         name: the name of the metric.
-        reference: the metric of the float network, 0 to 1. It is None for a metric that compares the file with the
-            float network, because the float network alone has no such metric.
-        device: the metric of the file in the device runtime. It is NaN if these photos cannot measure it.
+        reference: the metric of the float network, 0 to 1. It is None for the largest change of a probability, which is
+            not a property of the float network alone.
+        device: the metric of the file in the device runtime. It is NaN if the photos do not suffice to compute it.
         drop: the loss, where 0.01 is one percentage point, with its 95 % confidence interval from a paired bootstrap
             over lesions.
         limit: the largest loss that is accepted.
-        detectable: the smallest loss that such photos reveal with a power of 80 %, computed by `detectable_loss`.
+        detectable: the smallest true loss that would be found on 80 % of all proof sets of this size, computed by
+            `detectable_loss`.
     """
 
     name: str
@@ -80,10 +82,10 @@ class AcceptanceCheck:
 
     @property
     def passed(self) -> bool:
-        """Whether the check does not refuse the file.
+        """Whether the file passes the check.
 
-        It does not refuse the file if the loss was not measured, is within the limit, or may be chance. A loss may be
-        chance if its confidence interval does not lie above 0.
+        The file passes in three cases: the loss was not measured; the loss is within the limit; or the loss may be
+        chance, because its confidence interval does not lie above 0.
         """
         return not self.drop.measured or self._is_within_limit or self.drop.low <= 0
 
@@ -105,7 +107,7 @@ class AcceptanceCheck:
 
     @property
     def line(self) -> str:
-        """The check in one line for people, with losses in percentage points."""
+        """One line for the user about the result of the check, with losses in percentage points."""
         if not self.drop.measured:
             return f"{self.name}: not measured on these photos"
         reference = "" if self.reference is None else f"{self.reference:.3f} -> "
@@ -126,8 +128,8 @@ class Acceptance:
         photos: the number of photos in the proof set.
         network_checks: the checks of the file alone, which need no float network.
         checks: the comparisons of the file with the float network.
-        flips: two numbers for each class that has photos: how many of these photos only the float network answers
-            correctly, and how many only the file answers correctly.
+        flips: two numbers for each class that has photos. The first one counts the photos of the class that only the
+            float network classifies correctly. The second one counts those that only the file classifies correctly.
     """
 
     photos: int
@@ -149,9 +151,9 @@ class Acceptance:
 
     @property
     def doubts(self) -> tuple[str, ...]:
-        """The reasons why these photos cannot tell whether the file is sound, one line each.
+        """The reasons why the photos cannot tell whether the file loses more than allowed, one line each.
 
-        There are no reasons if the photos can tell.
+        The tuple is empty if the photos can tell.
         """
         doubts = [
             f"the loss of {check.drop.value * POINTS:.1f} percentage points in '{check.name}' is above the allowed "
@@ -170,10 +172,10 @@ class Acceptance:
 
     @property
     def failed(self) -> tuple[NetworkCheck | AcceptanceCheck, ...]:
-        """The checks that refuse the file.
+        """The checks that the file does not pass.
 
-        The losses stand first, ordered by how far they exceed their limits, the largest excess first. The
-        `network_checks` follow.
+        The failed ``checks`` come first. They are sorted by how far the loss exceeds the limit, in descending order.
+        The failed ``network_checks`` follow.
         """
         failed = [check for check in self.checks if not check.passed]
         failed.sort(key=lambda check: check.limit - check.drop.value)
@@ -189,15 +191,15 @@ def accept(proof: ProofSet, device: Floats, max_drop: float) -> Acceptance:
     - the balanced accuracy;
     - the recall of each class;
     - the sensitivity for the critical class at a specificity of 90 %;
-    - the calibration error, where the file and the float network each have a temperature of their own;
-    - the share of sure answers that stay the same. An answer of the float network is sure if it leads by `SURE_LEAD`.
+    - the calibration error, after a separate temperature was fitted for the file and for the float network;
+    - the fraction of the float network's sure answers that stay the same. `SURE_LEAD` defines when an answer is sure.
 
     A larger loss refuses the file only if the bootstrap over lesions shows that the loss is not chance.
 
     Args:
         proof: the photos with the float network's logits.
         device: the logits of the file in the device runtime, float [n, K].
-        max_drop: the loss that is accepted, where 0.01 is one percentage point.
+        max_drop: the largest loss that is accepted, where 0.01 is one percentage point.
     """
     draws = lesion_draws(list(proof.groups))
     checks = (
@@ -229,7 +231,7 @@ def _probability_checks(
 ) -> Iterator[AcceptanceCheck]:
     """Return the checks of the sensitivity for the critical class and of the calibration error.
 
-    The file and the float network each have a temperature of their own.
+    The probabilities of the file and of the float network are computed with separate temperatures.
     """
     truth = proof.truth
     scaled = [calibrated(logits, fit_temperature(logits, truth)) for logits in (proof.reference, device)]
@@ -248,10 +250,10 @@ def _probability_checks(
 def _photo_checks(proof: ProofSet, device: Floats, draws: Floats, limit: float) -> Iterator[AcceptanceCheck]:
     """Return the checks of the sure answers that change and of the largest change of any probability.
 
-    The file and the float network share one temperature.
+    The probabilities of the file and of the float network are computed with the same temperature.
     """
-    # If no answer of the float network is wrong, the fitted temperature is as low as possible, and every answer would
-    # be sure. So the temperature is at least 1.
+    # If the float network makes no error, the fitted temperature is as low as possible, and every answer would be sure.
+    # So a temperature below 1 is replaced by 1.
     temperature = max(1.0, fit_temperature(proof.reference, proof.truth))
     before, after = (calibrated(logits, temperature) for logits in (proof.reference, device))
     best = np.sort(before, axis=1)
@@ -291,7 +293,7 @@ def _check(
 
 
 def _size(proof: ProofSet, among: Bools) -> float:
-    """Return the effective number of independent photos among those of the mask ``among``, bool [n]."""
+    """Return the effective number of independent photos among those that the mask selects, bool [n]."""
     _, lesions = np.unique(np.asarray(proof.groups), return_inverse=True)
     return effective_size(lesions[among])
 

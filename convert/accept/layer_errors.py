@@ -19,12 +19,14 @@ from dermedge.edge.errors import DataError
 
 __all__ = ["LayerError", "Quantized", "compare_layers", "decibels", "delegated_results", "worst_layers"]
 
-# These operators add up the absolute noise of their inputs. For all other operators, the relative noise is added up.
+# The result of one of these operators has the sum of the absolute noise of all inputs. For all other operators, the
+# relative noise (noise divided by signal) of the inputs is added up.
 _ADDITIVE = {"ADD", "SUB", "CONCATENATION"}
 # Operators that only change the dtype or the name of a tensor.
 _CASTS = {"QUANTIZE", "DEQUANTIZE"}
-# A scale counts as collapsed in two cases. In the first case, the values within the range of the integers span fewer
-# steps than `_FEWEST_STEPS`. In the second case, they span less than the part `_LEAST_REACH` of the span of all values.
+# The scale of a tensor counts as collapsed in two cases. In the first case, the values within the range of the integers
+# span fewer than `_FEWEST_STEPS` quantization steps. In the second case, the values within the range of the integers
+# span less than the fraction `_LEAST_REACH` of the span of all values.
 _FEWEST_STEPS = 4
 _LEAST_REACH = 1 / 16
 _DTYPES: dict[int, np.dtype[Any]] = {
@@ -50,17 +52,17 @@ class LayerError:
         sqnr_db: the signal-to-quantization-noise ratio in dB, 10 log10(sum y^2 / sum (q - y)^2).
         introduced: the error that the operator itself adds by its weights, its rounding and its range:
             sum (q - f(x))^2 / sum y^2. If the quantized file lacks an input, the float network's input is used.
-        contribution: an estimate of the part of ``introduced`` that reaches the outputs of the network. It is
-            computed from the noise that each later operator was measured to pass on.
-        low: the smallest y.
-        high: the largest y.
+        contribution: an estimate of how much of ``introduced`` reaches the outputs of the network. It is computed from
+            measurements of how much noise each later operator passes on.
+        low: the smallest value of y.
+        high: the largest value of y.
         rms: the root mean square of y.
         scale: the quantization scale; 0 if the result is not quantized.
         zero_point: the quantization zero point; 0 if the result is not quantized.
         channels: the size of the last axis.
         dead_channels: the number of channels that are constant over all images and positions in the float network.
         lost_channels: the number of channels that are constant in the quantized network, but not in the float network.
-        saturated: the share of all y that lie more than half a step outside the range of the integers.
+        saturated: the fraction of the values of y that lie more than half a step outside the range of the integers.
         in_float: whether the operator computes in float in the quantized file.
         collapsed: whether the values within the range of the integers span fewer than 4 steps, or less than a
             sixteenth of the span of all values.
@@ -115,7 +117,7 @@ class Quantized:
         return (wide - self.zero_point) * self.scale if self.scale else wide
 
     def quantize(self, values: NDArray[np.float32]) -> NDArray[Any]:
-        """Scale, round, clip and cast values. Floats and pixel values, which have no scale, are only cast."""
+        """Scale, round, clip and cast values to `dtype`. If the tensor has no scale, the values are only cast."""
         if not self.scale:
             return values.astype(self.dtype)
         info = np.iinfo(self.dtype)
@@ -203,7 +205,7 @@ def _run_side_by_side(
     matched: dict[int, Quantized],
     images: Sequence[NDArray[np.float32]],
 ) -> tuple[dict[int, _Sums], dict[int, _Power]]:
-    """Run both files on the images, and sum up the errors of the activations.
+    """Run both files on the images, and add up the errors of each activation over the images.
 
     Args:
         float_model: as in `compare_layers`.
@@ -245,7 +247,7 @@ def worst_layers(layers: Sequence[LayerError], count: int) -> list[str]:
     """Return the names of the operators that should stay in float, at most ``count``, the worst first.
 
     The operators are ordered by ``contribution``. The result of a float operator is still rounded if an int8 operator
-    reads it. Therefore, the operators that read a result follow the operator that computes it.
+    reads it. Therefore, each operator is followed by the operators that read its result.
     """
     readers: dict[str, list[str]] = {}
     for layer in layers:
@@ -262,8 +264,8 @@ def worst_layers(layers: Sequence[LayerError], count: int) -> list[str]:
 def delegated_results(model: bytes) -> set[int]:
     """Return the indices of the tensors that XNNPACK computes. The set is empty if the runtime refuses the file.
 
-    The interpreter only reports the first inputs and the last outputs of a delegate. The tensors between these are
-    found in the graph.
+    The interpreter only reports the inputs and the final outputs of a delegate. The tensors in between are found by
+    following the graph from the outputs back to the inputs.
     """
     by_output = {output: op for op in ops_of(read_model(model)) for output in op.outputs}
     try:
@@ -378,7 +380,7 @@ def _cut_apart(model: schema.ModelT) -> tuple[bytes, dict[int, int]]:
 def _results(model: schema.ModelT) -> dict[tuple[str, tuple[int, ...]], Quantized]:
     """Return the result of each operator, with its name and shape as the key.
 
-    The input of a cast counts as its result, because the values are the same.
+    For an operator in `_CASTS`, the input stands for the result, because both have the same values.
     """
     tensors = model.subgraphs[0].tensors
     results = {}

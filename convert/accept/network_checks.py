@@ -1,6 +1,7 @@
 """Check that a file classifies better than chance.
 
-The comparison with the float network cannot show this: a float network at chance level has no accuracy to lose.
+The comparison with the float network cannot show this. If the float network itself is no better than chance, the file
+cannot lose accuracy, and passes the comparison.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ class NetworkCheck:
     Attributes:
         name: the name of the condition.
         passed: whether the file meets the condition.
-        line: the condition and the measured values, in one line for people.
+        line: one line for the user, with the condition and the measured values.
         cure: advice for a file that does not meet the condition.
     """
 
@@ -47,7 +48,7 @@ def check_network(proof: ProofSet, device: NDArray[np.floating], draws: Floats) 
     Args:
         proof: the photos.
         device: the logits of the file in the device runtime, float [n, K].
-        draws: the resamples of `lesion_draws`, float [1 + B, n].
+        draws: the bootstrap resamples, float [1 + B, n], as `lesion_draws` returns them.
     """
     answers = device.argmax(axis=1)
     return (
@@ -69,7 +70,7 @@ def order_check(truth: Integers, answers: Integers, labels: Sequence[str], draws
 
 
 def chance_check(truth: Integers, answers: Integers, groups: Sequence[str]) -> NetworkCheck:
-    """Check that the 95 % confidence interval of the balanced accuracy lies above 1/K, for the K classes that occur.
+    """Check that the 95 % confidence interval of the balanced accuracy lies above 1/K, if K classes occur.
 
     A network that always gives the same answer has a balanced accuracy of 1/K, however frequent each class is.
 
@@ -97,7 +98,8 @@ def chance_check(truth: Integers, answers: Integers, groups: Sequence[str]) -> N
 def missed_class(proof: ProofSet, device: NDArray[np.floating]) -> str | None:
     """Return a warning if the file recognizes no photo of the critical class.
 
-    The result is None if the file recognizes at least one, or if there is no critical class or no photo of it.
+    The result is None in three cases: the file recognizes at least one such photo; there is no such photo; or there is
+    no critical class.
     """
     if proof.critical is None:
         return None

@@ -1,4 +1,4 @@
-"""Parity: how close the logits of a converted file are to those of the network that it was made from."""
+"""Parity: the differences between the logits of a converted file and the logits of the network it was made from."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Parity:
 def compare(reference: NDArray[np.floating], device: NDArray[np.floating]) -> Parity:
     """Return the parity of two float [n, K] arrays of logits.
 
-    A constant that is added to all logits of a photo has no effect.
+    A constant that is added to all logits of a photo does not change the result.
     """
     difference = np.abs(_centred(reference) - _centred(device))
     same = reference.argmax(axis=1) == device.argmax(axis=1)

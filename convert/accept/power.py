@@ -12,7 +12,7 @@ from dermedge.train.evaluation.metrics import Score
 
 __all__ = ["POWER", "detectable_loss"]
 
-# The probability with which the loss must be found on a random proof set (the power of the test).
+# The probability with which a detectable loss is found on a random proof set (the power of the test).
 POWER = 0.80
 _Z_POWER = float(norm.ppf(POWER))
 _BISECTIONS = 40
@@ -25,15 +25,16 @@ def detectable_loss(drop: Score, sizes: Sequence[float], limit: float) -> float:
     distributed with the standard error s, this happens for 80 % of all proof sets at d = max(limit, 1.96 s) + 0.84 s
     (Cohen, "Statistical Power Analysis for the Behavioral Sciences", 1988).
 
-    s is the larger of two standard errors. The first one is that of the bootstrap. The second one is
-    sqrt(d (1 - d) / n), that of a file which loses d in each share and gains nothing. It is needed because the
-    bootstrap interval has no width if the file changes no answer.
+    s is the larger of two standard errors. The first one is computed from the bootstrap interval of the loss. The
+    second one, sqrt(d (1 - d) / n), assumes a file that gets the fraction d of n photos wrong that the float network
+    gets right, and no photo the other way round. The second one is needed because the bootstrap interval has no width
+    if the file changes no answer.
 
     Args:
         drop: the loss with its confidence interval.
-        sizes: the effective number of photos of each share. The metric is the mean of one or several shares, such as
-            recalls.
-        limit: the loss that is accepted, where 0.01 is one percentage point.
+        sizes: one effective number of photos for each fraction that the metric is the mean of. For the balanced
+            accuracy, these fractions are the recalls of the classes. Most other metrics are a single fraction.
+        limit: the largest loss that is accepted, where 0.01 is one percentage point.
     """
     seen = (drop.high - drop.low) / (2 * Z)
     low, high = 0.0, 1.0
@@ -46,9 +47,9 @@ def detectable_loss(drop: Score, sizes: Sequence[float], limit: float) -> float:
 
 
 def _error_of_mean(loss: float, sizes: Sequence[float]) -> float:
-    """Return the standard error of the mean of several shares, if each share has this loss.
+    """Return the standard error of the mean of several fractions, if each fraction has this loss.
 
-    ``sizes`` holds the number of independent photos of each share.
+    ``sizes`` holds the number of independent photos for each fraction.
     """
     variances = loss * (1 - loss) / np.asarray(sizes, float)
     return float(np.sqrt(variances.sum()) / len(sizes))

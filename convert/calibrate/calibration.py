@@ -1,7 +1,7 @@
-"""Fit the temperature and the thresholds of a file to its own answers on the proof set.
+"""Fit the temperature and the thresholds of a converted file to the outputs of the file on the proof set.
 
-A file that tells the view of a photo gets a temperature and thresholds for each view. They are fitted on the photos
-that the file assigns to the view, because they are applied to such photos on the device.
+The view of a photo is dermoscopic or close-up. A file that tells the view gets a temperature and thresholds for each
+view. They are fitted on the photos that the file assigns to the view, because the device applies them to such photos.
 """
 
 from __future__ import annotations
@@ -21,10 +21,11 @@ from dermedge.edge.model.photo_view import DERMOSCOPIC, view_by_probability
 
 __all__ = ["Calibration", "calibrate"]
 
-# With fewer photos of a view, the temperature and the thresholds for the view would depend on chance.
+# The views get separate temperatures and thresholds only if the file assigns at least this many photos to each view.
+# With fewer photos, the temperature and the thresholds for a view would depend on chance.
 _LEAST_PHOTOS_OF_A_VIEW = 20
-# If the view is right for a smaller share of the photos, too many photos that the file takes for close-ups are
-# dermoscopic.
+# The user is warned if the file tells the right view for a smaller fraction of the photos. Then too many of the photos
+# that the file takes for close-ups are dermoscopic.
 _LEAST_VIEW_ACCURACY = 0.9
 
 _Floats = NDArray[np.floating]
@@ -41,11 +42,13 @@ class Calibration:
         temperature: the temperature of the softmax.
         thresholds: the thresholds of the decision, as `fit_thresholds` returns them.
         metrics: the metrics of the temperature and the thresholds on the validation photos, as `calibration_scores`
-            and `decision_scores` return them. If the file tells the view of a photo, each photo is decided with the
-            values for its view, and there are two more metrics: ``val_view_accuracy`` is the share of the photos whose
-            view is right, and ``val_views`` maps each view to the metrics of its photos.
-        warnings: one line for each value that was left out because it does harm, and for each value that is useless.
-        views: as in `Manifest.views`; empty if all photos have the same values.
+            and `decision_scores` return them. If the file tells the view of a photo, there are two more metrics.
+            ``val_view_accuracy`` is the fraction of the photos for which the file tells the right view. ``val_views``
+            maps each view to the metrics on the photos of this view; it is absent if ``views`` is empty.
+        warnings: one line for each temperature or threshold that was left out because it does harm, and one line for
+            each that is useless.
+        views: the temperature and the thresholds for close-ups, as in `Manifest.views`. The dict is empty if the same
+            temperature and thresholds are used for all photos.
     """
 
     temperature: float
@@ -56,12 +59,12 @@ class Calibration:
 
 
 def calibrate(proof: ProofSet, logits: _Floats, close_up: _Floats | None = None) -> Calibration:
-    """Fit the temperature, then the thresholds. Leave out a value that does harm on these photos.
+    """Fit the temperature, then the thresholds. Leave out a temperature or a threshold that does harm on the photos.
 
     Args:
-        proof: the photos.
+        proof: the proof set.
         logits: the logits of the converted file for these photos, float [n, K].
-        close_up: the probability that a photo is a close-up, float [n]; None if the file does not tell the view.
+        close_up: the probability that a photo is a close-up, float [n]; None if the file does not tell views.
     """
     if close_up is None:
         return _fit(proof, logits, proof.truth)
@@ -94,9 +97,9 @@ def _fit(
         proof: the proof set, which names the classes.
         logits: the logits for these photos, float [m, K].
         truth: the classes of these photos, int [m].
-        uncertain_of_all: the threshold ``uncertain`` that was fitted on all photos. It is used if the threshold that
-            is fitted on these photos does harm. A few photos may not show the benefit of a threshold, and without any
-            threshold, a weak answer would look certain.
+        uncertain_of_all: the threshold ``uncertain`` that was fitted on all photos, or None. It is used if the
+            threshold that is fitted on these photos is left out. A few photos may not show the benefit of a threshold,
+            and without any threshold, an answer with a low probability would look certain.
     """
     temperature, of_temperature = useful_temperature(logits, truth)
     probabilities = calibrated(logits, temperature)
@@ -118,7 +121,7 @@ def _fit(
 
 
 def _scores_of_all(proof: ProofSet, logits: _Floats, fitted: list[Calibration]) -> dict[str, float]:
-    """Return the metrics of all photos, if each photo is decided with the values that were fitted for its view."""
+    """Return the metrics on all photos. ``fitted`` holds the temperature and the thresholds for each photo."""
     temperatures = np.array([one.temperature for one in fitted])
     probabilities = calibrated(logits / temperatures[:, np.newaxis], 1.0)
     each = [one.thresholds for one in fitted]
@@ -130,14 +133,14 @@ def _scores_of_all(proof: ProofSet, logits: _Floats, fitted: list[Calibration]) 
 
 
 def _view_accuracy(proof: ProofSet, told: NDArray[np.str_]) -> dict[str, float]:
-    """Return ``val_view_accuracy`` for the photos whose view is known."""
+    """Return ``val_view_accuracy``, which counts only photos whose true view is known."""
     views = np.array(proof.views)
     known = views != ""
     return {"val_view_accuracy": round(float((told == views)[known].mean()), 4)}
 
 
 def _without_views(one: Calibration, accuracy: dict[str, float], photos: int, view: str) -> Calibration:
-    """Return the values of all photos, for a file that assigns too few photos to one of the views."""
+    """Return the calibration on all photos, with a warning that the file assigns too few photos to one view."""
     warning = (
         f"both views have the same temperature and thresholds, because the file takes only {photos} of the validation "
         f"photos for {view}; at least {_LEAST_PHOTOS_OF_A_VIEW} are needed"

@@ -1,9 +1,12 @@
 """Logit adjustment: correct the class imbalance that training has left in the logits.
 
-During training, the logarithm of each class's share is added to the logits (`dermedge.train.fit.training`). The trained
-network then gives the logits of equally frequent classes. But the network overfits the few photos of a rare class,
-which are repeated most often, and predicts this class too rarely on held-out photos. Therefore, a part of the logarithm
-is subtracted from the logits: Menon et al., "Long-Tail Learning via Logit Adjustment", 2021, equation 9.
+The share of a class is the fraction of the sampled training photos that belong to it. During training, the logarithm of
+each class's share is added to the logits (`dermedge.train.fit.training`). So the trained network gives logits as if all
+classes were equally frequent. But the network overfits the few photos of a rare class, which are repeated most often,
+and predicts this class too rarely on held-out photos. Therefore, a part of the logarithm is subtracted from the logits,
+which makes rare classes more probable.
+
+Source: Menon et al., "Long-Tail Learning via Logit Adjustment", 2021, equation 9.
 """
 
 from __future__ import annotations
@@ -38,7 +41,7 @@ class LogitAdjustment:
 def fit_adjustment(
     logits: NDArray[np.float32], truth: NDArray[np.int64], shares: NDArray[np.float32]
 ) -> LogitAdjustment:
-    """Return the adjustment with the strength that `fit_strength` finds, which also explains the arguments."""
+    """Return the adjustment with the strength that `fit_strength` finds. `fit_strength` explains the arguments."""
     strength = fit_strength(logits, truth, shares)
     amounts = adjustment_amounts(strength, shares)
     return LogitAdjustment(
@@ -52,17 +55,17 @@ def fit_adjustment(
 
 
 def adjustment_amounts(strength: float, shares: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return float32 [K]: minus the strength times the logarithm of each class's share, shifted to mean 0."""
+    """Return -strength * log(share) for each class, float32 [K], shifted so that the mean over the classes is 0."""
     return (strength * (np.log(shares).mean() - np.log(shares))).astype(np.float32)
 
 
 def fit_strength(
     logits: NDArray[np.floating], truth: NDArray[np.integer], shares: NDArray[np.floating]
 ) -> float:
-    """Return the strength of the adjustment, 0 to 1: the part of the logarithm of each share that is subtracted.
+    """Return the strength s of the adjustment, 0 to 1: s * log(share) is subtracted from the logit of each class.
 
-    The strength with the lowest cross-entropy is chosen. All classes have the same weight, and each strength is tried
-    with the temperature that fits best.
+    The strength with the lowest cross-entropy on the photos is chosen. For each strength, the temperature is fitted
+    again. All classes have the same total weight in the cross-entropy.
 
     Args:
         logits: the logits for held-out photos, float [n, K].

@@ -1,7 +1,8 @@
 """Temperature scaling: make the probabilities of a file match its accuracy.
 
-Guo et al., "On Calibration of Modern Neural Networks", 2017. The temperature never changes which class is the most
-probable one.
+The temperature never changes which class is the most probable one.
+
+Source: Guo et al., "On Calibration of Modern Neural Networks", 2017.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ def cross_entropy(
 
 
 def calibrated(logits: NDArray[np.floating], temperature: float) -> NDArray[np.float64]:
-    """Return the probabilities, float64 [n, K], for float [n, K] logits. The device uses the same function."""
+    """Return softmax(logits / temperature), float64 [n, K], for float [n, K] logits, computed as on the device."""
     return np.array([softmax(row, temperature) for row in logits.tolist()])
 
 
@@ -67,8 +68,9 @@ def calibration_scores(
 
 
 def expected_error(probabilities: NDArray[np.float64], truth: NDArray[np.integer]) -> float:
-    """Return the expected calibration error of float64 [n, K] probabilities, 0 to 1, to four decimals."""
-    # The first row gives the error. The second row is a resample, because the function needs at least one.
+    """Return the expected calibration error, 0 to 1 with four decimals, of probabilities, float64 [n, K]."""
+    # `calibration_error` expects a row of ones for the error, and at least one more row for the confidence interval.
+    # The interval is not used here, so the second row is a placeholder.
     each_photo_once = np.ones((2, len(truth)))
     right = probabilities.argmax(axis=1) == truth
     return round(calibration_error(probabilities.max(axis=1), right, each_photo_once).value, 4)

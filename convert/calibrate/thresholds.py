@@ -1,12 +1,15 @@
 """Fit the thresholds of the decision on validation photos, and measure their effect on the same photos.
 
-`dermedge.edge.model.decision` defines what each threshold does. The named classes are all classes but "none of these".
+`dermedge.edge.model.decision` defines what each threshold does. A named class is any class other than "none of these".
+A photo is declined if its answer is "none of these".
 
-Most shares give every class that occurs the same weight, because a device sees another distribution of the classes than
-the validation photos have. There is one exception: in the share of the photos of named classes that are declined, every
-photo has the same weight. Otherwise, two photos of a rare class could decide this share.
+In most of the fractions that are computed here, every class has the same total weight, because classes have other
+frequencies on a device than among the validation photos. There is one exception: in the fraction of photos of named
+classes that are declined, every photo has the same weight. Otherwise, two photos of a rare class could decide this
+fraction.
 
-A threshold is measured on the photos that it was fitted on. So expect slightly worse metrics on new photos.
+The effect of a threshold is measured on the photos that it was fitted on. So expect slightly worse metrics on new
+photos.
 """
 
 from __future__ import annotations
@@ -24,13 +27,14 @@ from dermedge.train.evaluation.metrics import accuracy, balanced_accuracy, confu
 
 __all__ = ["decision_scores", "fit_thresholds", "scores_of_each", "uncertain_threshold"]
 
-# The target is at most 5 % on new photos. One percentage point is left as a margin.
+# The largest fraction of photos of named classes that may be declined here. The target for new photos is 5 %, so one
+# percentage point is left as a margin.
 _DECLINED_AT_MOST = 0.04
 _ALERT_SENSITIVITY = 0.90
 _UNCERTAIN_SHARE = 0.15
 _COVERAGE = 0.90
 
-# Thresholds have six decimals. A threshold is rounded in the direction in which its target is still met.
+# Thresholds have six decimals. Each threshold is rounded up or down so that its target is still met.
 _STEPS = 10**6
 # Tolerance for float rounding in sums of weights.
 _TOLERANCE = 1e-9
@@ -55,9 +59,9 @@ def fit_thresholds(
     - ``alert``: the highest threshold with a sensitivity of at least 90 % for the critical class.
     - ``uncertain``: the highest threshold at which at most 15 % of the answers are uncertain. Only photos of named
       classes that are not declined count.
-    - ``conformal``: one threshold for each class (Sadinle, Lei and Wasserman, 2019; Vovk, 2012). For a class with n
-      photos, it is the ceil((n + 1) * 0.9)-th highest of the probabilities that these photos have for their class. If
-      n is smaller than this rank, the threshold is 0, so that every prediction set holds the class.
+    - ``conformal``: one threshold for each class (Sadinle, Lei and Wasserman, 2019; Vovk, 2012). A class with n photos
+      has n probabilities: that of the class for each photo. The threshold is the r-th highest of these probabilities,
+      r = ceil((n + 1) * 0.9). If n < r, the threshold is 0, so that every prediction set holds the class.
 
     Args:
         probabilities: the calibrated probabilities of the file in the device runtime, float [n, K].
@@ -85,16 +89,17 @@ def fit_thresholds(
 
 
 def _none_threshold(p_none: _Floats) -> float:
-    """Return the threshold ``none`` from the probabilities of "none of these" for the photos of named classes.
+    """Return the threshold ``none``. A photo is declined if its probability of "none of these" reaches the threshold.
 
-    A photo is declined if p >= threshold.
+    ``p_none`` holds the probability of "none of these" for each photo of a named class.
     """
-    # More than the allowed share of the photos reach this p, so the threshold must lie above it.
+    # `_reached` finds a probability that more than the allowed fraction of the photos reach. So the threshold must lie
+    # above this probability.
     return min(_above(-_reached(-p_none, np.ones(len(p_none)), _DECLINED_AT_MOST)), 1.0)
 
 
 def _alert_threshold(p_critical: _Floats) -> float:
-    """Return the threshold of the alert from the probabilities of the critical class for the photos of this class."""
+    """Return the alert threshold. ``p_critical`` holds the probability of the critical class for each photo of it."""
     return _at_most(_reached(p_critical, np.ones(len(p_critical)), 1 - _ALERT_SENSITIVITY))
 
 
@@ -105,7 +110,7 @@ def uncertain_threshold(
     none_label: str | None,
     thresholds: dict[str, Any],
 ) -> float | None:
-    """Return the threshold ``uncertain`` of `fit_thresholds`, which depends on the other thresholds.
+    """Return the threshold ``uncertain`` of `fit_thresholds`. It depends on the other thresholds.
 
     The result is None if all photos of named classes are declined.
     """
@@ -126,23 +131,23 @@ def decision_scores(
     none_label: str | None,
     thresholds: dict[str, Any],
 ) -> dict[str, float]:
-    """Return the metrics of the decisions on validation photos. The device decides by the same function.
+    """Return the metrics of the decisions on validation photos. The device uses the same function for its decisions.
 
-    The metrics of a threshold are absent if the threshold is absent:
+    If a threshold is absent, its metrics are absent, too:
 
     - all thresholds together: ``val_accuracy`` and ``val_balanced_accuracy`` of the answers. For comparison,
       ``val_balanced_accuracy_argmax`` is the balanced accuracy of the most probable classes.
-    - ``none``: ``val_declined`` is the share of the photos of named classes that are declined, and
-      ``val_none_declined`` is the share of the other photos that are declined.
+    - ``none``: ``val_declined`` is the fraction of the photos of named classes that are declined, and
+      ``val_none_declined`` is the fraction of the other photos that are declined.
     - ``alert``: ``val_alert_sensitivity`` and ``val_alert_specificity``.
-    - ``uncertain``: ``val_uncertain`` is the share of the answers that are uncertain, ``val_risk`` is the balanced
-      error of all answers, and ``val_risk_certain`` is that of the certain answers. Only photos of named classes that
-      are not declined count.
-    - ``conformal``: ``val_set_coverage`` is the share of the prediction sets that hold the true class, and
-      ``val_set_size`` is the mean number of classes in a set.
+    - ``uncertain``: ``val_uncertain`` is the fraction of the answers that are uncertain, ``val_risk`` is the balanced
+      error of all answers, and ``val_risk_certain`` is the balanced error of the certain answers. Only photos of named
+      classes that are not declined count.
+    - ``conformal``: ``val_set_coverage`` is the fraction of the prediction sets that hold the true class, and
+      ``val_set_size`` is the mean number of classes in a prediction set.
 
     Args:
-        probabilities: as in `fit_thresholds`, like ``truth``, ``labels`` and ``none_label``.
+        probabilities: as in `fit_thresholds`, which also explains ``truth``, ``labels`` and ``none_label``.
         thresholds: the thresholds, as `fit_thresholds` returns them.
     """
     return scores_of_each(probabilities, truth, labels, none_label, [thresholds] * len(truth))
@@ -155,9 +160,9 @@ def scores_of_each(
     none_label: str | None,
     each: Sequence[dict[str, Any]],
 ) -> dict[str, float]:
-    """Return the same metrics as `decision_scores`, but with separate thresholds for each photo.
+    """Return the same metrics as `decision_scores`, but decide each photo with thresholds of its own, ``each``.
 
-    The metrics of a threshold are absent if no photo has the threshold.
+    If no photo has a threshold, the metrics of this threshold are absent.
     """
     named = _named(truth, labels, none_label)
     decisions = [
@@ -218,7 +223,7 @@ def _set_scores(
 
 
 def _named(truth: _Integers, labels: Sequence[str], none_label: str | None) -> _Bools:
-    """Return whether each photo is of a named class, bool [n]."""
+    """Return whether each photo belongs to a named class, bool [n]."""
     return np.array([labels[index] != none_label for index in truth])
 
 
@@ -231,7 +236,8 @@ def _decisions(
 def _evenly(truth: _Integers, among: _Bools) -> _Floats:
     """Return a weight for each photo, float [n]. The weights sum to 1.
 
-    Photos outside the mask ``among`` have the weight 0. All classes that occur inside it have the same total weight.
+    Photos outside the mask ``among`` have the weight 0. All classes that occur inside the mask have the same total
+    weight.
     """
     photos_of = np.bincount(truth[among], minlength=int(truth.max()) + 1)
     weights = np.where(among, 1 / np.maximum(photos_of[truth], 1), 0)
@@ -239,14 +245,14 @@ def _evenly(truth: _Integers, among: _Bools) -> _Floats:
 
 
 def _reached(values: _Floats, weights: _Floats, share: float) -> float:
-    """Return the highest of the values such that the smaller values together have at most this share of the weight."""
+    """Return the highest value for which all smaller values have at most the fraction ``share`` of the weight."""
     order = np.argsort(values, kind="stable")
     cumulative = np.cumsum(weights[order]) / weights.sum()
     return float(values[order][np.searchsorted(cumulative, share + _TOLERANCE, side="right")])
 
 
 def _at_most(value: float) -> float:
-    """Return the highest number with six decimals that is not above a probability."""
+    """Round a probability down to six decimals."""
     return next(step / _STEPS for step in count(int(value * _STEPS) + 1, -1) if step / _STEPS <= value)
 
 
@@ -256,6 +262,6 @@ def _above(value: float) -> float:
 
 
 def _conformal_threshold(of_own_class: _Floats) -> float:
-    """Return the conformal threshold of a class from the probabilities of the class for the photos of this class."""
+    """Return the conformal threshold of a class. ``of_own_class`` holds its probability for each photo of the class."""
     rank = ceil((len(of_own_class) + 1) * _COVERAGE - _TOLERANCE)
     return _at_most(float(np.sort(of_own_class)[-rank])) if rank <= len(of_own_class) else 0.0

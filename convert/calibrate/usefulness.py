@@ -1,4 +1,4 @@
-"""Leave out a temperature or a threshold that makes worse what it should improve, and warn of useless thresholds."""
+"""Leave out a temperature or a threshold that does harm, and warn of thresholds that are useless."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from dermedge.edge.model.decision import prediction_set
 
 __all__ = ["threshold_warnings", "useful_temperature", "useful_thresholds"]
 
-# Prediction sets are of little use if more than this share of them hold all classes.
+# The user is warned if more than this fraction of the prediction sets hold all classes. Such sets tell little.
 _MOST_WHOLE_SETS = 0.5
 
 _Floats = NDArray[np.floating]
@@ -26,7 +26,7 @@ _Integers = NDArray[np.integer]
 
 
 def useful_temperature(logits: _Floats, truth: _Integers) -> tuple[float, list[str]]:
-    """Return the fitted temperature and no line. If this temperature does harm, return 1 and a line that says why.
+    """Return the fitted temperature and an empty list. If it does harm, return 1 and a list of one reason.
 
     The fitted temperature does harm if it raises the calibration error or the cross-entropy.
 
@@ -61,8 +61,8 @@ def useful_thresholds(
 ) -> tuple[dict[str, Any], list[str]]:
     """Return the thresholds without those that do harm, and a line for each threshold that is left out.
 
-    - ``none`` is left out if it declines photos of named classes at least as often as other photos. It stays if the
-      most probable class separates the two kinds of photos even worse.
+    - ``none`` is left out if it declines photos of named classes at least as often as other photos. There is one
+      exception: it stays if decisions by the most probable class would separate these photos even worse.
     - ``alert`` is left out if the alert is on more often for photos of other classes than for photos of its own class.
     - ``uncertain`` is left out if the certain answers are wrong more often than all answers.
 

@@ -1,4 +1,4 @@
-"""Describe the layers of a quantized file that cause the largest errors, and what to do about them."""
+"""Describe the layers of a quantized file that cause the largest errors, and suggest cures."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ __all__ = ["Cures", "advice", "short_name"]
 
 # Operators that lose much accuracy in int8: hard-swish, and the gates of squeeze-and-excite.
 _INT8_WEAK = {"HARD_SWISH", "MUL", "LOGISTIC"}
-# A layer is mentioned if its share of saturated values, or of lost or dead channels, is larger than this.
+# A layer is mentioned if more than the fraction `_MUCH_SATURATED` of its values is saturated, or if more than the
+# fraction `_MANY_CHANNELS` of its channels is lost or dead. `LayerError` explains these terms.
 _MUCH_SATURATED = 0.01
 _MANY_CHANNELS = 0.05
 # A layer is mentioned if its largest value is more than this many times its root mean square. For normally distributed
@@ -42,7 +43,7 @@ _QAT = "fine-tune the network with dermedge train --qat-epochs"
 
 
 class _Fault(NamedTuple):
-    """A fault that several layers share, described in words. The cure is empty if there is none."""
+    """A fault that several layers share, described in words. ``cure`` is empty if the fault has no cure."""
 
     layers: list[LayerError]
     fault: str
@@ -50,16 +51,17 @@ class _Fault(NamedTuple):
 
 
 def short_name(name: str) -> str:
-    """Return the name of a layer, taken from the name of its tensor.
+    """Return a short name of a layer, made from the name of the tensor that the layer computes.
 
-    The names of the model, of the operator and of the operators fused with it are left out.
+    The name of the model and the name of the operator are left out. The names of other operators that were fused with
+    the operator are left out, too.
     """
     parts = name.split(";")[0].split("/")
     return "/".join(parts[1:-1] or parts)
 
 
 def advice(layers: Sequence[LayerError], cures: Cures = _ALL_CURES) -> list[str]:
-    """Return one line for each of the worst layers, the worst first, and then one line for each fault.
+    """Return one line for each of the worst layers, the worst first, and then one line for each fault of layers.
 
     Args:
         layers: the errors of the layers.
@@ -88,7 +90,7 @@ def _line_of_layer(layer: LayerError, share: float, cures: Cures) -> str:
 
 
 def _with_end(start: str, mark: str, end: str) -> str:
-    """Return the start of a sentence. If there is an end, it follows after a punctuation mark."""
+    """Join the start and the end of a sentence with a punctuation mark. If the end is empty, return only the start."""
     return f"{start}{mark}{end}" if end else start
 
 
@@ -134,7 +136,7 @@ def _other_faults(layers: Sequence[LayerError]) -> list[_Fault]:
             "float operators run slower on a device and make the file larger",
         ),
         _Fault(
-            # A softmax is not reported. XNNPACK never runs it, and for a few classes it takes almost no time.
+            # A softmax is not reported. XNNPACK never runs a softmax, and a softmax of a few classes takes little time.
             [layer for layer in layers if not layer.delegated and layer.kind != "SOFTMAX"],
             "do not run in XNNPACK",
             "such operators use slow kernels; if no operator runs in XNNPACK, XNNPACK refuses the file",
@@ -143,7 +145,7 @@ def _other_faults(layers: Sequence[LayerError]) -> list[_Fault]:
 
 
 def _fault_and_cure(layer: LayerError, cures: Cures) -> str:
-    """Return the most conspicuous fault of a layer and its cure. The text is empty if there is neither."""
+    """Return the most conspicuous fault of a layer, and a cure. If there is neither, the text is empty."""
     ranges, qat = _RANGES if cures.ranges else "", _QAT if cures.qat else ""
     in_float = _FLOAT if cures.float_layers else ""
     peak = max(-layer.low, layer.high)

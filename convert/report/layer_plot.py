@@ -16,7 +16,8 @@ from dermedge.train.evaluation.plots import EMPHASIS, INK, LINE_COLOURS, SVG_STY
 __all__ = ["layers_svg"]
 
 _LAYERS_NAMED = 5
-# A layer without error is plotted at this end of the axis, and a layer without signal at the other end, in dB.
+# The axis of the plot reaches from minus this to plus this, in dB. A ratio beyond an end is plotted at this end. For
+# example, a layer without error has an infinite ratio.
 _MOST_DB = 80
 
 

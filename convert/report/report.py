@@ -31,7 +31,7 @@ SCHEMA = "dermedge-conversion/1"
 _TEMPLATES = Path(__file__).parents[1] / "templates"
 _PAGE, _FIGURES = "report.html", "report.json"
 _WORST_LAYERS_SHOWN = 20
-# With fewer layers, the table says enough, and the layers are not plotted.
+# The layers are plotted only if there are at least this many. For fewer layers, the table is enough.
 _LEAST_LAYERS_PLOTTED = 3
 
 
@@ -57,7 +57,7 @@ def to_json(result: SearchResult, source: ConversionInput, request: ConversionRe
     Args:
         result: the result of the conversion.
         source: the classifier and its photos.
-        request: the options of the user.
+        request: the request for the conversion.
     """
     best = result.best
     values = {
@@ -104,9 +104,9 @@ def _attempt_json(attempt: ConversionAttempt) -> dict[str, Any]:
 
 
 def _layer_json(layer: LayerError) -> dict[str, Any]:
-    """Return a layer as JSON.
+    """Return the error of a layer as a JSON-serializable dict.
 
-    JSON has no infinity. So ``sqnr_db`` is null for a layer without noise or without signal.
+    For a layer without noise or without signal, ``sqnr_db`` is infinite. JSON has no infinity, so null stands for it.
     """
     values = asdict(layer)
     return values | {"sqnr_db": layer.sqnr_db if np.isfinite(layer.sqnr_db) else None}
@@ -150,7 +150,7 @@ def to_html(result: SearchResult, source: ConversionInput, request: ConversionRe
 
 
 def _cures(best: Conversion, source: ConversionInput) -> Cures:
-    """Return the cures that are possible for a file. There are none if the file lost no more than allowed."""
+    """Return the cures that are possible for a file. If the file lost no more than allowed, no cure is returned."""
     has_lost = any(check.status in (REFUSED, CANNOT_TELL) for check in best.acceptance.checks)
     is_ptq, is_qat = best.form.kind in (INT8_PTQ, INT8_MIXED), best.form.kind == INT8_QAT
     is_run = source.manifest.data_digest is not None

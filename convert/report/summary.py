@@ -18,7 +18,7 @@ from dermedge.edge.model.manifest import Manifest
 
 __all__ = ["decision_lines", "refusal", "summary", "view_line"]
 
-# The longest status of a check is "not measured".
+# The width of the column for the status of a check, in characters. The longest status is "not measured".
 _STATUS_WIDTH = 12
 _LAYERS_NAMED = 3
 
@@ -46,9 +46,9 @@ def summary(result: SearchResult) -> str:
 
 
 def _made_from(kind: str) -> str:
-    """Return a name for the network whose logits a file is compared with.
+    """Return words for the network that a file was made from. The logits of the file are compared with this network.
 
-    For a quantization-aware file, this is the fine-tuned network, which simulates the rounding to 8 bits itself.
+    A quantization-aware file was made from the fine-tuned network, which simulates the rounding to 8 bits.
     """
     return "the fine-tuned network, which rounds to 8 bits too," if kind == INT8_QAT else "the float network"
 

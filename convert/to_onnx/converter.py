@@ -1,10 +1,10 @@
-"""Convert a network to ONNX. tf2onnx converts its float .tflite, and ONNX Runtime quantizes the result to int8.
+"""Convert a network to ONNX. tf2onnx converts the float .tflite of the network, and ONNX Runtime quantizes it to int8.
 
-The input is float32 [1, C, h, w]: pixel values of 0 to 255, red first. The tools for Hailo and OpenVINO expect such an
-input. The graph normalizes the pixel values.
+The input of the ONNX file is RGB pixel values of 0 to 255, float32 [1, C, h, w]. The tools for Hailo and OpenVINO
+expect such an input. The graph normalizes the pixel values.
 
-In int8 files, QuantizeLinear and DequantizeLinear stand around each operator (QDQ). Activations have 8 bits, and
-weights have one scale per output channel. The input stays float32.
+An int8 file is in the QDQ format: QuantizeLinear and DequantizeLinear operators stand around each operator. Activations
+have 8 bits, and weights have one scale per output channel. The input stays float32.
 """
 
 from __future__ import annotations
@@ -35,14 +35,17 @@ from dermedge.edge.model.signature import output_places
 
 __all__ = ["describe_tensors", "to_onnx"]
 
-# The newest opset that tf2onnx writes correctly; it supports scales per channel.
+# The newest ONNX opset that tf2onnx writes correctly. It supports one scale per channel.
 _OPSET = 17
 _MODEL_NAME = "dermedge"
 _INPUT = "pixels"
 
 
 def to_onnx(network: Network, form: Form, images: Sequence[NDArray[np.uint8]]) -> bytes:
-    """Convert a network to ONNX. An int8 file is made twice; the second time, the mean shift of its logits is removed.
+    """Convert a network to ONNX.
+
+    An int8 file is made twice. The first file shows how far int8 shifts the mean of each logit. In the second file,
+    this shift is subtracted from the logits. A network without logits is only converted once.
 
     Args:
         network: the network.
@@ -55,7 +58,7 @@ def to_onnx(network: Network, form: Form, images: Sequence[NDArray[np.uint8]]) -
 
     Raises:
         ModelError: tf2onnx or ONNX Runtime refuses the network.
-        DataError: the form is int8, and there are no calibration images.
+        DataError: the form is int8, but there are no calibration images.
     """
     if form.kind != ONNX_INT8:
         return _float_onnx(network, form)
@@ -103,7 +106,7 @@ def _float_onnx(network: Network, form: Form) -> bytes:
 
 
 def _with_names(model: bytes) -> bytes:
-    """Return a .tflite whose first output is the probabilities. The input and the outputs get the usual names."""
+    """Return the .tflite with the probabilities as the first output, and with dermedge's names of input and outputs."""
     editor = GraphEditor(model)
     outputs = [int(one) for one in editor.graph.outputs]
     places = output_places([editor.shape(one) for one in outputs])
@@ -126,7 +129,7 @@ def _quantized(model: bytes, network: Network, form: Form, images: Sequence[NDAr
 
 
 class _CalibrationPhotos(CalibrationDataReader):
-    """Passes one photo after the other to ONNX Runtime."""
+    """A reader from which ONNX Runtime gets the calibration photos, one after the other."""
 
     def __init__(self, photos: Iterator[dict[str, NDArray[np.float32]]]) -> None:
         self._photos = photos
@@ -137,7 +140,7 @@ class _CalibrationPhotos(CalibrationDataReader):
 
 @contextlib.contextmanager
 def _errors_of(tool: str) -> Iterator[None]:
-    """Turn the exceptions of a tool, which are of many classes, into ModelError."""
+    """Replace every exception of a tool by a ModelError. The tools raise exceptions of many classes."""
     try:
         yield
     except ModelError:
@@ -150,7 +153,7 @@ def _errors_of(tool: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _silenced() -> Iterator[None]:
-    """Silence the libraries, which log their progress and warn about things that users cannot change."""
+    """Silence the libraries. They log progress, and warn about things that users cannot change."""
     quiet, level = io.StringIO(), logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

@@ -18,17 +18,17 @@ __all__ = ["OnnxAnswers", "has_evidence", "onnx_logits"]
 _NUM_THREADS = 2
 _GRAY = 1
 _NS_PER_MS = 1e6
-# ONNX Runtime's log level for errors only.
+# The log level of ONNX Runtime at which only errors are logged.
 _LOG_SEVERITY = 3
 
 
 @dataclass(frozen=True)
 class OnnxAnswers:
-    """The answers of an ONNX file for several images.
+    """The outputs of an ONNX file for several images.
 
     Attributes:
         logits: the logits, float64 [n, K]. All logits of an image may be shifted by the same constant.
-        close_up: the probability that an image is a close-up, float64 [n]; None if the file does not tell the view.
+        close_up: the probability that an image is a close-up, float64 [n]; None if the file has no output for it.
         invoke_ms: the median time of an inference on this machine, in ms.
     """
 
@@ -38,7 +38,7 @@ class OnnxAnswers:
 
 
 def has_evidence(model: bytes) -> bool:
-    """Tell whether an ONNX file has the evidence as an output. The mean of the evidence is the logits."""
+    """Tell whether an ONNX file has the evidence output. The mean of the evidence over all positions is the logits."""
     return _evidence_index(_opened(model)) is not None
 
 
