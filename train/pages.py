@@ -14,7 +14,8 @@ from dermedge import DISCLAIMER, __version__
 __all__ = ["json_head", "now", "render"]
 
 _TEMPLATES = Path(__file__).parent / "templates"
-# HTML must not contain control characters. A page shows those in labels and file names as escapes such as \x07.
+# HTML must not contain control characters. If a label or a file name contains one, the page shows an escape such as
+# \x07 instead.
 _CONTROL_CODES = {
     code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\t\n\r"
 }
@@ -26,7 +27,7 @@ def now() -> str:
 
 
 def json_head(schema: str, command: str) -> dict[str, str]:
-    """Returns the fields with which the JSON of every report begins."""
+    """Returns the first fields of every JSON report."""
     return {
         "schema": schema,
         "created": now(),
@@ -46,9 +47,10 @@ def render(
 
     Args:
         template: file name of the template.
-        filters: further Jinja filters by name.
-        templates: folder that is searched for the template before the folder of the common templates.
-        values: values that the template uses, besides ``version``, ``created`` and ``disclaimer``.
+        filters: additional Jinja filters: name -> function.
+        templates: folder with the template. If the template is not there, it is read from the folder of the common
+            templates.
+        values: values for the template. ``version``, ``created`` and ``disclaimer`` are added.
 
     Raises:
         jinja2.UndefinedError: the template uses a value that was not given.

@@ -8,7 +8,7 @@ from time import monotonic
 
 __all__ = ["progress_line"]
 
-# A progress line is rewritten about this many times, and never more than twice as often.
+# During a task, the progress line is updated about this many times, and at most twice this many times.
 _UPDATES = 50
 _MIN_SECONDS_TO_TELL = 5.0
 

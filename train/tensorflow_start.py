@@ -1,4 +1,4 @@
-"""Imports TensorFlow and hides the log lines that TensorFlow prints although nothing has failed."""
+"""Imports TensorFlow without the log lines that it prints even if nothing has failed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ def load_tensorflow() -> None:
         import tensorflow as tf
         import tf_keras  # noqa: F401 - a later import would print the same log lines again
 
-        # Only lists the devices and does not initialize them: a strategy with several workers must do that itself.
+        # This call only lists the devices. It must not initialize the devices, because a strategy with several workers
+        # does that.
         tf.config.list_physical_devices()
     # Hides warnings about deprecated functions that TensorFlow's own converter calls.
     absl.logging.set_verbosity(absl.logging.ERROR)

@@ -1,4 +1,4 @@
-"""Makes training batches: photos are sampled, augmented and blended, and get target probabilities."""
+"""Makes training batches: samples, augments and blends photos, and computes the target probabilities."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from dermedge.train.fit.sampling import class_shares, label_indices, sample_epoc
 
 __all__ = ["Teacher", "TrainingBatches", "mix", "predict_logits", "smooth_labels", "teacher_targets"]
 
-# A function from float32 [n, s, s, 3] normalized RGB images to float32 [n, K] probabilities. These assume that all
-# classes are equally frequent.
+# A function from float32 [n, s, s, 3] normalized RGB images to float32 [n, K] probabilities. The probabilities assume
+# that all classes are equally frequent.
 Teacher = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
 
 class TrainingBatches:
     """The training batches of one epoch, as a sequence.
 
-    A batch depends only on its index and on the arguments below. The batches may be made in any order.
+    A batch depends only on its index and on the arguments below. So the batches may be made in any order.
 
     Args:
         pixels: uint8 [n, s, s, 3] RGB images.
@@ -65,9 +65,9 @@ class TrainingBatches:
     def __getitem__(self, batch: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Returns the images, float32 [n, s, s, 3] normalized RGB, and the targets, float32 [n, K].
 
-        Each image is blended with another image of the batch, and its target with the target of that image. Source:
-        Zhang et al., "mixup: Beyond Empirical Risk Minimization", 2018. The targets are probabilities for the sampled
-        photos, whose classes are not equally frequent.
+        Each image is blended with another image of the batch. The targets of the two images are blended with the same
+        weights. Source: Zhang et al., "mixup: Beyond Empirical Risk Minimization", 2018. The targets refer to the class
+        frequencies among the sampled photos, which need not be equal.
         """
         rng = np.random.default_rng([self.seed, self.epoch, batch])
         indices = self.order[batch * self.batch_size : (batch + 1) * self.batch_size]
@@ -78,7 +78,7 @@ class TrainingBatches:
         if self.recipe.mixup:
             share = np.float32(rng.beta(self.recipe.mixup, self.recipe.mixup))
             order = rng.permutation(len(indices))
-            # The image itself has at least half of the weight in its blend.
+            # Each image keeps at least half of the weight in its blend.
             share = max(share, 1 - share)
             images, targets = mix(images, order, share), mix(targets, order, share)
         if self.teacher:
@@ -101,9 +101,9 @@ def mix(values: NDArray[np.float32], order: NDArray[np.integer], share: np.float
 
 
 def _normalized(images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Returns the same as `normalize` for uint8 [n, s, s, 3] images.
+    """Normalizes uint8 [n, s, s, 3] images, with the same result as `normalize`.
 
-    A table of 256 values makes this several times as fast.
+    Looking the values up in a table of 256 entries is several times as fast as computing them.
     """
     table = normalize(np.arange(256, dtype=np.uint8))
     rows = images.reshape(-1, *images.shape[2:])
@@ -140,7 +140,7 @@ def predict_logits(
     Args:
         model: a network of `build_network` or its quantization-aware copy.
         pixels: uint8 [n, s, s, 3] RGB images, which may be a memory-mapped file.
-        batch_size: number of images that are predicted together.
+        batch_size: number of images in each call of the network.
     """
     batches = []
     for start in range(0, len(pixels), batch_size):

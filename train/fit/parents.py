@@ -1,8 +1,8 @@
 """Checks the parents of a run.
 
-A parent is a finished run that serves as a teacher, or a finished run or .tflite with whose weights the run starts. A
+A parent is a teacher of the run, or a finished run or .tflite whose weights are the initial weights of the run. A
 parent is refused if it was trained on photos of the validation or test split of the run. Otherwise, the run would learn
-these photos through the weights or the answers of the parent, and its scores would be too good.
+these photos through the weights or the answers of the parent, and the scores of the run would be too good.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ def check_parents(config: Config, photos: Sequence[Photo]) -> None:
         photos: photos of the run with their splits.
 
     Raises:
-        OptionError: a parent has other classes or no trained weights; or a run to start from has another architecture.
+        OptionError: a parent has other classes than the run, or no trained weights; or a run to start from has another
+            architecture.
         DataError: a parent was trained on photos or lesions of the validation or test split of the run.
     """
     if is_tflite(config.weights):
@@ -50,7 +51,7 @@ def learned_before(config: Config) -> bytes | None:
     """Returns the photos that the parents of a run were trained on, as `learned_photos` packs them.
 
     Returns:
-        The packed photos, or None if a parent does not state them. A .tflite of an older dermedge does not.
+        The packed photos. None if the run starts with a .tflite of an older dermedge, which does not state its photos.
     """
     runs = [learned_by(RunFolder(Path(path))) for path in (*config.teachers, *config.starts)]
     if not is_tflite(config.weights):
@@ -64,7 +65,7 @@ def learned_by(run: RunFolder, moved_to: Sequence[Path] = ()) -> bytes:
 
     Args:
         run: the run.
-        moved_to: folders where the photos of the run are now if they have moved.
+        moved_to: if the photos of the run have moved, the folders where they are now.
     """
     own = learned_photos(photo for photo in run.photos(moved_to) if photo.split == "train")
     return merge_learned([own, run.learned_before()])

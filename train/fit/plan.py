@@ -1,11 +1,12 @@
 """Decides how long a network is trained by default, from the number of training photos.
 
-In total, the float stage samples 14 times as many photos as there are training photos, but at least 6,400 (200 steps of
-32 photos) and at most 200,000. The factor 14 is that of the shipped models, which were trained for 18 epochs of 4,000
-photos, with 5,059 training photos. An epoch samples as many photos as there are training photos, but at least 640 and
-at most 4,000.
+The float stage samples each training photo 14 times on average. The total number of samples is limited to the range
+from 6,400 (200 steps of 32 photos) to 200,000. The shipped models were trained with the same factor of 14: 18 epochs of
+4,000 photos, with 5,059 training photos. An epoch samples as many photos as there are training photos, but at least 640
+and at most 4,000.
 
-The peak learning rate does not depend on the number of photos. It is 0.0003 with pretrained weights, and 0.001 without.
+The peak learning rate does not depend on the number of photos. It is 0.0003 with pretrained weights, and 0.001 with
+random weights.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ def plan_training(
     photos_per_epoch: int | None = None,
     learning_rate: float | None = None,
 ) -> Plan:
-    """Returns the plan of the float stage. An argument that is not None is used unchanged.
+    """Returns the plan of the float stage. Only a setting that is None is chosen by the plan.
 
     If ``epochs`` is given and ``photos_per_epoch`` is not, an epoch samples ``photos`` photos.
 

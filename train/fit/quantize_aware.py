@@ -2,14 +2,15 @@
 
 This module corrects two weaknesses of tensorflow-model-optimization.
 
-First, the package starts every activation range at -6 to 6, and follows the data with a moving average of decay 0.999
-that is not debiased. After 340 steps, the wrong start still has a weight of 71 %. Here, each range is first set from
+First, the package starts every activation range at -6 to 6, and updates the range with a moving average of decay 0.999
+without bias correction. After 340 steps, the start value still has a weight of 71 %. Here, each range is first set from
 the activations of the float network. The moving average then has little left to correct.
 
 Second, the package uses one scale for all channels of a depthwise kernel, whereas the converter and the device use one
-scale for each channel. The weights of one channel may be hundreds of times larger than those of another channel, which
-are then rounded to zero. Here, the weights of each channel are divided by their largest magnitude, and the batch norm
-after the kernel makes up for this. The network computes the same function as before, and one scale fits all channels.
+scale for each channel. If the weights of one channel are hundreds of times larger than the weights of another channel,
+the smaller weights are rounded to zero. Here, the weights of each channel are divided by their largest magnitude, and
+the batch norm after the kernel is changed to compensate for the division. The network computes the same function as
+before, and one scale fits all channels.
 """
 
 from __future__ import annotations
@@ -32,20 +33,21 @@ __all__ = [
     "uncalibrated_twin",
 ]
 
-# The range of uint8 pixels after normalization. It determines the scale and the zero point of the input exactly.
+# The range of uint8 pixels after normalization. This range determines the scale and the zero point of the input
+# exactly.
 _INPUT_RANGE = ((0 - ZERO_POINT) / SCALE, (255 - ZERO_POINT) / SCALE)
 QUANTIZED = "quant_"
-# The least width of a range. An activation that is always 0 would otherwise have a scale of 0.
+# The smallest width of an activation range. Without this limit, an activation that is always 0 would have a scale of 0.
 _MIN_RANGE = 1e-2
 _RANGE_NAMES = ("output", "post_activation")
 
 
 def make_quantization_aware(network: keras.Model, batches: Iterable[NDArray[np.float32]]) -> keras.Model:
-    """Returns a copy of a float network that simulates the rounding of int8. The ranges of the copy are calibrated.
+    """Returns a copy of a float network. The copy simulates the rounding of int8, and its ranges are calibrated.
 
     Args:
-        network: a network of `dermedge.train.fit.networks`. Its depthwise kernels are changed in place by
-            `equalize_depthwise_channels`.
+        network: a network of `dermedge.train.fit.networks`. `equalize_depthwise_channels` changes this network in
+            place.
         batches: batches of normalized training images for the calibration, float32 [n, s, s, 3].
     """
     equalize_depthwise_channels(network)
@@ -59,7 +61,7 @@ def make_quantization_aware(network: keras.Model, batches: Iterable[NDArray[np.f
 
 
 def equalize_depthwise_channels(network: keras.Model) -> None:
-    """Divides each channel of every depthwise kernel by its largest magnitude, in place.
+    """Divides the weights of each channel of every depthwise kernel by their largest magnitude, in place.
 
     The batch norm after the kernel is changed so that the network computes the same function. Let the kernel of a
     channel be k = a k', where a is the largest magnitude. The batch norm g (k x - m) / sqrt(v + e) + b then becomes
@@ -84,7 +86,10 @@ def equalize_depthwise_channels(network: keras.Model) -> None:
 
 
 def uncalibrated_twin(network: keras.Model) -> keras.Model:
-    """Returns the quantization-aware copy of a network without calibration, to load trained weights into it."""
+    """Returns a quantization-aware copy of a network. The ranges of the copy are not calibrated.
+
+    Trained weights that are loaded into the copy also set its ranges.
+    """
     return tfmot.quantization.keras.quantize_model(network)
 
 
@@ -142,9 +147,9 @@ def restore_input_range(twin: keras.Model) -> None:
 
 
 def _set_weight_ranges(twin: keras.Model, size: int) -> None:
-    """Makes the quantization-aware copy measure the ranges of its weights.
+    """Sets the ranges of the weights of a quantization-aware copy.
 
-    It does so only in training mode. All other effects of the training mode are undone.
+    The copy measures these ranges only in training mode. All other changes that the training mode makes are undone.
     """
     others = [v for v in twin.weights if not v.name.endswith(("kernel_min:0", "kernel_max:0"))]
     before = [variable.numpy() for variable in others]

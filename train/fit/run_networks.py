@@ -19,15 +19,15 @@ __all__ = ["save_weights", "start_network", "trained_network"]
 
 
 def start_network(config: Config) -> keras.Model:
-    """Returns the float network of a run before its first training step.
+    """Returns the float network of a run with its initial weights.
 
     If the run starts from several finished runs, the network gets the mean of their weights. Source: Wortsman et al.,
     "Model soups", 2022.
 
     Raises:
-        OptionError: a run to start from has another input size, and the network has fully connected layers, whose
-            weights depend on the input size; or the .tflite to start from has another architecture; or the recipe
-            freezes more blocks than the network has.
+        OptionError: the .tflite to start from has another architecture; or the recipe freezes more blocks than the
+            network has; or the network has fully connected layers, and a run to start from has another input size. (The
+            weights of fully connected layers depend on the input size.)
         DataError: the weights cannot be loaded.
         MissingExtra: the package with the ImageNet weights is not installed.
     """
@@ -75,7 +75,8 @@ def trained_network(run: RunFolder, stage: str) -> keras.Model:
         )
     network = build_network(config.architecture, config.size, len(config.classes))
     if config.freezes_batch_norms:
-        # The order of the weights in the file depends on which layers are frozen.
+        # The order of the weights in the file depends on which layers are frozen. So the same layers must be frozen
+        # first.
         freeze_batch_norms(network)
     if stage == "qat":
         network = uncalibrated_twin(network)

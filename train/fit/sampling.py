@@ -13,7 +13,8 @@ from dermedge.train.fit.recipe import Recipe
 
 __all__ = ["class_shares", "label_indices", "sample_balanced", "sample_epoch"]
 
-# label of a class -> (diagnosis, source) of a stratum -> indices of the photos in this stratum
+# For the label of each class: the strata of the class. For the (diagnosis, source) of each stratum: the indices of the
+# photos in the stratum.
 Strata = dict[str, dict[tuple[str, str], list[int]]]
 
 
@@ -23,12 +24,13 @@ def sample_epoch(
     """Returns the indices of the photos of one epoch in random order.
 
     The samples are divided among the classes, then among the strata of each class, and then among the photos of each
-    stratum. `Recipe` explains the exponents that decide their shares. A stratum consists of the photos of one diagnosis
-    from one source. Without strata, a network could learn to recognize the source instead of the lesion.
+    stratum. `Recipe` explains the exponents that set the share of each class, stratum and photo. A stratum consists of
+    the photos of one diagnosis from one source. Without strata, a network could learn to recognize the source instead
+    of the lesion.
 
-    With an exponent of 0.5, rare photos are sampled more often than in proportion to their number. They are sampled
-    less often than if all classes were sampled equally, which would make the network memorize them. Within a stratum,
-    photos of equal weight are sampled equally often, up to a difference of one.
+    With an exponent of 0.5, the photos of a rare class are sampled more often than in proportion to their number. If
+    all classes were sampled equally often instead, the network would memorize the few photos of a rare class. Within a
+    stratum, photos of equal weight are sampled equally often, up to a difference of one.
 
     Args:
         photos: photos of the training split.
@@ -37,8 +39,8 @@ def sample_epoch(
         recipe: settings of the sampling; None for the default recipe.
 
     Returns:
-        int [n], indices into ``photos``. n is at most ``count``. It may be a little lower, because the number of
-        samples of each stratum is rounded.
+        int [n], indices into ``photos``. n is ``count`` or a little lower, because the number of samples of each
+        stratum is rounded.
     """
     recipe = recipe or Recipe()
     strata = _strata(photos)
@@ -56,7 +58,7 @@ def sample_epoch(
 
 
 def sample_balanced(photos: Sequence[Photo], count: int, rng: np.random.Generator) -> NDArray[np.intp]:
-    """Returns the same as `sample_epoch` with the default recipe, but with all classes sampled equally often."""
+    """Does the same as `sample_epoch` with the default recipe, but samples all classes equally often."""
     return sample_epoch(photos, count, rng, Recipe(class_power=0.0))
 
 
@@ -113,10 +115,11 @@ def _sample_stratum(
 
 
 def _in_proportion(weights: NDArray[np.float64], times: int, rng: np.random.Generator) -> NDArray[np.intp]:
-    """Returns indices of weights, int [times]. Each index occurs in proportion to its weight.
+    """Returns indices into ``weights``, int [times]. Each index occurs in proportion to its weight.
 
-    How often an index occurs is rounded up or down at random. This is systematic sampling: the weights are laid end to
-    end in random order, and marks at equal distances, with a random start, select one weight each.
+    The expected number of occurrences of an index is rounded up or down at random. The method is systematic sampling.
+    It lays the weights end to end on a line, in random order. It sets marks on the line at equal distances, with a
+    random start. Each mark selects the weight in which it lies.
     """
     order = rng.permutation(len(weights))
     ends = np.cumsum(weights[order])

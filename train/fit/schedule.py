@@ -22,7 +22,7 @@ class WarmupCosine(keras.optimizers.schedules.LearningRateSchedule):
     Args:
         peak: highest learning rate.
         steps: number of steps of the whole stage.
-        warmup: number of steps of the warm-up. If it is more than a quarter of ``steps``, a quarter is used.
+        warmup: number of steps of the warm-up. A warm-up longer than a quarter of ``steps`` is shortened to a quarter.
     """
 
     def __init__(self, peak: float, steps: int, warmup: int) -> None:

