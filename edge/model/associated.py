@@ -1,4 +1,7 @@
-"""Reads and writes associated files other than the manifest and the labels. They are in the zip that ends a .tflite."""
+"""Reads and writes associated files of a model: files in the zip at the end of the .tflite.
+
+`dermedge.edge.model.manifest` handles two of these files itself: the manifest and the label file.
+"""
 
 from __future__ import annotations
 

@@ -34,15 +34,15 @@ from dermedge.edge.preprocess import Preprocessor
 __all__ = ["Classifier", "common_labels"]
 
 _NS_PER_MS = 1e6
-# Steps of slices along rows and columns. They produce the mirror image of an image, the image rotated by 180 degrees,
-# and the mirror image rotated by 180 degrees.
+# Slicing an image with each of these pairs of steps, along rows and columns, produces three images: the mirror image,
+# the image rotated by 180 degrees, and the mirror image rotated by 180 degrees.
 _TURNS = ((1, -1), (-1, -1), (-1, 1))
 
 
 class Classifier:
     """A .tflite model with the interpreter that runs it. Use a classifier from one thread at a time.
 
-    `predict` classifies one frame: it calls `crop`, `infer` and `decide`. You can also call these three one by one.
+    `predict` classifies one frame: it calls `crop`, `infer` and `decide`. You can also call these methods one by one.
 
     Args:
         model: the name of a model that ships with dermedge, or the path of a .tflite file. The input of the model must
@@ -50,10 +50,10 @@ class Classifier:
         labels: the class names, in the order of the outputs. None uses the names that the file states.
         num_threads: the number of threads of the interpreter, 1 or more.
         runtime: the TFLite runtime: ``auto``, ``litert`` or ``tflite-runtime``.
-        tta: whether to use test-time augmentation. The network then runs on the crop, on the mirror image of the crop,
-            and on these two images rotated by 180 degrees. The four vectors of logits are averaged; without a manifest,
-            the outputs of the network are averaged instead. The probability of a close-up is averaged too. The
-            evidence is that of the crop alone.
+        tta: whether to use test-time augmentation. The network then runs on four images: the crop, the mirror image of
+            the crop, and both images rotated by 180 degrees. The four vectors of logits are averaged; without a
+            manifest, the outputs of the network are averaged instead. The probability of a close-up is averaged too.
+            The evidence is not averaged: it is the evidence for the crop.
         xnnpack: whether to use XNNPACK, the default library of kernels for CPUs. False uses the runtime's own kernels.
         normalization: how to normalize pixels for a file without a manifest: a key of
             `dermedge.edge.model.normalization.NORMALIZATIONS`. None uses what the metadata of the file states.
@@ -140,7 +140,7 @@ class Classifier:
 
     @property
     def input_size(self) -> int:
-        """The side of the input in pixels. If the input is not square, this is the shorter side."""
+        """The height or the width of the input in pixels, whichever is smaller."""
         return min(self.layout.height, self.layout.width)
 
     @property
@@ -163,7 +163,7 @@ class Classifier:
 
     @property
     def alert_label(self) -> str | None:
-        """The class for which the alert can be on, for dermoscopic photos or for close-ups. None if there is none."""
+        """The class whose alert can be on, for dermoscopic photos or for close-ups. None if the model has no alert."""
         labels = (self._alert_label(one.thresholds) for one in (self.calibration, self.close_up_calibration))
         return next(filter(None, labels), None)
 
@@ -210,7 +210,7 @@ class Classifier:
         return Outputs(probabilities, logits, evidence, timing, close_up, view)
 
     def in_view(self, outputs: Outputs, view: str | None) -> Outputs:
-        """Returns the outputs with probabilities that are computed again, with the temperature of ``view``."""
+        """Computes the probabilities again, with the temperature for ``view``, and returns the changed outputs."""
         temperature = self._calibration_of(view).temperature
         return replace(outputs, probabilities=softmax(outputs.logits, temperature), view=view)
 
@@ -220,7 +220,7 @@ class Classifier:
         Args:
             outputs: the outputs for the frame. ``outputs.view`` selects the thresholds.
             probabilities: the probabilities to decide on, one for each class. They are ``outputs.probabilities``, or
-                the same smoothed over time.
+                these probabilities smoothed over time.
         """
         started = perf_counter_ns()
         thresholds = self._calibration_of(outputs.view).thresholds
@@ -369,7 +369,7 @@ def common_labels(classifiers: Sequence[Classifier]) -> tuple[str, ...]:
     """Returns the labels of one or more classifiers. All classifiers must have the same labels.
 
     Raises:
-        OptionError: the labels of two classifiers differ. They cannot be scored on the same labelled photos.
+        OptionError: the labels of two classifiers differ, so that the same labelled photos cannot score both.
     """
     first, *others = classifiers
     for other in others:

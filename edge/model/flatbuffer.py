@@ -14,12 +14,13 @@ from dermedge.edge.errors import MissingExtra, ModelError
 __all__ = ["MACS", "Graph", "Operator", "TensorInfo", "float_ops", "read_graph", "tflite_schema"]
 
 _FILE_IDENTIFIER = b"TFL3"
-# The types in which an operator may compute. If its activations have several of them, the first one counts.
+# An operator computes in one of these types. If the activations of the operator have several of these types, the type
+# that comes first in this list counts.
 _COMPUTED_IN = ("float32", "float16", "bfloat16", "float64", "int16", "int8", "uint8", "int4")
 _FLOATS = _COMPUTED_IN[:4]
 # Constants of these types are shapes, axes, indices or biases, and not weights.
 _NOT_WEIGHTS = ("int32", "int64", "bool")
-# Operators that only convert one type into another.
+# These operators only convert one type into another.
 _CONVERSIONS = ("QUANTIZE", "DEQUANTIZE", "CAST")
 _CONVERSION = "conversion"
 
@@ -54,7 +55,8 @@ class TensorInfo:
         name: the name that the converter gave the tensor.
         shape: the shape. A dimension of unknown size is 1.
         dtype: the type of the values, as NumPy calls it.
-        scales: the scales of the quantization: none, one, or one for each channel.
+        scales: the scales of the quantization: one scale, or one for each channel. Empty if the tensor is not
+            quantized.
         zero_points: the zero points of the quantization, one for each scale.
         is_constant: whether the file stores the values of the tensor.
     """
@@ -241,7 +243,7 @@ def _macs(name: str | None, inputs: Sequence[_Shape], output: _Shape) -> int:
 
 
 def _vector(table: Any, field: str) -> tuple[Any, ...]:
-    """Returns a vector of numbers. It is empty if the table lacks the field."""
+    """Returns the vector of numbers in a field of a table. The vector is empty if the table lacks the field."""
     return tuple(getattr(table, f"{field}AsNumpy")().tolist()) if getattr(table, f"{field}Length")() else ()
 
 

@@ -1,13 +1,13 @@
 """The golden test compares a model's outputs for generated images with the outputs that the model file stores.
 
 The images are computed with integers only, so that they are the same on all machines and need not be stored. The
-manifest stores the raw levels of the outputs. XNNPACK computes bit-identical int8 probabilities on x86-64 and ARM.
+manifest stores the raw values of the outputs. XNNPACK computes bit-identical int8 probabilities on x86-64 and ARM.
 Other kernels do not, and float outputs differ in their last digits.
 
-The test allows a difference of the output ``close_up``: as many levels as a change of its logit by one level can cause.
-The logit is computed from averages of features over positions. After quantization-aware training, an average has the
-same scale as its features. It then often lies halfway between two levels, and the kernels for x86-64 and ARM do not all
-round it in the same direction. For the models that ship with dermedge, one output differed by one level.
+The quantized output ``close_up`` may differ by a few levels: as many as result if its logit differs by one level. The
+logit is computed from averages of features over positions. After quantization-aware training, an average has the same
+scale as the features. The average then often lies halfway between two levels, and the kernels for x86-64 and ARM do not
+all round such a value in the same direction. For the models that ship with dermedge, one output differed by one level.
 """
 
 from __future__ import annotations
@@ -47,14 +47,14 @@ IMAGE_COUNT = 12
 # The version of the generated images. The manifest states it too; outputs are compared only if both are equal.
 DRAWING = 1
 _HEIGHT, _WIDTH = 240, 320
-# The allowed difference of a float output, as a share of the greatest expected value. Between x86-64 and arm64, the
-# measured difference was 6e-7 for float networks. It was 9e-4 for a dynamic-range network, which rounds its activations
-# at run time.
+# A float output may differ by this share of the greatest expected value. Between x86-64 and arm64, the measured
+# difference was 6e-7 for float networks. It was 9e-4 for a dynamic-range network, because such a network rounds the
+# activations at run time.
 _FLOAT_TOLERANCE = 1e-2
-# The greatest slope of the sigmoid function, which it has at a probability of 0.5.
+# The sigmoid function has this slope at a probability of 0.5. The slope is smaller at any other probability.
 _SIGMOID_SLOPE = 0.25
 
-# Colours, blue first: skin from pale to dark, and spots on it.
+# The generated images have these colours, blue first: skin from pale to dark, and the spots on the skin.
 _SKINS = ((180, 196, 232), (146, 172, 220), (104, 136, 190), (62, 84, 128))
 _SPOTS = ((58, 78, 128), (30, 38, 60), (84, 92, 196), (128, 112, 108), (196, 206, 236), (40, 120, 60))
 
@@ -94,8 +94,9 @@ class GoldenResult:
         same_pixels: whether the preprocessing computed the same network inputs as when the model was converted.
         moved: the outputs that differ; empty if all outputs are as expected.
         other_class: the number of images for which the most probable class differs.
-        is_xnnpack: whether the runtime used XNNPACK. It is False if an output differs and the outputs stay the same
-            when XNNPACK is turned off. In this case, the runtime's own kernels are the reason for the difference.
+        is_xnnpack: whether the runtime used XNNPACK. This is checked only if an output differs; otherwise, the value is
+            True. If turning XNNPACK off does not change the outputs, the value is False: the runtime's own kernels
+            computed the outputs, and are the reason for the difference.
     """
 
     same_pixels: bool
@@ -135,7 +136,7 @@ def replay(
     Args:
         model: path of a .tflite.
         runtime: ``auto``, ``litert`` or ``tflite-runtime``.
-        open_model: a function that returns a `Classifier`, and accepts the same arguments.
+        open_model: a function that returns a `Classifier`. It accepts the arguments of the class `Classifier`.
 
     Raises:
         ModelError: the model cannot be run, or the stored outputs are damaged or belong to another version of the
@@ -232,7 +233,7 @@ def golden_image(number: int) -> NDArray[np.uint8]:
 
 
 def _smooth(x: _Whole, y: _Whole, cell: int, salt: int) -> _Whole:
-    """Returns noise from 0 to 255: random at the corners of square cells, bilinear between them."""
+    """Returns noise from 0 to 255: random values at the corners of square cells, interpolated bilinearly in between."""
     left, right = cell - x % cell, x % cell
     upper, lower = cell - y % cell, y % cell
     corners = [[_hash(x // cell + i, y // cell + j, salt) % 256 for i in (0, 1)] for j in (0, 1)]
@@ -249,7 +250,7 @@ def _pick(number: int, salt: int, low: int, high: int) -> int:
 
 
 def _hash(x: _Whole, y: _Whole, salt: int) -> _Whole:
-    """Returns 32-bit numbers that look random, by the finalizer of MurmurHash3 (Appleby, public domain)."""
+    """Returns 32-bit numbers that look random. The finalizer of MurmurHash3 (Appleby, public domain) computes them."""
     bits = (x * 73856093 ^ y * 19349663 ^ salt * 83492791).astype(np.uint32)
     for shift, factor in ((16, 0x85EBCA6B), (13, 0xC2B2AE35)):
         bits = (bits ^ bits >> np.uint32(shift)) * np.uint32(factor)

@@ -10,9 +10,9 @@ from dermedge.edge.model.decision import softmax
 
 __all__ = ["Head", "calibrated_logits_of", "logits_of", "probabilities_of"]
 
-# Half of the step between two uint8 probabilities. Probabilities up to this one are rounded to 0.
+# Quantized probabilities have steps of 1 / 256. Probabilities of up to half a step are rounded to 0.
 _HALF_STEP = 0.5 / 256
-# The probabilities that replace the quantized zeros of all classes have at most this sum.
+# When probabilities replace the quantized zeros, the sum of these probabilities over all classes is at most this value.
 _MOST_OF_ZEROS = 0.1
 
 # This probability replaces a probability of 0 before its logarithm is computed.
@@ -55,12 +55,12 @@ def logits_of(head: Head, outputs: Sequence[float]) -> tuple[float, ...]:
 
 
 def calibrated_logits_of(head: Head, outputs: Sequence[float]) -> tuple[float, ...]:
-    """Returns one logit for each class, to be divided by a manifest's temperature.
+    """Returns one logit for each class, which the caller divides by the manifest's temperature.
 
     Only the differences between the logits have a meaning. If the network computes probabilities, the logits are the
-    logarithms of the probabilities. A lower limit replaces smaller probabilities, because a quantized 0 may stand for
-    any value below half a step of uint8. For up to 51 classes, the limit is half a step, 0.5 / 256. For more classes,
-    it is 0.1 / K, where K is the number of classes. edge/phone/page/decision.js implements the same function.
+    logarithms of the probabilities. Before the logarithm, a lower limit replaces smaller probabilities, because a
+    quantized 0 may stand for any value below half a step of uint8. For up to 51 classes, the limit is half a step,
+    0.5 / 256. For K > 51 classes, the limit is 0.1 / K. edge/phone/page/decision.js implements the same function.
     """
     if head is Head.LOGITS:
         return tuple(outputs)

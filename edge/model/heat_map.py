@@ -9,7 +9,8 @@ from dermedge.edge.model.prediction import Prediction
 
 __all__ = ["heat_map"]
 
-# If no cell has this much evidence, in logits, no cell has a heat of 1. Without this limit, noise would look hot.
+# A cell can have a heat of 1 only if the difference that `heat_map` describes is at least this many logits. Without
+# this limit, noise would look hot.
 _FULL_HEAT = 2.0
 
 

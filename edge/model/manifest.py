@@ -32,8 +32,8 @@ __all__ = [
     "strip",
 ]
 
-# The view of a photo that was taken without a dermatoscope: a value in the column `view` of a catalogue, and the key in
-# `Manifest.views`.
+# This word stands for photos that were taken without a dermatoscope, in the column `view` of a catalogue and as a key
+# of `Manifest.views`.
 CLOSE_UP = "close-up"
 _MANIFEST_NAME = "dermedge.json"
 LABELS_NAME = "labels.txt"
@@ -60,9 +60,10 @@ _TYPES: dict[str, Any] = {
     "inputs": list,
     "outputs": list,
 }
-# The time stamp of all files in the zip. It is fixed, so that two equal conversions give equal bytes.
+# All files in the zip have this time stamp, so that two equal conversions give equal bytes.
 ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
-# The headers of files in the zip that `attach` writes. They can be found even if the end of the zip is cut off.
+# These patterns match the headers of files in the zip that `attach` writes. A header can be found even if the end of
+# the zip is cut off.
 _BEGUN_ZIP = re.compile(rb"PK\x03\x04.{26}(labels\.txt|dermedge\.json)", re.DOTALL)
 _BEGUN_MANIFEST = re.compile(rb"PK\x03\x04.{26}dermedge\.json", re.DOTALL)
 
@@ -73,7 +74,7 @@ class Manifest:
 
     Attributes:
         labels: the class names, in the order of the outputs.
-        input_size: the side of the square input in pixels. If the input is not square, this is the shorter side.
+        input_size: the height or the width of the input in pixels, whichever is smaller.
         quantization: ``float32``, ``float16``, ``dynamic``, ``int16x8``, ``int8-ptq``, ``int8-qat`` or ``int8-mixed``.
             For an ONNX file, it is ``onnx-float32`` or ``onnx-int8``.
         architecture: the name of the network's architecture.
@@ -83,9 +84,9 @@ class Manifest:
         temperature: the number that divides the logits before the softmax. It was fitted on the validation photos.
         thresholds: the thresholds of the decision, which `dermedge.edge.model.decision` describes. If the dict is
             empty, the answer is the most probable class.
-        views: ``{"close-up": {"temperature": T, "thresholds": {...}}}``, the temperature and thresholds for close-ups,
-            if the model tells close-ups from dermoscopic photos. ``temperature`` and ``thresholds`` above are then
-            those for dermoscopic photos. If ``views`` is empty, they are those for all photos.
+        views: the temperature and thresholds for close-ups, if the model tells close-ups from dermoscopic photos:
+            ``{"close-up": {"temperature": T, "thresholds": {...}}}``. The attributes ``temperature`` and ``thresholds``
+            are then for dermoscopic photos only. If ``views`` is empty, these two attributes are for all photos.
         metrics: a dict from the name of a metric to its value. The name states the split on which the metric was
             measured. Metrics with ``float`` in their name were measured with Keras, the others with the device
             runtime. ``logit_adjustment`` states how strongly the weights are adjusted for rare classes.
@@ -273,9 +274,10 @@ def _network_bytes(archive: zipfile.ZipFile, file_bytes: int) -> int:
 
 
 def attach(model: bytes, manifest: Manifest) -> bytes:
-    """Returns the model with a zip appended that holds the manifest and a label file.
+    """Appends a zip with the manifest and a label file to a model, and returns the result.
 
-    The zip replaces an older one. The SHA-256, the inputs and the outputs of the network are added to the manifest.
+    A zip that the model already has is removed. The SHA-256, the inputs and the outputs of the network are added to the
+    manifest.
     """
     network = strip(model)
     inputs, outputs = describe_inputs_and_outputs(network)
@@ -303,7 +305,8 @@ def read_manifest(path: Path | str) -> Manifest | None:
     except OSError as error:
         raise ModelError(f"cannot read the model '{path}': {error.strerror}") from error
     except (KeyError, *ZIP_ERRORS) as error:
-        # without this check, a file with a damaged zip would run without thresholds and without the names of classes
+        # A damaged zip must not pass for a missing manifest. Otherwise, the model would run without the thresholds and
+        # the class names in its manifest.
         begun = _BEGUN_MANIFEST if isinstance(error, KeyError) else _BEGUN_ZIP
         if begun.search(Path(path).read_bytes()):
             raise ModelError(f"'{path}' is cut off or damaged in its manifest; copy it again") from error
@@ -317,7 +320,7 @@ def check_network(path: Path) -> None:
     Does nothing if the file has no manifest, or if the manifest states no SHA-256.
 
     Raises:
-        ModelError: the two differ, or the manifest is damaged.
+        ModelError: the two digests differ, or the manifest is damaged.
     """
     manifest = read_manifest(path)
     if manifest is None or manifest.network_sha256 is None:

@@ -1,4 +1,4 @@
-"""Reads facts from any .tflite: the kinds of the outputs, the normalization, and the custom operators."""
+"""Reads three things from any .tflite: the kinds of the outputs, the normalization, and the custom operators."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ _OPTIONS_TYPE, _OPTIONS, _NORMALIZATION_OPTIONS = 0, 1, 1
 
 # Values of the enum BuiltinOperator in schema.fbs.
 _CUSTOM, _SOFTMAX, _LOGISTIC, _DIV, _SUM = 32, 25, 14, 42, 74
-# Operators whose output has the same meaning as their input: they reshape, cut, convert or average the values.
+# These operators only reshape, cut, convert or average values, so that the output has the same meaning as the input.
 _KEEPING = frozenset({1, 6, 22, 39, 40, 43, 45, 53, 65, 70, 114})
-# Operators that combine the values of several inputs: ADD, CONCATENATION, MUL, SUB and PACK.
+# These operators combine the values of several inputs: ADD, CONCATENATION, MUL, SUB and PACK.
 _COMBINING = frozenset({0, 2, 18, 41, 83})
-# The scale that TFLite prescribes for quantized outputs of SOFTMAX and LOGISTIC.
+# TFLite prescribes this scale for the quantized outputs of SOFTMAX and LOGISTIC.
 _PROBABILITY_SCALE = 1 / 256
 
 
 @dataclass(frozen=True)
 class NetworkFacts:
-    """The facts that a .tflite states about its network.
+    """The information about a network that can be read from its .tflite.
 
     Attributes:
         heads: the kind of each output, in the file's order.
@@ -59,7 +59,7 @@ class NetworkFacts:
 
 
 def read_facts(path: Path) -> NetworkFacts:
-    """Reads the facts from a .tflite.
+    """Reads the information about the network of a .tflite.
 
     Raises:
         ModelError: the file is missing, damaged, or not a .tflite.
@@ -126,7 +126,10 @@ def _head_of(number: int, inputs: Sequence[Head]) -> Head:
 
 
 def _by_quantization(head: Head, tensor: Table) -> Head:
-    """Returns the kind of an output. A quantization to exactly 0 to 255/256 means probabilities, not logits."""
+    """Returns the kind of an output.
+
+    An output that was taken for logits holds probabilities if its quantized values range exactly from 0 to 255/256.
+    """
     quantization = tensor.table(_QUANTIZATION)
     if head is not Head.LOGITS or quantization is None:
         return head

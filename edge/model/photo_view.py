@@ -47,8 +47,8 @@ def view_by_probability(close_up: float | None) -> str | None:
 def calibration_of(manifest: Manifest | None, view: str | None) -> ViewCalibration:
     """Returns the temperature and thresholds for photos of a view.
 
-    They are those in the manifest's ``views``. If the view is not there, they are the manifest's ``temperature`` and
-    ``thresholds``. Without a manifest, the temperature is 1 and there are no thresholds.
+    The manifest's ``views`` states them. If ``views`` does not contain the view, the manifest's ``temperature`` and
+    ``thresholds`` are used. Without a manifest, the temperature is 1 and there are no thresholds.
     """
     if manifest is None:
         return ViewCalibration(1.0, {})

@@ -141,7 +141,7 @@ class Prediction:
 
     @property
     def is_most_probable(self) -> bool:
-        """Whether the answer is the most probable class. By the thresholds, another class can be the answer."""
+        """Whether the answer is the most probable class. The thresholds can make another class the answer."""
         return self.probability >= max(self.probabilities)
 
     @property

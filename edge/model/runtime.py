@@ -28,7 +28,7 @@ __all__ = [
 ]
 
 
-# The exceptions that both runtimes raise for a file that they refuse.
+# Both runtimes raise one of these exceptions for a file that they refuse.
 _REFUSALS = (ValueError, RuntimeError)
 _STDERR = 2
 
@@ -107,7 +107,8 @@ def open_interpreter(
         OptionError: the runtime is unknown, or ``num_threads`` is less than 1.
         MissingExtra: the runtime is not installed.
     """
-    # this module imports NumPy and OpenCV; `dermedge doctor` must list the runtimes even if these cannot be imported
+    # imported here, because the module `manifest` imports NumPy and OpenCV, and `dermedge doctor` must list the
+    # runtimes even if NumPy or OpenCV cannot be imported
     from dermedge.edge.model.manifest import check_network, read_manifest
 
     if num_threads < 1:
@@ -166,7 +167,8 @@ def _allocated(make: Callable[..., Interpreter], **options: Any) -> Interpreter:
 def without_native_log() -> Iterator[None]:
     """Discards what C++ code writes to standard error, such as "Created TensorFlow Lite XNNPACK delegate for CPU".
 
-    Neither runtime has a setting that turns such lines off. If a runtime fails, its exception contains the reason too.
+    Neither runtime has a setting that turns such lines off. If a runtime fails, the reason is not lost, because the
+    exception contains it too.
     """
     try:
         kept = os.dup(_STDERR)
@@ -184,7 +186,8 @@ def without_native_log() -> Iterator[None]:
 
 
 _TRIAL_S = 60
-# If the runtime raises an exception, the exit status is 1. If the runtime crashes, a signal ends the process.
+# A child process runs this program. If the runtime raises an exception, the exit status of the process is 1. If the
+# runtime crashes, a signal ends the process.
 _TRIAL = """
 import sys
 from importlib import import_module

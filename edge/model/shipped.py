@@ -24,6 +24,6 @@ def model_path(text: str) -> Path:
 def model_argument(path: Path) -> str:
     """Returns the name of a model that ships with dermedge, and the path of any other model.
 
-    The name is valid on every machine.
+    A command that uses the name instead of the path is valid on every machine.
     """
     return path.stem if path in SHIPPED.values() else str(path)

@@ -120,8 +120,9 @@ def find_normalization(
 ) -> Normalization | None:
     """Returns the normalization for a file without a manifest: the given one, or else the one in the file's metadata.
 
-    Returns None if the input holds pixel values. Without a given name, this is so for a uint8 input, as in TFLite's own
-    task libraries. It is also so for an int8 input of a file without metadata, which holds pixel values minus 128.
+    Returns None if the input holds pixel values. A uint8 input holds pixel values if no normalization is given, as in
+    TFLite's own task libraries, or if the input is not quantized. An int8 input holds pixel values minus 128 if no
+    normalization is given and the metadata of the file states none.
 
     Args:
         path: path of the model.
@@ -130,8 +131,8 @@ def find_normalization(
         given: a key of `NORMALIZATIONS`, or None. It is ignored if the input is uint8 and not quantized.
 
     Raises:
-        OptionError: the given name is unknown or does not fit a gray input; or no name is given, and the file does not
-            state its normalization.
+        OptionError: the given name is unknown, or its normalization does not fit a gray input. It is also raised if a
+            normalization is needed, but no name is given and the file states none.
         ModelError: the metadata of the file states an impossible normalization.
     """
     known = ", ".join(FOREIGN)
@@ -209,11 +210,12 @@ def find_labels(
 ) -> tuple[str, ...]:
     """Returns the class names.
 
-    They are the given labels. If none are given, they are those in the manifest, or else those in the label file
-    inside the model. If there is no label file, they are "class 0", "class 1" and so on.
+    The given labels come first. If none are given, the labels in the manifest are used. A file without a manifest may
+    contain a label file, whose labels are then used. If there is no label file either, the names are "class 0",
+    "class 1" and so on.
 
-    A file without a manifest and with a single output value has two classes. A single label is that of the second
-    class. If there are no labels, the classes are "negative" and "positive".
+    A file without a manifest and with a single output value has two classes. If there is only one label, it names the
+    second class. If there are no labels, the classes are "negative" and "positive".
 
     Raises:
         OptionError: the number of labels differs from the number of classes.
@@ -236,7 +238,10 @@ def find_labels(
 
 
 def _distinct(labels: Sequence[str]) -> tuple[str, ...]:
-    """Returns the labels, and adds a number to each repeated label. Two classes of ImageNet are called "crane"."""
+    """Returns the labels, with a number added to each repeated label.
+
+    Labels can be repeated: for example, two classes of ImageNet are called "crane".
+    """
     counts: Counter[str] = Counter()
     told = []
     for label in labels:

@@ -4,7 +4,7 @@ The page "Internals" of FlatBuffers' documentation describes the layout. A table
 vtable. The vtable states the position of each field. If a field is absent, it has its default value.
 
 Only ai-edge-litert contains the code that was generated from TensorFlow's schema. This module does not need it, so that
-it also works with tflite-runtime. It reads TFLite Metadata too; neither package contains the schema of that.
+it also works with tflite-runtime. This module reads TFLite Metadata too, whose schema neither package contains.
 """
 
 from __future__ import annotations

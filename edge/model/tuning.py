@@ -29,8 +29,8 @@ _WARMUP_RUNS = 2
 _MAX_RUNS = 20
 _MAX_S = 0.25
 _NS_PER_MS, _NS_PER_S = 1e6, 1e9
-# More threads heat the board. They are chosen only if the latency falls below this share of the latency with fewer
-# threads.
+# More threads heat the board. Therefore they are chosen only if the latency is below this share of the latency with
+# fewer threads.
 _GAIN = 0.9
 
 
@@ -55,7 +55,7 @@ def cache_folder() -> Path:
 
 
 def tuned(model: Path, runtime: str = "auto") -> Choice:
-    """Returns the stored choice for a model file. If none is stored, measures the choice now and stores it.
+    """Returns the stored choice for a model file. If no choice is stored, measures now, and stores the fastest choice.
 
     Args:
         model: path of the .tflite.
@@ -94,7 +94,7 @@ def tuned_threads(model: Path, num_threads: int | str, runtime: str = "auto") ->
 def measure(model: Path, runtimes: list[str]) -> Choice:
     """Measures each of these runtimes with each number of threads, and returns the fastest choice.
 
-    The numbers of threads are those of `_THREADS` up to the number of cores.
+    The measured numbers of threads are 1, and each number in `_THREADS` that is not greater than the number of cores.
     """
     choices = [
         Choice(runtime, threads, _invoke_ms(model, threads, runtime))
