@@ -42,8 +42,8 @@ _V4L2_EXPOSURE_MANUAL = 1
 # A stream that repeats its first frame for this long is reported as frozen.
 _PROOF_S = 1.5
 
-# A stream counts as lost if more than this many parts in a row cannot be decoded, or if no part can be decoded for this
-# time.
+# A stream counts as lost if more than `_MOST_BAD_PARTS` parts in a row cannot be decoded, or if no part can be decoded
+# for `_BAD_PARTS_S` seconds.
 _MOST_BAD_PARTS, _BAD_PARTS_S = 5, 1.0
 
 # Advice for the user when a source does not open.
@@ -109,7 +109,7 @@ class LiveCapture(FrameSource):
         self._capture.release()
 
     def _image(self) -> Any:
-        """Returns the next image, or None."""
+        """Returns the next image. Returns None if the source delivers no image."""
         delivered, image = self._capture.read()
         return image if delivered else None
 
@@ -166,7 +166,8 @@ class CameraCapture(LiveCapture):
         if mode.lock_exposure or mode.lock_white_balance:
             self._settle()
         if mode.lock_exposure:
-            # the value is set again, because some drivers return to the last value that was set manually
+            # The present value is also set explicitly. Otherwise, some drivers return to an earlier value: the last one
+            # that was set manually.
             found = self._capture.get(cv2.CAP_PROP_EXPOSURE)
             self._set(cv2.CAP_PROP_AUTO_EXPOSURE, _V4L2_EXPOSURE_MANUAL, "--lock-exposure")
             self._set(cv2.CAP_PROP_EXPOSURE, found, "--lock-exposure")
@@ -193,9 +194,9 @@ class CameraCapture(LiveCapture):
 class StreamCapture(LiveCapture):
     """A network stream that OpenCV reads with FFmpeg.
 
-    The first delivered frame is the first one that differs from the frame before. The reason is interlaced video: for
-    it, OpenCV returns the same memory again and again, which is black or holds an old image. Parts of the stream that
-    cannot be decoded are skipped.
+    If the video is interlaced, OpenCV returns the same memory again and again, which is black or holds an old image.
+    Therefore the first frames are skipped until a frame differs from the frame before it. Parts of the stream that
+    cannot be decoded are skipped too.
     """
 
     def read(self) -> Frame | None:
@@ -236,7 +237,7 @@ class StreamCapture(LiveCapture):
     def _image(self) -> Any:
         """Returns the next image that can be decoded.
 
-        None if the stream has ended, stalls, or sends only damaged parts.
+        Returns None if the stream has ended, stalls, or sends only damaged parts.
         """
         until = time.monotonic() + _BAD_PARTS_S
         for _ in range(1 + _MOST_BAD_PARTS):
@@ -255,7 +256,7 @@ class StreamCapture(LiveCapture):
 
 
 class CameraOpener:
-    """Opens a camera each time it is called. It finds the same camera again if the number of the camera has changed.
+    """Opens a camera at each call. If the number of the camera has changed, this class finds the same camera again.
 
     Args:
         spec: the index of a camera, a path ``/dev/videoN``, or a link to such a path. A link is followed at each call.

@@ -14,7 +14,8 @@ from dermedge.edge.sources.redact import without_secrets
 
 __all__ = ["OPEN_TIMEOUT_S", "READ_TIMEOUT_S", "as_bgr", "check_encoding", "open_capture", "text_of_fourcc"]
 
-# The most seconds that opening a camera or stream, or reading a frame, may take. After that, the source counts as lost.
+# Opening a camera or stream may take OPEN_TIMEOUT_S seconds. Reading a frame may take READ_TIMEOUT_S seconds. After
+# that time, the source counts as lost.
 OPEN_TIMEOUT_S = 5
 READ_TIMEOUT_S = 3
 
@@ -58,6 +59,6 @@ def as_bgr(image: Any) -> Any:
 
 
 def text_of_fourcc(code: int) -> str:
-    """Returns the four letters of a FOURCC; empty if the number is not a FOURCC."""
+    """Returns the four letters of a FOURCC. Returns an empty text if the number is not a FOURCC."""
     letters = max(code, 0).to_bytes(8, "little")[:4]
     return letters.decode("ascii").strip() if letters.isascii() and b"\0" not in letters else ""

@@ -26,7 +26,8 @@ __all__ = ["DWELL_S", "FPS", "STATIONS", "TRAVEL_S", "Demo", "generate"]
 _NAME = "demo (generated images)"
 _NOTICE = "GENERATED SCENE - NOT REAL SKIN"
 _WIDTH, _HEIGHT, FPS = 640, 480, 30
-# The side of a station, in pixels. It is so large that the window never leaves the strip above or below.
+# Each station is a square with sides of this many pixels. The side is so large that the window never leaves the strip
+# above or below.
 _PITCH = 720
 DWELL_S, TRAVEL_S = 2.6, 1.4
 
@@ -52,7 +53,7 @@ class Demo(FrameSource):
     def read(self) -> Frame | None:
         """Waits until the next frame is due, and returns it.
 
-        After a late frame, the next one is due a full interval later.
+        If a frame was late, the next frame is due a full interval after it.
         """
         now = time.monotonic()
         time.sleep(max(self._due - now, 0))
@@ -143,7 +144,7 @@ def _notice() -> NDArray[np.uint8]:
 def _noise(random: _Random, height: int, width: int, cell: float) -> _Field:
     """Returns smooth noise of mean 0, about -1 to 1, with features of ``cell`` pixels.
 
-    The left edge continues the right one.
+    The noise continues smoothly from the right edge to the left edge.
     """
     rows, columns = int(np.ceil(height / cell)) + 3, max(round(width / cell), 2)
     grid = random.uniform(-1, 1, (rows, columns)).astype(np.float32)
@@ -187,7 +188,7 @@ def _polar() -> tuple[_Field, _Field]:
 
 
 def _outline(random: _Random, radius: float, lobes: float, ragged: float) -> _Field:
-    """Returns how far each pixel is from the middle of a blob: 0 in the middle, 1 on the border of the blob.
+    """Returns how far each pixel is from the middle of a blob: about 0 in the middle, and 1 on the border of the blob.
 
     Args:
         lobes: how much the outline differs from a circle, 0 to about 0.3.

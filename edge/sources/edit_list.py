@@ -1,6 +1,6 @@
 """Reads the playing time of an MP4 or QuickTime video from its edit list.
 
-An edit list hides the parts that were trimmed away (ISO/IEC 14496-12, 8.6.6).
+An edit list hides the parts of a video that were trimmed away (ISO/IEC 14496-12, 8.6.6).
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ __all__ = ["presented_s"]
 
 
 def presented_s(path: Path) -> float | None:
-    """Returns how many seconds the longest track plays, according to its edit list.
+    """Returns how many seconds the longest track plays, according to the edit list of the track.
 
-    None if the video has no edit list, or has another format than MP4 or QuickTime.
+    Returns None if the video has no edit list, or is neither MP4 nor QuickTime.
     """
     index = read_index(path)
     timescale = _timescale(index)
@@ -29,7 +29,8 @@ def _timescale(index: bytes) -> int:
     at = index.find(b"mvhd") + 4
     if at < 4 or len(index) < at + 28:
         return 0
-    # version and flags have 4 bytes; two times follow, with 8 bytes each in version 1, else with 4 bytes each
+    # Version and flags have 4 bytes. Two times follow, which have 8 bytes each in version 1, and 4 bytes each in
+    # version 0. The time scale comes next.
     offset = at + (20 if index[at] == 1 else 12)
     return int(struct.unpack_from(">I", index, offset)[0])
 
@@ -47,7 +48,7 @@ def _edited_durations(index: bytes) -> list[int]:
 def _edited_duration(index: bytes, at: int) -> int:
     """Returns the duration of the edit list whose name is at the position ``at``, in time units.
 
-    Empty entries, which only delay the start, do not count. 0 if there is no complete edit list.
+    Empty entries, which only delay the start, do not count. Returns 0 if the edit list is incomplete.
     """
     if at < 4 or len(index) < at + 12:
         return 0

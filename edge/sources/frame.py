@@ -61,7 +61,7 @@ class Delivery:
 
 
 class FrameSource(Protocol):
-    """Delivers one frame at each call of `read`. Used as a context manager, it closes itself at the exit.
+    """Delivers one frame at each call of `read`. At the end of a ``with`` statement, the source closes itself.
 
     Attributes:
         is_live: whether frames arrive at their own pace, so that a frame is lost if it is not read in time.
@@ -72,8 +72,8 @@ class FrameSource(Protocol):
     def read(self) -> Frame | None:
         """Returns the next frame, or None after the last frame.
 
-        Even if no frame arrives, this method returns or raises an error within seconds, so that a thread which reads
-        can be stopped.
+        Even if no frame arrives, this method returns or raises an error within seconds. Therefore a thread that calls
+        this method can be stopped.
 
         Raises:
             SourceError: a camera or stream stopped delivering frames. The message names the source.

@@ -23,9 +23,10 @@ class Framing:
     """The flip and the crop that are applied to each frame before anything else.
 
     Attributes:
-        flip: ``horizontal`` swaps left and right, ``vertical`` swaps top and bottom, and ``both`` does both, which
-            rotates the frame by 180 degrees. None does not flip.
-        zoom: 1 or more. The middle 1/zoom of the height and of the width is kept, without resizing.
+        flip: ``horizontal`` swaps left and right. ``vertical`` swaps top and bottom. ``both`` does both, which rotates
+            the frame by 180 degrees. None leaves the frame as it is.
+        zoom: a factor of 1 or more. The frame is cropped to its middle, to 1/zoom of the height and 1/zoom of the
+            width. The result is not resized.
     """
 
     flip: Flip | None = None

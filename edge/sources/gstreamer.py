@@ -17,7 +17,7 @@ from dermedge.edge.sources.redact import without_secrets
 
 __all__ = ["AbandonableCapture", "open_gstreamer"]
 
-# If this many attempts hang, no further attempt is made, because each one keeps its memory.
+# If this many attempts hang, no further attempt is made, because an attempt that hangs does not free its memory.
 _MOST_ABANDONED = 8
 _CHECK_PIPELINE = (
     "check that `gst-launch-1.0` runs the pipeline, and that the pipeline ends in "
@@ -59,7 +59,7 @@ class AbandonableCapture:
     def release(self) -> None:
         self._asked.put(False)
         if not self._hangs:
-            # If a thread returned from OpenCV after Python has ended, the process would abort.
+            # The thread is awaited: if it returned from OpenCV after Python has ended, the process would abort.
             self._thread.join(READ_TIMEOUT_S)
 
     def _answer(self, timeout_s: float) -> tuple[bool, Any]:

@@ -15,7 +15,7 @@ _TIMEOUT_S = 2.0
 
 
 def http_advice(address: str) -> str | None:
-    """Asks the server for a URL that OpenCV could not open, and returns advice for the user.
+    """Requests a URL that OpenCV could not open, and returns advice for the user.
 
     Args:
         address: a URL that begins with ``http://`` or ``https://``. It may contain a user name and a password.
@@ -54,7 +54,8 @@ def _refused(error: HTTPError, has_name: bool) -> str | None:
         return (
             "the server asks for a user name and a password; write them into the URL: http://NAME:PASSWORD@…"
         )
-    # this request tried only the method Basic, and FFmpeg can log in with other methods too
+    # This request tried only the method Basic. If the server asks for another method, with which FFmpeg can log in too,
+    # the user name and the password may be correct.
     is_basic = error.headers.get("WWW-Authenticate", "").lower().startswith("basic")
     return "the server rejects the user name or the password; check both" if is_basic else None
 

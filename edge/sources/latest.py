@@ -23,9 +23,9 @@ _SILENT_INTERVALS, _LONGEST_SILENT_S = 3, 10.0
 # The frame interval of a source is the shortest of this many recent intervals, so that a pause does not make the source
 # seem slow.
 _INTERVALS = 4
-# A source has stalled if it delivers no frame for this long, and for at least `_STALL_INTERVALS` frame intervals. The
-# frames of this time may have waited in a buffer. Such frames follow each other in less than `_HASTE` of the usual
-# interval.
+# A source counts as stalled if it delivers no frame for `_STALL_S` seconds and for `_STALL_INTERVALS` frame intervals.
+# The frames of a stall may have waited in a buffer. Frames from a buffer follow each other faster than new frames:
+# after less than the share `_HASTE` of the usual interval.
 _STALL_S, _STALL_INTERVALS = 0.3, 3
 _HASTE = 0.75
 
@@ -50,14 +50,15 @@ class Outage:
     """A live source delivers nothing at the moment.
 
     Attributes:
-        reason: one line that tells why the camera is lost, and, if the source is opened again, when.
+        reason: one line that tells why the camera is lost. If the source will be opened again, the line also tells
+            when.
     """
 
     reason: str
 
 
 def _capture(source: FrameSource) -> Arrival | None:
-    """Reads one frame, and measures how long the read took; returns None after the last frame."""
+    """Reads one frame, and measures how long the read took. Returns None after the last frame."""
     started = time.monotonic()
     frame = source.read()
     if frame is None:
@@ -76,8 +77,9 @@ class LatestFrame:
     These frames are dropped too: a frame is delivered only if no other frame follows within `_HASTE` of the usual
     interval.
 
-    A signal may end the consumer at any moment, even while the consumer takes the lock. The signal could leave a
-    `threading.Condition`, which is written in Python, locked for ever. A `threading.Lock` and a `SimpleQueue` are safe.
+    A signal may end the consumer at any moment, even while the consumer takes the lock. A `threading.Condition` could
+    then stay locked for ever, because it is written in Python. Therefore this class uses a `threading.Lock` and a
+    `SimpleQueue`, which are safe.
     """
 
     def __init__(self, source: FrameSource) -> None:
@@ -109,10 +111,10 @@ class LatestFrame:
             self._thread.join()  # a read of a source returns within seconds
 
     def read(self) -> Arrival | Outage | None:
-        """Returns the newest frame that was not read before. It waits for a frame if necessary.
+        """Waits until there is a frame that was not read before, and returns the newest one.
 
         Returns None after the last frame. An outage is returned before the frames that follow the outage. While no
-        frame arrives, an outage is returned every `SILENT_S`, or less often if the source is slow.
+        frame arrives, an outage is returned every `SILENT_S` seconds, or less often if the source has a low frame rate.
 
         Raises:
             SourceError, PictureError: the source raised this error. A frame that arrived before the error is delivered
@@ -137,7 +139,7 @@ class LatestFrame:
     def _take(self) -> Arrival | Outage | None:
         """Returns an outage if there is one, else the waiting frame, else None.
 
-        If there is neither and an error ended the capture, it raises the error.
+        Raises the error that ended the capture, if there was such an error and no outage or frame is waiting.
         """
         if self._outage is not None:
             outage, self._outage = self._outage, None
@@ -161,7 +163,7 @@ class LatestFrame:
         return arrival
 
     def _silent_s(self) -> float:
-        """Returns after how many seconds without a frame the source counts as lost."""
+        """Returns a number of seconds. If no frame arrives for so long, the source counts as lost."""
         interval_s = min(self._intervals, default=0.0)
         return min(max(SILENT_S, _SILENT_INTERVALS * interval_s), _LONGEST_SILENT_S)
 
@@ -194,7 +196,8 @@ class LatestFrame:
     def _hold_back_s(self, now: float) -> float:
         """Returns how many seconds a frame waits for a newer frame.
 
-        It is 0, except after a stall, until frames arrive at their usual interval again.
+        After a stall, frames have to wait until they arrive at the usual interval again. At all other times, the result
+        is 0.
         """
         if self._arrived_s is None:
             return 0.0

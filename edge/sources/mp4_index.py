@@ -15,11 +15,11 @@ _HDR_TRANSFERS = (16, 18)
 
 
 def is_hdr(path: Path) -> bool:
-    """Tells whether the index of a video states a transfer function of HDR. A video without an index does not."""
+    """Tells whether the index of a video states a transfer function of HDR. False for a video without an index."""
     index = read_index(path)
     for box in (b"colrnclx", b"colrnclc"):
         at = index.find(box)
-        # primaries, transfer function and matrix follow, two bytes each
+        # the numbers of the primaries, the transfer function and the matrix follow; each number has two bytes
         if 0 <= at <= len(index) - 14:
             return struct.unpack_from(">H", index, at + 10)[0] in _HDR_TRANSFERS
     return False

@@ -59,7 +59,7 @@ def open_source(
     flip: Flip | None = None,
     zoom: float = 1.0,
 ) -> FrameSource:
-    """Opens a source. Use it in a ``with`` statement, which closes it. A live source reconnects by itself.
+    """Opens a source. Use the source in a ``with`` statement, which closes it. A live source reconnects by itself.
 
     Args:
         spec: ``0`` (a camera's index), ``/dev/video0`` or a link to it, ``picamera2``, ``rtsp://…``, ``http://…``, a
@@ -72,9 +72,10 @@ def open_source(
         lock_white_balance: whether a camera's white balance stays fixed from one second after the start.
         pixel_format: the FOURCC of the format that a camera is asked for, such as ``MJPG``.
         realtime: whether a video plays at its own speed. Otherwise the video is read as fast as possible.
-        flip: ``horizontal`` swaps left and right, ``vertical`` swaps top and bottom, ``both`` does both. Works with
+        flip: ``horizontal`` swaps left and right, ``vertical`` swaps top and bottom, ``both`` does both. This argument
+            works with every source.
+        zoom: a factor of 1 or more; 2 keeps the middle half of the width and of the height. This argument works with
             every source.
-        zoom: 1 or more; 2 keeps the middle half of the width and of the height. Works with every source.
 
     Raises:
         SourceError: no source has this name, the source cannot be opened, or it refuses a setting.
@@ -148,7 +149,7 @@ def _open_picamera2(spec: str, mode: CameraMode) -> FrameSource:
 def _anew(
     open_one: Callable[[str, CameraMode], FrameSource],
 ) -> Callable[[str, CameraMode], Callable[[], FrameSource]]:
-    """Returns the ``opener`` of a kind of source that is opened in the same way each time."""
+    """Returns a `_Kind.opener` for a kind of source that ``open_one`` opens, at the start and after each outage."""
     return partial(partial, open_one)
 
 

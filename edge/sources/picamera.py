@@ -23,9 +23,9 @@ _SIZE = (640, 480)
 # libcamera's AfModeEnum
 _AF_MANUAL, _AF_CONTINUOUS = 0, 2
 
-# The conversion to BGR for each format of a picamera2 stream. The name of a format gives the order of the colours in a
-# little-endian word, so that "RGB888" is stored as blue, green, red. Rows of YUV420 are padded to the stride; `read`
-# cuts off the padding after the conversion. The other formats have no padding.
+# Maps each format of a picamera2 stream to the conversion to BGR. The name of a format gives the order of the colours
+# in a little-endian word, so that "RGB888" is stored as blue, green, red. Rows of YUV420 are padded to the stride;
+# `read` cuts off the padding after the conversion. The other formats have no padding.
 FORMATS: dict[str, Callable[[NDArray[np.uint8]], Any]] = {
     "RGB888": lambda array: array,
     "BGR888": lambda array: cv2.cvtColor(array, cv2.COLOR_RGB2BGR),

@@ -22,13 +22,13 @@ from dermedge.edge.sources.repeats import equals_last, is_flat
 __all__ = ["FIRST_WAIT_S", "FROZEN_S", "LONGEST_WAIT_S", "TICK_S", "Reconnecting"]
 
 # A source counts as frozen if at least `_FROZEN_REPEATS` frames in a row are repeated, and no new frame arrives for
-# FROZEN_S. The time allows for streams that repeat each frame of a slow camera, for example 30 times if the camera has
-# one frame a second. The number allows for sources that are even slower.
+# FROZEN_S seconds. Some streams repeat each frame of a slow camera, for example 30 times if the camera delivers one
+# frame a second. FROZEN_S is long enough for these streams. `_FROZEN_REPEATS` is for sources that are even slower.
 FROZEN_S = 1.5
 _FROZEN_REPEATS = 3
 # The shortest and the longest wait between two attempts to open a lost source. The wait doubles after each attempt.
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 8.0
-# A read of a lost source returns after this time, so that the loop goes on.
+# While a source is lost, a call of `read` ends after about this many seconds, so that the caller can go on.
 TICK_S = 0.25
 
 
@@ -70,7 +70,7 @@ class Reconnecting(FrameSource):
         return frame
 
     def delivery(self) -> Delivery | None:
-        """Returns what the source reports; while the source is lost, what it reported last."""
+        """Returns the delivery that the source reports, or, while the source is lost, the one that it reported last."""
         source = self._source
         if source is not None:
             self._delivery = source.delivery()

@@ -37,12 +37,15 @@ def without_secrets(spec: str) -> str:
     if re.match(r"[a-z][a-z0-9+.-]*:/", spec, re.IGNORECASE):
         shown = re.sub(r"(:/+)(.+)", _without_user, spec, count=1, flags=re.DOTALL)
         return _IN_ADDRESS.sub(rf"\1={HIDDEN}", shown)
-    # a URL without its scheme
+    # the name is not a URL with a scheme, but may be a URL whose scheme is missing
     return re.sub(r"^[^/]*:.*@", "", spec, flags=re.DOTALL)
 
 
 def _without_user(found: re.Match[str]) -> str:
-    """Returns the part after the scheme, without the user name and the password, which end at the last @."""
+    """Returns the part of a URL after the scheme, without the user name and the password.
+
+    The user name and the password end at the last @.
+    """
     slashes, rest = found[1], found[2]
     before_path = re.split(r"[/?#]", rest, maxsplit=1)[0]
     if _HOST_AND_PORT.fullmatch(before_path) or "@" not in rest:

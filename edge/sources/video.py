@@ -32,16 +32,16 @@ _MOST_ATTEMPTS = 50
 _MISSING_SHARE, _MISSING_S = 0.1, 1.0
 # A gap between two frames counts as a damaged stretch if it explains at least this share of the missing frames.
 _GAP_SHARE = 0.8
-# Reading stops if this many frames in a row equal the first frame.
+# Reading ends with an error if this many frames in a row equal the first frame.
 _MOST_SAME_AT_START = 500
 
 
 class VideoFile(FrameSource):
     """The frames of a video file, in order.
 
-    A frame that equals the previous frame, byte for byte, is skipped and counted. The reason is interlaced video: for
-    it, OpenCV returns the same memory again and again, and reports success. Therefore the first frame is delivered only
-    if the second frame differs from it, or if it is the only frame.
+    If the video is interlaced, OpenCV returns the same memory again and again, and reports success. Therefore a frame
+    that equals the previous frame, byte for byte, is skipped and counted. The first frame is delivered only if the
+    second frame differs from it, or if it is the only frame.
 
     Raises:
         SourceError: the file cannot be opened as a video. `read` raises this error if no frame can be decoded, or if
@@ -62,7 +62,8 @@ class VideoFile(FrameSource):
         self._last: NDArray[np.uint8] | None = None
         self._at_s = 0.0
         self._longest_s = 0.0
-        # counts: decoded frames, skipped frames, frames skipped since the last delivered one, damaged stretches
+        # the numbers of decoded frames, of skipped frames, of frames skipped since the last delivered frame, and of
+        # damaged stretches
         self._number = self._repeated = self._same = self._gaps = 0
         self._waiting: Frame | None = None
 
@@ -84,7 +85,10 @@ class VideoFile(FrameSource):
         self._capture.release()
 
     def _first(self) -> Frame | None:
-        """Returns the first frame if the second one differs from it, or else the first frame that differs."""
+        """Returns the first frame if the second frame differs from it, or if there is no second frame.
+
+        Otherwise, skips the frames that equal the first frame, and returns the first frame that differs.
+        """
         first = self._decode()
         if first is None:
             raise self._not_decoded()
@@ -95,7 +99,7 @@ class VideoFile(FrameSource):
         return first
 
     def _has_more(self) -> bool:
-        """Tells whether the container states more than one frame, or does not state how many."""
+        """Tells whether the video may have a second frame. False only if the container states exactly one frame."""
         return self._capture.get(cv2.CAP_PROP_FRAME_COUNT) != 1
 
     def _next(self) -> Frame | None:
@@ -162,7 +166,7 @@ class VideoFile(FrameSource):
 
     def _lacks_end(self, expected: int) -> bool:
         """Tells whether the last frame comes too early for a video with this number of frames."""
-        # the container of a trimmed video also counts the hidden frames
+        # the container of a trimmed video also counts the frames that the edit list hides
         whole_s = min(expected / self._fps, presented_s(self._path) or math.inf)
         tolerance_s = max(min(_MISSING_SHARE * whole_s, _MISSING_S), 1.5 / self._fps)
         return whole_s - self._at_s - 1 / self._fps > tolerance_s

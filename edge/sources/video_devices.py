@@ -10,25 +10,28 @@ from pathlib import Path
 
 __all__ = ["CameraIdentity", "device_path", "find_again", "identified", "identify", "is_device"]
 
-# On Linux, the folder of device nodes, and the folder of facts about video devices. Tests use other folders.
+# On Linux, `_DEV` contains the device nodes, such as video0. `_SYSFS` contains one folder for each video device, which
+# describes the device. Tests set other folders.
 _DEV = Path("/dev")
 _SYSFS = Path("/sys/class/video4linux")
 _NUMBER = r"[0-9]{1,4}"
 _NODE = rf"video{_NUMBER}"
-# The node of a USB camera belongs to an interface. The numbers that identify the camera belong to a device at most this
-# many levels above the interface.
+# sysfs states the vendor, the product and the serial number of a USB camera in the folder of the USB device. This
+# folder is at most this many levels above the folder to which the link `device` of a video device leads.
 _USB_LEVELS = 3
 
 
 @dataclass(frozen=True)
 class CameraIdentity:
-    """The facts that identify a camera when its number changes.
+    """The information by which a camera is recognized after its number has changed.
 
     Attributes:
         bus: the path of the camera's device in sysfs, which tells where the camera is plugged in.
-        model: vendor and product of a USB camera, or the name that the driver gives to another camera.
-        serial: the serial number of a USB camera; empty without a serial number.
-        index: the number of this node among the nodes of the same device. Webcams have a second node for metadata.
+        model: the numbers of the vendor and the product, if it is a USB camera. Otherwise, the name that the driver
+            gives to the camera.
+        serial: the serial number of a USB camera; empty if the camera has no serial number.
+        index: the number of this device node among all device nodes of the camera. Webcams have a second device node,
+            which delivers metadata.
     """
 
     bus: str
@@ -77,8 +80,8 @@ def find_again(wanted: CameraIdentity, others: frozenset[str] = frozenset()) -> 
 
     Args:
         wanted: the identity of the camera.
-        others: `CameraIdentity.bus` of other cameras that were connected together with the wanted camera, so that they
-            are not the wanted one.
+        others: the `CameraIdentity.bus` of each camera that was connected at the same time as the wanted camera. Such a
+            camera cannot be the wanted one.
     """
     alike = [
         (node, one)
