@@ -18,6 +18,7 @@ from typing import NoReturn
 from unittest.mock import patch
 
 import cv2
+import numpy as np
 import pytest
 
 import dermedge
@@ -174,7 +175,7 @@ def run_script(block: Block, folder: Path) -> list[str]:
 
 def test_each_python_example_is_run_or_says_why_not() -> None:
     runnable = [block for block in PYTHON if block.mark != "not run"]
-    assert runnable == [*python_examples("Classifier("), *python_examples("Pipeline(")]
+    assert set(runnable) == {*python_examples("Classifier("), *python_examples("Pipeline(")}
 
 
 def python_examples(call: str) -> list[Block]:
@@ -189,11 +190,20 @@ def test_the_loop_prints_a_state_for_each_frame(sandbox: Path) -> None:
 
 
 def test_one_photo_is_classified(sandbox: Path) -> None:
-    [one_photo] = python_examples("Classifier(")
+    [one_photo] = python_examples("read_picture(")
     [line] = run_script(one_photo, sandbox)
     with dermedge.Classifier(SHIPPED["dermedge-128"]) as classifier:
         prediction = classifier.predict(dermedge.read_picture(sandbox / "photo.jpg"))
-    assert line == f"{prediction.label} {prediction.probability:.0%}"
+        assert line == classifier.headline(prediction).text
+
+
+def test_an_array_with_red_first_is_classified(sandbox: Path) -> None:
+    [own_array] = python_examples("image_rgb")
+    answer, probabilities = run_script(own_array, sandbox)
+    with dermedge.Classifier(SHIPPED["dermedge-192"]) as classifier:
+        prediction = classifier.predict(np.full((480, 640, 3), (158, 180, 222), np.uint8))
+        assert answer == classifier.headline(prediction).text
+    assert probabilities == str(dict(zip(classifier.labels, prediction.probabilities, strict=True)))
 
 
 def test_everything_that_the_package_offers_is_there() -> None:
