@@ -28,7 +28,7 @@ def augment(image: Image, rng: np.random.Generator, how: Augmentation | None = N
     Args:
         image: uint8 [s, s, 3] RGB.
         rng: generator of all random numbers.
-        how: ranges and shares of the changes. With None, the defaults of `Augmentation` are used.
+        how: settings of the changes. With None, the defaults of `Augmentation` are used.
 
     Returns:
         uint8 [s, s, 3] RGB.
@@ -141,7 +141,7 @@ def _apply_levels(image: Image, levels: NDArray[np.float64]) -> Image:
 
 
 def shrink(image: Image, rng: np.random.Generator, how: Augmentation) -> Image:
-    """Shrinks the image to a random size and enlarges it to its old size, which removes fine detail."""
+    """Shrinks the image to a random size and enlarges it to the old size again, to remove fine detail."""
     side = image.shape[0]
     small = int(rng.integers(min(how.shrink_pixels, side), side + 1))
     shrunk = cv2.resize(image, (small, small), interpolation=cv2.INTER_AREA)
@@ -149,7 +149,7 @@ def shrink(image: Image, rng: np.random.Generator, how: Augmentation) -> Image:
 
 
 def blur(image: Image, rng: np.random.Generator, how: Augmentation) -> Image:
-    """Blurs the image by a Gaussian."""
+    """Blurs the image with a Gaussian kernel of random width."""
     return cv2.GaussianBlur(image, (0, 0), rng.uniform(*how.blur_sigma))  # type: ignore[return-value]
 
 

@@ -1,8 +1,8 @@
-"""Trains on several devices or machines with TensorFlow's strategies, and with the same result as on a single device.
+"""Trains on several devices or machines, with TensorFlow's distribution strategies.
 
-Each replica gets an equal share of every batch and of every dropout mask. The result differs from that of a single
-device in two cases only: batch norms that are trained, and the activation ranges of the int8 stage. Both use the
-statistics of the share of their own replica.
+A replica is a copy of the network on one device. Each replica gets an equal share of every batch and of every dropout
+mask. Therefore, the result is the same as on a single device, with two exceptions: batch norms that are trained, and
+the activation ranges of the int8 stage. For these, each replica uses the statistics of only its own share of the batch.
 """
 
 from __future__ import annotations
@@ -48,7 +48,8 @@ __all__ = [
 ]
 
 _MEETING_TIMEOUT_S, _CONNECT_TIMEOUT_S, _RETRY_S = 300.0, 2.0, 0.2
-# A training step takes seconds. The first step of an epoch takes longer, because the graph is traced.
+# Training ends with an error if no step ends within this time. A step takes seconds. The first step of an epoch takes
+# longer, because TensorFlow traces the graph.
 STALL_TIMEOUT_S = 900.0
 _STALLED = "no training step has ended"
 _EXAMPLE = (
@@ -84,9 +85,9 @@ def _mirrored() -> tf.distribute.Strategy:
 
 
 def _multi_worker() -> tf.distribute.Strategy:
-    """Returns the strategy that trains on the machines that TF_CONFIG names, with all GPUs of each machine.
+    """Returns the strategy that trains on all GPUs of the machines that TF_CONFIG names.
 
-    It waits until all workers can be reached.
+    This function waits until all workers can be reached.
 
     Raises:
         OptionError: the environment variable TF_CONFIG is not set, or does not describe a cluster.
@@ -101,7 +102,8 @@ def _multi_worker() -> tf.distribute.Strategy:
     try:
         with _stopped_at_once():
             strategy = tf.distribute.MultiWorkerMirroredStrategy()
-        # Restores the default: TensorFlow takes SIGTERM for a notice that the machine will be removed, and goes on.
+        # TensorFlow treats SIGTERM as a notice that the machine will be removed, and continues. Here, SIGTERM gets its
+        # default effect again: it ends the process.
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         return strategy
     except tf.errors.OpError as error:
@@ -195,7 +197,7 @@ def _why_unreachable(address: tuple[str, int]) -> str:
 def _stopped_at_once() -> Iterator[None]:
     """Lets Ctrl-C end the process immediately within a ``with`` block.
 
-    Python could not handle the signal while TensorFlow waits for other workers.
+    Python cannot handle the signal itself while TensorFlow waits for other workers.
     """
     before = signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
@@ -228,11 +230,11 @@ def wait_for_all(strategy: tf.distribute.Strategy) -> None:
 
 @contextmanager
 def report_lost_workers() -> Iterator[None]:
-    """Turns the errors that TensorFlow raises after losing another worker into WorkerError, within a ``with`` block."""
+    """Within a ``with`` block, raises WorkerError for the errors that TensorFlow raises after losing another worker."""
     try:
         yield
     except (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError) as error:
-        # The stack frames of these errors keep a thread pool alive, which would print an error when Python ends.
+        # The stack frames of these errors keep a thread pool alive. The pool would print an error when Python ends.
         traceback.clear_frames(error.__traceback__)
         if _STALLED in error.message:
             raise WorkerError(
@@ -285,7 +287,10 @@ def end_stalled_training(
 
 
 def _abort_collectives(message: str) -> None:
-    """Ends every wait of this process for other workers with UnavailableError, as TensorFlow's own check does."""
+    """Makes each operation of this process that waits for other workers fail with UnavailableError.
+
+    TensorFlow's own check for lost workers does the same.
+    """
     from tensorflow.python.eager import context
 
     context.context().abort_collective_ops(tf.errors.UNAVAILABLE, message)
@@ -295,8 +300,8 @@ def _abort_collectives(message: str) -> None:
 def worker_copy(run: RunFolder, strategy: tf.distribute.Strategy) -> Iterator[RunFolder]:
     """Yields a temporary copy of a run folder for a worker that is not the chief.
 
-    The copy lies beside the run folder. The worker needs a folder of its own, because TensorFlow demands that every
-    worker writes each checkpoint.
+    The copy lies beside the run folder. The worker needs a folder of its own, because TensorFlow requires every worker
+    to write each checkpoint.
 
     Raises:
         StorageError: the folder cannot be copied.
@@ -350,7 +355,8 @@ def share_batches(batches: TrainingBatches, strategy: tf.distribute.Strategy) ->
             tf.TensorSpec((None, *batches.pixels.shape[1:]), tf.float32),
             tf.TensorSpec((None, batches.classes), tf.float32),
         )
-        # Autotuning is off, because nothing here can be tuned, and each epoch would wait a minute for its thread.
+        # Autotuning is switched off. Nothing here can be tuned, and each epoch would wait a minute for the autotuning
+        # thread.
         options = tf.data.Options()
         options.autotune.enabled = False
         made = tf.data.Dataset.from_generator(shares, output_signature=signature).prefetch(here)
@@ -365,8 +371,8 @@ class _SharedGenerator:
     A single replica gets the same numbers as from ``generator`` itself.
 
     Args:
-        generator: generator that was made within the scope of the strategy. Each replica then has a state of its own,
-            and all these states are equal.
+        generator: generator that was made within the scope of the strategy. Each replica then has its own copy of the
+            state, and all copies are equal.
     """
 
     def __init__(self, generator: tf.random.Generator) -> None:
@@ -379,13 +385,14 @@ class _SharedGenerator:
     def uniform(self, shape: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
         """Returns random numbers from 0 to 1 for one replica.
 
-        ``shape`` is the shape of the result. Its first axis is the number of rows in the share of the replica.
+        ``shape`` is the shape of the result. The first axis of this shape is the number of rows in the share of the
+        replica.
         """
         replica = tf.distribute.get_replica_context()
         rows = shape[0]
         whole = tf.concat([[rows * replica.num_replicas_in_sync], shape[1:]], 0)
-        # The state before the call consists of a counter (two numbers) and a key. `tf.random.Generator.uniform` would
-        # add the index of the replica to the state.
+        # The state before the call consists of a counter (two numbers) and a key. `tf.random.Generator.uniform` is not
+        # used here, because it would add the index of the replica to the state.
         state = tf.bitcast(self.generator.skip(tf.reduce_prod(whole)), tf.uint64)
         numbers = tf.raw_ops.StatelessRandomUniformV2(
             shape=whole, key=state[2:3], counter=state[:2], alg=self.generator.algorithm, dtype=dtype
@@ -400,7 +407,7 @@ def _dropout_layers(model: keras.Model) -> list[keras.layers.Dropout]:
 
 
 def share_dropout(model: keras.Model) -> None:
-    """Makes the dropout equal to that of a single process.
+    """Makes the replicas together use the same dropout masks as a single process.
 
     Call this function within the scope of the strategy, and before the training.
     """
@@ -409,7 +416,9 @@ def share_dropout(model: keras.Model) -> None:
 
 
 def reseed_dropout(model: keras.Model, seed: int, sample: int) -> None:
-    """Seeds the dropout of one epoch. This is necessary because a checkpoint does not store the random states.
+    """Seeds the dropout of one epoch, so that a resumed run uses the same dropout masks as an uninterrupted run.
+
+    A checkpoint does not store the states of the random generators.
 
     Args:
         model: network in training.

@@ -4,8 +4,8 @@ The architecture is that of Tan and Le, "EfficientNet", 2019, with the changes o
 there is no squeeze-and-excitation, ReLU6 replaces swish, and the stem and the head have a fixed size.
 
 The last stage of the published network holds a third of all weights. With ``trunk_only``, the network ends within this
-stage, after the convolution that widens it. The int8 file then stays below 3 MB, and pretrained weights exist for the
-whole network.
+stage, after the convolution that increases the number of channels. The int8 file then stays below 3 MB. Pretrained
+weights still exist for every layer that is left.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class _Stage:
 
     Attributes:
         blocks: number of blocks.
-        kernel: side of the depthwise kernel in pixels.
+        kernel: width and height of the depthwise kernel in pixels.
         stride: stride of the first block. The other blocks have stride 1.
         widening: factor by which a block increases the number of channels before its depthwise convolution.
         filters: number of output channels of a block.
@@ -63,9 +63,10 @@ def efficientnet_lite(
 
     Args:
         pixels: input of the network, float32 [n, s, s, 3] normalized RGB.
-        width: factor of the numbers of filters; 1.0 for Lite0, 1.1 for Lite2.
-        depth: factor of the numbers of blocks; 1.0 for Lite0, 1.2 for Lite2.
-        trunk_only: whether the network ends within the last stage, after the convolution that widens it.
+        width: width multiplier. The numbers of filters are multiplied by it: 1.0 for Lite0, 1.1 for Lite2.
+        depth: depth multiplier. The numbers of blocks are multiplied by it: 1.0 for Lite0, 1.2 for Lite2.
+        trunk_only: whether the network ends within the last stage, after the convolution that increases the number of
+            channels.
     """
     x = _relu(_conv(pixels, _STEM_FILTERS, 3, 2, "stem"), "stem")
     filters, number = _STEM_FILTERS, 0
@@ -92,7 +93,8 @@ def efficientnet_lite(
 def freeze_blocks(network: keras.Model, blocks: int) -> None:
     """Freezes the stem and the first blocks of a network, in place. Training then leaves their weights unchanged.
 
-    The first blocks have the largest feature maps. A training step is faster without their gradients.
+    A training step is faster without the gradients of the first blocks, because these blocks have the largest feature
+    maps.
 
     Args:
         network: a network that contains `efficientnet_lite`.
@@ -116,7 +118,10 @@ def freeze_blocks(network: keras.Model, blocks: int) -> None:
 
 
 def round_filters(filters: int, width: float) -> int:
-    """Returns ``filters * width``, rounded to a multiple of 8. It is rounded down by at most a tenth."""
+    """Returns ``filters * width``, rounded to a multiple of 8.
+
+    If rounding down would lose more than a tenth of the filters, the number is rounded up instead.
+    """
     scaled = filters * width
     rounded = max(8, int(scaled + 4) // 8 * 8)
     return rounded if rounded >= 0.9 * scaled else rounded + 8
@@ -136,7 +141,7 @@ def _relu(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
 
 
 def take_pytorch_weights(network: keras.Model, state: Mapping[str, NDArray[np.float32]]) -> None:
-    """Sets the weights of a network to those of the package ``efficientnet-lite-pytorch``, in place.
+    """Copies PyTorch weights into a network. The weights have the names of the package ``efficientnet-lite-pytorch``.
 
     Args:
         network: a network of `efficientnet_lite` with the same width and depth as the weights.

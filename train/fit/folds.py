@@ -30,7 +30,7 @@ from dermedge.train.fit.run_networks import trained_network
 __all__ = ["create_folds", "pooled_figures", "report_folds", "runs_below"]
 
 _FOLD = "fold-"
-# Metrics that need no temperature and no thresholds, because only `dermedge convert` fits these.
+# The metrics in the report. They need no temperature and no thresholds, which only `dermedge convert` fits.
 _SHOWN = (
     "balanced_accuracy_named",
     "balanced_accuracy",
@@ -83,16 +83,19 @@ def _rarest_class(catalogue: Catalogue) -> tuple[str, int]:
 
 
 def runs_below(path: Path) -> list[RunFolder]:
-    """Returns the runs of a cross-validation in the order of the folds; empty if ``path`` is not a cross-validation."""
+    """Returns the runs of a cross-validation in the order of the folds.
+
+    The list is empty if ``path`` is not the folder of a cross-validation.
+    """
     folds = [folder for folder in path.glob(f"{_FOLD}*") if folder.name.removeprefix(_FOLD).isdecimal()]
     return [RunFolder(folder) for folder in sorted(folds, key=lambda one: int(one.name.removeprefix(_FOLD)))]
 
 
 def pooled_figures(runs: Sequence[RunFolder]) -> tuple[dict[str, Score], list[dict[str, Score]]]:
-    """Returns the metrics on the held-out photos after the last stage.
+    """Returns the metrics on the held-out photos after the last training stage.
 
     Returns:
-        The metrics on the held-out photos of all folds together, and a list of the metrics of each fold alone.
+        The pooled metrics on the held-out photos of all folds, and a list with the metrics of each single fold.
 
     Raises:
         DataError: a fold is not finished.
@@ -126,7 +129,7 @@ def _figures(
 
 
 def report_folds(path: Path, runs: Sequence[RunFolder], say: Callable[[str], None] = print) -> None:
-    """Writes ``cross-validation.json``, and prints the metrics of all folds together with their confidence intervals.
+    """Writes ``cross-validation.json``, and prints the pooled metrics of all folds, with confidence intervals.
 
     Args:
         path: folder of the cross-validation.

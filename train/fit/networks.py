@@ -34,8 +34,8 @@ __all__ = [
 
 EVIDENCE, LOGITS = "evidence", "logits"
 _DROPOUT = 0.3
-# Limits of the side of the input in pixels. The strides would reduce a smaller input to nothing, and training with a
-# larger input needs too much memory.
+# Smallest and largest input size in pixels. The strides would reduce a smaller input to nothing. Training with a larger
+# input would need too much memory.
 _MIN_SIZE, _MAX_SIZE = 32, 1024
 
 
@@ -89,7 +89,7 @@ def efficientnet_lite0_trunk(size: int, classes: int, weights: str, width: float
 
 
 def efficientnet_lite2(size: int, classes: int, weights: str, width: float = 1.0) -> keras.Model:
-    """Returns the whole EfficientNet-Lite2. It is larger, and meant as a teacher.
+    """Returns the complete EfficientNet-Lite2. This larger network is meant as a teacher.
 
     `build_network` explains the arguments.
     """
@@ -99,7 +99,7 @@ def efficientnet_lite2(size: int, classes: int, weights: str, width: float = 1.0
 
 
 def _with_weights(backbone: keras.Model, weights: str, published: int) -> keras.Model:
-    """Sets the weights of an EfficientNet-Lite and returns it.
+    """Sets the weights of an EfficientNet-Lite, and returns the network.
 
     Args:
         backbone: the network.
@@ -145,7 +145,7 @@ def _finish(pixels: keras.KerasTensor, evidence: keras.KerasTensor) -> keras.Mod
 def freeze_batch_norms(network: keras.Model) -> None:
     """Freezes the batch norms of a network, in place. Training then leaves them unchanged.
 
-    The statistics of small batches would be too noisy.
+    The statistics of small batches would be too noisy to update the batch norms with.
     """
     for layer in network.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
@@ -153,11 +153,11 @@ def freeze_batch_norms(network: keras.Model) -> None:
 
 
 def add_to_logits(network: keras.Model, amounts: NDArray[np.float32]) -> None:
-    """Adds a constant to each logit of a network, in place. It changes the biases of the last layer with weights.
+    """Adds a constant to each logit of a network, in place, by changing the biases of the last layer that has biases.
 
     Args:
         network: a network of `build_network`, or its quantization-aware copy.
-        amounts: float32 [K], the constants.
+        amounts: float32 [K], the constant for each logit.
     """
     biases = [one for one in network.weights if "bias" in one.name and one.shape == amounts.shape]
     biases[-1].assign_add(amounts)
@@ -178,10 +178,10 @@ def build_network(
 
     Args:
         architecture: a key of `NETWORKS`.
-        size: side of the input in pixels, 32 to 1024.
+        size: width and height of the input in pixels, 32 to 1024.
         classes: number of classes.
         weights: initial weights: ``imagenet``, ``none`` (random), or a Keras weights file of the backbone.
-        width: factor of the numbers of filters. Pretrained weights need a factor of 1.
+        width: width multiplier. The numbers of filters are multiplied by it. Pretrained weights need a multiplier of 1.
 
     Raises:
         OptionError: the architecture or the weights are unknown, the size is out of range, or the architecture has no

@@ -41,29 +41,30 @@ Factors = Annotated[tuple[float, float], _Bounds(0, 10)]
 class Augmentation:
     """The settings of the random changes of a training image.
 
-    From each range (minimum, maximum), a value is sampled uniformly for each image. A share, 0 to 1, is the part of the
-    images to which a change is applied. A change is skipped if its share is 0, or if its ranges allow only values that
-    leave an image as it is.
+    Each range is a pair (minimum, maximum). For each image, a value is sampled uniformly from the range. Each share is
+    the fraction of the images to which a change is applied, 0 to 1. A change is skipped if its share is 0, or if its
+    ranges allow only values that leave an image as it is.
 
     Attributes:
         rotation_degrees: range of the angle of the rotation, in degrees.
         zoom: range of the factor by which the image is enlarged.
-        shift: largest shift along each axis, as a share of the side of the image.
+        shift: largest shift along each axis, as a fraction of the width of the image.
         mirror_share: share of images that are mirrored left to right.
-        exposure: range of the factor of all channels.
-        gain: largest deviation from 1 of the further factor of each colour channel.
-        contrast: range of the factor of the distance from mid-gray.
-        saturation: range of the factor of the saturation.
+        exposure: range of the factor by which all channels are multiplied.
+        gain: largest deviation from 1 of the channel factors. Each colour channel is multiplied by a channel factor of
+            its own.
+        contrast: range of the factor by which the distance of each value from mid-gray is multiplied.
+        saturation: range of the factor by which the saturation is multiplied.
         hue_degrees: largest turn of the hue in either direction, in degrees.
         white_balance_share: share of images whose white balance is made neutral.
         shrink_share: share of images that lose resolution, because they are shrunk and enlarged again.
-        shrink_pixels: smallest side to which an image is shrunk, in pixels.
-        blur_share: share of images that are blurred by a Gaussian.
-        blur_sigma: range of the standard deviation of the Gaussian, in pixels.
+        shrink_pixels: smallest width to which an image is shrunk, in pixels.
+        blur_share: share of images that are blurred with a Gaussian kernel.
+        blur_sigma: range of the standard deviation of the Gaussian kernel, in pixels.
         hair_share: share of images on which hairs are drawn.
         max_hairs: largest number of hairs on an image.
         patch_share: share of images in which a square is covered with one colour.
-        patch: range of the side of the square, as a share of the side of the image.
+        patch: range of the width of the square, as a fraction of the width of the image.
         jpeg_share: share of images that are compressed as JPEG.
         jpeg_quality: range of the JPEG quality. The upper end of the range is excluded.
 
@@ -98,29 +99,31 @@ class Augmentation:
 
 @dataclass(frozen=True)
 class Recipe:
-    """The settings of a training that have no option of their own.
+    """The settings of a training run that have no command-line option of their own.
 
-    The defaults must not change: they are the recipe of every older run whose folder contains no recipe.
+    The defaults must not change, because every older run whose folder contains no recipe was trained with them.
 
     Attributes:
         class_power: exponent p for classes. A class is sampled in proportion to its number of photos to the power p.
-            With 0, all classes are sampled equally often; with 1, they are sampled as often as they occur.
-        stratum_power: exponent for the strata of a class, used in the same way. A stratum consists of the photos of one
-            diagnosis from one source.
-        lesion_power: exponent for the lesions of a stratum, used in the same way. With 0, all lesions are sampled
-            equally often; with 1, all photos are.
+            With 0, all classes are sampled equally often. With 1, each class is sampled in proportion to its number of
+            photos.
+        stratum_power: exponent for the strata of a class. It works like ``class_power``. A stratum consists of the
+            photos of one diagnosis from one source.
+        lesion_power: exponent for the lesions of a stratum. It works like ``class_power``. With 0, all lesions are
+            sampled equally often. With 1, all photos are sampled equally often.
         classes_first: whether the samples are divided among the classes first, and then among the strata of each class.
-            If false, they are divided among all strata by ``stratum_power``, and ``class_power`` is not used.
+            If false, the samples are divided among all strata of all classes by ``stratum_power``, and ``class_power``
+            is not used.
         logit_adjustment: whether the loss adds the logarithm of the share of each class among the samples to the logit
             of this class.
         label_smoothing: part of each target that is spread evenly over all classes.
         mixup: parameter a of the distribution Beta(a, a), from which the weights of two blended images are sampled.
             With 0, images are not blended.
-        teacher_share: part of each target that comes from the teachers, if the run has any.
-        train_batch_norms: whether the batch norms are also trained if the network starts from pretrained weights. A
-            network without pretrained weights always trains them.
-        frozen_blocks: number of blocks of an EfficientNet-Lite whose weights are not trained, counted from the input.
-            Unless it is 0, the stem is not trained either. A training step then takes less time.
+        teacher_share: part of each target that comes from the teachers. A run without teachers does not use it.
+        train_batch_norms: whether a network that starts from pretrained weights also trains its batch norms. A network
+            that starts from random weights always trains its batch norms.
+        frozen_blocks: number of blocks of an EfficientNet-Lite that are not trained, counted from the input. If it is
+            above 0, the stem is not trained either, and a training step takes less time.
         ema_decay: decay of the exponential moving average of the weights. The float stage ends with the averaged
             weights. With 0, it ends with the weights of the last step.
         augmentation: settings of the random changes of the images.
@@ -168,7 +171,7 @@ def _check_bounds(values: Augmentation | Recipe) -> None:
 
 @cache
 def _checks(made: Any) -> dict[str, tuple[Any, Any]]:
-    """Returns the name of each field -> the type of the field, and its bounds or None."""
+    """Returns a dict: name of a field -> (type of the field, bounds). The bounds of a field may be None."""
     hints = get_type_hints(made, include_extras=True).items()
     return {
         name: (getattr(hint, "__origin__", hint), next(iter(getattr(hint, "__metadata__", ())), None))

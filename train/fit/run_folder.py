@@ -39,7 +39,7 @@ class Config:
     Attributes:
         architecture: a key of `dermedge.train.fit.networks.NETWORKS`.
         classes: classes in the order of the network's outputs.
-        size: side of the input in pixels.
+        size: width and height of the input in pixels.
         weights: initial weights of the network: imagenet, none, a Keras weights file of the backbone, a .tflite, the
             name of a shipped model, or the folder of a finished run.
         epochs: number of epochs of the float stage.
@@ -49,14 +49,14 @@ class Config:
         learning_rate: peak learning rate of the float stage.
         qat_learning_rate: peak learning rate of the quantization-aware stage.
         seed: seed of the split, the initial weights, the sampling and the augmentation.
-        data: values of --data.
+        data: paths that were given with --data.
         data_digest: digest of the catalogue.
         command: command line that started the run.
         teachers: folders of the runs whose probabilities are a part of the targets.
-        validated: folder of the run that this run repeats. The validation photos of that run are training photos of
-            this run. Empty if this run repeats no other run.
-        averaged: folders of further finished runs. The network starts with the mean of the weights of ``weights`` and
-            of these runs.
+        validated: folder of the run that was given with --refit. This run repeats the training of that run, and is also
+            trained on the validation photos of that run. Empty if --refit was not given.
+        averaged: folders of further finished runs. If there are any, ``weights`` is also a run, and the network starts
+            with the mean of the weights of all these runs.
         recipe: settings of the sampling, the augmentation, the targets and the weights.
     """
 
@@ -81,7 +81,7 @@ class Config:
 
     @property
     def starts(self) -> tuple[str, ...]:
-        """The finished runs with whose mean weights the network starts; empty if it starts with other weights."""
+        """The folders of the finished runs whose mean weights the network starts with. May be empty."""
         return (self.weights, *self.averaged) if is_run(self.weights) else ()
 
     @property
@@ -145,7 +145,7 @@ class RunFolder:
 
     @property
     def cache(self) -> Path:
-        """The folder of decoded photos. All runs in the same parent folder share it."""
+        """The folder that stores decoded photos. All runs in the same parent folder share this folder."""
         return self.path.parent / ".cache"
 
     def weights_path(self, stage: str) -> Path:
@@ -173,41 +173,41 @@ class RunFolder:
     def config(self) -> Config:
         """Returns the settings.
 
-        The paths of other runs and of weights files are looked up anew: if these have moved together with this run,
-        they are found beside it.
+        If another run or a weights file has moved together with this run, the settings contain its new path beside this
+        run.
 
         Raises:
             DataError: the folder is not a run.
         """
         values = self._known(Config, "config.json")
         lists = {key: tuple(value) for key, value in values.items() if isinstance(value, list)}
-        # Older runs have no recipe, and were trained with the default recipe.
+        # Older versions stored no recipe, and trained with the default recipe.
         recipe = recipe_from_json(values.get("recipe", {}))
         config = Config(**(values | lists | {"recipe": recipe}))
         return _with_paths(config, self._found)
 
     def _found(self, path: str) -> str:
-        """Returns where a file or folder that this run names is now: at its old path, or beside this run."""
+        """Returns the current path of a file or folder in the settings: the old path, or a path beside this run."""
         beside = self.path.parent / Path(path).name
         return str(beside) if not Path(path).exists() and beside.exists() else path
 
     def photos(self, data: Sequence[Path] = ()) -> tuple[Photo, ...]:
         """Returns the photos of the run.
 
-        ``data`` are folders where the photos are now if they have moved, as for
-        `dermedge.train.data.catalogue.read_catalogue`.
+        If the photos have moved, ``data`` are the folders where they are now.
+        `dermedge.train.data.catalogue.read_catalogue` uses these folders.
         """
         return read_catalogue(self.catalogue_path, data)
 
     def learned_before(self) -> bytes:
         """Returns the photos that the parents of the run were trained on, as `dermedge.train.data.learned` packs them.
 
-        The result is empty if there are none, or if they are not known.
+        The result is empty if the run has no parents, or if their photos are not known.
         """
         return self._learned_before.read_bytes() if self._learned_before.is_file() else b""
 
     def keep_learned_before(self, learned: bytes) -> None:
-        """Stores which photos the parents of the run were trained on.
+        """Stores which photos the parents of the run were trained on. Writes no file if ``learned`` is empty.
 
         Raises:
             StorageError: the file cannot be written.
@@ -250,7 +250,7 @@ class RunFolder:
         write_text(self.path / "progress.json", json.dumps(asdict(progress), indent=1) + "\n")
 
     def history(self) -> list[dict[str, str]]:
-        """Returns one row for each finished epoch: name of the column -> value as text."""
+        """Returns one dict for each finished epoch: name of a column -> value as text."""
         if not self.history_path.is_file():
             return []
         with self.history_path.open(newline="") as handle:
@@ -259,7 +259,7 @@ class RunFolder:
     def add_history(self, row: dict[str, Any]) -> None:
         """Adds the row of one epoch to the history, and writes the history.
 
-        If an interruption left a row of the same epoch, that row is replaced.
+        If the history already has a row for this epoch, because the run was interrupted, the old row is replaced.
 
         Raises:
             StorageError: the file cannot be written.
@@ -272,7 +272,7 @@ class RunFolder:
             writer.writerows([*rows, row])
 
     def save_checkpoint(self, checkpoint: Any, progress: RunProgress) -> RunProgress:
-        """Writes a checkpoint and the progress that names it, and deletes all other checkpoints.
+        """Writes a checkpoint, and writes the progress with the name of this checkpoint. Deletes all other checkpoints.
 
         Args:
             checkpoint: a `tf.train.Checkpoint`.
@@ -305,7 +305,7 @@ class RunFolder:
                 shutil.rmtree(folder)
 
     def _known(self, kind: type[Config | RunProgress], name: str) -> dict[str, Any]:
-        """Returns the values in a JSON file that are fields of ``kind``.
+        """Returns those values of a JSON file that are fields of ``kind``.
 
         Other values are ignored, because another version of dermedge may have written them.
         """
@@ -323,7 +323,7 @@ class RunFolder:
 
 
 def _with_absolute_paths(config: Config) -> Config:
-    """Returns the settings with absolute paths of runs and weights files, which are valid in any working directory."""
+    """Returns the settings with absolute paths, so that they are valid in any working directory."""
     return _with_paths(config, lambda path: os.path.abspath(path) if os.path.exists(path) else path)
 
 

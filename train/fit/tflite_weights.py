@@ -1,8 +1,8 @@
 """Starts a run with the weights of a .tflite, so that a shipped model can be trained further without its run folder.
 
 In a .tflite, the batch norms are folded into the weights and biases of the convolutions. Here, the convolutions of the
-network get these weights, and each batch norm is set so that it only adds the bias. The network then computes the same
-function as the file, except for the rounding of int8.
+network get these weights, and each batch norm is set so that it only adds the bias. Apart from the rounding of int8,
+the network then computes the same function as the file.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def is_tflite(weights: str) -> bool:
 
 
 def start_labels(weights: str) -> tuple[str, ...]:
-    """Returns the classes of a .tflite with whose weights a run can start.
+    """Returns the classes of a .tflite whose weights can be the initial weights of a run.
 
     Args:
         weights: path of the .tflite, or name of a shipped model.
@@ -74,9 +74,10 @@ def start_labels(weights: str) -> tuple[str, ...]:
 
 
 def take_tflite_weights(network: keras.Model, weights: str, classes: Sequence[str]) -> None:
-    """Sets the weights of a network to those of a .tflite, in place.
+    """Copies the weights of a .tflite into a network.
 
-    An output of the network gets weights only if its class is also a class of the file. Other outputs are not changed.
+    In the last layer, only the outputs whose classes are also classes of the file get weights. The other outputs are
+    not changed.
 
     Args:
         network: a network of `build_network` with the same architecture as the file, and with any input size.
@@ -84,8 +85,8 @@ def take_tflite_weights(network: keras.Model, weights: str, classes: Sequence[st
         classes: classes of the network in the order of its outputs.
 
     Raises:
-        OptionError: the file does not exist, has no manifest of dermedge, has another architecture, or has weights that
-            a run cannot start with.
+        OptionError: the file does not exist, has no manifest of dermedge, or has another architecture; or its weights
+            are neither int8 nor float32; or its first layer also normalizes the pixels.
         ModelError: the file is damaged.
         DataError: the file cannot be read.
     """
@@ -138,14 +139,14 @@ def _other_architecture(path: Path) -> OptionError:
 def _kernels(path: Path) -> list[_Kernel]:
     """Returns the weights of all operators that have weights, in the order in which the operators run.
 
-    The operator that predicts the view of a photo is left out, because `dermedge convert` fits it anew. No other
-    operator has a single output value.
+    The operator that predicts the view of a photo is left out, because `dermedge convert` fits a new one. It is
+    recognized by its single output value, because no other operator has only one.
     """
     try:
         model = strip(path.read_bytes())
     except OSError as error:
         raise DataError(f"cannot read '{path}': {error.strerror or error}") from error
-    # Raises ModelError if the file is damaged. The generated classes below would not notice this.
+    # This call raises ModelError if the file is damaged. The generated classes below would not notice the damage.
     read_graph(model, path)
     schema = tflite_schema()
     root = schema.ModelT.InitFromPackedBuf(model)
@@ -166,10 +167,10 @@ def _kernels(path: Path) -> list[_Kernel]:
 def _check_input(pixels: Any, path: Path) -> None:
     """Checks that the quantization of the input does the whole normalization of the pixels.
 
-    In other files, the first weights do a part of the normalization.
+    In other files, the first layer does a part of the normalization, and its weights do not fit a network of dermedge.
 
     Raises:
-        OptionError: the scale of the input has another value.
+        OptionError: the input is not quantized, or its scale is not the one of the normalization.
     """
     scales = getattr(pixels.quantization, "scale", None)
     if scales is None or not np.isclose(scales[0], 1 / SCALE):

@@ -1,4 +1,4 @@
-"""Trains a run: a float stage, and then quantization-aware fine-tuning. Both can be stopped and resumed."""
+"""Trains a run: a float stage, and then quantization-aware fine-tuning. Both stages can be stopped and resumed."""
 
 from __future__ import annotations
 
@@ -47,11 +47,11 @@ __all__ = ["Trainer", "chance_bound", "describe_epoch"]
 
 _WARMUP_STEPS = 60
 _WEIGHT_DECAY = 1e-4
-# Number of training photos, without augmentation, on which activation ranges are measured. 100 to 500 are usual.
+# The activation ranges are measured on this many training photos without augmentation. 100 to 500 photos are usual.
 _CALIBRATION_PHOTOS, _CALIBRATION_BATCH = 320, 32
-# Number of batches that are prepared before the training to measure the speed of the preparation.
+# Before the training, this many batches are prepared to measure how fast photos can be prepared.
 _TIMED_BATCHES = 8
-# The 95 % quantile of the normal distribution.
+# The 95 % quantile of the standard normal distribution.
 _Z_ONE_SIDED = 1.645
 
 
@@ -60,14 +60,16 @@ class Trainer:
 
     Args:
         run: folder of the run, with settings and catalogue.
-        strategy: strategy of one of `dermedge.train.fit.distribution.STRATEGIES`. With None, one device is used.
+        strategy: strategy that a function of `dermedge.train.fit.distribution.STRATEGIES` returned. With None, one
+            device is used.
         say: function that is called with each line of progress.
         guard: guard that remembers Ctrl-C. With None, an interrupt that a library loses is not raised again.
 
     Raises:
         DataError: photos are missing or were replaced; or a lesion is in two splits; or a parent was trained on photos
             of the validation or test split of this run.
-        OptionError: a teacher, or a run to start from, has other classes, another architecture or no weights.
+        OptionError: a teacher or a run to start from has other classes or no weights; or a run to start from has
+            another architecture.
     """
 
     def __init__(
@@ -97,7 +99,7 @@ class Trainer:
         self.guard.check()
 
     def fit(self) -> None:
-        """Runs all stages that are not finished. It continues at the last checkpoint of the run.
+        """Runs all stages that are not finished. The training continues from the last checkpoint of the run.
 
         Raises:
             DataError: the loss is not finite.
@@ -123,7 +125,7 @@ class Trainer:
     def warning(self) -> str | None:
         """Returns a warning if the validation balanced accuracy of the last epoch is no better than random guessing.
 
-        Returns None otherwise, or if there is no such score.
+        Returns None if the balanced accuracy is better, or if the last epoch was not scored on validation photos.
         """
         history = self.run.history()
         if not self.val_photos or not history or "val_balanced_accuracy" not in history[-1]:
@@ -152,7 +154,7 @@ class Trainer:
         ]
 
     def _keep_start(self) -> None:
-        """Saves the initial weights as the weights of the float stage, which has no epochs."""
+        """Saves the initial weights as the weights of the float stage. This is for a float stage without epochs."""
         network = start_network(self.config)
         save_weights(network, self.run.weights_path("float"))
         if self.val_photos:
@@ -230,7 +232,10 @@ class Trainer:
         )
 
     def _batch_rate(self) -> float:
-        """Returns how many photos per second are prepared: augmented, blended, and predicted by the teacher if any."""
+        """Returns the number of photos that are prepared per second.
+
+        Photos are augmented and blended. If the run has a teacher, the teacher also predicts each photo.
+        """
         batches = self._batches(0)
         batches[0]
         count = min(_TIMED_BATCHES, len(batches))
@@ -244,7 +249,8 @@ class Trainer:
     ) -> dict[str, Any]:
         """Trains one epoch, saves the weights, and returns the row of the epoch for the history."""
         started = perf_counter()
-        # Counts the epochs over both stages, so that each stage gets other samples.
+        # The epochs are counted over both stages, so that the second stage does not repeat the samples of the first
+        # stage.
         sample = epoch + STAGES.index(stage) * self.config.epochs
         batches = self._batches(sample)
         reseed_dropout(model, self.config.seed, sample)
@@ -275,10 +281,10 @@ class Trainer:
     def _save_and_validate(
         self, model: keras.Model, stage: str, average: WeightAverage | None
     ) -> dict[str, float]:
-        """Saves the weights and returns the validation columns of the epoch.
+        """Saves the weights, and returns the scores on the validation photos as `_validate` does.
 
-        Each epoch overwrites the weights of the previous one, so that the last epoch is kept, not the best one. Scores
-        on few photos are noisy, and the best epoch would mostly be the luckiest one.
+        Each epoch overwrites the weights of the previous epoch. The weights of the best epoch are not kept: scores on
+        few photos are noisy, so the epoch with the best score is mostly just the luckiest epoch.
         """
         if average:
             with average.applied():
@@ -287,7 +293,10 @@ class Trainer:
         return self._validate(model)
 
     def _validate(self, model: keras.Model) -> dict[str, float]:
-        """Returns the validation columns of the row of an epoch; empty without validation photos."""
+        """Scores a model on the validation photos. Returns a dict: name of a column of the history -> score.
+
+        The dict is empty if the run has no validation photos.
+        """
         if not self.val_photos:
             return {}
         truth = label_indices(self.val_photos, self.config.classes)
@@ -302,7 +311,7 @@ class Trainer:
 
 
 class _AfterStep(keras.callbacks.Callback):
-    """Acts after each training step: reports its end, checks for Ctrl-C, and updates the average of the weights."""
+    """Reports the end of each training step, checks for Ctrl-C, and updates the average of the weights."""
 
     def __init__(
         self, guard: InterruptGuard, average: WeightAverage | None, step_ended: Callable[[], None]
@@ -324,7 +333,8 @@ def chance_bound(counts: Sequence[int]) -> float:
     proportion. The mean of the recalls is assumed to be normally distributed.
 
     Args:
-        counts: number of photos of each of the K classes. Classes without photos have no recall.
+        counts: number of photos of each of the K classes. Classes without photos have no recall, and are left out of
+            the mean.
     """
     chance = 1 / len(counts)
     there = [count for count in counts if count]
@@ -336,7 +346,7 @@ def describe_epoch(row: dict[str, Any], epochs: int) -> str:
     """Returns one line about a finished epoch.
 
     Args:
-        row: row of the epoch for the history.
+        row: values of the epoch, as in the history.
         epochs: number of epochs of the stage.
     """
     validated = _describe_validation(row) or f"accuracy {row['accuracy']:.3f}"
