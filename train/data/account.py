@@ -1,4 +1,4 @@
-"""Writes the lines that describe how folders and tables were understood, for printing before the photos are read."""
+"""Describes how folders and tables were understood. The lines are printed before the photos are read."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from dermedge.train.data.tables import TableAccount
 __all__ = ["account_lines"]
 
 _SHOWN_COLUMNS = 12
-# Matches a file name that has a shared beginning with a digit, and a number at its end, such as lesion7_2. Several
-# photos of one lesion often have such names. IMG_0012 does not match, because the camera's prefix IMG has no digit.
+# Matches a file name such as lesion7_2: a beginning that contains a digit, then a separator, then a number. Photos of
+# one lesion often have names with the same beginning. IMG_0012 does not match, because IMG contains no digit.
 _SERIES = re.compile(r"(.*\d.*?)[ _.-]+\(?\d{1,4}\)?")
 _MIN_SERIES = 5
 
@@ -31,7 +31,7 @@ def account_lines(
     """Returns the lines that describe how the photos were understood.
 
     Args:
-        files: the photos, with the facts that folders and tables state about them.
+        files: the photos, with what folders and tables state about each photo.
         tables: the account of each table file.
         contradicted: the number of photos for which tables state diagnoses that exclude each other.
         spellings: for the name of each class folder, the spelling that is used.
@@ -91,9 +91,7 @@ def _table_line(account: TableAccount) -> str:
 
 
 def _column_lines(tables: Sequence[TableAccount]) -> list[str]:
-    """Returns lines about tables: one line names the columns that are not read, another one counts the cells that are
-    not understood.
-    """
+    """Returns up to two lines for each table: the columns that are not read, and the cells that are not understood."""
     lines = []
     for account in tables:
         if account.unused:
@@ -140,7 +138,7 @@ def _group_lines(
 
 
 def _name_lines(files: Sequence[LabelledFile]) -> list[str]:
-    """Returns a line if file names suggest several photos of one lesion, although nothing groups these photos."""
+    """Returns a line if file names suggest that several photos show one lesion, and these photos are in no group."""
     stems: dict[tuple[str, str], list[str]] = defaultdict(list)
     alone = [file for file in files if not file.links]
     for file in alone:

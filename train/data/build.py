@@ -1,10 +1,10 @@
 """Builds a catalogue from folders and tables: finds, labels, groups and splits the photos.
 
 The label of a photo comes from a table that names the photo, or else from the name of the photo's folder. Photos of
-one lesion or person form a group, and so do duplicates of one photo. File names do not matter for this. If two
-duplicates have different labels, both are left out. If photos of one lesion have different labels, all photos of the
-lesion are left out. The other photos of the group stay. Two photos that are mistaken for duplicates therefore cost
-two photos, and not two lesions.
+one lesion or person form a group, and so do duplicates of one photo. Duplicates are found by their content, even if
+their file names differ. If two duplicates have different labels, both photos are left out, but other photos of their
+group are not. If photos of one lesion have different labels, all photos of the lesion are left out. If two photos of
+different lesions are mistaken for duplicates, at most these two photos are lost, and not all photos of both lesions.
 """
 
 from __future__ import annotations
@@ -57,7 +57,13 @@ _SHOWN_CLASSES = 4
 
 @dataclass(frozen=True)
 class _Draft:
-    """Photos, with the names that link each photo to others of its group, and the part that folders or tables state."""
+    """Labelled photos that are not split yet.
+
+    Attributes:
+        photos: the photos.
+        links: names for each photo. Photos that share a name are in the same group.
+        parts: the part (train, val or test) that folders or tables state for each photo; empty if they state none.
+    """
 
     photos: list[Photo]
     links: list[tuple[str, ...]]
@@ -132,7 +138,7 @@ def _understood(
     say: Callable[[str], object],
     left_out: Counter[str],
 ) -> tuple[_Draft, tuple[str, ...], tuple[str, ...]]:
-    """Finds the labels and the classes of the photos, and prints lines that explain both.
+    """Finds the labels and the classes of the photos, and calls ``say`` with lines that explain the labels and classes.
 
     Returns the photos with their classes, the order of the classes, and the lines.
     """
@@ -178,7 +184,7 @@ def _lopsided_lines(photos: Sequence[Photo], classes: Sequence[str]) -> tuple[st
 def _as_catalogued(photos: Sequence[Photo], classes: Sequence[str] | None, seed: int) -> Catalogue:
     """Returns a catalogue of photos that already have groups and splits.
 
-    The photos are labelled by ``classes``. Without ``classes``, they keep their labels.
+    With ``classes``, the photos are labelled again. Without ``classes``, the photos keep their labels.
     """
     if not photos:
         raise DataError(
@@ -198,8 +204,9 @@ def _as_catalogued(photos: Sequence[Photo], classes: Sequence[str] | None, seed:
 
 
 def _labelled(files: Sequence[LabelledFile], left_out: Counter[str], skipped: Mapping[str, int]) -> _Draft:
-    """Returns the photos that have a diagnosis, and counts the others in ``left_out``. Raises DataError if no photo
-    has one.
+    """Returns the photos that have a diagnosis, and counts the other photos in ``left_out``.
+
+    Raises DataError if no photo has a diagnosis.
     """
     labelled = [file for file in files if file.photo.diagnosis]
     without = Counter(
@@ -263,8 +270,9 @@ def _grouped(
 
 
 def _joined(draft: _Draft, duplicates: Duplicates) -> list[Photo]:
-    """Returns the photos with their groups. Photos that share a name are in one group, and so are duplicates of a
-    photo.
+    """Returns the photos with their groups.
+
+    Two photos are in one group if they are duplicates, or if they share a link, a group name or an image id.
     """
     pairs = [(match.first, match.second) for match in duplicates.near]
     for members in (*duplicates.equal, *sets_of_equal(draft.links), *_sets_of_one_name(draft.photos)):
@@ -277,12 +285,12 @@ def _joined(draft: _Draft, duplicates: Duplicates) -> list[Photo]:
 
 
 def _sets_of_one_name(photos: Sequence[Photo]) -> list[list[int]]:
-    """Returns the indices of photos that share a group's name or an image id, one list for each shared name."""
+    """Returns one list of indices for each group name or image id that several photos share."""
     return sets_of_equal([{photo.group, photo.image_id} for photo in photos])
 
 
 def _contradictions(draft: _Draft, duplicates: Duplicates) -> dict[int, str]:
-    """Returns the photos whose labels cannot be trusted: the index of each photo, with the reason."""
+    """Returns the index of each photo whose label cannot be trusted, with the reason."""
     bad: dict[int, str] = {}
     one_photo = [*duplicates.equal, *sets_of_equal([{photo.image_id} for photo in draft.photos])]
     one_photo += [[match.first, match.second] for match in duplicates.near]

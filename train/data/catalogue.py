@@ -1,7 +1,8 @@
 """The catalogue: one table of all photos, with the label, the lesion and the split of each photo.
 
-The table is a CSV file. The column ``path`` is relative to the column ``root``, the folder that the user gave. A
-catalogue can therefore be read after the photos have moved, if `read_catalogue` is given their new folder.
+The table is a CSV file. The column ``root`` holds the folder that the user gave, and the column ``path`` holds a path
+relative to that folder. After the photos have moved, the catalogue can still be read: `read_catalogue` accepts the new
+folder of the photos.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ __all__ = [
 NONE_OF_THESE = "none of these"
 LESION_CLASSES = ("melanoma", "dermatofibroma", "nevus", "squamous cell carcinoma")
 SPLITS = ("train", "val", "test")
-# A class needs this many groups, so that each of the three splits gets at least one of its groups.
+# A class needs at least this many groups, so that each of the three splits gets at least one group of the class.
 MIN_GROUPS = 5
 # Columns that every catalogue has.
 _REQUIRED = frozenset({"path", "image_id", "group", "diagnosis", "label", "source", "split"})
@@ -51,9 +52,8 @@ class Photo:
 
     Attributes:
         path: absolute path of the file.
-        image_id: the publisher's id of the photo; if there is none, the path from the given folder on, without the
-            suffix.
-        lesion_id: the publisher's id of the lesion.
+        image_id: the publisher's id of the photo; if there is none, an id that is made from the path of the file.
+        lesion_id: the id of the lesion that a table states.
         group: name of the photo's group. Photos of one lesion or person have the same group, and so do duplicates of
             one photo. All photos of a group are in one split.
         diagnosis: diagnosis of the photo, under the name that dermedge uses for all datasets.
@@ -61,7 +61,7 @@ class Photo:
         source: the dataset that the photo is from.
         split: train, val or test.
         original_label: the label as the table or the folder writes it.
-        patient_id: the publisher's id of the person.
+        patient_id: the id of the person that a table states.
         view: dermoscopic or close-up.
         age: age of the person in years, a whole number.
         sex: female or male.
@@ -127,8 +127,8 @@ class Catalogue:
 
     @property
     def digest(self) -> str:
-        """The SHA-256 digest of the ids, groups, labels, sources and splits. The paths of the files are not part of
-        the digest.
+        """The SHA-256 digest of the image ids, groups, labels, sources and splits of all photos. The column ``path`` is
+        not part of the digest.
         """
         rows = sorted((p.image_id, p.group, p.label, p.source, p.split) for p in self.photos)
         return hashlib.sha256("\n".join(map(repr, rows)).encode()).hexdigest()
@@ -149,7 +149,7 @@ class Catalogue:
         return json.dumps(about, indent=1) + "\n"
 
     def save(self, path: Path) -> None:
-        """Writes the table as a CSV file; raises StorageError if it cannot be written."""
+        """Writes the table as a CSV file; raises StorageError if the file cannot be written."""
         write_text(path, self.to_csv())
 
 
@@ -167,9 +167,10 @@ def read_catalogue(path: Path, data: Sequence[Path] = ()) -> tuple[Photo, ...]:
     """Returns the photos of a table that `Catalogue.save` wrote.
 
     Args:
-        path: path of the table. If an older version wrote the table without some columns, these are empty.
-        data: folders where the photos are now, if they have moved. A folder may be the one that the catalogue was
-            made from, or the folder above.
+        path: path of the table. A column that is missing, because an older version of dermedge wrote the table, is read
+            as empty.
+        data: folders where the photos are now, if the photos have moved. Give the moved folder from which the catalogue
+            was made, or the folder that contains the moved folder.
 
     Raises:
         DataError: the file is not a catalogue or has an unknown split, or ``data`` holds none of the photos.
@@ -239,12 +240,15 @@ def check_photos(photos: Iterable[Photo]) -> None:
 
 
 def _path_below_root(photo: Photo) -> str:
-    """Returns the path as the table stores it: relative to the root, if the photo has one."""
+    """Returns the path as the table stores it: relative to the root; unchanged if the photo has no root."""
     return Path(os.path.relpath(photo.path, photo.root)).as_posix() if photo.root else photo.path
 
 
 def _below_roots(photos: Iterable[Photo], roots: dict[str, str]) -> tuple[Photo, ...]:
-    """Returns the photos of a table with absolute paths, in the folders that hold the photos now."""
+    """Returns the photos of a table with absolute paths.
+
+    ``roots`` holds, for each root in the table, the folder that holds the photos now.
+    """
     return tuple(
         replace(photo, root=roots[photo.root], path=os.path.join(roots[photo.root], photo.path))
         if photo.root
@@ -254,9 +258,10 @@ def _below_roots(photos: Iterable[Photo], roots: dict[str, str]) -> tuple[Photo,
 
 
 def _moved_roots(photos: Sequence[Photo], data: Sequence[Path]) -> dict[str, str]:
-    """Returns, for each root of a table, the folder that holds most of its photos now.
+    """Returns, for each root in a table, the folder that holds most photos of the root now.
 
-    This is one of ``data``, or the folder of the root's name in one of them. Without ``data``, it is the root itself.
+    Two kinds of folders are searched: the folders ``data``, and the folders in ``data`` that have the name of the root.
+    Without ``data``, the result for each root is the root itself. Raises DataError if no photo of a root is found.
     """
     by_root: dict[str, list[str]] = {}
     for photo in photos:

@@ -1,9 +1,9 @@
-"""Finds the diagnoses that the names in publishers' tables and on folders mean.
+"""Maps the names in publishers' tables and the names of folders to diagnoses.
 
 Eight diagnoses are classes of the shipped models. More specific names, such as melanoma in situ or Reed nevus, belong
-to one of the eight. A keratoacanthoma is in the class squamous cell carcinoma, as in MILK10k's own classes, but its
-diagnosis stays keratoacanthoma. It can therefore be scored separately. Some names are ambiguous, such as HAM10000's
-akiec or "malignant"; `possible_diagnoses` lists the diagnoses that such a name can mean.
+to one of the eight. A keratoacanthoma belongs to the class squamous cell carcinoma, as in MILK10k's own classes, but
+keeps the diagnosis keratoacanthoma, so that keratoacanthomas can be scored separately. Some names are ambiguous, such
+as HAM10000's akiec or "malignant". `possible_diagnoses` lists the diagnoses that an ambiguous name can mean.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ _KERATOSIS, _VASCULAR, _ACANTHOMA = "benign keratosis", "vascular lesion", "kera
 # The lesion classes of the shipped models, in the order of the model cards.
 NAMED_CLASSES = (_MELANOMA, _FIBROMA, _NEVUS, _SQUAMOUS, _BASAL, _ACTINIC, _KERATOSIS, _VASCULAR)
 
-# For each diagnosis, the names that mean this diagnosis, as `normal_name` returns them. More specific names that
-# `_FINER_FORMS` matches are not listed.
+# For each diagnosis, the names that mean this diagnosis, as `normal_name` returns them. A more specific name need not
+# be listed if `_FINER_FORMS` matches the name.
 _NAMES = {
     _MELANOMA: (
         "mel",
@@ -246,14 +246,14 @@ _CODES = {
 
 
 def _key(name: str) -> str:
-    """Returns the form of a name for look-ups: the normal name without hyphens and accents."""
+    """Returns a name as it is looked up: in lower case, without accents, with spaces for underscores and hyphens."""
     plain = unicodedata.normalize("NFKD", name.lower().replace("æ", "ae").replace("œ", "oe"))
     plain = "".join(letter for letter in plain if not unicodedata.combining(letter))
     return " ".join(plain.replace("_", " ").replace("-", " ").split())
 
 
 _DIAGNOSES = {_key(name): diagnosis for diagnosis, names in _NAMES.items() for name in (diagnosis, *names)}
-# Names that mean "unknown" in a table.
+# Texts of cells that mean "unknown".
 _UNKNOWN = frozenset(
     {"", "unk", "unknown", "n/a", "#n/a", "na", "nan", "none", "null", "not known", "-", "?"}
 )
@@ -261,9 +261,9 @@ _UNKNOWN = frozenset(
 _FINER = re.compile(
     r"(melanoma|nevus|naevus)(,.*| \(.*| in situ| invasive| metastasis| metastatic| nos| spilus| pigmentosus)"
 )
-# For each diagnosis: a pattern for its name, and a pattern for the words that may stand before and after the name.
-# They match "nodular melanoma" and "seborrheic keratosis irritated". They do not match "sebaceous nevus", which is
-# not a mole, or "non melanoma".
+# For each diagnosis: a pattern for the name of the diagnosis, and a pattern for words that may stand before and after
+# the name. Together, the two patterns match "nodular melanoma" and "seborrheic keratosis irritated". They do not match
+# "non melanoma", and they do not match "sebaceous nevus", because a sebaceous nevus is not a mole.
 _FINER_FORMS = {
     _MELANOMA: (
         "melanomas?",
@@ -296,12 +296,12 @@ _FINER_PATTERNS = {
     diagnosis: re.compile(rf"(({words}|nos) )*({core})( ({words}|nos))*")
     for diagnosis, (core, words) in _FINER_FORMS.items()
 }
-# The number before a folder's name, as in "1. Melanoma", and the word or count after it, as in "nevus images" and
-# "nevus (120)".
+# Two patterns for what does not belong to the diagnosis in a folder's name: a number in front, as in "1. Melanoma", and
+# a word or count at the end, as in "nevus images" and "nevus (120)".
 _NUMBER_IN_FRONT = re.compile(r"^\d{1,2}[.):]? ")
 _WORD_BEHIND = re.compile(r" (images?|photos?|pictures?|cases?|class|\(\d+\))")
-# A name is a misspelling of a known name if their similarity, from 0 to 1, is at least this, and their lengths differ
-# by at most this many letters.
+# A name counts as a misspelling of a known name if the similarity of the two names, from 0 to 1, is at least _LIKENESS,
+# and their lengths differ by at most _LETTERS_TOO_MANY letters.
 _LIKENESS = 0.85
 _LETTERS_TOO_MANY = 2
 
@@ -320,9 +320,9 @@ def diagnosis_of(name: str | None) -> str | None:
     """Returns the diagnosis that a publisher's code or a folder's name means.
 
     Returns:
-        For a known diagnosis, the name that dermedge uses for all datasets. For other lesions, and for ambiguous
-        names such as akiec, the name in lower case. For any other name, the name without spaces around it. None if
-        the name means "unknown".
+        Known diagnosis: the name that dermedge uses for all datasets. Other skin lesion, or ambiguous name such as
+        akiec: the name in lower case. Name that means "unknown": None. Any other name: the name without spaces around
+        it.
     """
     normal = normal_name(name or "")
     if name is None or normal in _UNKNOWN:
@@ -332,7 +332,7 @@ def diagnosis_of(name: str | None) -> str | None:
 
 @lru_cache(maxsize=65536)
 def _known_diagnosis(normal: str) -> str | None:
-    """Returns the diagnosis that a result of `normal_name` means; None if the name is not known."""
+    """Returns the diagnosis that a name from `normal_name` means; None if the name is not known."""
     core = re.sub(f"({_WORD_BEHIND.pattern})+$", "", _NUMBER_IN_FRONT.sub("", normal, count=1))
     for name in dict.fromkeys((normal, core)):
         known = _DIAGNOSES.get(_key(name)) or _AS_LISTED.get(_key(name)) or _of_finer_name(name)
@@ -349,7 +349,7 @@ def _of_finer_name(name: str) -> str | None:
 
 
 def likely_meant(name: str) -> str | None:
-    """Returns the diagnosis that a misspelled name probably means; None for other names."""
+    """Returns the diagnosis that a misspelled name probably means; None if the name does not seem to be misspelled."""
     key = _key(name)
     if is_known(name) or len(key) <= len(_NEVUS):
         return None
@@ -358,16 +358,17 @@ def likely_meant(name: str) -> str | None:
 
 
 def own_name(original: str) -> str:
-    """Returns the name of the class that a label forms if every label is a class.
+    """Returns the class name for a label when every label is a class.
 
-    A code is replaced by the name that it means. Any other known name is in lower case. An unknown name is unchanged.
+    A publisher's code is replaced by the diagnosis that the code means. Any other known name is converted to lower
+    case. An unknown name is not changed.
     """
     normal = normal_name(original)
     return _CODES.get(normal, normal if is_known(normal) else original)
 
 
 def is_open(diagnosis: str) -> bool:
-    """Tells whether a diagnosis is ambiguous, so that its class is not certain."""
+    """Tells whether a diagnosis is an ambiguous name, such as akiec or "malignant". Its class is then not certain."""
     return diagnosis in _OPEN
 
 
@@ -387,7 +388,7 @@ def possible_diagnoses(diagnosis: str) -> frozenset[str]:
 
 
 def compatible(one: str, other: str) -> bool:
-    """Tells whether one lesion can have both diagnoses: some class is possible for both of them."""
+    """Tells whether two diagnoses can both be true for one lesion: at least one class is possible for both."""
     return not {class_of(name) for name in possible_diagnoses(one)}.isdisjoint(
         class_of(name) for name in possible_diagnoses(other)
     )

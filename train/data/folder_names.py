@@ -10,7 +10,7 @@ from dermedge.train.data.diagnoses import is_known
 
 __all__ = ["FolderKind", "folder_kind", "part_of", "says_mask"]
 
-# The part of a dataset (train, val or test) that a folder with one of these names holds.
+# For each name of a folder, the part of a dataset that the folder holds: train, val or test.
 _PARTS = {
     "train": "train",
     "training": "train",
@@ -25,7 +25,7 @@ _PARTS = {
     "holdout": "test",
     "heldout": "test",
 }
-# Words in names that do not describe the photos.
+# Words in the names of folders that say nothing about the photos.
 _PLAIN = frozenset(
     {
         "images",
@@ -44,7 +44,8 @@ _PLAIN = frozenset(
     | {"set", "input", "inputs", "part", "parts", "files", "jpeg", "jpg", "png", "raw", "resized", "original"}
     | {"originals", "all", "batch", "folder", "split", "splits", "dermoscopic", "cropped"}
 )
-# Names of publishers, which occur together with these words: HAM10000_images_part_1, ISIC_2019_Training_Input.
+# Names of publishers and challenges. Folder names combine them with such words: HAM10000_images_part_1,
+# ISIC_2019_Training_Input.
 _PUBLISHERS = re.compile(r"(isic|isbi|siim|ham|pad|ufes|milk|bcn|challenge|task|cls|v)\d*k?")
 _MASKS = re.compile(r"\b(masks?|segmentations?|superpixels?|annotations?)\b")
 _PERSONS = re.compile(
@@ -88,7 +89,10 @@ def folder_kind(name: str) -> FolderKind:
 
 @lru_cache(maxsize=65536)
 def part_of(name: str) -> str | None:
-    """Returns train, val or test if the name means exactly this part of a dataset; else None."""
+    """Returns train, val or test if the name means one of these parts of a dataset, and nothing else; otherwise None.
+
+    For example, the name ``train melanoma`` means no part, because it also names a class.
+    """
     text = re.sub(r"\b(hold|held)[ _-]out\b", r"\1out", name.lower())
     words = [re.sub(r"(?<=[a-z])\d{4}$", "", word) for word in _words(text)]
     parts = {_PARTS[word] for word in words if word in _PARTS}
@@ -110,9 +114,9 @@ def _words(name: str) -> list[str]:
 
 
 def _is_plain(words: list[str]) -> bool:
-    """Tells whether the words of a name do not describe the photos.
+    """Tells whether the words of a folder's name say nothing about the photos.
 
-    At least one word is in `_PLAIN`, and all others are numbers or names of publishers.
+    This is the case if at least one word is in `_PLAIN`, and all other words are numbers or names of publishers.
     """
     plain = [re.sub(r"\d+$", "", word) in _PLAIN for word in words]
     others = [word for word, is_plain in zip(words, plain, strict=True) if not is_plain]

@@ -1,7 +1,7 @@
 """Finds the photos and tables below the folders that a user gives, and counts the files that are skipped.
 
 Symbolic links are followed, except for a link to a folder that contains the link. Hidden folders and files are
-skipped, and so are those that operating systems create.
+skipped. Folders and files that operating systems create are skipped too.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ _MASK = "a segmentation mask of another photo"
 _THUMBNAIL = "a thumbnail of another photo"
 _NOT_UTF8 = "the file name is not valid UTF-8, so that a table cannot hold it; rename the file"
 _TABLE_SUFFIXES = (".csv", ".tsv", ".xlsx", ".xls")
-# Files that operating systems leave behind. They are not counted as skipped.
+# Names of files that operating systems create. These files are ignored, and are not counted as skipped.
 _SYSTEM_FILES = frozenset({".ds_store", "thumbs.db", "desktop.ini"})
 _MASK_ENDINGS = ("_segmentation", "_superpixels", "_mask", "_seg", "_lesion")
-# A file of the ISIC archive with such a name is a mask, even if its photo was not found.
+# A file of the ISIC archive whose name matches is a mask, even if the photo of the mask was not found.
 _MASK_OF_ISIC = re.compile(r"ISIC_\d{7}_(segmentation|superpixels|attribute_[a-z_]+)", re.IGNORECASE)
 _THUMBNAIL_FOLDERS = frozenset({"thumbs", "thumb", "thumbnails", "thumbnail"})
 _ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar", ".bz2", ".xz")
@@ -49,7 +49,7 @@ class FoundPhoto:
 
     @property
     def name(self) -> str:
-        """The path from the given folder on, including the name of that folder: ``set/cat/1.jpg``."""
+        """The path that begins with the name of the given folder, such as ``set/cat/1.jpg``."""
         return "/".join((self.root.name, *self.folders, self.path.name))
 
 
@@ -179,7 +179,7 @@ def _mask_of(photo: FoundPhoto) -> str | None:
 
 
 def _is_utf8(path: Path) -> bool:
-    """Tells whether a path can be written into a table and read from it again."""
+    """Tells whether a path can be encoded as UTF-8, and therefore written to a table."""
     try:
         str(path).encode()
     except UnicodeEncodeError:
@@ -188,7 +188,7 @@ def _is_utf8(path: Path) -> bool:
 
 
 def _seen_instead(skipped: Counter[str]) -> str:
-    """Returns the end of the message that there are no photos: the skipped files and a cure."""
+    """Returns the end of the error message "no photos in …": which files were skipped, and what the user can do."""
     if not skipped:
         return "; give a folder that holds one folder of photos for each class"
     packed = any(f"'{suffix}'" in why for why in skipped for suffix in _ARCHIVES)

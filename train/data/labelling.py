@@ -51,12 +51,12 @@ def label_files(
 
     Args:
         paths: folders of photos, and table files. If only tables are given, photos are searched for in the folders
-            of the tables, and with ``auto``, the names of folders are not used as labels.
-        labels_from: a value of `LABEL_SOURCES`. auto: the label of a table is used; if no table states one, that of
-            the folder.
+            that contain the tables. If ``labels_from`` is auto, the names of folders are then not used as labels.
+        labels_from: a value of `LABEL_SOURCES`. auto: a label is read from a table or, if no table states one, from
+            the name of a folder; table: only from a table; folder, parent: only from the name of a folder.
         groups_from: a value of `GROUP_SOURCES`. auto: the photos of a folder below a class folder form a group;
             table: they do not.
-        references: further tables.
+        references: further table files.
 
     Raises:
         DataError: there is no photo, a folder or table cannot be read, or the folders can be read in two ways.
@@ -89,15 +89,16 @@ def label_files(
 
 
 def _with_labelled(tables: Tables, files: Sequence[LabelledFile]) -> list[TableAccount]:
-    """Returns the accounts of the tables, with the number of photos whose label is from each table."""
+    """Returns the account of each table, completed with the number of photos whose label is from this table."""
     labelled = Counter(facts.table for at, facts in tables.facts.items() if files[at].origin == ON_TABLE)
     return [replace(account, labelled=labelled[account.path]) for account in tables.accounts]
 
 
 def _with_folders_of_tables(paths: Sequence[Path], labels_from: str) -> tuple[Sequence[Path], str]:
-    """Returns the paths and the source of labels.
+    """Returns the paths to search and the value of ``labels_from`` to use.
 
-    If only tables are given, their folders are added, but folder names are not used as labels.
+    If only tables are given, the folders that contain the tables are added to the paths. If ``labels_from`` is auto, it
+    becomes table, so that the names of folders are not used as labels.
     """
     if not all(path.is_file() for path in paths):
         return paths, labels_from
@@ -106,7 +107,7 @@ def _with_folders_of_tables(paths: Sequence[Path], labels_from: str) -> tuple[Se
 
 
 def class_folders(data: Path) -> list[str]:
-    """Returns the names of the class folders below a folder in alphabetical order, as Keras numbers classes.
+    """Returns the names of the class folders below ``data`` in alphabetical order. Keras numbers classes in this order.
 
     Raises:
         DataError: there is no photo, or the folders can be read in two ways.
@@ -165,8 +166,9 @@ def _file(
 def _choose_label(facts: PhotoFacts, folder: str, labels_from: str) -> tuple[str, str, str]:
     """Returns the label as a table or folder writes it, the diagnosis of the label, and the origin of the label.
 
-    By default, the table's label is used. The folder's label is used if no table states one, or if the folder's label
-    agrees with the table's and is more specific.
+    If ``labels_from`` is auto, the table's label is used, with two exceptions. The folder's label is used if no table
+    states a label. It is also used if the table's label is ambiguous, and can mean the folder's label. A photo gets no
+    label if tables contradict each other and none is preferred.
     """
     of_folder = diagnosis_of(folder) or folder
     from_folder = (folder, of_folder, ON_FOLDER) if folder and labels_from != TABLE else ("", "", NOWHERE)
@@ -182,15 +184,16 @@ def _choose_label(facts: PhotoFacts, folder: str, labels_from: str) -> tuple[str
 
 
 def _tells_more(diagnosis: str, other: str) -> bool:
-    """Tells whether a diagnosis agrees with an ambiguous one, and is more specific."""
+    """Tells whether ``other`` is ambiguous, ``diagnosis`` is not, and both can be true for one lesion."""
     is_one = len(possible_diagnoses(diagnosis)) == 1
     return is_one and len(possible_diagnoses(other)) > 1 and compatible(diagnosis, other)
 
 
 def _image_ids(photos: Sequence[FoundPhoto]) -> list[str]:
-    """Returns the id of each photo: the publisher's id, which means one photo in any folder, or else the photo's path.
+    """Returns the id of each photo: the publisher's id or, if there is none, the path of the photo.
 
-    The path begins at the given folder. A file name is not enough, because many photos are called IMG_0001.
+    A publisher's id means the same photo in any folder. The path begins with the name of the given folder. The file
+    name alone cannot be the id, because many photos are called IMG_0001.
     """
     roots = list(dict.fromkeys(photo.root for photo in photos))
     names = {root: root.name for root in roots}
@@ -213,7 +216,7 @@ def _links(
     folder_names: Sequence[str],
     groups_from: str,
 ) -> list[tuple[str, ...]]:
-    """Returns, for each photo, the names that it shares with the photos of its group."""
+    """Returns, for each photo, the names that link the photo to other photos of its group."""
     made_from = [
         (photo.root, name, base_stem(photo.path.stem))
         for photo, name in zip(photos, folder_names, strict=True)

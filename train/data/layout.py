@@ -3,13 +3,13 @@
 1. The class is the first folder below the root of the dataset. Parts (train, val, test) and containers with
    meaningless names (images, part_1) are skipped. Names of persons (patient_07) and dates (may, 2021-05) are not
    classes.
-2. Folders below the class folder are groups, which no split may cut.
-3. The root of the dataset is the given folder, with three exceptions. If one folder in the given folder holds all
-   photos, that folder is the root. If folders in the given folder hold parts (``kaggle9/Train/nevus``), or photos
-   that a table labels (``ham10000/images``), the given folder is a collection of datasets, and these folders are the
-   roots.
-4. If there are many folders above the class folders, and each has few photos, these folders are persons or lesions,
-   which no split may cut.
+2. The photos of a folder below the class folder form a group. All photos of a group get the same split.
+3. The root of the dataset is the given folder, with two exceptions. If one folder in the given folder holds all
+   photos, that folder is the root. If the given folder is a collection of datasets, each dataset has a root of its own.
+   The given folder is a collection if a folder in it holds parts (``kaggle9/Train/nevus``), or holds only photos that a
+   table labels (``ham10000/images``).
+4. If there are many folders above the class folders, and each has few photos, each of these folders is a person or a
+   lesion. The photos of such a folder form a group.
 5. If two levels of folders could be the classes, known diagnoses decide: ``clinic/nevus`` has classes below datasets,
    and ``nevus/clinic`` has groups below classes. Otherwise, the first level has the classes. If the second level may
    be the classes as well, because of its diagnoses or because its names recur, an error names both readings.
@@ -34,15 +34,15 @@ __all__ = ["AUTO", "FOLDER", "LABEL_SOURCES", "PARENT", "TABLE", "Placement", "r
 AUTO, TABLE, FOLDER, PARENT = LABEL_SOURCES = ("auto", "table", "folder", "parent")
 _CLASS_KINDS = (FolderKind.DIAGNOSIS, FolderKind.NAME)
 _SHOWN_NAMES = 6
-# The folders above the class folders are persons or lesions, and not datasets, if there are at least `_MIN_PERSONS`
-# of these folders and half of them hold at most `_FEW_PHOTOS` photos.
+# The folders above the class folders count as persons or lesions, and not as datasets, if there are at least
+# `_MIN_PERSONS` of these folders and the median number of photos in them is at most `_FEW_PHOTOS`.
 _MIN_PERSONS = 8
 _FEW_PHOTOS = 12
 
 
 @dataclass(frozen=True)
 class Placement:
-    """The facts about a photo that its folders state.
+    """What the folders of a photo state about the photo.
 
     Attributes:
         source: name of the dataset.
@@ -59,8 +59,12 @@ class Placement:
 
 @dataclass(frozen=True)
 class _Chain:
-    """The folders of one photo below the root: the names that may be classes, the part, and how many names precede
-    the part.
+    """The folders of one photo below the root.
+
+    Attributes:
+        names: names of the folders that may be classes.
+        part: train, val or test; empty if no folder states a part.
+        before_part: the number of ``names`` above the folder that states the part.
     """
 
     names: tuple[str, ...]
@@ -111,7 +115,7 @@ def _chain(root: Path, folders: Sequence[str]) -> _Chain:
 def _class_depths(
     root: Path, chains: Sequence[_Chain], in_table: Sequence[bool], labels_from: str
 ) -> list[int]:
-    """Returns, for each photo, the number of folder names above its class folder."""
+    """Returns, for each chain, the number of its names above the class folder."""
     if labels_from == PARENT:
         return [max(0, len(chain.names) - 1) for chain in chains]
     common = _common_depth(chains)
@@ -172,8 +176,8 @@ def _sets_of_a_collection(chains: Sequence[_Chain], in_table: Sequence[bool]) ->
 
 
 def _holds_parts_of_classes(chain: _Chain) -> bool:
-    """Tells whether a part (train, val or test) stands between the first folder and another one that may be the
-    class.
+    """Tells whether the folder of a part (train, val or test) lies between two folders: the first folder, and a folder
+    that may be the class.
     """
     return chain.before_part == 1 and len(chain.names) > 1
 
@@ -236,7 +240,7 @@ def _placement(
 
 
 def _insisted(folders: Sequence[str], labels_from: str) -> str:
-    """Returns the class folder that --labels-from names, even if its name is that of a person, date or container."""
+    """Returns the class folder that --labels-from selects, even if its name means a person, a date or a container."""
     kinds = [name for name in folders if not part_of(name)]
     if not kinds:
         return ""
@@ -244,9 +248,10 @@ def _insisted(folders: Sequence[str], labels_from: str) -> str:
 
 
 def _group(root: Path, folders: Sequence[str], class_name: str) -> str:
-    """Returns the folder of a person at any level, or else the first folder below the class folder.
+    """Returns the name of the folder whose photos form a group; empty if there is none.
 
-    The name is empty if there is neither.
+    The folder of a person or lesion at any level is preferred. If there is none, it is the first folder below the class
+    folder that is neither a part nor a container.
     """
     for name in folders:
         if name != class_name and folder_kind(name) is FolderKind.GROUP:
@@ -259,5 +264,7 @@ def _group(root: Path, folders: Sequence[str], class_name: str) -> str:
 
 
 def _set_name(root: Path) -> str:
-    """Returns the name of the given folder; if this folder is a part (train, val or test), that of the folder above."""
+    """Returns the name of the dataset: the name of the given folder. If the given folder is a part (train, val or
+    test), the folder above it gives the name.
+    """
     return root.parent.name if part_of(root.name) else root.name

@@ -1,9 +1,9 @@
 """A record of the photos that a model was trained on. It is small enough for the model file.
 
-A photo is recorded as the first four bytes of a SHA-256. If the photo has a published id, this is the SHA-256 of the
-id, which does not depend on the size or the folder of the photo. Otherwise, it is the SHA-256 of the digest of the
-photo. The four bytes tell nothing about a person, and the photo cannot be recovered from them. If a model has learned
-from 40,000 photos, about one of 100,000 other photos is mistaken for a learned one.
+A photo is recorded as the first four bytes of a SHA-256 hash. If the photo has a published id, the id is hashed, so
+that the size and the folder of the photo do not matter. Otherwise, the digest of the file is hashed. The four bytes
+tell nothing about a person, and the photo cannot be recovered from them. If a model was trained on 40,000 photos, about
+one in 100,000 other photos is mistaken for a photo of the training data.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from dermedge.train.data.photo_names import published_id
 
 __all__ = ["LEARNED_NAME", "count_learned", "learned_photos", "merge_learned"]
 
-# The name of the associated file in a model.
+# The record is stored in a model file as an associated file with this name.
 LEARNED_NAME = "learned-photos.bin"
 
 _KEY = np.dtype(">u4")
@@ -31,7 +31,7 @@ def learned_photos(photos: Iterable[Photo]) -> bytes:
     """Returns the record of the photos that a model was trained on: four bytes for each photo.
 
     Args:
-        photos: photos of the training split. Files without a published id and without a digest are read.
+        photos: photos of the training split. A file is read only if the photo has neither a published id nor a digest.
 
     Raises:
         DataError: a photo cannot be read.

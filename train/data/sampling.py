@@ -14,8 +14,9 @@ _SEED = 0
 
 
 def sample_evenly(photos: Sequence[LabelledPhoto], count: int) -> list[LabelledPhoto]:
-    """Returns at most ``count`` photos, taken from the classes in turn. The order within a class is random, but
-    fixed.
+    """Returns at most ``count`` photos, one from each class in turn.
+
+    Within a class, the order is random, but the same in every call.
     """
     random = Random(_SEED)
     classes: dict[int, list[LabelledPhoto]] = defaultdict(list)
