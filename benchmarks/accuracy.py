@@ -32,12 +32,12 @@ class Accuracy:
     Attributes:
         accuracy: share of the photos whose predicted class is right.
         balanced_accuracy: mean recall of the classes that have photos.
-        melanoma_sensitivity: sensitivity for melanoma at a specificity of 90 % for all other photos. The threshold is
-            chosen on the same photos. None if no photo shows a melanoma.
+        melanoma_sensitivity: sensitivity for melanoma. The threshold is chosen on the scored photos, so that the
+            specificity for all other photos is 90 %. None if no photo shows a melanoma.
         recall: class -> share of the photos of the class that are predicted as this class; None for a class without
             photos.
         photos: number of photos that were scored.
-        lesions: number of lesions of these photos. The bootstrap samples lesions, not photos.
+        lesions: number of lesions that the scored photos show. The bootstrap samples lesions, not photos.
     """
 
     accuracy: Score
@@ -75,13 +75,13 @@ def find_photos(
     Args:
         data: a folder of labelled photos, a table of labels, or the catalogue.csv of a run.
         labels: the classes of the models.
-        split: the split of a catalogue: ``val`` or ``test``. None for other photos.
-        max_photos: the most photos to return, sampled as evenly over the classes as possible. Each call returns the
-            same photos. None returns all photos.
-        say: called with lines that tell how folders and tables were read.
+        split: the split of the catalogue.csv: ``val`` or ``test``. None if ``data`` is not a catalogue.csv of a run.
+        max_photos: largest number of photos to return. The photos are sampled as evenly over the classes as possible,
+            and each call returns the same photos. None returns all photos.
+        say: a function that is called with each line of text on how folders and tables were read.
 
     Raises:
-        DataError: there are no photos to score, or a photo is of a class that the models do not have.
+        DataError: there are no photos to score, or the class of a photo is not a class of the models.
         OptionError: the split does not fit the data.
     """
     from dermedge.train.data.sampling import sample_evenly

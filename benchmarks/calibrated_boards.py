@@ -1,9 +1,10 @@
 """Fits a model of the latencies of a board to published latencies of networks on the board.
 
-A latency is modelled as a sum of two parts. The first part is in proportion to the instructions of the network, which
-an emulator counts. The second part is in proportion to the bytes that the network moves, because large layers wait for
-memory. The two factors are fitted to published latencies, which are called anchors. Leave-one-out shows the error of
-such a fit: each anchor is estimated from the other anchors.
+A latency is modelled as a sum of two parts. The first part is in proportion to the number of instructions that the
+network executes; an emulator counts these instructions. The second part is in proportion to the number of bytes that
+the network moves, because large layers wait for memory. The two factors are fitted to published latencies. A published
+latency that is used in the fit is called an anchor. Leave-one-out cross-validation measures the error of the fit: the
+latency of each anchor is estimated by a fit to all other anchors.
 """
 
 from __future__ import annotations
@@ -32,10 +33,10 @@ __all__ = [
     "stored_instructions",
 ]
 
-# The anchors, and the instruction counts of the shipped models. `python -m dermedge.benchmarks.lab anchors` writes this
-# file.
+# This file holds the anchors and the instruction counts of the shipped models. `python -m dermedge.benchmarks.lab
+# anchors` writes the file.
 ESTIMATES = Path(__file__).with_name("estimates.json")
-# A board with a median leave-one-out error above this gets no estimates.
+# No latency is estimated for a board whose median leave-one-out error exceeds this fraction of the latency.
 MAX_MEDIAN_ERROR = 0.25
 
 
@@ -45,7 +46,7 @@ class Cost:
 
     Attributes:
         instructions: number of instructions that one thread executes.
-        bytes: number of bytes that are read and written, as `dermedge.benchmarks.traffic.bytes_moved` counts.
+        bytes: number of bytes that are read and written. `dermedge.benchmarks.traffic.bytes_moved` counts them.
     """
 
     instructions: float
@@ -54,13 +55,13 @@ class Cost:
 
 @dataclass(frozen=True)
 class Anchor:
-    """A published latency of a network on a board.
+    """A published latency of a network on a board, which is used to fit the model of the board.
 
     Attributes:
         network: name of the network.
         form: number type of the weights and activations: ``int8`` or ``float32``.
         ms: the latency in milliseconds.
-        cost: cost of an inference of the same network, counted under emulation.
+        cost: cost of one inference of the network. The instructions are counted under emulation.
         runtime: the runtime that was measured.
         published: date of publication, as the source states it.
         source: URL of the page.
@@ -77,7 +78,7 @@ class Anchor:
 
 @dataclass(frozen=True)
 class Factors:
-    """The milliseconds for each instruction, and for each byte. No factor is negative."""
+    """The milliseconds per instruction, and the milliseconds per byte. Neither number is negative."""
 
     per_instruction: float
     per_byte: float
@@ -93,9 +94,9 @@ class CalibratedBoard:
 
     Attributes:
         key: name of the board for ``--estimate``.
-        name: name of the board, for people.
+        name: name of the board in user-facing text.
         cpu: QEMU's name of the processor.
-        threads: number of threads of the anchors, and therefore of the estimates.
+        threads: number of threads with which the anchors were measured. The estimates are for this number of threads.
         anchors: published latencies on the board.
     """
 
@@ -106,11 +107,11 @@ class CalibratedBoard:
     anchors: tuple[Anchor, ...]
 
     def factors(self) -> Factors:
-        """Returns the factors that are fitted to all anchors."""
+        """Fits the factors to all anchors of the board, and returns them."""
         return fit(self.anchors)
 
     def errors(self) -> tuple[float, ...]:
-        """Returns the relative error of each anchor, as `leave_one_out` does."""
+        """Returns the relative leave-one-out error of each anchor. See `leave_one_out`."""
         return leave_one_out(self.anchors)
 
     def median_error(self) -> float:
@@ -119,17 +120,19 @@ class CalibratedBoard:
 
 
 def fit(anchors: Sequence[Anchor]) -> Factors:
-    """Returns the factors of 0 or more that minimize the sum of squared relative errors.
+    """Returns the non-negative factors that minimize the sum of squared relative errors.
 
     Args:
         anchors: two or more published latencies.
     """
-    # a row is the cost of an anchor divided by its latency; its product with the right factors is 1
+    # each row is the cost of one anchor divided by the latency of the anchor. If the factors estimate this latency
+    # exactly, the product of the row and the factors is 1
     rows = np.array([(one.cost.instructions / one.ms, one.cost.bytes / one.ms) for one in anchors])
     both = np.linalg.lstsq(rows, np.ones(len(rows)), rcond=None)[0]
     if (both >= 0).all():
         return Factors(*both.tolist())
-    # one factor would be negative, so it is set to 0; the optimum of the other factor is sum(x) / sum(x²)
+    # a fitted factor is negative, so one factor is set to 0. The best value of the other factor is sum(x) / sum(x²),
+    # where x is the column of this factor. Both choices are tried
     alone = rows.sum(axis=0) / np.square(rows).sum(axis=0)
     choices = (np.array([alone[0], 0.0]), np.array([0.0, alone[1]]))
     best = min(choices, key=lambda factors: float(np.square(rows @ factors - 1).sum()))
@@ -153,7 +156,7 @@ def read_boards(
 
     Args:
         keys: keys of the boards.
-        content: content of the file `ESTIMATES`; None reads the file.
+        content: parsed content of the file `ESTIMATES`. If it is None, the file is read.
 
     Raises:
         OptionError: a key is not known.
@@ -171,7 +174,7 @@ def stored_instructions(digest: str, cpu: str, content: Mapping[str, Any] | None
     Args:
         digest: SHA-256 of the file in hexadecimal.
         cpu: QEMU's name of the processor.
-        content: as in `read_boards`.
+        content: parsed content of the file `ESTIMATES`. If it is None, the file is read.
     """
     counts = (content or _content())["shipped"]
     found: dict[str, int] = next((one["instructions"] for one in counts if one["sha256"] == digest), {})

@@ -36,7 +36,7 @@ def run_program(
         command: the program and its arguments.
         name: name of the program, for error messages.
         environment: environment variables to change or add for the program.
-        content: content of the standard input of the program; None for no content.
+        content: bytes that the program can read from standard input. If it is None, standard input is empty.
         timeout_s: seconds after which the program is killed; None sets no limit.
 
     Returns:
@@ -87,14 +87,15 @@ def call_in_child(function: Callable[..., _Result], *arguments: object) -> _Resu
         result, error = pickle.loads(answer.read_bytes())
     if error is not None:
         kind, text = error
-        # the constructor is not called, because the constructors of the errors have different arguments
+        # the error is created without its constructor, because the constructors of the error classes have different
+        # parameters
         raise kind.__new__(kind, text)
     returned: _Result = result
     return returned
 
 
 def with_our_packages() -> dict[str, str]:
-    """Returns the environment variable with which another Python imports the same `dermedge` as this process."""
+    """Returns PYTHONPATH for another Python process, so that it imports the same `dermedge` as this process."""
     return {"PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))}
 
 

@@ -95,7 +95,8 @@ def _check_before_running(arguments: argparse.Namespace) -> None:
     """Checks the options before anything is measured.
 
     Raises:
-        DermedgeError: an option is missing, does not fit the others, or names a file that cannot be written.
+        DermedgeError: an option is missing, cannot be combined with another option, or names a file that cannot be
+            written.
     """
     models = getattr(arguments, "models", (DEFAULT_MODEL,))
     if arguments.soak:
@@ -127,7 +128,7 @@ def _estimate(arguments: argparse.Namespace) -> int:
     """Prints the estimates for --estimate, and returns the exit status.
 
     Raises:
-        OptionError: one of the other options asks for a measurement.
+        OptionError: another option requests a measurement.
     """
     for option in ("data", "source", "split", "max_photos", "soak", "profile", "tta", "output", "plot"):
         if getattr(arguments, option):
@@ -228,14 +229,15 @@ def _add_input(parser: OptionGroup) -> None:
         type=thread_counts,
         default="1",
         metavar="N",
-        help="run the interpreter with N threads. Several numbers are separated by commas: 1,2 measures each model "
-        "with one thread and with two",
+        help="run the interpreter with N threads. To measure each model with several numbers of threads, separate "
+        "the numbers with commas, such as 1,2",
     )
     parser.add_argument(
         "--runtime",
         choices=("auto", *RUNTIMES),
         default="auto",
-        help="run the network with this TFLite runtime; auto: litert if it is installed, otherwise tflite-runtime",
+        help="run the network with this TFLite runtime. auto chooses litert if it is installed, and tflite-runtime "
+        "otherwise",
     )
 
 
@@ -245,14 +247,15 @@ def _add_results(parser: OptionGroup) -> None:
     parser.add_argument(
         "--tta",
         action="store_true",
-        help="also measure each model with test-time augmentation, which `dermedge predict --tta` explains",
+        help="also measure each model with test-time augmentation, which averages the outputs for four orientations "
+        "of the crop",
     )
     parser.add_argument(
         "--soak",
         type=seconds,
         metavar="MINUTES",
-        help="run the whole loop from capture to decision on --source for this many minutes. Test whether latency, "
-        "frame rate, memory and temperature drift",
+        help="run the whole loop from capture to decision for this many minutes on the frames of --source, and test "
+        "whether latency, frame rate, memory and temperature drift",
     )
     parser.add_argument(
         "--estimate",
@@ -266,15 +269,15 @@ def _add_results(parser: OptionGroup) -> None:
         "--output",
         type=Path,
         metavar="DIR",
-        help="write the results into this folder: results.csv, results.html, results.json and results.md; with "
-        "--soak: soak.csv and soak.json",
+        help="write results.csv, results.html, results.json and results.md into this folder. With --soak, write "
+        "soak.csv and soak.json instead",
     )
     parser.add_argument(
         "--plot",
         type=Path,
         metavar="FILE",
-        help="write a plot into this .png, .svg or .pdf file: accuracy against latency; with --soak: the "
-        "measurements over time",
+        help="write a plot of accuracy against latency into this .png, .svg or .pdf file. With --soak, plot the "
+        "measurements over time instead",
     )
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
 
@@ -287,8 +290,8 @@ def _add_run_length(parser: OptionGroup) -> None:
         type=whole,
         default=run_length.warmup_runs,
         metavar="N",
-        help="warm up for at least N rounds, until the latencies are steady. The warm-up ends after 30 seconds at "
-        "the latest",
+        help="run at least N warm-up rounds, and continue until the latencies are steady. The warm-up ends after 30 "
+        "seconds at the latest",
     )
     parser.add_argument(
         "--num-runs",

@@ -1,4 +1,4 @@
-"""The command `dermedge benchmark compare`: compares two results, and tells which differences exceed the noise."""
+"""The command `dermedge benchmark compare`, which compares two results and tells which differences exceed the noise."""
 
 from __future__ import annotations
 
@@ -31,11 +31,12 @@ class ModelChange:
         before_ms: median end-to-end latency in the first result.
         after_ms: median end-to-end latency in the second result.
         ratio: after_ms / before_ms.
-        low: the lowest ratio that the 95 % intervals of the two medians allow.
-        high: the highest ratio that the 95 % intervals of the two medians allow.
+        low: the lowest ratio that the 95 % confidence intervals of the two medians allow.
+        high: the highest ratio that the 95 % confidence intervals of the two medians allow.
         verdict: ``faster`` if ``high`` is below 1; ``slower`` if ``low`` is above 1; otherwise ``no difference beyond
-            noise``. If a run is not marked good, ``none:`` and the marks.
-        accuracy: the two balanced accuracies, and whether they differ, for people.
+            noise``. If one or both runs are not marked good, the verdict is ``none:``, followed by the marks of these
+            runs.
+        accuracy: user-facing text with the two balanced accuracies, which tells whether they differ.
     """
 
     model: str
@@ -113,8 +114,8 @@ def read_results(path: Path) -> dict[str, Any]:
 def compare(before: dict[str, Any], after: dict[str, Any]) -> list[ModelChange]:
     """Returns the changes of the models that are in both results, in the order of the first result.
 
-    A model is recognized by its name. If the names differ, it is recognized by the digest of its file, because a phone
-    does not know the name of the file.
+    A model is recognized by name. If no name is equal, the model is recognized by the digest of the model file. Results
+    of a phone need this, because the phone does not know the name of the file.
     """
     pairs = ((row, _counterpart(row, after["rows"])) for row in before["rows"])
     return [_change(first, second) for first, second in pairs if second]

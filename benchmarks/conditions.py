@@ -39,7 +39,8 @@ class Conditions:
         temperature_c: temperature of the first thermal zone in degrees Celsius.
         clock_mhz: clock rate of the first core in MHz.
         governor: frequency governor of the first core.
-        throttling: current limits of the clock, as the firmware of a Raspberry Pi names them; empty without a limit.
+        throttling: the limits that currently reduce the clock rate, as the firmware of a Raspberry Pi names them. Empty
+            if the clock rate is not limited.
         throttle_events: number of times since boot that heat throttled the first core of an Intel processor.
     """
 
@@ -55,7 +56,8 @@ def read_conditions(root: Path = Path("/"), ask: Ask = ask_firmware) -> Conditio
 
     Args:
         root: the folder that holds proc/ and sys/.
-        ask: asks the firmware of a Raspberry Pi. It is used if no file has the flags of the throttling.
+        ask: a function that asks the firmware of a Raspberry Pi. It is called only if no file holds the throttling
+            flags.
     """
     cpu0 = root / "sys/devices/system/cpu/cpu0"
     events = read_number(cpu0 / "thermal_throttle/core_throttle_count")
@@ -82,7 +84,8 @@ def busy_s(root: Path = Path("/")) -> float | None:
 class OtherProcesses:
     """Measures how many cores other processes keep busy. The measurement starts when the object is created.
 
-    A child of this process counts as another process until it ends. Then all its time counts as time of this process.
+    A running child of this process counts as another process. After the child has ended, all processor time of the
+    child counts as time of this process.
     """
 
     def __init__(self, root: Path = Path("/")) -> None:
@@ -105,9 +108,9 @@ def _own_s() -> float:
 
 
 def read_text(path: Path) -> str | None:
-    """Returns the text of a small file without spaces, line ends and NULs at both ends.
+    """Returns the text of a small file, stripped of whitespace and NUL characters at both ends.
 
-    None if the file is empty or cannot be read.
+    Returns None if the file is empty or cannot be read.
     """
     try:
         return path.read_text(errors="replace").strip(" \n\0") or None

@@ -46,8 +46,8 @@ def drift_of(at_s: Sequence[float], values: Sequence[float]) -> Drift | None:
     2004; Orcutt and Winokur, "First order autoregression", 1969, for the correction of the autocorrelation.
 
     Args:
-        at_s: rising times of the values in seconds.
-        values: measured values.
+        at_s: the time of each value in seconds, in increasing order.
+        values: the measured values, one for each time.
     """
     n = len(values)
     if n < LEAST_WINDOWS:
@@ -59,7 +59,7 @@ def drift_of(at_s: Sequence[float], values: Sequence[float]) -> Drift | None:
     slope = float(np.median(slopes))
     deviation = sqrt(_variance(y) * _autocorrelation(y - slope * t))
     z = 0.0 if deviation == 0 else (score - np.sign(score)) / deviation
-    # the ends of Sen's interval are the slopes whose ranks lie half of this above and below the middle rank
+    # in the sorted slopes, Sen's confidence interval ends ``reach / 2`` ranks below and above the middle rank
     reach = _Z * deviation
     low_at = max(int((len(slopes) - reach) / 2), 0)
     high_at = min(int((len(slopes) + reach) / 2) + 1, len(slopes)) - 1
@@ -75,7 +75,7 @@ def drift_of(at_s: Sequence[float], values: Sequence[float]) -> Drift | None:
 
 
 def _variance(y: NDArray[np.float64]) -> float:
-    """Returns the variance of the Mann-Kendall score of a series without a trend, corrected for ties."""
+    """Returns the variance of the Mann-Kendall score for a series without a trend. Ties are corrected for."""
     n = len(y)
     ties = np.unique(y, return_counts=True)[1]
     return float((n * (n - 1) * (2 * n + 5) - (ties * (ties - 1) * (2 * ties + 5)).sum()) / 18)
@@ -84,7 +84,8 @@ def _variance(y: NDArray[np.float64]) -> float:
 def _autocorrelation(residuals: NDArray[np.float64]) -> float:
     """Returns the factor by which autocorrelation increases the variance of the score: (1 + r) / (1 - r), 1 or more.
 
-    r is the lag-1 autocorrelation of the residuals, corrected for its bias in a short series without its trend.
+    r is the lag-1 autocorrelation of the residuals. The estimate of r is biased if the series is short and its trend
+    was removed. This bias is corrected.
     """
     n = len(residuals)
     centred = residuals - residuals.mean()

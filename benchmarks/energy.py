@@ -1,8 +1,8 @@
 """Measures the energy of a prediction on machines that have an energy meter.
 
 Two meters are supported: the RAPL counters of x86 processors, and the power chip (PMIC) of a Raspberry Pi 5. RAPL
-measures the whole processor, and the PMIC measures the whole board. Therefore the models run one at a time, in
-alternating blocks, and no other program should run. The idle power is not subtracted.
+measures the whole processor, and the PMIC measures the whole board; neither can measure one program. Therefore the
+models run one at a time, in alternating blocks, and no other program should run. The idle power is not subtracted.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Energy:
     """The energy of one frame in millijoules, with the 95 % confidence interval over the blocks.
 
     Attributes:
-        mj: the energy of all blocks in millijoules, divided by the number of their frames.
+        mj: total energy of all blocks in millijoules, divided by the total number of frames.
         low: lower end of the interval.
         high: upper end of the interval.
     """
@@ -51,7 +51,7 @@ class Meter(Protocol):
 
     @property
     def name(self) -> str:
-        """The name of the meter, for people."""
+        """The name of the meter in user-facing text."""
 
     def joules(self, work: Callable[[], None]) -> float:
         """Calls ``work``, and returns the energy in joules that was used during the call."""
@@ -59,7 +59,7 @@ class Meter(Protocol):
 
 @dataclass(frozen=True)
 class Rapl:
-    """The energy counters of the processor packages. On most systems, only root may read these counters."""
+    """Reads the energy counters of the processor packages. On most systems, only root may read these counters."""
 
     domains: tuple[Path, ...]
     name: str = field(default="RAPL, processor packages", init=False)
@@ -77,7 +77,10 @@ class Rapl:
 
 @dataclass(frozen=True)
 class Pmic:
-    """The power of all rails of a Raspberry Pi 5, without USB devices, sampled and multiplied by the seconds."""
+    """Samples the total power of all rails of a Raspberry Pi 5, and multiplies the mean power by the duration.
+
+    The power of USB devices is not included.
+    """
 
     ask: Ask
     name: str = field(default="Raspberry Pi 5 power chip, all rails", init=False)
@@ -108,8 +111,8 @@ def rails_watts(answer: str) -> float:
     """Returns the power of all rails together in watts.
 
     Args:
-        answer: the answer of `vcgencmd pmic_read_adc`. For each rail, it has lines such as ``NAME_A current(7)=1.5A``
-            and ``NAME_V volt(15)=0.8V``. Other lines are ignored.
+        answer: the output of `vcgencmd pmic_read_adc`. For each rail, this output has two lines, such as ``NAME_A
+            current(7)=1.5A`` and ``NAME_V volt(15)=0.8V``. Other lines are ignored.
     """
     amperes = dict(re.findall(r"(\w+)_A current\(\d+\)=([\d.]+)A", answer))
     volts = dict(re.findall(r"(\w+)_V volt\(\d+\)=([\d.]+)V", answer))
@@ -144,7 +147,9 @@ def frame_energies(
 
 
 def _energy(joules: NDArray[np.float64], counts: NDArray[np.int_]) -> Energy:
-    """Returns the energy of a frame, with the interval by Student's t distribution of the means of the blocks.
+    """Returns the energy of one frame.
+
+    The confidence interval is computed from the mean energies of the blocks with Student's t distribution.
 
     Args:
         joules: float64 [blocks], the energy of each block.

@@ -31,11 +31,12 @@ __all__ = ["MAX_BEYOND", "Estimate", "count_here", "estimate", "to_json", "to_te
 _SCHEMA = "dermedge-estimate/1"
 _LAB = "dermedge.benchmarks.lab"
 _FLOAT, _INTEGER = "float32", "int8"
-# A network is estimated only if it executes at least the fewest instructions of an anchor divided by this factor, and
-# at most the most instructions of an anchor times this factor.
+# The latency of a network is estimated only if the instruction count of the network is in a certain range: from the
+# smallest count of an anchor divided by this factor to the largest count of an anchor times this factor.
 MAX_BEYOND = 2.0
 _MILLION = 1e6
-# Counts the instructions of a model. Its arguments are the model and QEMU's name of the processor.
+# A function that counts the instructions of a model. The arguments are the path of the model and QEMU's name of the
+# processor.
 InstructionCounter = Callable[[Path, str], int]
 
 
@@ -45,11 +46,12 @@ class Estimate:
 
     Attributes:
         model: name of a shipped model, or path of the file.
-        board: name of the board, for people.
+        board: name of the board in user-facing text.
         threads: number of threads that the estimate is for.
-        ms: latency of the network alone in milliseconds, from its input to its outputs; None without an estimate.
-        median_error: median of the absolute leave-one-out errors of the board, as a share of the latency.
-        largest_error: largest absolute leave-one-out error of the board, as a share of the latency.
+        ms: estimated latency of the network in milliseconds, without preprocessing and postprocessing; None if there is
+            no estimate.
+        median_error: median of the absolute leave-one-out errors of the board, as a fraction of the latency.
+        largest_error: largest absolute leave-one-out error of the board, as a fraction of the latency.
         anchors: number of published latencies that the board was fitted to.
         refused: the reason why there is no estimate; None if there is an estimate.
     """
@@ -72,12 +74,14 @@ def estimate(
     Args:
         models: .tflite files.
         keys: keys of the boards; see `dermedge.benchmarks.calibrated_boards.read_boards`.
-        count: counts the instructions of a model without a stored count; None stands for `count_here`.
+        count: a function that counts the instructions of a model. It is called only if no count is stored for the
+            model. If it is None, `count_here` is called.
 
     Raises:
         OptionError: a board is not known.
         ModelError: a file cannot be read.
-        ToolError: the instructions of a model are not stored, and cannot be counted here.
+        ToolError: the instruction count of a model is not stored, and the instructions cannot be counted on this
+            machine.
     """
     boards = read_boards(keys)
     return [_estimate(path, board, count or count_here) for path in models for board in boards]
@@ -104,7 +108,10 @@ def to_text(estimates: Sequence[Estimate]) -> str:
 
 
 def to_json(estimates: Sequence[Estimate]) -> str:
-    """Returns all values as JSON. The schema differs from that of measurements, so that no program confuses the two."""
+    """Returns all values as JSON.
+
+    The schema is not the schema of measurements, so that no program mistakes an estimate for a measurement.
+    """
     content = {"schema": _SCHEMA, "disclaimer": DISCLAIMER, "estimates": [asdict(one) for one in estimates]}
     return json.dumps(content, indent=1, allow_nan=False)
 
@@ -113,7 +120,7 @@ def count_here(model: Path, cpu: str) -> int:
     """Counts the instructions of a model under emulation, which takes some minutes.
 
     Raises:
-        ToolError: this is not a checkout of dermedge, or there is no emulator.
+        ToolError: dermedge does not run from a checkout, or no emulator is installed.
     """
     if util.find_spec(_LAB) is None:
         raise ToolError(
@@ -147,7 +154,7 @@ def _estimate(path: Path, board: CalibratedBoard, count: InstructionCounter) -> 
 
 
 def _refused(board: CalibratedBoard, form: str) -> str | None:
-    """Returns the reason why a network of this form cannot be estimated on this board; None if it can be estimated."""
+    """Returns the reason why a network of the number type ``form`` cannot be estimated; None if it can be estimated."""
     if board.median_error() > MAX_MEDIAN_ERROR:
         return f"the median error of {_percent(board.median_error())} is above {_percent(MAX_MEDIAN_ERROR)}"
     if form not in {one.form for one in board.anchors}:
@@ -158,7 +165,7 @@ def _refused(board: CalibratedBoard, form: str) -> str | None:
 
 
 def _far_from_anchors(board: CalibratedBoard, instructions: float) -> str | None:
-    """Returns the reason why a network is too small or too large for this board; None if it can be estimated."""
+    """Returns the reason why a network is too small or too large for an estimate; None if the size is in the range."""
     counts = [one.cost.instructions for one in board.anchors]
     if min(counts) / MAX_BEYOND <= instructions <= max(counts) * MAX_BEYOND:
         return None

@@ -28,8 +28,8 @@ __all__ = [
 
 # The usual frame size of a Raspberry Pi camera or a webcam, in pixels.
 FRAME_WIDTH, FRAME_HEIGHT = 640, 480
-# Number of frames. With this many, each frame has left the fastest caches before it is used again. A new frame of a
-# camera is not in these caches either.
+# Number of frames that are used in rotation. With this many frames, the fastest processor caches no longer hold a frame
+# when it is used again. They do not hold a new camera frame either.
 FRAMES = 16
 GENERATED = "demo"
 
@@ -39,12 +39,12 @@ Frames = list[NDArray[np.uint8]]
 def frames_of_source(spec: str | None) -> tuple[Frames, str]:
     """Returns at most FRAMES frames of a source, and a description of these frames.
 
-    The frames of a folder are photos that are spread evenly over the sorted files. The frames of any other source are
-    its first ones.
+    From a folder of photos, frames are taken at even distances in the sorted list of files. From any other source, the
+    first frames are taken.
 
     Args:
-        spec: a source for `open_source`. None is an error, because no photo ships with dermedge, and generated frames
-            are used only if ``spec`` names them.
+        spec: a source for `open_source`. There is no default source: dermedge ships no photos, and generated frames are
+            used only if ``spec`` requests them. Therefore None is an error.
 
     Raises:
         OptionError: ``spec`` is None.
@@ -67,7 +67,7 @@ def frames_of_source(spec: str | None) -> tuple[Frames, str]:
 
 
 def frames_of_photos(paths: Sequence[Path]) -> Frames:
-    """Returns at most FRAMES frames from photos that are spread evenly over ``paths``.
+    """Returns at most FRAMES frames, from photos at even distances in ``paths``.
 
     Photos that cannot be decoded are left out.
 
@@ -88,10 +88,10 @@ def frames_of_photos(paths: Sequence[Path]) -> Frames:
 
 
 def camera_frame(image_bgr: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Returns an image as a frame of a camera with 640x480 pixels.
+    """Crops and resizes an image to the size of a camera frame, 640x480 pixels.
 
-    The largest centred part with an aspect ratio of 4:3 is cut out and resized. Times are measured on the result;
-    accuracy is never measured on it.
+    The largest centred part with an aspect ratio of 4:3 is cut out and resized. The result is used to measure latency.
+    It is never used to measure accuracy.
 
     Args:
         image_bgr: uint8 [h, w, 3] of any size.

@@ -1,8 +1,8 @@
-"""Measures the latency of predictions, the latency of their parts, and the spread of both.
+"""Measures the latency of predictions and of the steps of a prediction, with percentiles and confidence intervals.
 
-All models are loaded before the measurement, and take turns frame by frame. A disturbance of the machine, such as
-another process or a clock that falls because of heat, then affects all models alike. Therefore the ratio of two models
-stays correct.
+All models are loaded before the measurement, and are then measured alternately, frame by frame. A disturbance of the
+machine, such as another process or a clock rate that falls because of heat, then affects all models alike. Therefore
+the ratio of the latencies of two models stays correct.
 """
 
 from __future__ import annotations
@@ -43,23 +43,25 @@ __all__ = [
 ]
 
 _REPORT_EVERY_ROUNDS = 10
-# The warm-up ends when, for every model, the medians of two successive windows of STEADY_ROUNDS rounds differ by at
-# most STEADY_WITHIN.
+# A model is steady if the median latencies of two successive windows of STEADY_ROUNDS rounds differ by at most the
+# fraction STEADY_WITHIN. The warm-up ends when all models are steady.
 STEADY_ROUNDS = 32
 STEADY_WITHIN = 0.02
 _MAX_WARMUP_S = 30.0
 # Seconds between two readings of the state of the machine. The round after a reading is not counted.
 LOOK_EVERY_S = 2.0
-# Successive times are correlated, so the bootstrap samples blocks of this many times.
+# Successive latencies are autocorrelated, so the bootstrap samples blocks of this many consecutive measurements.
 _BLOCK_ROUNDS = 32
 _SAMPLES = 1000
 _SAMPLED_AT_ONCE = 1 << 20
 _INTERVAL = (2.5, 97.5)
 _Z_95 = 1.96
-# To see slow changes, a run is cut into 2, 4, 8 and 16 windows of at least _LEAST_WINDOW rounds each.
+# To detect slow changes of the machine, a run is divided into 2, 4, 8 and 16 windows. Divisions into windows of less
+# than _LEAST_WINDOW rounds are not used.
 _WINDOWS = (2, 4, 8, 16)
 _LEAST_WINDOW = 8
-# With fewer times, the 99.9th percentile would be about the maximum.
+# The 99.9th percentile is computed only from at least this many measurements. From fewer, it would be about equal to
+# the maximum.
 _LEAST_FOR_P999 = 1000
 _MS_PER_S = 1e3
 NS_PER_MS = 1e6
@@ -71,19 +73,20 @@ class Predictor(Protocol):
     """An object that can be timed, such as `dermedge.edge.model.classifier.Classifier`."""
 
     def predict(self, frame_bgr: NDArray[np.uint8]) -> Prediction:
-        """Classifies one uint8 [h, w, 3] BGR frame, and times the parts of the prediction."""
+        """Classifies one uint8 [h, w, 3] BGR frame, and times the steps of the prediction."""
 
 
 @dataclass(frozen=True)
 class RunLength:
-    """The duration of a measurement. Names and meanings are those of LiteRT's benchmark tool.
+    """The duration of a measurement. The fields have the names and meanings of the options of LiteRT's benchmark tool.
 
     Attributes:
-        warmup_runs: least number of warm-up rounds. The warm-up continues until the models are steady.
-        num_runs: least number of measured rounds, 1 or more.
-        min_secs: least duration of the measurement.
-        max_secs: longest duration of the warm-up, and longest duration of the measurement. A round that has begun is
-            finished.
+        warmup_runs: minimum number of warm-up rounds. After these rounds, the warm-up continues until the models are
+            steady.
+        num_runs: minimum number of measured rounds, 1 or more.
+        min_secs: minimum duration of the measurement.
+        max_secs: maximum duration of the warm-up, and maximum duration of the measurement. No round starts after this
+            time, but a started round is finished.
     """
 
     warmup_runs: int = 50
@@ -97,8 +100,8 @@ class Spread:
     """Percentiles of repeated measurements, in milliseconds.
 
     Attributes:
-        low: lower end of the 95 % interval of the median.
-        high: upper end of the 95 % interval of the median.
+        low: lower end of the 95 % confidence interval of the median.
+        high: upper end of the 95 % confidence interval of the median.
         p999: the 99.9th percentile; None for fewer than 1000 measurements.
         n: number of measurements.
     """
@@ -120,9 +123,11 @@ class Latency:
         preprocess: time from the frame to the input tensor.
         invoke: time of the interpreter.
         postprocess: time from the output tensors to calibrated probabilities.
-        total: the sum of these three times for each frame. The median of the sums is not the sum of the medians.
+        total: sum of ``preprocess``, ``invoke`` and ``postprocess`` for each frame. The median of the sums is not the
+            sum of the medians.
         cpu_ms: mean processor time of one frame, summed over all threads.
-        drift: median total of the second half divided by that of the first, minus 1.
+        drift: median of ``total`` in the second half of the measurement divided by the median in the first half, minus
+            1.
     """
 
     preprocess: Spread
@@ -134,21 +139,21 @@ class Latency:
 
     @property
     def overhead(self) -> float:
-        """The time outside the interpreter divided by the time of the interpreter, from the medians."""
+        """The sum of the median times outside the interpreter, divided by the median time of the interpreter."""
         return (self.preprocess.median + self.postprocess.median) / self.invoke.median
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """The latencies of models that took turns.
+    """The latencies of models that were measured alternately.
 
     Attributes:
         latencies: the latency of each model.
         warmup_runs: number of warm-up rounds.
         is_steady: whether the models had become steady when the warm-up ended.
         secs: seconds from the start of the first measured round to the end of the last one.
-        harness: time that the measuring itself takes, divided by the time of the predictions; median over the rounds.
-            No latency includes it.
+        harness: time that the measuring adds to a round, divided by the time of the predictions in the round; median
+            over all rounds. The latencies do not include the added time.
         others_cores: mean number of cores that other processes kept busy; None if the system does not report it.
         conditions: state of the machine before the warm-up, during the measurement and after the measurement.
     """
@@ -164,14 +169,14 @@ class Measurement:
 
 @dataclass(frozen=True)
 class MeasuredRounds:
-    """The measured times of all rounds, and the state of the machine during these.
+    """The measured times of all rounds, and the state of the machine during the measurement.
 
     Attributes:
         timings: for each round, the timing of each model.
         cpu_ms: for each model, the mean processor time of a frame.
         secs: seconds from the start of the first round to the end of the last one.
-        harness: as in `Measurement`.
-        others_cores: as in `Measurement`.
+        harness: see `Measurement`.
+        others_cores: see `Measurement`.
         conditions: state of the machine during the rounds.
     """
 
@@ -184,7 +189,7 @@ class MeasuredRounds:
 
 
 def spread(times_ms: Sequence[float]) -> Spread:
-    """Returns linearly interpolated percentiles, and the interval of the median.
+    """Returns linearly interpolated percentiles, and the confidence interval of the median.
 
     Args:
         times_ms: one or more times in milliseconds, in the order in which they were measured.
@@ -197,13 +202,13 @@ def spread(times_ms: Sequence[float]) -> Spread:
 
 
 def median_interval(times_ms: Sequence[float]) -> tuple[float, float]:
-    """Returns the 95 % confidence interval of the median, which should also cover the median of the next run.
+    """Returns the 95 % confidence interval of the median. It should also contain the median of the next run.
 
     Random variation is estimated by the circular block bootstrap (Politis and Romano, "A circular block-resampling
-    procedure for stationary data", 1992). Slow changes of the machine do not average out, because a run of twice the
-    length drifts just as far. Therefore the interval is widened by 1.96 standard deviations of the medians of windows.
-    The random part of these standard deviations is subtracted first. Changes that take longer than a run stay unseen;
-    `python -m dermedge.benchmarks.lab repeat` measures such changes.
+    procedure for stationary data", 1992). Slow changes of the machine do not average out, even in a longer run.
+    Therefore 1.96 times the standard deviation of the medians of windows is added in quadrature to each half of the
+    interval. The random part of this standard deviation is subtracted first. Changes that are slower than a run cannot
+    be detected in the run; `python -m dermedge.benchmarks.lab repeat` measures such changes.
 
     Args:
         times_ms: one or more times in milliseconds, in the order in which they were measured.
@@ -239,12 +244,13 @@ def measure(
     progress: ShowStatus = lambda text: None,
     look: _Look = read_conditions,
 ) -> Measurement:
-    """Times the predictors in turn (A B A B …) on the frames.
+    """Measures the latencies of the predictors alternately (A B A B …) on the frames.
 
     Args:
         predictors: loaded predictors.
-        frames: uint8 [h, w, 3] BGR frames, which are used in turn. In a round, each predictor gets a different frame.
-            So no predictor finds its frame in a cache because another predictor has just read the same frame.
+        frames: uint8 [h, w, 3] BGR frames, which are used in rotation. In a round, each predictor gets a different
+            frame. If all predictors got the same frame, the first predictor would load it into the caches for the
+            others.
         run_length: duration of the warm-up and of the measurement.
         progress: shows the status.
         look: reads the state of the machine.
@@ -276,7 +282,7 @@ def take_rounds(
     """Measures the rounds without a warm-up. The arguments are those of `measure`."""
     rounds: list[list[Timing]] = []
     conditions: list[Conditions] = []
-    # NumPy is not used between the rounds, because it would push the models out of the caches
+    # NumPy is not used between the rounds, because it would evict the models from the processor caches
     stamps_ns: list[list[int]] = []
     walls_s: list[float] = []
     company, began = OtherProcesses(), perf_counter()
@@ -309,9 +315,9 @@ def warm_up(
 ) -> tuple[int, bool]:
     """Runs rounds until all predictors are steady.
 
-    A predictor is steady when its median time over the last STEADY_ROUNDS rounds differs by at most STEADY_WITHIN from
-    its median time over the STEADY_ROUNDS rounds before. The warm-up gives up after 30 s, or after ``max_secs`` if that
-    is shorter.
+    A predictor is steady when two median latencies differ by at most the fraction STEADY_WITHIN: the median of the last
+    STEADY_ROUNDS rounds, and the median of the STEADY_ROUNDS rounds before. If a predictor does not become steady, the
+    warm-up ends after 30 s or ``max_secs``, whichever is shorter.
 
     Returns:
         The number of rounds, and whether all predictors became steady.
@@ -344,7 +350,7 @@ def _bootstrap(times: NDArray[np.float64]) -> tuple[float, float]:
     block = min(_BLOCK_ROUNDS, max(1, len(times) // 4))
     blocks = -(-len(times) // block)
     random = np.random.default_rng(0)
-    # the arrays of as many samples are computed together as fit into a few megabytes
+    # the bootstrap samples are computed in groups that are small enough for arrays of a few megabytes
     samples = max(1, min(_SAMPLES, _SAMPLED_AT_ONCE // (blocks * block)))
     medians = np.concatenate(
         [
@@ -362,9 +368,9 @@ def _medians_of_blocks(
     """Returns the median of each bootstrap sample, float64 [samples].
 
     Args:
-        times: float64 [n].
-        starts: int64 [samples, blocks, 1], the indices at which the blocks of a sample begin.
-        block: length of a block.
+        times: float64 [n], latencies in the order of the measurement.
+        starts: int64 [samples, blocks, 1], for each block of each sample, the index of the first measurement.
+        block: number of measurements in a block.
     """
     places = (starts + np.arange(block)).reshape(len(starts), -1) % len(times)
     medians: NDArray[np.float64] = np.median(times[places], axis=1)
@@ -372,15 +378,15 @@ def _medians_of_blocks(
 
 
 def _parts(total: int, size: int) -> list[int]:
-    """Returns sizes that add up to ``total``. Each is ``size``; the last one may be smaller."""
+    """Splits ``total`` into parts of ``size``, and returns the sizes of the parts. The last part may be smaller."""
     return [min(size, total - begun) for begun in range(0, total, size)]
 
 
 def _wander(times: NDArray[np.float64], count: int) -> float:
-    """Returns the standard deviation of the medians of ``count`` windows, after its random part is subtracted.
+    """Returns the standard deviation of the medians of ``count`` windows, without the random part.
 
-    The random part is estimated from two order statistics of each window. One lies a standard deviation of the binomial
-    distribution below the median, and the other one as far above the median.
+    The random part is estimated from two order statistics of each window. Their ranks lie one standard deviation of the
+    binomial distribution below and above the rank of the median.
     """
     length = len(times) // count
     if length < _LEAST_WINDOW:
@@ -411,8 +417,8 @@ def _round(
     """Lets each predictor predict once.
 
     Returns:
-        The timing of each prediction; and the processor time of this process in nanoseconds, before the first
-        prediction and after each one.
+        The timing of each prediction; and the processor time of this process in nanoseconds, read before the first
+        prediction and after each prediction.
     """
     timings, stamps = [], [process_time_ns()]
     for place, predictor in enumerate(predictors):

@@ -79,7 +79,7 @@ def describe_machine(runtime: str, root: Path = Path("/")) -> Machine:
     """Describes this machine and its software.
 
     Args:
-        runtime: a name of `dermedge.edge.model.runtime.RUNTIMES`.
+        runtime: a key of `dermedge.edge.model.runtime.RUNTIMES`.
         root: the folder that holds proc/, sys/ and etc/.
     """
     cpuinfo = read_text(root / "proc/cpuinfo") or ""
@@ -113,7 +113,7 @@ def _board(root: Path) -> str | None:
 
 
 def _arm_cpu(cpuinfo: str) -> str | None:
-    """Returns the numbers of the implementer and the part. Linux reports these on ARM instead of a name."""
+    """Returns the implementer number and the part number of an ARM processor, which Linux reports instead of a name."""
     implementer, part = _field(cpuinfo, "CPU implementer"), _field(cpuinfo, "CPU part")
     return f"implementer {implementer} part {part}" if implementer and part else None
 

@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 _STARTS = 3
-# After the first prediction, the memory still grows a little. After this many predictions, it no longer grows.
+# The resident memory still grows a little after the first prediction. It no longer grows after this many predictions.
 _PREDICTIONS = 5
 _BYTES_PER_KIB = 1024
 BYTES_PER_MB = 1e6
@@ -42,15 +42,15 @@ BYTES_PER_MB = 1e6
 class ColdStart:
     """Medians over several starts, each in a new process. The files are already in the page cache.
 
-    A memory is None if the system does not report it.
+    A memory value is None if the system does not report it.
 
     Attributes:
         load_ms: time to read the model and allocate its tensors, without the import of the runtime.
         first_ms: time of the first invoke, which also fills caches and finishes deferred work.
         peak_mb: highest resident memory of the process, in 10^6 bytes.
         steady_mb: resident memory after the warm-up, in 10^6 bytes.
-        model_mb: ``peak_mb`` minus the highest memory of Python with NumPy, OpenCV and the runtime, before the model is
-            loaded.
+        model_mb: memory that the model adds: ``peak_mb`` minus the peak memory before the model is loaded, when Python
+            has imported NumPy, OpenCV and the runtime.
         starts: number of starts.
     """
 
@@ -94,7 +94,7 @@ def start_here(
     model: Path | str, num_threads: int, runtime: str = "auto", normalization: str | None = None
 ) -> ColdStart:
     """Measures one start in this process. The process should not have done anything else before."""
-    # the frame is plain gray, because the generation of a frame would raise the peak of the memory
+    # the frame is uniformly gray, because the generation of a realistic frame would raise the peak memory
     frame = np.full((FRAME_HEIGHT, FRAME_WIDTH, 3), 127, np.uint8)
     import_module(RUNTIMES[choose_runtime(runtime)].module)
     before = resident_peak_bytes()
@@ -116,7 +116,7 @@ def start_here(
 def resident_peak_bytes(status: Path = Path("/proc/self/status")) -> int | None:
     """Returns the highest resident memory of this process so far in bytes, or None if it cannot be read.
 
-    Linux's VmHWM is preferred, because getrusage reports the peak of the parent process if that was higher.
+    Linux's VmHWM is preferred, because getrusage reports the peak of the parent process if the parent used more memory.
     """
     found = _status_bytes(status, "VmHWM")
     return _rusage_peak_bytes() if found is None else found

@@ -15,20 +15,20 @@ if TYPE_CHECKING:
 
 __all__ = ["accuracy_plot", "bar_widths", "latency_bars", "scored_rows"]
 
-# The width of the longest bar in per cent of the page. The rest is room for its label.
+# The width of the longest bar in per cent of the page. The remaining width is for the label of the bar.
 _LONGEST_BAR = 72.0
 _WIDTH, _HEIGHT = 360, 270
 _LEFT, _RIGHT, _TOP, _BOTTOM = 36, 14, 30, 44
 _RADIUS = 9
-# Margins: above and below the intervals, as a share of their range; to the right of the slowest model, as a share of
-# its latency.
+# Empty margins of the plot. _MARGIN: above and below the confidence intervals, as a fraction of the range of accuracy.
+# _FREE: to the right of the slowest model, as a fraction of the latency of this model.
 _MARGIN, _FREE = 0.08, 0.08
 _TICKS = 4
 _NICE_STEPS = (1, 2, 2.5, 5, 10)
 
 
 def bar_widths(rows: Sequence[ModelResult]) -> list[tuple[float, float]]:
-    """Returns the widths of two bars for each row, in per cent: for the median, and for the 99th percentile.
+    """Returns two bar widths in per cent for each row: one for the median latency, and one for the 99th percentile.
 
     All bars have the same scale, which begins at 0.
     """
@@ -40,7 +40,10 @@ def bar_widths(rows: Sequence[ModelResult]) -> list[tuple[float, float]]:
 
 
 def latency_bars(rows: Sequence[ModelResult]) -> str:
-    """Returns two bars for each row, for the median and the 99th percentile, with the milliseconds at their ends."""
+    """Returns two bars for each row: one for the median latency, and one for the 99th percentile.
+
+    The milliseconds are written at the end of each bar.
+    """
     blocks = []
     for row, (to_median, to_p99) in zip(rows, bar_widths(rows), strict=True):
         total = row.latency.total
@@ -54,15 +57,15 @@ def latency_bars(rows: Sequence[ModelResult]) -> str:
 
 
 def scored_rows(report: BenchmarkReport) -> list[tuple[ModelResult, Score]]:
-    """Returns the rows with a balanced accuracy."""
+    """Returns the rows whose accuracy was measured, each with the balanced accuracy."""
     return [(row, row.accuracy.balanced_accuracy) for row in report.rows if row.accuracy]
 
 
 def accuracy_plot(report: BenchmarkReport) -> str:
     """Returns a plot of balanced accuracy with 95 % confidence intervals against the median latency.
 
-    The numbers of the points are those of the list below the plot. A filled point is on the Pareto front. The text is
-    empty if no photos were scored.
+    Each point has the number that the model has in the list below the plot. A filled point is on the Pareto front.
+    Returns an empty string if no photos were scored.
     """
     scored = scored_rows(report)
     if not scored:

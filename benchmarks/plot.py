@@ -22,12 +22,12 @@ __all__ = ["check_plot", "pareto_front", "plain_axes", "save_plot", "spread_out"
 _SUFFIXES = (".png", ".svg", ".pdf")
 _WIDTH_INCHES, _PANEL_INCHES = 8.0, 4.2
 _DPI = 150
-# The area of a marker, in square points, for each MB of the file.
+# The area of a marker in square points, per MB of the model file.
 _AREA_PER_MB = 60
-# The latency axis is logarithmic if the slowest model takes at least this many times as long as the fastest.
+# The latency axis is logarithmic if the slowest model takes more than this many times as long as the fastest model.
 _LOGARITHMIC_FROM = 8
 _MIN_AREA = 25
-# The least distance between two names, as a share of the height of the axes.
+# The minimum vertical distance between two model names, as a fraction of the height of the axes.
 _NAME_SPACING = 0.07
 # Okabe and Ito's colours, which colour-blind people can tell apart.
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
@@ -51,9 +51,9 @@ def check_plot(path: Path) -> None:
 def save_plot(report: BenchmarkReport, path: Path) -> None:
     """Plots scores against the median end-to-end latency, with the Pareto front.
 
-    One panel shows the balanced accuracy, and one panel the sensitivity for melanoma, with 95 % confidence intervals.
-    The marker of a model on the front is filled: every other model is slower or has a lower score. The area of a marker
-    is in proportion to the file size.
+    One panel shows the balanced accuracy, and one panel the sensitivity for melanoma, with 95 % confidence intervals. A
+    model is on the front if every other model is slower or has a lower score. The markers of the models on the front
+    are filled. The area of a marker is in proportion to the file size.
 
     Raises:
         StorageError: the file cannot be written.
@@ -143,7 +143,7 @@ def plain_axes(axes: Any, which: str = "major") -> None:
     """Draws a light grid at the ticks, and removes the lines at the top and the right of the axes.
 
     Args:
-        axes: the axes of matplotlib.
+        axes: the axes of a matplotlib figure.
         which: the ticks that get a grid line: ``major``, ``minor`` or ``both``.
     """
     axes.grid(color="#e8e8e8", linewidth=0.8, which=which)
@@ -182,11 +182,13 @@ def _write_names(axes: Any, rows: Sequence[ModelResult], points: Mapping[int, tu
 
 
 def spread_out(heights: Sequence[float], spacing: float) -> list[float]:
-    """Returns the heights with a distance of at least ``spacing``, moved down together if the highest would exceed 1.
+    """Moves heights up until neighbours are at least ``spacing`` apart, and returns the new heights.
+
+    If the highest new height exceeds 1, all heights are moved down together.
 
     Args:
-        heights: rising heights, 0 to 1.
-        spacing: the least distance between two heights.
+        heights: heights from 0 to 1, in increasing order.
+        spacing: the minimum distance between two heights.
     """
     moved: list[float] = []
     for height in heights:

@@ -1,9 +1,10 @@
 """Times each operator ("op") of a .tflite file on this device.
 
-The runtime offers no profile to Python. Therefore each op is cut out into a model of its own, together with the ops
-that unpack its weights. These models and the whole model take turns. The time of a separate op differs from its share
-of the time of the whole model: each model adds the cost of a call, and ops that the runtime would fuse are separate.
-The result states the sum of the times of the ops beside the time of the whole model.
+The runtime offers no profile to Python. Therefore each op is copied into a separate model, together with the ops that
+unpack the weights of this op. These models and the whole model are timed alternately. An op by itself does not take
+exactly as long as inside the whole model, for two reasons: each separate model adds the cost of a call, and ops that
+the runtime would fuse are separate. Therefore the result states the sum of the times of the ops beside the time of the
+whole model.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ class Profile:
 
     Attributes:
         ops: ops in the order of execution, without ops that only unpack weights.
-        whole_ms: median time of the whole model, which took turns with the ops.
+        whole_ms: median time of the whole model in milliseconds. The whole model was timed alternately with the ops.
         rounds: number of runs of each op and of the whole model.
     """
 
@@ -67,7 +68,7 @@ class Profile:
 
     @property
     def parts_ms(self) -> float:
-        """The sum of the times of the ops. Its difference from `whole_ms` shows how exact these times are."""
+        """The sum of the op times. The closer this sum is to `whole_ms`, the more exact the op times are."""
         return sum(op.ms or 0.0 for op in self.ops)
 
 
@@ -112,7 +113,7 @@ def cut(root: Any, number: int, unpacking: dict[int, int]) -> bytes:
     Args:
         root: the `ModelT` of the whole model, which is not changed.
         number: index of the op in the first subgraph.
-        unpacking: the result of `_unpacking`. If the op reads the output of one of these ops, that op is included.
+        unpacking: the result of `_unpacking`. The ops that unpack an input of the op are included in the file.
     """
     from dermedge.convert.to_tflite.share_buffers import pack
 
@@ -173,7 +174,7 @@ def _moved(operator: Any, place: dict[int, int]) -> Any:
 
 
 def _open(path: Path, num_threads: int, runtime: str) -> Interpreter | None:
-    """Returns an interpreter, or None if the op cannot run by itself. An op that reads a variable is an example."""
+    """Returns an interpreter; None if the op cannot run by itself, for example because it reads a variable."""
     try:
         interpreter = open_interpreter(path, num_threads, runtime)
         interpreter.invoke()
@@ -186,7 +187,7 @@ def _take_turns(interpreters: Sequence[Interpreter | None], max_secs: float) -> 
     """Runs the interpreters in turn for one or more rounds.
 
     Returns:
-        The milliseconds, [rounds][interpreters]; 0 where an interpreter is None.
+        The milliseconds of each run, [rounds][interpreters]; 0 if the interpreter is None.
     """
     rounds: list[list[float]] = []
     ends = perf_counter() + max_secs

@@ -47,7 +47,7 @@ _PERCENTILES = ("median", "low", "high", "p90", "p99", "p999")
 _SLOWEST_OPS = 10
 _PROFILE_HEAD = ("op", "ms", "share", "MMAC", "GMAC/s")
 _MACS_PER_MMAC = 1e6
-# With more classes than this, only the CSV and JSON have the recall of each class.
+# If a model has more classes than this, only the CSV and JSON files contain the recall of each class.
 _MAX_CLASSES_SHOWN = 20
 
 
@@ -61,7 +61,7 @@ class ModelResult:
         sha256: SHA-256 digest of the file.
         size_bytes: size of the file.
         quantization: the quantization that the manifest states; None without a manifest.
-        input_size: side of the input in pixels.
+        input_size: width and height of the network input in pixels.
         num_threads: number of threads of the interpreter.
         start: times and memory of the cold start.
         latency: times after the warm-up.
@@ -99,11 +99,13 @@ class BenchmarkReport:
         data: description of the photos that were scored; None if accuracy was not measured.
         warmup_runs: number of warm-up rounds.
         secs: duration of the measured rounds.
-        harness: time that the measuring itself takes, divided by the time of the predictions. No latency includes it.
+        harness: time that the measuring adds, divided by the time of the predictions. The latencies do not include the
+            added time.
         others_cores: mean number of cores that other processes kept busy; None if the system does not report it.
         meter: name of the energy meter; None if the machine has no meter.
         conditions: state of the machine before, during and after the measurement.
-        faults: reasons why the whole run is noisy or throttled. Reasons for one model follow from its latency.
+        faults: reasons why the whole run is noisy or throttled. Reasons that concern one model only are not included;
+            see `dermedge.benchmarks.verdict.faults_of_model`.
         rows: one result for each model and number of threads, in the order of the command line.
         unreadable: error messages of the photos that could not be decoded. These photos are not scored.
     """
@@ -221,7 +223,7 @@ def notes(report: BenchmarkReport) -> list[str]:
 
 
 def _unreadable(report: BenchmarkReport) -> list[str]:
-    """Returns one line with the number of photos that could not be decoded; no line if all were decoded."""
+    """Returns one line with the number of photos that could not be decoded; an empty list if all were decoded."""
     count = len(report.unreadable)
     return [f"photos that could not be decoded and are not scored: {count}"] if count else []
 
@@ -426,7 +428,7 @@ def _accuracy_table(report: BenchmarkReport) -> TextTable:
 def _recall_table(report: BenchmarkReport) -> TextTable | None:
     """Returns a table with a row per class and a column per model.
 
-    None if accuracy was not measured, or if there are more than `_MAX_CLASSES_SHOWN` classes.
+    Returns None if accuracy was not measured, or if there are more than `_MAX_CLASSES_SHOWN` classes.
     """
     models = _first_rows(report)
     recalls = [row.accuracy.recall for row in models if row.accuracy]
@@ -472,7 +474,7 @@ def _profile_rows(times: Sequence[tuple[str, int, float]], profile: Profile) -> 
 
     Args:
         times: name, multiply-accumulates and milliseconds of each row.
-        profile: the profile that the rows are shares of.
+        profile: the whole profile. The table shows the time of each row as a percentage of the time of all ops.
     """
     return tuple(
         (
@@ -543,7 +545,7 @@ def _flat_accuracy(accuracy: Accuracy | None) -> dict[str, object]:
 
 
 def row_name(row: ModelResult) -> str:
-    """Returns the name of the model and its number of threads, for people."""
+    """Returns the name of a row in user-facing text: the model and the number of threads."""
     return f"{row.model}, {row.num_threads} thread{'s' if row.num_threads > 1 else ''}"
 
 

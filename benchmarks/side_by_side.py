@@ -1,4 +1,4 @@
-"""Measures several models side by side: loads all models, times them in turn, and scores them on the same photos."""
+"""Measures several models side by side: loads all, times them alternately, and scores them on the same photos."""
 
 from __future__ import annotations
 
@@ -43,15 +43,15 @@ class BenchmarkSettings:
 
     Attributes:
         models: .tflite files, all different.
-        num_threads: numbers of threads; each model is measured with each of them.
+        num_threads: numbers of threads. Each model is measured with each of these numbers.
         runtime: ``auto``, ``litert`` or ``tflite-runtime``.
         labels: class names for files without a manifest.
         normalization: normalization of the pixels for files without a manifest: a name that `Classifier` accepts.
-        data: labelled photos, in a form that `find_photos` accepts; None leaves accuracy out.
+        data: path of labelled photos, as `find_photos` accepts it. If it is None, accuracy is not measured.
         split: split of a catalogue: ``val`` or ``test``.
-        max_photos: the most photos to score on, sampled evenly over the classes; None for all photos.
-        source: source of the frames for the latency, in a form that `open_source` accepts. None stands for the photos
-            of ``data``.
+        max_photos: maximum number of photos to score, which are sampled evenly over the classes; None for all photos.
+        source: source of the frames for the latency, as `open_source` accepts it. If it is None, the photos of ``data``
+            are the frames.
         run_length: duration of the measurement.
         profile: whether each operator is timed too.
         tta: whether each model is measured a second time, with test-time augmentation.
@@ -110,15 +110,16 @@ def benchmark(
     progress: ShowStatus = lambda text: None,
     say: Callable[[str], object] = lambda line: None,
 ) -> BenchmarkReport:
-    """Scores all models, times them in turn, and measures the cold start of each model in new processes.
+    """Scores all models, times them alternately, and measures the cold start of each model in new processes.
 
     Args:
         settings: the settings.
         progress: called with a text that names the current measurement.
-        say: called with lines that tell how the labelled photos were read.
+        say: called with each line of text on how the labelled photos were read.
 
     Raises:
-        DermedgeError: a file, option or photo cannot be used. Most such errors are found before the measurement.
+        DermedgeError: a file, option or photo cannot be used. Most of these errors are raised before the measurement
+            starts.
     """
     check_different(settings.models)
     runtime = choose_runtime(settings.runtime)
@@ -149,7 +150,7 @@ def benchmark(
 
 
 def short_names(models: Sequence[Path]) -> list[str]:
-    """Returns the names of the files without .tflite. If names are equal, the names of their folders are added."""
+    """Returns the names of the files without .tflite. If two names are equal, folder names are added to all names."""
     plain = [model.resolve().with_suffix("") for model in models]
     for depth in range(1, max(len(path.parts) for path in plain)):
         names = ["/".join(path.parts[-depth:]) for path in plain]
@@ -239,7 +240,10 @@ def _measure_all(
 
 
 def _energies(classifiers: Sequence[Classifier], frames: Frames) -> tuple[str | None, list[Energy | None]]:
-    """Returns the name of the energy meter, and the energy of a frame for each model; None if there is no meter."""
+    """Returns the name of the energy meter, and the energy of a frame for each model.
+
+    If there is no meter, the name and all energies are None.
+    """
     meter = find_meter()
     if meter is None:
         return None, [None] * len(classifiers)

@@ -42,13 +42,14 @@ __all__ = [
 ]
 
 _SCHEMA = "dermedge-soak/1"
-# The run is cut into this many windows, unless a window would be shorter than MIN_WINDOW_S or longer than MAX_WINDOW_S.
+# The run is divided into this many windows. If such a window would be shorter than MIN_WINDOW_S or longer than
+# MAX_WINDOW_S, the windows get this minimum or maximum length, and their number differs.
 _WINDOWS = 60
 MIN_WINDOW_S, MAX_WINDOW_S = 1.0, 30.0
 _S_PER_MINUTE = 60.0
-# A significance level of 5 %, divided by the four series that are tested.
+# The significance level of the drift test: 5 % with a Bonferroni correction for the four series that are tested.
 _ALPHA = 0.05 / 4
-# Field of SoakWindow that is tested for drift -> its title and its unit.
+# The fields of SoakWindow that are tested for drift, each with the title and unit of the series.
 SERIES = {
     "latency_ms": ("end to end, median", "ms"),
     "fps": ("frame rate", "frames/s"),
@@ -102,7 +103,7 @@ class SoakRun:
         model: name of the model.
         num_threads: number of threads of the interpreter.
         source: description of the source of the frames.
-        minutes: requested duration.
+        minutes: requested duration in minutes.
         window_s: seconds per window.
         stopped: whether Ctrl-C ended the run.
         windows: windows in the order of time, without the warm-up.
@@ -120,7 +121,10 @@ class SoakRun:
     windows: tuple[SoakWindow, ...]
 
     def drifts(self) -> dict[str, Drift | None]:
-        """Returns the trend of each of SERIES. None for a series that was measured in too few windows or not at all."""
+        """Returns the trend of each series in SERIES.
+
+        The trend is None if the series was measured in too few windows or not at all.
+        """
         return {name: self._drift(name) for name in SERIES}
 
     def _drift(self, name: str) -> Drift | None:
@@ -185,7 +189,7 @@ def _windows(
         for _ in zip(range(WARMUP_RESULTS), running, strict=False):
             pass
         began = started = perf_counter()
-        # only the times are stored, because frame results hold images
+        # only the latencies are stored, because the frame results hold images
         company, seen = OtherProcesses(), list[float | None]()
         for result, at_s in running:
             seen.append(result.classification.end_to_end_ms if result.classification else None)
@@ -199,7 +203,7 @@ def _windows(
 def window(
     seen: Sequence[float | None], begin_s: float, end_s: float, others: float | None, now: Conditions
 ) -> SoakWindow:
-    """Returns the window for one or more frames.
+    """Computes the values of a window with one or more frames.
 
     Args:
         seen: end-to-end milliseconds of each frame; None for a frame that the quality gate rejected.
@@ -263,7 +267,7 @@ def save(found: SoakRun, folder: Path) -> list[Path]:
 
 
 def save_plot(found: SoakRun, path: Path) -> None:
-    """Plots each series over time, with its trend. Each series has its own panel.
+    """Plots each series and its trend over time. Each series has its own panel.
 
     Raises:
         StorageError: the file cannot be written.

@@ -12,13 +12,13 @@ __all__ = ["GOOD", "MAX_OTHERS_CORES", "NOISY", "faults_of_model", "faults_of_ru
 # A run is noisy if other processes use more cores than this. It is also noisy if the latencies did not become steady in
 # the warm-up.
 MAX_OTHERS_CORES = 0.1
-# The latency of a model is noisy if one of the following limits is exceeded. Each is a share of the median: half the
-# width of the 95 % interval, the change of the median from the first half of the run to the second, and the distance
-# from the median to the 90th percentile.
+# The latency of a model is noisy if it exceeds one of the three limits below. All are fractions of the median latency.
+# _MAX_HALF_INTERVAL: half the width of the 95 % confidence interval of the median. _MAX_DRIFT: the change of the median
+# from the first half of the run to the second half. _MAX_TAIL: the distance from the median to the 90th percentile.
 _MAX_HALF_INTERVAL = 0.02
 _MAX_DRIFT = 0.05
 _MAX_TAIL = 0.25
-# A run is throttled if the clock fell below this share of its highest rate during the measurement.
+# A run is throttled if the clock rate fell below this fraction of the highest clock rate during the measurement.
 _LEAST_CLOCK = 0.9
 
 GOOD, NOISY, _THROTTLED = "good", "noisy", "throttled"

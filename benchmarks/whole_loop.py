@@ -1,7 +1,7 @@
-"""Measures the whole loop of `dermedge run`: capture, quality gate, network, decision, and the frame rate.
+"""Measures the loop of `dermedge run` from capture to decision: the time of each step, and the frame rate.
 
-`dermedge.benchmarks.latency` times predictions on frames in memory. In contrast, the loop reads a source with the
-pipeline of the device. Its times include the camera or the decoding, and all work between the steps.
+`dermedge.benchmarks.latency` times predictions on frames in memory. In contrast, this module runs the pipeline of the
+device on a source. The measured times include the camera or the decoding, and all work between the steps.
 """
 
 from __future__ import annotations
@@ -45,10 +45,10 @@ OpenSource = Callable[[], FrameSource]
 class LoopTimes:
     """The times of the loop of one model, in milliseconds unless stated otherwise.
 
-    The times are those of the frames that the quality gate accepted.
+    Only the frames that the quality gate accepted are included in the times.
 
     Attributes:
-        capture: time of waiting for the source, transfer and decoding.
+        capture: time for waiting for the source, transferring the frame and decoding it.
         preprocess: time from the frame to the input tensor.
         invoke: time of the interpreter.
         postprocess: time from the output tensors to the decision.
@@ -73,7 +73,7 @@ class LoopTimes:
 
 
 class EndlessSource(FrameSource):
-    """A source that starts again at its end, so that a few photos are enough for the whole measurement.
+    """A source that is opened again when it ends, so that a few photos are enough for the whole measurement.
 
     Args:
         open_again: opens the source from its start.
@@ -112,9 +112,9 @@ def source_opener(spec: str | None, photos: list[Path]) -> OpenSource:
 def results(
     open_again: OpenSource, classifier: Classifier
 ) -> Generator[tuple[FrameResult, float], None, None]:
-    """Yields the results of an endless loop, each with the `perf_counter` time in seconds at which it came.
+    """Yields each result of an endless loop, and the `perf_counter` time in seconds at which the result arrived.
 
-    The caller closes the generator.
+    The caller must close the generator.
 
     Raises:
         SourceError: the source has no frame, or was lost.
@@ -153,7 +153,7 @@ def summarize(seen: list[FrameResult], stamps: list[float]) -> LoopTimes | None:
 
     Args:
         seen: at least two results.
-        stamps: the time in seconds at which each result came.
+        stamps: the time in seconds at which each result arrived.
     """
     classifications = [result.classification for result in seen if result.classification]
     if not classifications:
