@@ -264,7 +264,7 @@ def mirrored_angles(angles: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _mirrored(keypoints: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Returns the keypoints of the mirrored photo. The x coordinates are those of ``keypoints`` with the sign changed."""
+    """Returns the keypoints of the mirrored photo. Each x coordinate is the negative of the original x coordinate."""
     mirrored = keypoints.copy()
     mirrored[..., 0] *= -1
     mirrored[..., 3] = mirrored_angles(keypoints[..., 3])

@@ -19,13 +19,14 @@ __all__ = [
     "own_format",
 ]
 
-# The message about a table that holds a network's answers instead of labels.
+# The error message about a table that holds predicted probabilities instead of labels.
 PROBABILITIES = "it holds probabilities, not labels; write one label for each photo (path,label)"
 
-# A column with an unknown name is a column of photos if at least this share of its cells name photos. It is a column
-# of diagnoses if at least this share of its cells are diagnoses.
+# A column with an unknown name counts as a column of photos if at least this fraction of its cells name photos. It
+# counts as a column of diagnoses if at least this fraction of its cells are diagnoses.
 _NEARLY_ALL = 0.9
-# A label column is a column of diagnoses if at least this share of its cells are known diagnoses.
+# A column whose name means "label" counts as a column of diagnoses if at least this fraction of its cells are known
+# diagnoses.
 _HALF = 0.5
 _ZERO_OR_ONE = frozenset({"0", "1", "0.0", "1.0", "true", "false"})
 # Names of columns that name a lesion, a person or another group, such as PatientID, Lesion #, anon_patient_no and MRN.
@@ -35,7 +36,8 @@ _GROUP = re.compile(
     r"(id|no|nr|num|number|code|key|uid|identifier|name|hash)?|"
     r"id(lesion|patient|subject|person|case)|mrn|medicalrecord(no|number)|accession(no|number)?"
 )
-# If the name of a group column begins like this, its values are also the ids of lesions or persons.
+# A group column holds ids of lesions if its name begins with a word in _LESION. It holds ids of persons if its name
+# begins with a word in _PERSON.
 _LESION = ("lesion",)
 _PERSON = ("patient", "pat", "subject", "person", "mrn")
 
@@ -43,11 +45,11 @@ _Rows = Sequence[Mapping[str, str]]
 
 
 def own_format(text: TableText, names_photo: Callable[[str], bool]) -> TableFormat | None:
-    """Returns the format of a user's own table; None if no column names photos, or no other column states a fact.
+    """Returns the format of a user's own table; None if no column names photos, or no other column is understood.
 
     Args:
         text: the table.
-        names_photo: tells whether a cell names one of the photos.
+        names_photo: a function that tells whether a cell names one of the photos.
 
     Raises:
         ValueError: the table names photos, but holds probabilities or has several columns that may be the label.
@@ -90,25 +92,25 @@ def names_person(column: str) -> bool:
 
 
 def holds_probabilities(text: TableText, columns: Sequence[str]) -> bool:
-    """Tells whether columns hold numbers between 0 and 1, as the answers of a network do."""
+    """Tells whether a cell of ``columns`` holds a number above 0 and below 1, such as a predicted probability."""
     cells = [row.get(column, "") for row in text.first_rows() for column in columns]
     return any(0 < number < 1 for number in map(number_in, cells))
 
 
 def _compact(name: str) -> str:
-    """Returns the form in which names of columns are compared: only letters and digits, in lower case."""
+    """Returns the name of a column as it is compared: only letters and digits, in lower case."""
     return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
 def _usual(fact: str, columns: Sequence[str]) -> tuple[str, ...]:
-    """Returns the columns with a usual name for a fact. The most usual name comes first."""
+    """Returns the columns that have one of the usual names for ``fact``, such as "age". The most usual comes first."""
     names = [_compact(name) for name in OWN_COLUMNS[fact].split()]
     found = [column for column in columns if _compact(column) in names]
     return tuple(sorted(found, key=lambda column: names.index(_compact(column))))
 
 
 def _image_column(columns: Sequence[str], rows: _Rows, names_photo: Callable[[str], bool]) -> tuple[str, ...]:
-    """Returns a tuple with the column that names the photos; an empty tuple if there is none."""
+    """Returns a tuple with the column that names the photos; an empty tuple if there is no such column."""
     usual = _usual("image", columns)
     named = {column: sum(names_photo(row[column]) for row in rows if row[column]) for column in columns}
     best = max(usual, key=named.__getitem__, default="")
@@ -120,15 +122,18 @@ def _image_column(columns: Sequence[str], rows: _Rows, names_photo: Callable[[st
 
 
 def _are_different(column: str, rows: _Rows) -> bool:
-    """Tells whether nearly all cells of a column are different. Numbers of photos are different, but ages and classes
-    repeat.
+    """Tells whether nearly all cells of a column are different.
+
+    This separates numbers of photos, which all differ, from ages and class numbers, which repeat.
     """
     return len({row[column] for row in rows}) >= _NEARLY_ALL * len(rows)
 
 
 def _label_columns(columns: Sequence[str], rows: _Rows) -> tuple[str, ...]:
-    """Returns the columns of diagnoses if there are any, else the label columns with other words, else those with
-    numbers.
+    """Returns the columns of diagnoses.
+
+    If there are none, returns the label columns with other words. If there are none of these either, returns the label
+    columns with numbers.
     """
     filled = [column for column in columns if any(row[column] for row in rows)]
     kinds = {column: _kind_of_label(column, rows) for column in _usual("label", filled)}
@@ -151,9 +156,9 @@ def _share_of_diagnoses(column: str, rows: _Rows) -> float:
 
 
 def _columns_of_diagnoses(columns: Sequence[str], rows: _Rows) -> tuple[str, ...]:
-    """Returns a tuple with the column whose cells are diagnoses; an empty tuple if there is none.
+    """Returns a tuple with the column whose cells are diagnoses; an empty tuple if there is no such column.
 
-    Raises ValueError if there are several.
+    Raises ValueError if there are several such columns.
     """
     found = tuple(column for column in columns if _share_of_diagnoses(column, rows) >= _NEARLY_ALL)
     if len(found) > 1:
@@ -163,16 +168,17 @@ def _columns_of_diagnoses(columns: Sequence[str], rows: _Rows) -> tuple[str, ...
 
 
 def _with_facts(known: TableFormat, columns: Sequence[str]) -> TableFormat:
-    """Returns the format together with the columns of groups, and those of age, sex, site and the like."""
+    """Returns the format with the group columns added, and with the columns of age, sex, site and similar values."""
     people = {fact: _usual(fact, columns) for fact in OWN_COLUMNS if fact not in ("image", "label")}
     found = {fact: names for fact, names in people.items() if names}
     return replace(known, people=found, groups=group_columns(columns, replace(known, people=found)))
 
 
 def _one_hot(columns: Sequence[str], rows: _Rows, text: TableText) -> dict[str, str]:
-    """Returns the one-hot columns, each with its class as the header writes it.
+    """Returns, for each one-hot column, the name of the class as the header writes it.
 
-    In nearly every row, exactly one of these columns is 1.
+    Columns of zeros and ones are one-hot columns if, in nearly every row, exactly one of these columns is 1. Raises
+    ValueError if the columns of diagnoses hold probabilities.
     """
     written = dict(zip(text.names, text.header, strict=True))
     found = [

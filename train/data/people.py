@@ -1,7 +1,7 @@
-"""Reads the facts about a photo besides the diagnosis: age, sex, body site, skin tone and view.
+"""Reads what a table states about a photo besides the diagnosis: age, sex, body site, skin tone and view.
 
-Publishers write the same fact in many ways. Each function takes a cell of a table and returns the value that dermedge
-uses for the fact. The value is an empty string if the cell is not understood.
+Publishers write the same value in many ways, such as "f", "female" and "woman". Each function accepts the text of a
+table cell, and returns the value as dermedge writes it. The result is an empty string if the cell is not understood.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _SITES = {
     "palms and soles, acral, acral nos, acral palms or soles",
     _GENITAL: "genital, genitals, oral/genital, oral or genital, oral and genital, mouth",
 }
-# The side in names such as "left upper back" and "thigh (right)". It does not change the part of the body.
+# Matches the side in names such as "left upper back" and "thigh (right)". dermedge does not store the side.
 _SIDE = re.compile(r"^(left|right) | \(?(left|right)\)?$")
 _SITE_OF = {name: site for site, names in _SITES.items() for name in names.split(", ")}
 _SEXES = {
@@ -42,7 +42,7 @@ _SEXES = {
     ),
     **dict.fromkeys(("m", "male", "man", "männlich", "maennlich", "homme", "hombre", "masculino"), "male"),
 }
-# The widest range of ages that is understood, in years.
+# A range of ages, such as 55-60, is understood only if it spans at most this many years.
 _WIDEST_RANGE = 10
 _RANGE = re.compile(r"(\d{1,3}) ?(?:-|\u2013|to) ?(\d{1,3})")
 _ROMAN = {"i": "1", "ii": "2", "iii": "3", "iv": "4", "v": "5", "vi": "6"}
@@ -62,7 +62,10 @@ _OLDEST = 120
 
 
 def age_of(cell: str) -> str:
-    """Returns an age in whole years, from ``45``, ``45.0`` or ``85+``; of a range such as ``55-60``, the middle."""
+    """Returns an age in whole years.
+
+    ``45``, ``45.0`` and ``45+`` give 45. A range such as ``55-60`` gives the middle, rounded down.
+    """
     if ends := _RANGE.fullmatch(cell.strip()):
         youngest, oldest = map(int, ends.groups())
         cell = str((youngest + oldest) // 2) if 0 <= oldest - youngest <= _WIDEST_RANGE else ""
@@ -71,12 +74,12 @@ def age_of(cell: str) -> str:
 
 
 def sex_of(cell: str) -> str:
-    """Returns female or male."""
+    """Returns female or male; empty if the cell is not understood."""
     return _SEXES.get(normal_name(cell), "")
 
 
 def site_of(cell: str) -> str:
-    """Returns one of `SITES`."""
+    """Returns one of `SITES`; empty if the cell is not understood."""
     name = normal_name(cell)
     return _SITE_OF.get(name) or _SITE_OF.get(_SIDE.sub("", name), "")
 
@@ -94,7 +97,7 @@ def fitzpatrick_of(cell: str) -> str:
 
 
 def view_of(cell: str) -> str:
-    """Returns one of `VIEWS`."""
+    """Returns one of `VIEWS`; empty if the cell is not understood."""
     return _VIEWS.get(normal_name(cell), "")
 
 

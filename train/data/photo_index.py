@@ -13,8 +13,8 @@ from dermedge.train.data.table_files import TableText, spreadsheet_text
 
 __all__ = ["PhotoIndex"]
 
-# A table that is not understood is about the photos if it names at least this share of them. If the table has fewer
-# rows than there are photos, this is a share of the rows.
+# A table that is not understood counts as a table about the photos if it names at least this fraction of the photos. If
+# the table has fewer rows than there are photos, this is a fraction of the rows.
 _NAMING_SHARE = 0.1
 _NOT_A_NUMBER = -1
 # A whole number as spreadsheets write it. It may have separators between thousands, or decimals that are 0.
@@ -41,8 +41,8 @@ class PhotoIndex:
     def find(self, cell: str, table: Path) -> list[int]:
         """Returns the indices of the photos that a cell names.
 
-        A published id names all files with this id. Any other cell names the photo that fits best, or several photos
-        that fit equally well.
+        A published id names all files with this id. Any other cell names the photo whose path is most similar to the
+        cell, or several photos whose paths are equally similar.
         """
         if found := published_id(bare_id(cell)):
             return self._by_id.get(found, [])
@@ -58,8 +58,10 @@ class PhotoIndex:
         return beside or best
 
     def named_in(self, text: TableText) -> frozenset[int]:
-        """Returns the photos that the first rows of a table name; empty if they are too few for a table about the
-        photos.
+        """Returns the photos that the first rows of a table name.
+
+        The result is empty if the rows name too few photos (see `_NAMING_SHARE`). The table is then probably not about
+        the photos.
         """
         named: set[int] = set()
         rows = 0
@@ -74,7 +76,11 @@ class PhotoIndex:
         return frozenset(named) if enough else frozenset()
 
     def named_in_spreadsheet(self, path: Path) -> frozenset[int]:
-        """Returns the photos that an .xlsx file names; empty if they are too few for a table about the photos."""
+        """Returns the photos that an .xlsx file names.
+
+        The result is empty if the file names too few photos (see `_NAMING_SHARE`). The file is then probably not about
+        the photos.
+        """
         words = (
             set(map(str.lower, re.split(r"[<>\s]+", spreadsheet_text(path))))
             if path.suffix.lower() == ".xlsx"
@@ -89,7 +95,7 @@ class PhotoIndex:
         return frozenset(named) if len(named) >= _NAMING_SHARE * len(self._photos) else frozenset()
 
     def _folders_in_common(self, index: int, folders: Sequence[str]) -> int:
-        """Returns how many folders of a photo's path equal those of a cell's path, counted from the file upwards."""
+        """Returns how many folders directly above the photo have the same names as the folders in a cell of a table."""
         own = [part.lower() for part in self._photos[index].path.parts[:-1]]
         pairs = zip(reversed(own), reversed(folders), strict=False)
         return next(
@@ -98,7 +104,7 @@ class PhotoIndex:
 
 
 def _whole_number(cell: str) -> int:
-    """Returns the whole number in a cell; -1 if the cell holds none."""
+    """Returns the whole number in a cell; -1 if the cell holds no whole number."""
     found = _WHOLE.fullmatch(cell)
     return int(re.sub(r"\D", "", found[1])) if found else _NOT_A_NUMBER
 

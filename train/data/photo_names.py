@@ -11,8 +11,8 @@ __all__ = ["PUBLISHED_ID", "bare_id", "base_stem", "is_photo_name", "published_i
 # Ids of the ISIC archive and of PAD-UFES-20. Such an id names the same photo in any folder.
 PUBLISHED_ID = re.compile(r"ISIC_\d{7}(?!\d)|PAT_\d+_\d+_\d+(?!\d)")
 _PHOTO_SUFFIX = re.compile(f"({'|'.join(map(re.escape, sorted(SUFFIXES)))})$", re.IGNORECASE)
-# The names that tools give to a changed photo, or to a frame of a video. NAME is the name of the original. Roboflow:
-# NAME_jpg.rf.HASH; Augmentor: CLASS_original_NAME.jpg_UUID; other tools: NAME and a word such as rot90.
+# Match the names that tools give to a changed photo or to a frame of a video. NAME is the name of the original file.
+# Roboflow: NAME_jpg.rf.HASH; Augmentor: CLASS_original_NAME.jpg_UUID; other tools: NAME and a word such as rot90.
 _ROBOFLOW = re.compile(r"^(.+?)(_(?:jpe?g|png|bmp|webp))?\.rf\.[0-9A-Za-z]+$", re.IGNORECASE)
 _AUGMENTOR = re.compile(r"^.*_original_(.+?)\.(?:jpe?g|png|bmp)_[0-9a-f-]{36}$", re.IGNORECASE)
 _CHANGED = re.compile(
@@ -37,16 +37,18 @@ def is_photo_name(text: str) -> bool:
 
 
 def published_id(stem: str) -> str | None:
-    """Returns the publisher's id in a stem, such as ISIC_0024306 in ``aug_ISIC_0024306.jpg_2``; None if there is
-    none.
+    """Returns the publisher's id in the stem of a file name; None if it contains no such id.
+
+    For example, the id in ``aug_ISIC_0024306.jpg_2`` is ISIC_0024306.
     """
     found = PUBLISHED_ID.search(stem)
     return found[0] if found else None
 
 
 def base_stem(stem: str) -> str:
-    """Returns the stem of the photo that a file was made from, judged by the file's stem; ``stem`` itself if none is
-    known.
+    """Returns the stem of the original, if a tool gave the name ``stem`` to a changed photo or to a frame of a video.
+
+    Any other stem is returned unchanged.
     """
     for pattern in (_ROBOFLOW, _AUGMENTOR, _CHANGED):
         if found := pattern.match(stem):

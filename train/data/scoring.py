@@ -84,12 +84,12 @@ def labelled_photos(
 
     Args:
         data: the ``catalogue.csv`` of a run, a folder of photos, or a table. `label_files` reads folders and tables.
-        labels: the classes of the classifier. If "none of these" is one of them, all photos of other classes belong
-            to it.
+        labels: the classes of the classifier. If "none of these" is one of the classes, a photo that belongs to no
+            other class of the classifier belongs to "none of these".
         split: train, val or test for a catalogue; None for other data.
         labels_from: a value of `LABEL_SOURCES`; ignored for a catalogue.
         say: a function that is called with each line that describes how folders and tables were understood.
-        moved_to: folders where the photos of a catalogue are now, if they have moved; see `read_catalogue`.
+        moved_to: folders where the photos of a catalogue are now, if the photos have moved; see `read_catalogue`.
 
     Raises:
         DataError: there is no photo to score, a photo has a class that the classifier does not know, or a label is a
@@ -132,8 +132,9 @@ def _of_split(catalogue: Path, split: str | None, moved_to: Sequence[Path]) -> l
 
 
 def _grouped(files: Sequence[LabelledFile]) -> list[Photo]:
-    """Returns the photos with their groups. Photos that share a lesion, a person or a folder of either are in one
-    group.
+    """Returns the photos with their groups.
+
+    Photos are in one group if they share a lesion, a person, the folder of a lesion or person, or another link.
     """
     shared = sets_of_equal([{file.photo.group, *file.links} for file in files])
     pairs = [(members[0], other) for members in shared for other in members[1:]]

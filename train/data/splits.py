@@ -29,18 +29,22 @@ def split_by_group(
     earlier: Iterable[Photo] = (),
     names: Mapping[str, Iterable[str]] | None = None,
 ) -> tuple[Photo, ...]:
-    """Assigns a split to every photo. A group is never cut, and the splits are stratified by class and source.
+    """Assigns a split to every photo. All photos of a group get the same split.
 
-    A group that shares a photo, lesion or person with ``earlier`` keeps the split of ``earlier``. If there are
-    several such splits, test is preferred to val, and val to train. In each stratum, all other groups are sorted by a
-    hash of the seed and the group's name. Each group in turn is assigned to the split that is furthest below its
-    share. The same photos and the same seed therefore always give the same splits.
+    The splits are stratified by class and source: each stratum holds the groups of one class and source, and is split
+    in the same proportions.
+
+    A group that shares a photo, lesion or person with ``earlier`` gets the split that ``earlier`` states. If
+    ``earlier`` states several splits for the group, test is preferred to val, and val to train. All other groups of a
+    stratum are sorted by a hash of the seed and the name of the group. In this order, each group is assigned to the
+    split that lacks the most groups. The same photos and the same seed therefore always give the same splits.
 
     Args:
         photos: photos with their groups.
         seed: seed of the random order.
         earlier: photos that have splits.
-        names: for the path of each photo, further names of its lesion or person that ``earlier`` may use.
+        names: for the path of each photo, further names of the photo's lesion or person. ``earlier`` may use these
+            names.
     """
     photos = sorted(photos, key=lambda photo: photo.path)
     kept = _kept_splits(photos, earlier, names or {})
@@ -61,9 +65,9 @@ def split_by_group(
 def _fill_empty_splits(
     split_of: dict[str, str], strata: Mapping[tuple[str, str], set[str]], kept: Collection[str], seed: int
 ) -> None:
-    """Moves groups of a class to a split that has none of them, until the class has its share of the split.
+    """Fills splits that have no group of a class: moves groups of the class from the other splits.
 
-    A class can miss a split if it comes from many sources with few groups each.
+    A split can lack a class if the class comes from many sources with few groups each.
 
     Args:
         split_of: the split of each group. It is changed in place.
@@ -89,7 +93,11 @@ def _fill_empty_splits(
 def _kept_splits(
     photos: Iterable[Photo], earlier: Iterable[Photo], names: Mapping[str, Iterable[str]]
 ) -> dict[str, str]:
-    """Returns the splits of the groups with a photo whose path, bytes, id, lesion or person is in ``earlier``."""
+    """Returns the split of each group that is known from ``earlier``.
+
+    A group is known if a photo of the group and a photo in ``earlier`` have the same path, bytes, image id, lesion or
+    person.
+    """
     known: dict[str, str] = {}
     for photo in earlier:
         for key in _identities(photo):
@@ -103,8 +111,9 @@ def _kept_splits(
 
 
 def _identities(photo: Photo) -> set[str]:
-    """Returns the path, ids and digest of a photo. Photos that share one of these show the same photo, lesion or
-    person.
+    """Returns the path, the ids and the digest of a photo.
+
+    If two photos share one of these values, they show the same photo, lesion or person.
     """
     return {os.path.abspath(photo.path), photo.image_id, photo.lesion_id, photo.patient_id, photo.digest} - {
         ""
@@ -112,7 +121,7 @@ def _identities(photo: Photo) -> set[str]:
 
 
 def _strata(photos: Iterable[Photo]) -> dict[str, tuple[str, str]]:
-    """Returns the stratum of each group: the class and source of its first photo."""
+    """Returns the stratum of each group: the class and source of the group's first photo."""
     home: dict[str, tuple[str, str]] = {}
     for photo in photos:
         home.setdefault(photo.group, (photo.label, photo.source))
@@ -134,8 +143,8 @@ def _shuffled(groups: Iterable[str], seed: int) -> list[str]:
 def with_fold(photos: Iterable[Photo], fold: int, folds: int, seed: int) -> tuple[Photo, ...]:
     """Returns the photos with one fold as val and all other folds as train. The test split is unchanged.
 
-    The groups outside test are divided into folds, stratified by class and source. With one seed, each group is in
-    exactly one fold.
+    The groups outside test are divided into folds, stratified by class and source. For a given seed, each of these
+    groups is in exactly one fold.
 
     Raises:
         OptionError: there are fewer than two folds, or ``fold`` is not one of 0 to ``folds`` - 1.
@@ -162,10 +171,10 @@ def with_fold(photos: Iterable[Photo], fold: int, folds: int, seed: int) -> tupl
 
 
 def with_source_tested(photos: Iterable[Photo], source: str) -> tuple[Photo, ...]:
-    """Returns the photos with one source as the test split, to compare models on a source that they never saw.
+    """Returns the photos with one source as the test split, to compare models on a source without training photos.
 
-    All photos of the original test split are left out, also those of the source, so that this split stays unused. A
-    photo of another source is left out if it shares a group with the source.
+    All photos of the original test split are left out, including photos of ``source``, so that the original test split
+    stays unused. A photo of another source is left out if its group contains a photo of ``source``.
 
     Raises:
         OptionError: there is no such source.
@@ -202,10 +211,11 @@ def with_validation_learned(photos: Iterable[Photo]) -> tuple[Photo, ...]:
 def with_parts_kept(
     photos: Sequence[Photo], parts: Sequence[str], seed: int
 ) -> tuple[tuple[Photo, ...], int]:
-    """Returns the photos with the parts that folders or tables state as splits, and how many photos were left out.
+    """Uses the parts that folders or tables state as splits. Returns the photos, and how many photos were left out.
 
-    If a group is in several parts, only its photos in test are kept, or those in val if none is in test. If val or
-    test is missing, it is taken from train, by group and class.
+    If a group is in several parts, only the photos of one part stay: test if the group has photos in test, otherwise
+    val. The other photos of the group are left out. If val or test has no photos at all, groups of train are moved to
+    the empty split, stratified by class and source.
 
     Args:
         photos: photos with their groups.
@@ -239,7 +249,7 @@ def with_parts_kept(
 
 
 def _with_missing_parts(photos: Sequence[Photo], missing: Sequence[str], seed: int) -> tuple[Photo, ...]:
-    """Returns the photos in the order of their paths, with the missing parts taken from train."""
+    """Returns the photos in the order of their paths. Groups of train are moved to the missing parts (val or test)."""
     cut = split_by_group((photo for photo in photos if photo.split == "train"), seed)
     taken = {photo.group: photo.split for photo in cut if photo.split in missing}
     return tuple(

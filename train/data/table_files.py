@@ -15,11 +15,11 @@ from dermedge.train.data.photo_names import is_photo_name
 
 __all__ = ["TableText", "number_in", "read_table_text", "spreadsheet_text"]
 
-# Text is UTF-16 without a byte order mark if at least this share of every second byte is 0, among this many first
-# bytes.
+# Text without a byte order mark counts as UTF-16 if at least the fraction _NEARLY_ALL of the bytes at even (or at odd)
+# positions are 0. Only the first _LOOKED_AT bytes are examined.
 _LOOKED_AT = 1024
 _NEARLY_ALL = 0.9
-# The number of first rows from which the contents of the columns are recognized.
+# The meaning of columns is recognized from this many rows at the beginning of a table.
 _FIRST_ROWS = 500
 _TRUTH = {"true": 1.0, "false": 0.0}
 _DELIMITERS = ",;\t|"
@@ -64,7 +64,7 @@ class TableText:
         Empty rows are skipped. The missing cells of a short row are empty.
 
         Raises:
-            ValueError: a row cannot be read; the message names its line.
+            ValueError: a row cannot be read. The message contains the line number.
         """
         names = self.names
         reader = csv.reader(io.StringIO(self.text, newline=""), delimiter=self.delimiter)
@@ -143,7 +143,9 @@ def spreadsheet_text(path: Path) -> str:
 
 
 def _is_utf_16(content: bytes) -> bool:
-    """Tells whether bytes are UTF-16: they have a byte order mark, or nearly every second byte is 0, as in Latin
+    """Tells whether bytes seem to be UTF-16 text.
+
+    They do if they begin with a byte order mark, or if nearly every second byte is 0, as in UTF-16 text with Latin
     letters.
     """
     start = content[:_LOOKED_AT]
@@ -151,7 +153,7 @@ def _is_utf_16(content: bytes) -> bool:
 
 
 def _zeros_at(content: bytes, place: int) -> bool:
-    """Tells whether nearly all bytes at even (or at odd) positions are 0, and no other byte is."""
+    """Tells whether nearly every second byte is 0, beginning at position ``place``, and no byte in between is 0."""
     zeros, others = content[place::2], content[1 - place :: 2]
     return 0 not in others and zeros.count(0) >= _NEARLY_ALL * len(zeros)
 

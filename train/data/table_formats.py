@@ -1,4 +1,4 @@
-"""The formats of publishers' tables. A table is recognized by its columns; the name of its file does not matter.
+"""The formats of publishers' tables. A table is recognized by the names of its columns; the file name does not matter.
 
 The names of the columns have these sources:
 - HAM10000 (Harvard Dataverse DBW86T), ISIC 2019, ISIC 2018 task 3, MILK10k, PAD-UFES-20 (Mendeley zr7vgbcyr2), and the
@@ -10,7 +10,7 @@ The names of the columns have these sources:
   and Roboflow's ``_classes.csv`` (filename and one column for each class): the pages of the challenges, and public
   code that reads the files.
 
-Upper and lower case, and spaces, do not matter when names of columns are compared.
+When names of columns are compared, upper and lower case do not matter, and spaces count as underscores.
 """
 
 from __future__ import annotations
@@ -26,7 +26,9 @@ __all__ = ["FORMATS", "HEADERLESS", "ONE_HOT", "OWN", "OWN_COLUMNS", "TableForma
 
 @dataclass(frozen=True)
 class TableFormat:
-    """The columns of one kind of table. If several columns state one fact, the first column that is not empty is used.
+    """The columns of one kind of table.
+
+    If a row has several columns for the same value, such as the age, the first column that is not empty is used.
 
     Attributes:
         name: name of the publisher or challenge.
@@ -34,19 +36,21 @@ class TableFormat:
         absent: columns that no such table has.
         image: columns with the id or file name of the photo; empty if each row describes a lesion.
         labels: columns with the diagnosis. The column with the most specific names comes first.
-        one_hot: columns of which one is 1, each with the diagnosis that the 1 means.
-        otherwise: the diagnosis of a row without a 1 in ``one_hot``.
-        closed: whether a row with an unknown diagnosis is an error.
+        one_hot: the one-hot columns, each with the diagnosis that a 1 in the column means.
+        otherwise: the diagnosis of a row that has no 1 in the one-hot columns; empty if such a row has no diagnosis.
+        closed: whether a row with an unknown or missing diagnosis is an error.
         lesion: columns with the id of the lesion.
         lesion_of_patient: whether the id of a lesion is unique only within a person.
         patient: columns with the id of the person.
         same_photo: a column with the id of another file that shows the same photo.
-        people: for each further fact, such as age or view, the columns that state it.
+        people: for each further value, such as age or view, the columns that state this value.
         groups: further columns that name a lesion, a person or another group.
         unused: columns that are not read.
         view: view of all photos of the table, if no column states the view.
-        image_of_view: for a table whose rows name several photos, the view of each column that names a photo.
-        rank: rank of the table's labels. If tables disagree, the label with the lowest rank is used.
+        image_of_view: for a table whose rows name several photos: each column that names a photo, with the view of the
+            photos in this column.
+        rank: rank of the table's labels. If tables disagree, the label with the lowest rank is used, but a specific
+            label is always preferred to an ambiguous one.
     """
 
     name: str
@@ -97,7 +101,7 @@ def _columns(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-# The formats; the first one that fits is used.
+# The formats of publishers. A table has the first format in this order that fits.
 FORMATS = (
     TableFormat(
         "HAM10000",
@@ -288,8 +292,8 @@ HEADERLESS = TableFormat("table without a header", frozenset(), image=("0",), la
 # A table with the column filename and one column for each class. The classes are read from the header of the table.
 ONE_HOT = TableFormat("Roboflow classes", frozenset({"filename"}), image=("filename",), rank=5)
 
-# The columns of a user's own table: for each fact, the usual names. Only the letters and digits of a name are
-# compared. Columns of groups are recognized by a pattern in `dermedge.train.data.own_columns`.
+# The usual names of the columns in a user's own table. Only the letters and digits of a name are compared. Columns that
+# define groups are recognized by a pattern in `dermedge.train.data.own_columns`.
 OWN_COLUMNS = {
     "image": (
         "path filepath file_path image_path img_path photo_path file filename file_name image_name imagename image "
@@ -314,7 +318,10 @@ OWN = TableFormat("your own table", frozenset(), rank=0)
 
 
 def format_of(columns: frozenset[str]) -> TableFormat | None:
-    """Returns the publisher's format of a table with these columns, in lower case; None if no format fits."""
+    """Returns the publisher's format of a table; None if no format fits.
+
+    ``columns`` holds the names of the table's columns in lower case.
+    """
     for known in FORMATS:
         has_image = not known.image or not columns.isdisjoint(known.image)
         if columns >= known.required and has_image and columns.isdisjoint(known.absent):

@@ -50,7 +50,7 @@ __all__ = ["PhotoFacts", "TableAccount", "Tables", "read_tables"]
 
 # Ids that publishers give to lesions and persons. Such an id means the same lesion or person in every table.
 _SHARED_ID = re.compile(r"(HAM|IL|IP|MSK|BCN|UDA|PAT)[A-Za-z0-9]*_\d+")
-# Columns of the answers that `dermedge predict --format csv` writes.
+# Columns of the CSV text that `dermedge predict --format csv` writes. Such a table holds predictions, not labels.
 _ANSWERS = frozenset({"path", "label", "probability", "uncertain"})
 _PEOPLE: dict[str, Callable[[str], str]] = {
     "age": people.age_of,
@@ -65,20 +65,20 @@ _PEOPLE: dict[str, Callable[[str], str]] = {
 
 @dataclass
 class PhotoFacts:
-    """The facts of the tables about one photo. An unknown fact is an empty string.
+    """What the tables state about one photo. An unknown value is an empty string.
 
     Attributes:
-        original_label: the diagnosis as its table writes it.
+        original_label: the diagnosis as the table in ``table`` writes it.
         diagnosis: the diagnosis under the name that dermedge uses for all datasets; None if no table states one.
         table: the file that states the diagnosis. If no file does, the first table of diagnoses with a row for the
             photo; None if there is no such table.
         contradicted: whether another table states an incompatible diagnosis.
         undecided: whether incompatible diagnoses have the same rank, as in two rows of one table.
         groups: names of the lesions, persons and other groups of the photo. No split may cut such a group.
-        lesion_id: the first name of the lesion.
+        lesion_id: the first name that a table gives to the lesion.
         patient_id: id of the person.
         part: the split that a split column or the name of the table's file states.
-        people: the facts age, sex, site, skin_tone, fitzpatrick, view and source, by name.
+        people: the values of age, sex, site, skin_tone, fitzpatrick, view and source, with these keys.
     """
 
     original_label: str = ""
@@ -95,17 +95,17 @@ class PhotoFacts:
 
 @dataclass(frozen=True)
 class TableAccount:
-    """The account of how one table was understood.
+    """A summary of how one table was understood.
 
     Attributes:
         path: path of the file.
-        format: name of its format, or empty if it is not understood.
+        format: name of the table's format; empty if the table is not understood.
         photos: the number of photos that the table names.
         labelled: the number of photos whose label is from the table.
         groups: columns by which photos are grouped.
         unused: columns that are not read.
-        unclear: the cells about age, sex, site and the like that are not understood: column and text of the cell,
-            with the number of rows.
+        unclear: the number of rows for each text about age, sex, site and the like that is not understood. The key
+            holds the column and the text.
         strangers: the number of rows that name none of the photos.
         note: why the table is not read; empty if it is read.
     """
@@ -123,10 +123,10 @@ class TableAccount:
 
 @dataclass(frozen=True)
 class Tables:
-    """The facts of all tables.
+    """What all tables state.
 
     Attributes:
-        facts: for the index of each photo that a table names, the facts about the photo.
+        facts: what the tables state about each photo that they name. The key is the index of the photo.
         accounts: an account of each file. The files that are not read come last.
     """
 
@@ -259,7 +259,7 @@ class _Noted:
 
 
 class _Joined:
-    """The facts of all tables that were read so far."""
+    """Collects what the tables that were read so far state."""
 
     def __init__(self, photos: Sequence[FoundPhoto]) -> None:
         self.photos = photos
@@ -367,9 +367,7 @@ class _Joined:
         _take_further_groups(facts, path, row, known, noted)
 
     def _take_labels(self, index: int, path: Path, labels: Sequence[str], known: TableFormat) -> None:
-        """Takes the label from the first column of a row that states one, unless the labels of the row exclude each
-        other.
-        """
+        """Uses the first label of a row. If the labels of the row exclude each other, no label of the row is used."""
         if _exclude_one_another(labels, known):
             facts = self.facts[index]
             facts.table = facts.table or path
@@ -462,9 +460,10 @@ def _labels_of(row: Mapping[str, str], known: TableFormat) -> list[str]:
 
 
 def _exclude_one_another(labels: Sequence[str], known: TableFormat) -> bool:
-    """Tells whether one lesion cannot have all labels of a row.
+    """Tells whether the labels of a row cannot all be true for one lesion.
 
-    The columns of a publisher's table are not compared, because they hold more or less general names of one diagnosis.
+    The label columns of a publisher's table are not compared, because they hold general and specific names of one
+    diagnosis.
     """
     if known.one_hot:
         return len(labels) > 1
@@ -475,7 +474,7 @@ def _exclude_one_another(labels: Sequence[str], known: TableFormat) -> bool:
 
 
 def _is_hot(row: Mapping[str, str], column: str) -> bool:
-    """Tells whether a cell holds 1 or true. Raises ValueError if it holds anything else than 1, 0, true or false."""
+    """Tells whether a cell holds 1 or true. Raises ValueError unless the cell holds 1, 0, true or false."""
     cell = row[column]
     if not cell:
         raise ValueError(f"the column '{column}' is empty")
@@ -496,8 +495,6 @@ def _present(row: Mapping[str, str], columns: Sequence[str]) -> str:
 
 
 def _part(row: Mapping[str, str], columns: Sequence[str]) -> str:
-    """Returns the split that a row states: train, val or test if the cell means one of these, or else the text of the
-    cell.
-    """
+    """Returns the split that a row states: train, val or test. If the cell means none of these, returns its text."""
     cell = _first(row, columns)
     return part_of(cell) or cell
