@@ -18,9 +18,9 @@ import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-# OpenCV reads this limit once, when it is imported. It then refuses an image file whose header states more pixels,
-# before it allocates memory for the pixels. The limit is high enough for the photos of common phone cameras. A decoded
-# image of 120 million pixels needs 360 MB.
+# OpenCV reads this limit once, when OpenCV is imported. If the header of an image file states more pixels, OpenCV
+# refuses the file, and allocates no memory for the pixels. The limit is high enough for the photos of common phone
+# cameras. A decoded image of 120 million pixels needs 360 MB.
 os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", "120000000")
 
 if TYPE_CHECKING:

@@ -87,7 +87,7 @@ def usage() -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs one verb and returns the exit status, as `run_command` does."""
+    """Runs one verb, and returns the exit status that `run_command` describes."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         return run_command(lambda: _print(usage()))

@@ -83,7 +83,8 @@ def _completed(action: argparse.Action) -> dict[str, Any]:
 def _names_and_files(names: Iterable[str]) -> dict[str, Any]:
     """Returns the shell code that offers these names, and also the files that begin with the typed word.
 
-    The keys of the dict are the shells, as shtab expects them.
+    The dict has the format that shtab expects. It has a key for each shell, and the key ``preamble`` for functions that
+    the code calls.
     """
     words = shlex.join(names)
     # If "_file" is part of the function's name, shtab makes bash add a slash to a completed folder.

@@ -50,7 +50,7 @@ class Region(NamedTuple):
 
 
 def crop_region(height: int, width: int, rows: int, columns: int) -> Region:
-    """Returns the region of a frame that a network with an input of any aspect ratio sees.
+    """Returns the region of a frame that the network sees. The network's input may have any aspect ratio.
 
     Usually, it is the largest centred region with the aspect ratio of the input, rounded down to whole pixels. If this
     region can be trimmed so that repeated halving reaches exactly the input size, the trimmed region is returned

@@ -147,7 +147,7 @@ def add_model_options(parser: OptionGroup, finds_runtime: bool = False) -> None:
     """Adds --model, --labels, --normalization, --tta, --num-threads and --runtime.
 
     Args:
-        finds_runtime: ``finds`` of `add_runtime_options`.
+        finds_runtime: whether the verb measures which of the installed runtimes is fastest.
     """
     parser.add_argument(
         "--model",
@@ -159,8 +159,8 @@ def add_model_options(parser: OptionGroup, finds_runtime: bool = False) -> None:
     parser.add_argument(
         "--tta",
         action="store_true",
-        help="average the outputs for the crop, its mirror image, and these two images rotated by 180 degrees; "
-        "a prediction then takes three to four times as long",
+        help="run the network on the crop, on its mirror image, and on both images rotated by 180 degrees, and average "
+        "the four outputs; a prediction then takes three to four times as long",
     )
     add_runtime_options(parser, finds_runtime)
 

@@ -1,4 +1,4 @@
-"""`dermedge models`: lists the models that ship with dermedge, with the accuracy and licence that a manifest states."""
+"""`dermedge models`: lists the models that ship with dermedge, with the accuracy and licence in each manifest."""
 
 from __future__ import annotations
 

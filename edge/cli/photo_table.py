@@ -107,7 +107,7 @@ def full_table(
 
 
 def _class_columns(labels: Sequence[str]) -> str:
-    """Returns the title of the column of each class. For more than `_MOST_COLUMNS` classes, returns a single title."""
+    """Returns one column title for each class. For more than `_MOST_COLUMNS` classes, returns a single title."""
     if len(labels) > _MOST_COLUMNS:
         return f"the {_MOST_PROBABLE} most probable"
     return "  ".join(f"{label:>{max(len(label), 6)}}" for label in labels)

@@ -50,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         check_file(options.output)
     if options.explain:
         check_writable(options.explain)
-    cv2.setNumThreads(1)  # `dermedge.edge.cli.run` explains why
+    cv2.setNumThreads(1)  # a comment in `dermedge.edge.cli.run` explains why
     paths = _find_all(options.paths)
     if options.explain:
         _refuse_equal_names(paths)

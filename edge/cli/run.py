@@ -167,7 +167,9 @@ def _classifier(options: argparse.Namespace, num_threads: int, runtime: str) -> 
 def _open_views(
     open_view: Callable[[], View], options: argparse.Namespace, model: Classifier, delivery: Delivery | None
 ) -> View:
-    """Returns the view that the user chose, combined with the recording, the web page and systemd if they are used."""
+    """Returns one view. It combines the view that the user chose with three others, each only if it is used: the
+    recording, the web page, and the messages to systemd.
+    """
     views: list[View] = []
     facts = {
         "model": options.model.name,

@@ -283,7 +283,7 @@ class Classifier:
         return self.close_up_calibration if view == CLOSE_UP else self.calibration
 
     def _alert_label(self, thresholds: Mapping[str, Any]) -> str | None:
-        """Returns the class that has an alert, by its name in ``labels``. Returns None if no class has an alert."""
+        """Returns the label, from ``labels``, of the class that has an alert. Returns None if no class has an alert."""
         if "alert" not in thresholds:
             return None
         return self.labels[self._own_labels.index(thresholds["alert"]["label"])]
@@ -295,9 +295,9 @@ class Classifier:
     def _mean_with_turns(
         self, image_rgb: NDArray[np.uint8], values: tuple[float, ...], close_up: float | None
     ) -> tuple[tuple[float, ...], float | None, int]:
-        """Returns the means of the values and of the probability of a close-up over an image and its `_TURNS`.
+        """Averages the values, and the probability of a close-up, over an image and the three images of `_TURNS`.
 
-        The third value is the time that the additional inferences took, in nanoseconds.
+        Returns the two averages, and the time that the additional inferences took, in nanoseconds.
 
         Args:
             image_rgb: uint8 [H, W, 3], red first.

@@ -163,7 +163,7 @@ def headline(
 def prediction_set(
     probabilities: Sequence[float], labels: Sequence[str], thresholds: Mapping[str, Any]
 ) -> tuple[int, ...]:
-    """Returns the indices of the classes in the prediction set, by the key ``conformal`` of the thresholds.
+    """Returns the indices of the classes in the prediction set, according to ``thresholds["conformal"]``.
 
     Raises:
         KeyError: ``thresholds`` has no key ``conformal``.

@@ -4,10 +4,11 @@ The images are computed with integers only, so that they are the same on all mac
 manifest stores the raw values of the outputs. XNNPACK computes bit-identical int8 probabilities on x86-64 and ARM.
 Other kernels do not, and float outputs differ in their last digits.
 
-The quantized output ``close_up`` may differ by a few levels: as many as result if its logit differs by one level. The
-logit is computed from averages of features over positions. After quantization-aware training, an average has the same
-scale as the features. The average then often lies halfway between two levels, and the kernels for x86-64 and ARM do not
-all round such a value in the same direction. For the models that ship with dermedge, one output differed by one level.
+The quantized output ``close_up`` may differ by a few levels. The limit is the greatest change that one level of the
+logit can cause. The logit is computed from averages of features over positions. After quantization-aware training, an
+average has the same scale as the features. The average then often lies halfway between two levels, and the kernels for
+x86-64 and ARM do not all round such a value in the same direction. For the models that ship with dermedge, one output
+differed by one level.
 """
 
 from __future__ import annotations
@@ -44,7 +45,8 @@ __all__ = [
 ]
 
 IMAGE_COUNT = 12
-# The version of the generated images. The manifest states it too; outputs are compared only if both are equal.
+# This is the version of the generated images. A manifest states the version for which its outputs were computed. The
+# outputs are compared only if the two versions are equal.
 DRAWING = 1
 _HEIGHT, _WIDTH = 240, 320
 # A float output may differ by this share of the greatest expected value. Between x86-64 and arm64, the measured
@@ -169,7 +171,7 @@ def answers(classifier: Classifier) -> dict[str, NDArray[Any]]:
 
 
 def allowed_levels(classifier: Classifier) -> dict[str, int]:
-    """Returns the number of levels by which the output ``close_up`` may differ.
+    """Returns a dict with the number of levels by which the output ``close_up`` may differ.
 
     The dict is empty if the model does not have this output, or does not quantize the logit of this output.
     """
@@ -258,7 +260,7 @@ def _hash(x: _Whole, y: _Whole, salt: int) -> _Whole:
 
 
 def _digest(size: int) -> str:
-    """Returns the SHA-256 of the network inputs for all images. ``size`` is the side of the input in pixels."""
+    """Returns the SHA-256 of the network inputs for all images. ``size`` is the input size in pixels."""
     digest = hashlib.sha256()
     for number in range(IMAGE_COUNT):
         digest.update(to_input(golden_image(number), size).tobytes())

@@ -22,8 +22,8 @@ def heat_map(prediction: Prediction) -> NDArray[np.float32] | None:
     the other classes. So the map shows the numbers from which the answer was computed.
 
     Returns:
-        float32 [h, w], 0 to 1, one value for each cell. 0 means that the difference is 0 or negative. 1 means the
-        greatest difference of all cells, or a difference of two logits if no cell has that much.
+        float32 [h, w], 0 to 1, one value for each cell. The value is the difference divided by the greatest difference
+        of all cells, or by two logits if no cell has a greater difference. A negative difference counts as 0.
     """
     evidence = prediction.evidence
     if evidence is None:

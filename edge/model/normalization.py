@@ -78,6 +78,6 @@ NORMALIZATIONS = {
         Normalization("caffe", (123.68, 116.779, 103.939), (1.0, 1.0, 1.0), blue_first=True),
     )
 }
-# The names that a user may give for a network that dermedge did not make. "dermedge" is not one of them, because it
-# differs from "symmetric" by only half a pixel value.
+# A user may give one of these names for a network that dermedge did not make. The name "dermedge" is left out, because
+# this normalization differs from "symmetric" by only half a pixel value.
 FOREIGN = tuple(name for name in NORMALIZATIONS if name != "dermedge")

@@ -3,8 +3,9 @@
 The page "Internals" of FlatBuffers' documentation describes the layout. A table begins with the distance to its
 vtable. The vtable states the position of each field. If a field is absent, it has its default value.
 
-Only ai-edge-litert contains the code that was generated from TensorFlow's schema. This module does not need it, so that
-it also works with tflite-runtime. This module reads TFLite Metadata too, whose schema neither package contains.
+Only ai-edge-litert contains the code that was generated from TensorFlow's schema. This module does not need that code,
+and therefore also works with tflite-runtime. The module reads TFLite Metadata too, whose schema neither package
+contains.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Self
 
 __all__ = ["READ_ERRORS", "Table"]
 
-# The exceptions that a damaged flatbuffer causes.
+# Reading a damaged flatbuffer raises one of these exceptions.
 READ_ERRORS = (struct.error, ValueError, IndexError, OverflowError)
 
 

@@ -12,8 +12,8 @@ from dermedge.edge.errors import ModelError
 
 __all__ = ["ZIP_ERRORS", "unpack"]
 
-# The exceptions that zipfile raises for a damaged zip, an unknown compression or encryption, and wrongly encoded
-# text.
+# zipfile raises one of these exceptions if the zip is damaged, if the compression or encryption is unknown, or if text
+# is wrongly encoded.
 ZIP_ERRORS = (
     zipfile.BadZipFile,
     EOFError,
@@ -23,8 +23,8 @@ ZIP_ERRORS = (
     zlib.error,
     lzma.LZMAError,
 )
-# The compression methods that zipfile unpacks piece by piece. With any other method, it unpacks in one step, which may
-# turn one kilobyte into one gigabyte.
+# zipfile unpacks files with these compression methods piece by piece. Files with any other method are unpacked in one
+# step, which may turn one kilobyte into one gigabyte.
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
@@ -48,5 +48,6 @@ def unpack(archive: zipfile.ZipFile, name: str, path: Path | str, most_bytes: in
             f"{most_bytes:,}; replace it with a smaller file"
         )
     with archive.open(info) as packed:
-        # without a size, `read` would unpack the whole file before it notices that the zip states a smaller size
+        # The file may be larger than the zip states. Without a size, `read` would unpack the whole file before it
+        # notices this.
         return packed.read(info.file_size + 1)

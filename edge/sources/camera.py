@@ -46,7 +46,7 @@ _PROOF_S = 1.5
 # for `_BAD_PARTS_S` seconds.
 _MOST_BAD_PARTS, _BAD_PARTS_S = 5, 1.0
 
-# Advice for the user when a source does not open.
+# The user gets one of these pieces of advice when a source does not open.
 _CHECK_CAMERA = "check that the camera is connected, and that no other program uses it."
 _CHECK_STREAM = "check the URL, and that the server is running"
 

@@ -14,7 +14,7 @@ from dermedge.edge.sources.frame import Delivery, Frame, FrameSource
 __all__ = ["FLIPS", "Flip", "FramedSource", "Framing", "frame_image"]
 
 Flip = Literal["horizontal", "vertical", "both"]
-# The codes of cv2.flip.
+# Maps each flip to the code that cv2.flip expects.
 FLIPS: dict[str, int] = {"horizontal": 1, "vertical": 0, "both": -1}
 
 

@@ -69,9 +69,9 @@ def _capture(source: FrameSource) -> Arrival | None:
 class LatestFrame:
     """Delivers the newest frame of a live source, or each frame of any other source in order.
 
-    From entry to exit, a thread reads a live source, so that a slow consumer gets a fresh frame and not a queue of old
-    frames. At most one frame is kept. Frames that newer frames replace are counted as dropped. The caller closes the
-    source after the exit.
+    Use it in a ``with`` statement. While the block runs, a thread reads a live source, so that a slow consumer gets a
+    fresh frame and not a queue of old frames. At most one frame is kept. Frames that newer frames replace are counted
+    as dropped. The caller closes the source after the block.
 
     After a stall, frames that waited in a buffer of the source arrive quickly one after the other, the oldest first.
     These frames are dropped too: a frame is delivered only if no other frame follows within `_HASTE` of the usual
@@ -196,8 +196,8 @@ class LatestFrame:
     def _hold_back_s(self, now: float) -> float:
         """Returns how many seconds a frame waits for a newer frame.
 
-        After a stall, frames have to wait until they arrive at the usual interval again. At all other times, the result
-        is 0.
+        The result is 0, except after a stall. Then it is a share of the usual interval, until frames arrive at the
+        usual interval again.
         """
         if self._arrived_s is None:
             return 0.0

@@ -10,7 +10,7 @@ __all__ = ["is_hdr", "read_index"]
 
 # At most this many bytes of an index are read, because a damaged file may claim a size that would fill the memory.
 _MOST_INDEX_BYTES = 64 * 2**20
-# Codes of the transfer functions of HDR video, PQ and HLG (ITU-T H.273).
+# ITU-T H.273 gives these numbers to the two transfer functions of HDR video: PQ and HLG.
 _HDR_TRANSFERS = (16, 18)
 
 

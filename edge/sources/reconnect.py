@@ -26,7 +26,8 @@ __all__ = ["FIRST_WAIT_S", "FROZEN_S", "LONGEST_WAIT_S", "TICK_S", "Reconnecting
 # frame a second. FROZEN_S is long enough for these streams. `_FROZEN_REPEATS` is for sources that are even slower.
 FROZEN_S = 1.5
 _FROZEN_REPEATS = 3
-# The shortest and the longest wait between two attempts to open a lost source. The wait doubles after each attempt.
+# Before the first attempt to open a lost source, the wait is FIRST_WAIT_S seconds. It doubles after each attempt, up to
+# LONGEST_WAIT_S seconds.
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 8.0
 # While a source is lost, a call of `read` ends after about this many seconds, so that the caller can go on.
 TICK_S = 0.25
@@ -70,7 +71,7 @@ class Reconnecting(FrameSource):
         return frame
 
     def delivery(self) -> Delivery | None:
-        """Returns the delivery that the source reports, or, while the source is lost, the one that it reported last."""
+        """Returns the delivery that the source reports. While the source is lost, this is the last reported one."""
         source = self._source
         if source is not None:
             self._delivery = source.delivery()

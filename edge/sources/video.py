@@ -22,7 +22,7 @@ from dermedge.edge.sources.repeats import equals_last
 
 __all__ = ["PacedVideo", "VideoFile"]
 
-# The frame rate that is assumed for a video that does not state one.
+# This frame rate is assumed for a video that does not state any.
 _UNKNOWN_FPS = 25.0
 # OpenCV reports a damaged stretch as the end of the video. This many reads are tried to get past the damage.
 _MOST_ATTEMPTS = 50
