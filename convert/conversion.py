@@ -123,8 +123,7 @@ def convert_to_form(
         source: the classifier and its photos.
         form: the form of the file.
         max_drop: the largest loss that is accepted, as in `accept`.
-        show_progress: a function that is called with the name of a task, and returns a function to call with
-            (done, total).
+        show_progress: a function that gets the name of a task, and returns a function to call with (done, total).
 
     Raises:
         ModelError: the converter or the device runtime refuses the network.

@@ -58,8 +58,7 @@ def convert_model(
 
     Args:
         request: the model, and the options of the conversion.
-        show_progress: a function that is called with the name of a task, and returns a function to call with
-            (done, total).
+        show_progress: a function that gets the name of a task, and returns a function to call with (done, total).
         log: a function that is called with each line for the user, such as one line per form if several are tried.
 
     Raises:

@@ -123,8 +123,7 @@ def try_forms(
         source: the classifier and its photos.
         forms: the forms to convert to.
         max_drop: the largest loss that is accepted, as in `accept`.
-        show_progress: a function that is called with the name of a task, and returns a function to call with
-            (done, total).
+        show_progress: a function that gets the name of a task, and returns a function to call with (done, total).
         log: a function that is called with one line per form. It is not called if there is only one form.
 
     Raises:
@@ -160,8 +159,7 @@ def search_forms(
         source: the classifier and its photos.
         io: the dtype of the input, as in `Form`.
         max_drop: the largest loss that is accepted, as in `accept`.
-        show_progress: a function that is called with the name of a task, and returns a function to call with
-            (done, total).
+        show_progress: a function that gets the name of a task, and returns a function to call with (done, total).
         log: a function that is called with one line per form.
 
     Raises:

@@ -1,9 +1,10 @@
 """Fit the output that tells close-ups from dermoscopic photos: a linear probe on features of a trained network.
 
-The features are the inputs of the network's last downsampling layer, averaged over all positions: Alain and Bengio,
-"Understanding intermediate layers using linear classifier probes", 2016. The network itself is not changed. The last
-features, from which the classes are computed, tell the view less well, because they were trained to tell the classes.
-`dermedge convert` prints for how many validation photos the view is right.
+The features are the inputs of the network's last downsampling layer, averaged over all positions. The network itself is
+not changed. The features of the last layer, from which the classes are computed, tell the view less well, because they
+were trained to tell the classes. `dermedge convert` prints for how many validation photos the view is right.
+
+Source: Alain and Bengio, "Understanding intermediate layers using linear classifier probes", 2016.
 """
 
 from __future__ import annotations
@@ -33,18 +34,19 @@ __all__ = [
     "sample_views",
 ]
 
-# With fewer photos of a view, neither the probe nor the thresholds of that view would be reliable.
+# A probe is only fitted if there are at least this many photos of each view. With fewer photos, the probe and the
+# thresholds for the view would not be reliable.
 _LEAST_TRAINING_PHOTOS = 50
 _LEAST_HELD_OUT_PHOTOS = 20
 _MOST_PHOTOS_OF_A_VIEW = 2000
 _BATCH = 64
-# The parameter C of scikit-learn, the inverse of the regularization strength. All features are divided by the same
+# The inverse of the regularization strength, which scikit-learn calls C. All features are divided by the same
 # number, so that their mean variance is 1. If each feature had a divisor of its own, features that hardly vary would
 # get weights that do not fit into 8 bits.
 _INVERSE_REGULARIZATION = 0.1
 _MAX_ITERATIONS = 2000
-# Values are rounded to this many decimals. Between machines, float32 sums differ in the sixth decimal, but equal
-# conversions must give equal bytes.
+# The weights and the bias are rounded to this many decimals, so that equal conversions give equal bytes on all
+# machines. Without this rounding, float32 sums would differ between machines in the sixth decimal.
 _DECIMALS = 4
 # The smallest divisor of the features, so that features that never vary are not divided by 0.
 _LEAST_DEVIATION = 1e-6
@@ -56,7 +58,7 @@ _LOGIT_ENDS = (-7.0, 7.0)
 
 @dataclass(frozen=True)
 class ViewSample:
-    """Training photos of both views.
+    """A sample of the training photos, with photos of both views.
 
     Attributes:
         pixels: RGB images of all training photos, uint8 [N, s, s, 3]. The array may be mapped from a file.
@@ -96,7 +98,8 @@ def close_up_probability(probe: CloseUpProbe, features: tf.Tensor, rounds: bool)
         return tf.sigmoid(tf.matmul(pooled, weights) + probe.bias, name="close_up")
     largest = max(float(np.abs(probe.weights).max()), _LEAST_WEIGHT)
     rounded = tf.quantization.fake_quant_with_min_max_args(weights, -largest, largest, narrow_range=True)
-    # The mean has no range of its own, because TensorFlow's converter always gives it the range of the features.
+    # The rounding of the mean is not simulated, because TensorFlow's converter always gives the mean the range of the
+    # features.
     logit = tf.matmul(pooled, rounded) + probe.bias
     return tf.sigmoid(tf.quantization.fake_quant_with_min_max_args(logit, *_LOGIT_ENDS), name="close_up")
 
@@ -144,7 +147,7 @@ def fit_probe(
 
 
 def fit_on_features(features: NDArray[np.float32], is_close_up: NDArray[np.bool_]) -> CloseUpProbe:
-    """Return a logistic regression with L2 regularization that gives both views the same weight.
+    """Fit a logistic regression with L2 regularization. Both views have the same total weight.
 
     Args:
         features: the pooled features of the photos, float32 [n, C].
@@ -175,5 +178,5 @@ def _strides(layer: keras.layers.Layer) -> tuple[int, ...]:
 
 
 def _plain(layer: keras.layers.Layer) -> keras.layers.Layer:
-    """Return the layer that a quantization-aware layer wraps. A layer that wraps none is returned itself."""
+    """Return the layer that a quantization-aware layer wraps. Any other layer is returned itself."""
     return getattr(layer, "layer", layer)

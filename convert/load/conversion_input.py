@@ -1,4 +1,4 @@
-"""The input of a conversion: a trained classifier, the photos for its calibration, and the photos for its proof."""
+"""The input of a conversion: a trained classifier, the calibration photos, and the proof set."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ __all__ = [
     "tool_versions",
 ]
 
-# Called with the name of a task. It returns a function that is called with (done, total).
+# A function that is called with the name of a task, and returns a function to call with (done, total).
 ShowProgress = Callable[[str], Callable[[int, int], None]]
 
 _TOOLS = (
@@ -57,7 +57,7 @@ class ProofSet:
         none_label: the class that stands for "none of these", or None.
         reference: the logits of the float network, float64 [n, K].
         critical: the class that must not be missed, or None.
-        views: the view of each photo, where an empty text means that the view is not known. The sequence is empty if
+        views: the view of each photo, or an empty text for a photo whose view is not known. The sequence is empty if
             the network does not tell views.
     """
 
@@ -121,9 +121,10 @@ class ConversionInput:
             the classes, and none is in the proof set.
         proof: the proof set.
         manifest: the manifest with the entries that are known before the conversion.
-        validated_by: the run that validated the recipe, for a network that was retrained on the training photos and the
-            validation photos together. It has the same recipe, but was trained without the validation photos. It is
-            converted, too, and the temperature and the thresholds are fitted on its file. None for any other network.
+        validated_by: the run that validated the recipe. It is only needed for a network that was retrained on the
+            training photos and the validation photos together, and is None for any other network. The run was trained
+            without the validation photos. It is converted, too, and the temperature and the thresholds are fitted on
+            the file of this run.
         learned: the photos that the network has learned from, as `dermedge.train.data.learned` packs them; empty if
             they are not known.
     """
@@ -146,7 +147,7 @@ def make_proof_set(
     critical: str | None,
     views: Sequence[str] = (),
 ) -> ProofSet:
-    """Return a proof set. If no critical class is given, melanoma is the critical class, provided that it is a class.
+    """Return a proof set. If no critical class is given, it is melanoma, if melanoma is one of the labels.
 
     Raises:
         OptionError: the critical class is not one of the labels.
@@ -179,7 +180,7 @@ def draft_manifest(
 
 
 def sigmoids_note(head: Head, outputs: int) -> str:
-    """Return one line on what is done with several independent sigmoids. The line is empty for any other head."""
+    """Return one line for the user on how independent sigmoids are converted. The line is empty for any other head."""
     if head is not Head.SIGMOID or outputs == 1:
         return ""
     return (
@@ -193,7 +194,7 @@ def _none_label(labels: Sequence[str]) -> str | None:
 
 
 def tool_versions(names: Sequence[str]) -> dict[str, str]:
-    """Return the versions of those of the packages that are installed, with the names of the packages as keys."""
+    """Return a dict from the names of packages to their versions. Packages that are not installed are left out."""
     found = {}
     for name in names:
         try:

@@ -1,4 +1,4 @@
-"""Load a foreign classifier, which dermedge did not train, with labelled photos for its calibration and its proof."""
+"""Load a classifier that dermedge did not train, with labelled photos for the calibration and for the proof set."""
 
 from __future__ import annotations
 
@@ -55,15 +55,15 @@ def load_foreign(
     come from the class folders, which are sorted by their names on disk, as Keras sorts them. The label of a folder is
     the diagnosis that its name stands for.
 
-    Half of the lesions are used for the calibration, and the other half for the proof. A catalogue.csv states the
-    split: its training photos are used for the calibration, and its validation photos for the proof.
+    The photos of half of the lesions are used for the calibration, and the other photos for the proof set. If there is
+    a catalogue.csv, its training photos are used for the calibration, and its validation photos for the proof set.
 
     Args:
         file: the classifier.
         request: the request for the conversion. Its ``data`` names the photos: a folder per class, a table of labels,
             or a catalogue.csv.
-        log: called with lines for the user: the note on the outputs, one line for each output if the labels come from
-            folders, and how other labels of photos were understood.
+        log: a function that is called with lines for the user: the note on the outputs; one line for each output if
+            the labels come from folders; and how labels in other words were understood.
 
     Raises:
         DataError: the photos have other classes or are too few, or the network is no better than chance.
@@ -100,7 +100,7 @@ def _labels(
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return the labels of the classes, and the folders that the labels come from.
 
-    There are no folders if the labels come from the request or from the file.
+    The tuple of folders is empty if the labels come from the request or from the file.
     """
     if given is not None:
         _check_number(file, "--labels has", given)
@@ -161,7 +161,7 @@ def _names_of(folders: Sequence[str]) -> tuple[str, ...]:
 def _two_parts(
     data: Path, labels: tuple[str, ...], folders: Sequence[str], log: Callable[[str], None]
 ) -> tuple[list[LabelledPhoto], list[LabelledPhoto]]:
-    """Return the photos for the calibration and the photos for the proof. No lesion is in both."""
+    """Return the photos for the calibration and the photos for the proof. No lesion is in both parts."""
     if is_catalogue(data):
         return labelled_photos(data, labels, "train"), labelled_photos(data, labels, "val")
     photos = _photos_in(data, folders) if folders else labelled_photos(data, labels, say=log)
@@ -180,7 +180,7 @@ def _two_parts(
 
 
 def _photos_in(data: Path, folders: Sequence[str]) -> list[LabelledPhoto]:
-    """Return the photos, each with the class of its folder, as Keras reads them. Tables of labels are ignored."""
+    """Return the photos. As in Keras, the folder of a photo is its class, and tables of labels are ignored."""
     found = find_files([data]).photos
     first = {one.class_name for one in read_layout(found, [False] * len(found), FOLDER)} - {""}
     photos = labelled_photos(data, folders, labels_from=FOLDER if first == set(folders) else AUTO)

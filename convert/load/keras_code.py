@@ -1,9 +1,9 @@
 """Find code that would run when a Keras file is loaded. The file is only read, not loaded.
 
-Keras stores the function of a Lambda layer as marshalled bytecode. It stores any other function as the names of its
-module and of the function, and imports the module when the file is loaded. Keras's safe mode prevents only a part of
-this: tf_keras ignores the safe mode for .h5 files (CVE-2025-9905), and imports any module that a .keras file names
-(CVE-2025-1550). A SavedModel holds no Python, but its operators can read and write files.
+Keras stores the function of a Lambda layer as marshalled bytecode. For any other function, Keras stores the name of the
+module and the name of the function, and imports the module when the file is loaded. The safe mode of Keras prevents
+only a part of this: tf_keras ignores the safe mode for .h5 files (CVE-2025-9905), and imports any module that a .keras
+file names (CVE-2025-1550). A SavedModel holds no Python code, but its operators can read and write files.
 """
 
 from __future__ import annotations
@@ -65,13 +65,13 @@ _LEAVING_OPERATORS = frozenset(
 
 
 def check_no_code(path: Path) -> None:
-    """Check that loading a file runs no code that its maker chose.
+    """Check that no code from a file would run when the file is loaded.
 
     Args:
         path: a .keras or .h5 file, or a SavedModel folder.
 
     Raises:
-        ModelError: loading the file would run code of its maker.
+        ModelError: code from the file would run.
         OSError, ValueError, KeyError, zipfile.BadZipFile: the file cannot be read.
     """
     if path.is_dir():
@@ -100,8 +100,8 @@ def read_config(path: Path) -> Any:
 def is_keras_zip(path: Path) -> bool:
     """Tell whether Keras opens a file as a zip archive. It does if the name ends in ``.keras``, in small letters.
 
-    Keras opens any other file as HDF5. One file can be a zip archive and HDF5, and Keras must load the same part that
-    was inspected.
+    Keras opens any other file as HDF5. A file can be a valid zip archive and a valid HDF5 file at the same time. So the
+    file must be inspected in the format in which Keras opens it.
     """
     return path.name.endswith(".keras")
 
@@ -137,7 +137,7 @@ def _code_within(part: Any, layer: str) -> Iterator[str]:
 
 
 def _code_of(part: dict[str, Any]) -> str | None:
-    """Return which code an object of a configuration needs, in words; None if it needs no code."""
+    """Return in words which code an object of a configuration would run. Return None if it would run no code."""
     kind, module = part.get("class_name"), part.get("module")
     if {kind, str(part.get("registered_name"))} & {"Lambda", "__lambda__"}:
         return "is a Lambda, whose Python code would run"
@@ -158,9 +158,9 @@ def _code_of(part: dict[str, Any]) -> str | None:
 
 
 def _only_computes(function: str) -> bool:
-    """Tell by its name whether a function of TensorFlow only computes.
+    """Tell whether a function of TensorFlow only computes, judged by the name of the function.
 
-    ``math.add``, ``compat.v1.nn.relu`` and ``reshape`` are such names.
+    Examples of names are ``math.add``, ``compat.v1.nn.relu`` and ``reshape``.
     """
     namespace, _, name = function.removeprefix("compat.v1.").rpartition(".")
     if not namespace:

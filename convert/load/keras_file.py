@@ -27,7 +27,7 @@ __all__ = ["KerasFile", "open_keras"]
 
 _FORMS = "a .keras or .h5 file, or a SavedModel folder"
 _SUFFIXES = (".keras", ".h5", ".hdf5")
-# For files that Keras does not read, by their suffix: what to do, so that dermedge convert can read the network.
+# Advice for files that Keras cannot read. The key is the suffix of the file.
 _OTHER_FRAMEWORKS = {
     ".onnx": "convert it to a .tflite in float32 first, for example with onnx2tf",
     **dict.fromkeys(
@@ -36,8 +36,9 @@ _OTHER_FRAMEWORKS = {
     ),
     ".pb": "give the SavedModel folder that holds saved_model.pb and the folder variables",
 }
-# A Rescaling layer with at most this scale, and a Normalization layer with a larger mean than this, are made for pixel
-# values of 0 to 255. Other such layers may be made for values that were scaled before.
+# A Rescaling layer is made for pixel values of 0 to 255 if its scale is at most `_LARGEST_SCALE_OF_PIXELS`. A
+# Normalization layer is made for them if its mean is larger than `_LEAST_MEAN_OF_PIXELS`. Other such layers may be made
+# for values that were scaled before.
 _LARGEST_SCALE_OF_PIXELS = 1 / 64
 _LEAST_MEAN_OF_PIXELS = 2.0
 _CHANNELS = (1, 3)
@@ -83,12 +84,13 @@ def open_keras(path: Path, size: int | None = None, trust: bool = False) -> Kera
 
     Args:
         path: the path of the file or folder.
-        size: the side of the input in pixels, for a network that accepts any size.
-        trust: whether to load a file even if it holds code of its maker. The code then runs on this machine.
+        size: the width and the height of the input in pixels, for a network that accepts any size.
+        trust: whether to load a file even if it holds Python code. The code then runs on this machine.
 
     Raises:
         ModelError: the file cannot be read, holds code that is not trusted, or is not an image classifier.
-        OptionError: the network's input has another size, or the network accepts any size and no size was given.
+        OptionError: the network expects another size than the given one, or the network accepts any size, but no size
+            was given.
     """
     if not path.exists():
         raise ModelError(f"there is no model '{path}'; give a run folder, {_FORMS}")
@@ -177,7 +179,7 @@ def _from_saved_model(path: Path, size: int | None) -> KerasFile:
     name = next(iter(inputs))
 
     def answer(images: tf.Tensor, owner: Any = loaded) -> Any:
-        # A reference to the signature alone would not keep the variables alive.
+        # The argument ``owner`` keeps the variables alive. A reference to the signature alone would not.
         answers = list(owner.signatures["serving_default"](**{name: images}).values())
         return answers[0] if len(answers) == 1 else answers
 

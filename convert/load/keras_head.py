@@ -25,7 +25,7 @@ _ACTIVATIONS: dict[str, Callable[[Any], Any]] = {Head.SOFTMAX: tf.nn.softmax, He
 # The ranges of input values under the usual normalizations.
 _NOISE_RANGES = ((0.0, 1.0), (-1.0, 1.0), (0.0, 255.0))
 _NOISE_IMAGES = 3
-# The log odds of a probability of 0 are infinite. So a smaller probability than this is replaced by this one.
+# The log odds of the probabilities 0 and 1 are infinite. So probabilities are clipped to this distance from 0 and 1.
 _LEAST_PROBABILITY = 1e-7
 _TOLERANCE = 1e-3
 
@@ -108,7 +108,7 @@ def _held(rows: NDArray[np.floating]) -> Head:
 def _remove_activation(
     last_layer: Any, before: NDArray[np.floating], answer: Callable[[], Any]
 ) -> Head | None:
-    """Remove the softmax or sigmoid of the last layer, and return which it was; None if nothing was removed."""
+    """Remove the softmax or sigmoid of the last layer, and return its kind. Return None if nothing was removed."""
     name = getattr(getattr(last_layer, "activation", None), "__name__", "")
     if name in _ACTIVATIONS:
         attribute, replacement = "activation", tf.identity

@@ -1,4 +1,4 @@
-"""The interface of a classifier that is to be converted: a run, a Keras file or a .tflite."""
+"""The protocol of all classifiers that can be converted, whether they come from a run, a Keras file or a .tflite."""
 
 from __future__ import annotations
 
@@ -47,12 +47,13 @@ class Network(Protocol):
     def with_logits_moved(self, amounts: NDArray[np.float32]) -> Self:
         """Return the network with these amounts, float32 [K], added to its logits.
 
-        The amounts are added to each cell of the evidence.
+        The logits are the mean of the evidence over all positions. So the amounts are added at each position of the
+        evidence.
         """
         ...
 
     def float_tflite(self, form: Form) -> bytes:
-        """Return the float .tflite that will be quantized to this form. Its inputs come from `calibration_inputs`.
+        """Return the float .tflite that will be quantized to this form. `calibration_inputs` yields its inputs.
 
         Raises:
             ModelError: the network cannot be converted.

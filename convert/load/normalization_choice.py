@@ -29,15 +29,15 @@ def choose_normalization(
     Args:
         file: the classifier.
         asked: a name in `NORMALIZATIONS`, or ``auto``. With ``auto``, the normalization that the file states is used.
-            If the file states none, the one with the highest balanced accuracy on the photos is used.
+            If the file states none, the normalization with the highest balanced accuracy on the photos is used.
         pixels: RGB images of photos that are not in the proof set, uint8 [n, h, w, 3].
         truth: the classes of the photos, int [n].
-        groups: the lesions of the photos.
+        groups: the lesion of each photo.
 
     Raises:
         OptionError: the name is unknown, or stands for a normalization of colours although the network is gray.
         ModelError: the answers of the network are not finite.
-        DataError: `chance_check` finds that the network is no better than chance. Any converted file would be as good.
+        DataError: the network does not pass `chance_check`, so no converted file could be better than chance.
     """
     labels = tuple(map(str, range(file.classes)))
     tried = {one.name: one for one in _candidates(file, asked)}

@@ -49,7 +49,7 @@ class _RunPhotos:
 
     @property
     def views(self) -> list[str]:
-        """The view of each held-out photo, where an empty text means that the view is not known."""
+        """The view of each held-out photo, or an empty text for a photo whose view is not known."""
         return [photo.view for photo in self.held_out]
 
 
@@ -61,19 +61,19 @@ def load_run(
     critical: str | None = None,
     show_progress: ShowProgress = lambda what: lambda done, total: None,
 ) -> ConversionInput:
-    """Load a run folder. The training photos are used for the calibration, and the validation photos for the proof.
+    """Load a run folder. The calibration photos are training photos, and the proof set is the validation photos.
 
-    A network may have been retrained on the training photos and the validation photos together. Then the validation
-    photos and the logit adjustment come from the run that validated the recipe. Logit adjustment is applied here,
-    because it changes the weights that are converted.
+    Some networks were retrained on the training photos and the validation photos together. For such a network, the
+    validation photos and the logit adjustment come from the run that validated the recipe. The logit adjustment is
+    applied here, because it changes the weights that are converted.
 
     Args:
         run: the folder of the run.
         calibration_photos: the number of calibration photos.
-        evidence: whether the evidence, which the heat map shows, is an output.
+        evidence: whether the evidence, from which heat maps are made, is an output.
         licence: the licence of the weights, for the manifest.
-        critical: the class that must not be missed. By default, it is melanoma, if that is a class.
-        show_progress: called with the name of a task; it returns a function that is called with (done, total).
+        critical: the class that must not be missed. By default, it is melanoma, if the run has that class.
+        show_progress: a function that gets the name of a task, and returns a function to call with (done, total).
 
     Raises:
         DataError: weights or photos are missing.
@@ -106,7 +106,7 @@ def load_run(
 
 
 def _validating_run(run: RunFolder) -> RunFolder:
-    """Return the run that validated the recipe. It has the same recipe, but has not seen the validation photos."""
+    """Return the run that validated the recipe. It was trained by this recipe, but without the validation photos."""
     validating = RunFolder(Path(run.config().validated))
     if not validating.progress().finished:
         raise DataError(
@@ -158,9 +158,9 @@ def _adjustment(
 
 
 def _view_sample(photos: _RunPhotos, validated_by: ConversionInput | None, seed: int) -> ViewSample | None:
-    """Return the photos to fit the output for the view on.
+    """Return the training photos that the output for the view is fitted on.
 
-    The result is None if there are too few photos in this run, or in the run that validated the recipe.
+    The result is None if there are too few photos of a view in this run, or in the run that validated the recipe.
     """
     is_fitted_there = validated_by is None or len(validated_by.proof.views) > 0
     if not is_fitted_there or not has_both_views(photos.training, photos.held_out):
@@ -176,8 +176,8 @@ class _Builder:
         run: the folder of the run.
         amounts: the amounts of the logit adjustment, float32 [K].
         evidence: whether the evidence is an output.
-        sample: the training photos to fit the output for the view on; None for a network without this output.
-        show_progress: called with the name of a task; it returns a function that is called with (done, total).
+        sample: the training photos that the output for the view is fitted on; None if there is no such output.
+        show_progress: a function that gets the name of a task, and returns a function to call with (done, total).
     """
 
     run: RunFolder
@@ -194,8 +194,8 @@ class _Builder:
     def network(self, stage: str) -> TensorFlowNetwork:
         """Return the network of a stage, ``float`` or ``qat``."""
         config = self.run.config()
-        # Keras numbers the layers of a process, and the numbers are a part of the names in the file. The numbers are
-        # reset, so that equal conversions give equal bytes.
+        # Keras numbers the layers that a process creates. The numbers become a part of the names in the file. The
+        # numbering is restarted here, so that equal conversions give equal bytes.
         keras.backend.clear_session()
         trained = trained_network(self.run, stage)
         add_to_logits(trained, self.amounts)

@@ -39,8 +39,9 @@ class TensorFlowNetwork:
         labels: the labels of the outputs.
         normalization: the normalization that the input expects.
         compute: a function from normalized images, float32 [n, h, w, C], to the list of outputs. The first output is
-            the probabilities [n, K]. If the network has logits, the evidence [n, h, w, K] follows. Its mean over h and
-            w is the logits. If the network tells the view, the probability of a close-up [n, 1] follows.
+            the probabilities [n, K]. If the network has logits, the evidence [n, h, w, K] follows. The mean of the
+            evidence over h and w is the logits. If the network tells the view, the probability of a close-up [n, 1]
+            follows.
         weights: the trained variables, with their names as keys.
         quantization_aware: whether the network already holds the ranges of an int8 file.
     """
@@ -99,7 +100,7 @@ def _logits(outputs: list[tf.Tensor]) -> NDArray[np.float32]:
 
 
 def _with_named_view(model: bytes) -> bytes:
-    """Return the .tflite. If it has an output for the view, this output gets a name that people understand."""
+    """Name the output for the view ``close_up``, if the .tflite has this output, and return the .tflite."""
     editor = GraphEditor(model)
     close_up = [int(one) for one in editor.graph.outputs if editor.shape(int(one)) == (1, 1)]
     if not close_up:
@@ -122,9 +123,9 @@ def network_of(
         model: a Keras model of `dermedge.train.fit.networks`, which maps normalized images to logits, or the
             quantization-aware copy of such a model.
         name: the architecture.
-        size: the side of the square colour input in pixels.
+        size: the width and the height of the colour input in pixels.
         labels: the labels of the outputs.
-        evidence: whether the evidence, which the heat map shows, is an output.
+        evidence: whether the evidence, from which heat maps are made, is an output.
         probe: the probe that computes the output for the view; None for a network without this output.
     """
     layers = {layer.name for layer in model.layers}

@@ -95,7 +95,7 @@ def open_tflite(path: Path) -> TfliteFile:
 
 
 def _check_float(path: Path, dtype: type, model: bytes) -> None:
-    """Raise ModelError if a file does not compute in float32, or if it has other weights than float32."""
+    """Raise ModelError if a file does not compute in float32, or if its weights are not float32."""
     precisions = (one.precision for one in read_graph(model, path).operators)
     found = next((one for one in precisions if " with " in one or one.startswith(_QUANTIZED)), None)
     if found is None and dtype != np.float32:
@@ -109,7 +109,7 @@ def _check_float(path: Path, dtype: type, model: bytes) -> None:
 def _normal_form(path: Path, model: bytes, layout: Layout, head: Head, output: int) -> bytes:
     """Return the file with a float32 [1, h, w, C] input and with the outputs of a `TfliteNetwork`.
 
-    These are the probabilities and, if the network has logits, the evidence.
+    The outputs are the probabilities and, if the network has logits, the evidence.
     """
     editor = GraphEditor(model)
     if layout.channels_first:

@@ -26,7 +26,7 @@ _INT8_TO_UINT8 = 128
 
 @dataclass(frozen=True)
 class TfliteNetwork:
-    """A `Network` in a float .tflite.
+    """A `Network` that was read from a float .tflite.
 
     Attributes:
         name: the name of the file, for the manifest.
@@ -89,7 +89,7 @@ class TfliteNetwork:
         """See `Network.finished_tflite`. The form must be float32 or float16.
 
         Raises:
-            ModelError: the form is another one, which needs TensorFlow.
+            ModelError: the form is neither float32 nor float16.
         """
         model = self.float_tflite(form)
         if form.kind == FLOAT32:

@@ -1,8 +1,10 @@
 """Bias correction: remove the mean shift that int8 rounding adds to each logit.
 
-Rounding shifts the mean of each logit, which can change answers from one class to another. The mean shift on the
-calibration images is subtracted in the last layer. This follows Nagel et al., "Data-Free Quantization through Weight
-Equalization and Bias Correction", 2019, but corrects no other layer.
+Rounding shifts the mean of each logit, which can change answers from one class to another. The mean shift is measured
+on the calibration images and subtracted in the last layer.
+
+Source: Nagel et al., "Data-Free Quantization through Weight Equalization and Bias Correction", 2019. The authors
+correct all layers; this module only corrects the last one.
 """
 
 from __future__ import annotations
@@ -21,8 +23,8 @@ from dermedge.edge.model.manifest import Manifest, attach
 
 __all__ = ["mean_shift", "rounded_shift", "to_corrected_tflite"]
 
-# Shifts are rounded to this many decimals. Between machines, float32 sums differ in the sixth decimal, but equal
-# conversions must give equal bytes.
+# Shifts are rounded to this many decimals, so that equal conversions give equal bytes on all machines. Without this
+# rounding, float32 sums would differ between machines in the sixth decimal.
 _DECIMALS = 4
 
 
@@ -31,14 +33,15 @@ def to_corrected_tflite(
 ) -> bytes:
     """Convert a network to a .tflite, with bias correction for `PTQ_KINDS`.
 
-    Such a kind is converted twice; the second time, the mean shift of the logits is removed. A network without an
-    evidence output has no layer to correct, and is converted once.
+    For these kinds, the network is converted twice. The mean shift of the logits is measured on the first file, and
+    subtracted before the second conversion. A network without an evidence output is not corrected, and is converted
+    once.
 
     Args:
         network: the network. For ``int8-qat``, it is the quantization-aware copy.
         form: the form of the file.
         images: the calibration images, each RGB, uint8 [h, w, 3].
-        manifest: a manifest. Its labels, architecture, size and licence are written as TFLite Metadata.
+        manifest: the manifest whose labels, architecture, size and licence are written as TFLite Metadata.
 
     Returns:
         The .tflite with its metadata, but without its manifest.
@@ -56,7 +59,7 @@ def to_corrected_tflite(
 
 
 def mean_shift(network: Network, model: bytes, images: NDArray[np.uint8]) -> NDArray[np.float32] | None:
-    """Return the mean difference between the logits of a .tflite and the logits of its network, float32 [K].
+    """Return the mean shift of the logits, float32 [K]: the logits of a .tflite minus those of the float network.
 
     The images are RGB, uint8 [n, h, w, 3]. The mean of the result over the classes is set to 0, because a constant that
     is added to all logits changes no probability. The result is None if the file has no evidence output.
@@ -69,9 +72,10 @@ def mean_shift(network: Network, model: bytes, images: NDArray[np.uint8]) -> NDA
 
 
 def rounded_shift(differences: NDArray[np.floating]) -> NDArray[np.float32]:
-    """Return the mean over the images of differences of logits, float [n, K], as float32 [K].
+    """Return the mean shift of each logit, float32 [K], from the differences of logits, float [n, K].
 
-    The mean over the classes is subtracted, and the result is rounded.
+    The differences are averaged over the images. Then the mean over the classes is subtracted, and the result is
+    rounded.
     """
     shift = differences.mean(axis=0)
     return np.round(shift - shift.mean(), _DECIMALS).astype(np.float32)

@@ -25,7 +25,7 @@ def to_tflite(network: Network, form: Form, images: Sequence[NDArray[np.uint8]] 
         images: the calibration images, each RGB, uint8 [h, w, 3]. Only the kinds in `CALIBRATED_KINDS` need them.
 
     Returns:
-        A flatbuffer with a [1, h, w, C] input. Equal networks and images give equal bytes.
+        A flatbuffer with a [1, h, w, C] input. The same network and images always give the same bytes.
 
     Raises:
         ModelError: a weight is not finite, or the converter or the quantizer refuses the network.

@@ -65,14 +65,14 @@ def ops_of(model: schema.ModelT) -> list[Op]:
         code = model.operatorCodes[operator.opcodeIndex]
         inputs = tuple(int(index) for index in operator.inputs if int(index) in written)
         outputs = tuple(int(index) for index in operator.outputs)
-        # Old files only have the older one of the two fields.
+        # The schema has two fields for the code of an operator. Old files only have the older field.
         ops.append(Op(_OP_NAMES[max(code.builtinCode, code.deprecatedBuiltinCode)], inputs, outputs))
         written.update(outputs)
     return ops
 
 
 class KeepingInterpreter:
-    """An interpreter that keeps every activation. Do not share an interpreter between threads.
+    """An interpreter that keeps every activation after a run. Do not share an instance between threads.
 
     Raises:
         ModelError: the runtime refuses the model.
@@ -97,5 +97,5 @@ class KeepingInterpreter:
         self._interpreter.invoke()
 
     def values(self, index: int) -> NDArray[Any]:
-        """Return a copy of a tensor after the last run."""
+        """Return a copy of the values that a tensor has after the last run."""
         return np.array(self._interpreter.tensor(index)())

@@ -20,14 +20,16 @@ _TENSOR_TYPES = {
     "int8": schema.TensorType.INT8,
     "int32": schema.TensorType.INT32,
 }
-# The older field for the code of an operator has one byte. It holds this value if the code is larger.
+# The schema has an older field for the code of an operator. The field has one byte, and holds this value if the code is
+# larger.
 _NEWER_FIELD = 127
 
 
 class GraphEditor:
-    """The first graph of a .tflite, to which operators are added.
+    """An editor that adds operators to the first graph of a .tflite.
 
-    Tensors are given as indices. Every method that adds an operator returns the index of the operator's result.
+    A tensor is given by its index. Every method that adds an operator returns the index of the tensor that the operator
+    computes.
 
     Args:
         model: a .tflite with a batch of 1.
@@ -43,23 +45,23 @@ class GraphEditor:
         self._is_front = False
         self._front: list[schema.OperatorT] = []
         for code in self.root.operatorCodes:
-            # Files written before 2020 have only the older field.
+            # Files written before 2020 have only the older of the two fields for the code.
             code.builtinCode = max(code.builtinCode, code.deprecatedBuiltinCode)
         for tensor in self.graph.tensors:
-            # With an open batch size, XNNPACK would not run the graph.
+            # Without a shape signature, the batch size is fixed. XNNPACK does not run a graph with an open batch size.
             tensor.shapeSignature = None
 
     def to_bytes(self) -> bytes:
-        """Return the changed .tflite. Signatures and metadata are left out, because they no longer fit."""
+        """Return the changed .tflite. Signatures and metadata are left out, because they no longer fit the graph."""
         self.graph.operators = [*self._front, *self.graph.operators]
         self._front = []
         self.root.signatureDefs, self.root.metadata = [], []
         return pack(self.root)
 
     def set_input(self, name: str, shape: Sequence[int], dtype: str) -> int:
-        """Replace the input by a new one, and return it.
+        """Replace the input by a new tensor, and return the index of this tensor.
 
-        Until `end_front` is called, operators that are added run before those of the file.
+        Operators that are added between this call and the call of `end_front` run before the operators of the file.
         """
         self._is_front = True
         index = self._tensor(name, shape, dtype)
@@ -67,7 +69,7 @@ class GraphEditor:
         return index
 
     def end_front(self, written: int, replaced: int) -> None:
-        """Connect the added operators with the file, whose operators then read ``written`` instead of ``replaced``."""
+        """Make the operators of the file read ``written`` instead of ``replaced``. Operators added later run last."""
         self._is_front = False
         for operator in self.graph.operators:
             operator.inputs = np.array(
@@ -81,7 +83,7 @@ class GraphEditor:
             self.rename(tensor, name)
 
     def rename(self, tensor: int, name: str) -> None:
-        """Give a tensor a name. Another tensor with this name gets a number appended."""
+        """Rename a tensor. If other tensors have this name, a number is appended to the names of these tensors."""
         for one in self.graph.tensors:
             if one.name == name.encode():
                 one.name = self._unique(name).encode()
@@ -92,7 +94,7 @@ class GraphEditor:
         return tuple(int(side) for side in self.graph.tensors[tensor].shape)
 
     def cast_to_float(self, source: int) -> int:
-        """Convert integers to float32."""
+        """Convert a tensor of integers to float32."""
         options = schema.CastOptionsT()
         options.inDataType, options.outDataType = self.graph.tensors[source].type, schema.TensorType.FLOAT32
         return self._add("CAST", [source], "pixels_float", self.shape(source), options)
@@ -109,7 +111,7 @@ class GraphEditor:
         return self._add("CONV_2D", [source, kernel, offset], "normalized", self.shape(source), options)
 
     def transpose(self, source: int, order: Sequence[int]) -> int:
-        """Reorder the axes."""
+        """Reorder the axes of a tensor. Axis i of the result is the axis ``order[i]`` of the tensor."""
         shape = [self.shape(source)[axis] for axis in order]
         axes = self._constant("axes", np.array(order, np.int32))
         return self._add("TRANSPOSE", [source, axes], "transposed", shape, schema.TransposeOptionsT())
@@ -136,7 +138,7 @@ class GraphEditor:
         return self._add("SOFTMAX", [source], "probabilities", self.shape(source), options)
 
     def add(self, source: int, amounts: NDArray[np.float32]) -> int:
-        """Add constants along the last axis."""
+        """Add constants to a tensor: one amount for each index of the last axis."""
         constant = self._constant("amounts", amounts)
         return self._add("ADD", [source, constant], "moved", self.shape(source), schema.AddOptionsT())
 
@@ -176,7 +178,7 @@ class GraphEditor:
             np.array(shape, np.int32),
             _TENSOR_TYPES[dtype],
         )
-        # An activation has the empty buffer.
+        # Buffer 0 is empty. An activation refers to this buffer.
         tensor.buffer, tensor.hasRank = 0, True
         self.graph.tensors.append(tensor)
         return len(self.graph.tensors) - 1

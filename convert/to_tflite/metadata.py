@@ -1,7 +1,8 @@
 """Write TFLite Metadata, from which MediaPipe, Netron and code generators read inputs and labels.
 
-The metadata hold the tables that an image classifier needs. Each field has the slot that metadata_schema.fbs gives it,
-the schema of TensorFlow Lite Support and MediaPipe, version 1.5.0. All fields exist since version 1.0.0.
+The metadata are a flatbuffer with the tables that an image classifier needs. The slot numbers of the fields come from
+metadata_schema.fbs, version 1.5.0, the schema of TensorFlow Lite Support and MediaPipe. All fields that are written
+here exist since version 1.0.0.
 """
 
 from __future__ import annotations
@@ -35,12 +36,12 @@ _INT8_OFFSET = 128
 def with_metadata(model: bytes, manifest: Manifest) -> bytes:
     """Write the metadata into a .tflite, and make the probabilities the first output. Old metadata are replaced.
 
-    The labels stand in a zip archive behind the flatbuffer. `dermedge.edge.model.manifest.attach` writes this archive,
-    and must be called afterwards.
+    Call `dermedge.edge.model.manifest.attach` afterwards. It writes the labels into a zip archive behind the
+    flatbuffer.
 
     Args:
         model: a .tflite whose input is pixel values.
-        manifest: a manifest. Its labels, architecture, size and licence are written.
+        manifest: the manifest whose labels, architecture, size and licence are written.
     """
     root = schema.ModelT.InitFromPackedBuf(strip(model), 0)
     graph = root.subgraphs[0]
@@ -53,7 +54,7 @@ def with_metadata(model: bytes, manifest: Manifest) -> bytes:
 
 
 def _places(graph: Any) -> dict[str, int]:
-    """Return the place of each output, with the name of the output as the key. The probabilities come first."""
+    """Return a dict from the name of each output to its position in the file. The probabilities come first."""
     places = output_places([graph.tensors[index].shape.tolist() for index in graph.outputs])
     assert places is not None, "every converted network has the outputs of a classifier"
     return places
@@ -64,8 +65,8 @@ def metadata(pixels: Any, outputs: Sequence[str], manifest: Manifest) -> bytes:
 
     Args:
         pixels: the input tensor, a schema ``TensorT``.
-        outputs: the names of the outputs, as in `dermedge.edge.model.signature.output_places`, in the order of the
-            file.
+        outputs: the names of the outputs in the order of the file. `dermedge.edge.model.signature.output_places` lists
+            the possible names.
         manifest: the manifest of the model.
     """
     builder = flatbuffers.Builder(1024)
@@ -101,9 +102,11 @@ def metadata(pixels: Any, outputs: Sequence[str], manifest: Manifest) -> bytes:
 def normalization(pixels: Any) -> tuple[float, float]:
     """Return the mean and the standard deviation of the normalization (p - mean) / std of a pixel p of 0 to 255.
 
-    For a quantized input, the schema demands the normalization of the float network. If a pixel is normalized and then
-    quantized, the result is the pixel again. MediaPipe ignores the normalization of a uint8 input, and passes the
-    pixels on. An input that is not quantized expects pixel values, which the graph normalizes, so the result is (0, 1).
+    The schema demands the normalization of the float network, even if the input is quantized. Normalization followed by
+    quantization gives the original pixel value again. MediaPipe ignores the normalization of a uint8 input, and passes
+    the pixel values on unchanged.
+
+    An input that is not quantized expects pixel values, and the graph normalizes them. Then the result is (0, 1).
     """
     quantization = pixels.quantization
     if quantization is None or quantization.scale is None or len(quantization.scale) == 0:
@@ -174,9 +177,9 @@ def _feature(builder: flatbuffers.Builder) -> int:
 def _table(
     builder: flatbuffers.Builder, offsets: Mapping[int, int], numbers: Mapping[int, int] | None = None
 ) -> int:
-    """Return a table.
+    """Write a table, and return its offset.
 
-    ``offsets`` gives slots the offsets of objects that were written before. ``numbers`` gives slots single bytes.
+    ``offsets`` maps slots to the offsets of objects that were written before. ``numbers`` maps slots to single bytes.
     """
     numbers = numbers or {}
     builder.StartObject(max([*offsets, *numbers], default=-1) + 1)
@@ -203,7 +206,7 @@ def _vector(builder: flatbuffers.Builder, offsets: Sequence[int]) -> int:
 
 
 def _buffer(root: Any) -> Any:
-    """Return the buffer of the metadata of a ``ModelT``. If there are no metadata, an empty buffer is added."""
+    """Return the buffer that holds the metadata of a ``ModelT``. If there are no metadata, add an empty buffer."""
     for entry in root.metadata or []:
         if entry.name == _METADATA_NAME.encode():
             return root.buffers[entry.buffer]

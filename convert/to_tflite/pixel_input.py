@@ -19,7 +19,7 @@ _PIXEL_ENDS = (0.0, 255.0)
 
 
 def input_ends(network: Network, form: Form) -> tuple[float, float]:
-    """Return the real values that the pixels 0 and 255 have at the quantized input of a form."""
+    """Return the real values that the pixel values 0 and 255 stand for at the quantized input of a form."""
     return _PIXEL_ENDS if normalizes_inside(network.normalization, form) else network.normalization.ends
 
 
@@ -29,16 +29,17 @@ def normalizes_inside(normalization: Normalization, form: Form) -> bool:
 
 
 def input_dtype(form: Form) -> str:
-    """Return the dtype that the input has before the quantization."""
+    """Return the dtype of the input in the float file, which is quantized afterwards."""
     return "float32" if form.kind in (*PTQ_KINDS, INT8_QAT) else form.io
 
 
 def calibration_inputs(
     network: Network, form: Form, images: Sequence[NDArray[np.uint8]]
 ) -> Iterator[NDArray[Any]]:
-    """Yield the inputs for the file of `Network.float_tflite`, each [1, h, w, C].
+    """Yield an input for the file of `Network.float_tflite` from each calibration image, each [1, h, w, C].
 
-    If the graph normalizes the pixels, the inputs are pixel values. Otherwise, they are normalized, float32.
+    If the graph normalizes the pixels, the inputs are pixel values. Otherwise, the inputs are normalized images,
+    float32.
 
     In the first image, one pixel is made black, and one is made white. So the ranges of the first layers cover all
     values that a pixel can have.

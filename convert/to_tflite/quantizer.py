@@ -1,18 +1,20 @@
 """Quantize a float .tflite to integers after training, with litert-quantizer.
 
-litert-quantizer replaces calls of private functions of TensorFlow. Both were compared on an EfficientNet-Lite0 trunk at
-128 pixels, with 200 calibration photos and 482 validation photos:
+litert-quantizer is used because TensorFlow's quantizer can only be called through private functions. The two quantizers
+were compared on an EfficientNet-Lite0 trunk at 128 pixels, with 200 calibration photos and 482 validation photos:
 
-- Files of both are accepted. The balanced accuracy is 0.604 with litert-quantizer, 0.591 with TensorFlow and the same
-  ranges, and 0.593 in float.
-- The file of litert-quantizer has the same size (2.82 MB), and 0.99 times the latency (400 alternating pairs).
-- The calibration takes 2 s instead of 14 s.
+- The files of both quantizers are accepted. The balanced accuracy is 0.604 with litert-quantizer, 0.591 with
+  TensorFlow's quantizer and the same ranges, and 0.593 for the float network.
+- Both files have the same size (2.82 MB). The latency of the file of litert-quantizer is 0.99 times the latency of
+  TensorFlow's file (400 pairs of alternating measurements).
+- The calibration takes 2 s with litert-quantizer and 14 s with TensorFlow.
 
-TensorFlow's converter still makes two kinds of files. It makes int8 files of quantization-aware networks, because
-litert-quantizer cannot read the float files of such networks. It also makes files whose weights have 8 bits and whose
-activations are float, because the acceptance refused such files of litert-quantizer.
+TensorFlow's converter still makes two kinds of files:
 
-LEAKY_RELU, PRELU, ELU and REDUCE_MAX stay in float. The report lists such layers.
+- int8 files of quantization-aware networks, because litert-quantizer cannot read the float files of such networks;
+- files with 8-bit weights and float activations, because the acceptance test refused such files of litert-quantizer.
+
+litert-quantizer leaves the operators LEAKY_RELU, PRELU, ELU and REDUCE_MAX in float. The report lists such layers.
 """
 
 from __future__ import annotations
@@ -59,11 +61,11 @@ def quantize(
         form: a form whose kind is in `CALIBRATED_KINDS`. For ``int16x8``, the input and the outputs of the model must
             already have their final dtypes.
         inputs: the calibration inputs, each [1, h, w, C], with the dtype of the model's input.
-        input_ends: the real values of the pixels 0 and 255, which become the range of the input. None if the range of
-            the input is found on the calibration inputs.
+        input_ends: the real values that the pixel values 0 and 255 stand for. They become the range of the input. If
+            None, the range of the input is found on the calibration inputs.
 
     Returns:
-        The quantized .tflite. Equal models and inputs give equal bytes.
+        The quantized .tflite. The same model and inputs always give the same bytes.
 
     Raises:
         DataError: there are no inputs.
@@ -95,7 +97,7 @@ def record_ranges(model: bytes, inputs: Sequence[NDArray[Any]]) -> dict[str, Ran
     if not len(inputs):
         raise DataError("there are no calibration photos; give at least one")
     with _silenced():
-        # The default of the library is a moving average, which depends on the order of the photos.
+        # By default, the library would use moving averages, which depend on the order of the photos.
         watched = calibrator.CalibrationInterpreter(
             _with_signature(model),
             mode=calibrator.CalibrationMode.CALIBRATION_PROFILER_BASED,
@@ -131,7 +133,7 @@ def quantize_with_ranges(model: bytes, form: Form, ranges: Mapping[str, Range]) 
             made = _quantizer(_with_signature(model), form).quantize(
                 values, enable_progress_bar=False, enable_progress_report=False
             )
-    except Exception as error:  # the library raises built-in classes of many kinds
+    except Exception as error:  # the library raises built-in exceptions of many kinds
         raise ModelError(f"this network cannot be quantized to {form.name}: {_reason(error)}") from error
     return _plain(bytes(made.quantized_model))
 
@@ -154,7 +156,7 @@ def to_float16(model: bytes) -> bytes:
             for kind in (_OP.CONV_2D, _OP.DEPTHWISE_CONV_2D, _OP.FULLY_CONNECTED):
                 made.update_quantization_recipe(".*", kind, config, quantizer.AlgorithmName.FLOAT_CASTING)
             done = made.quantize(enable_progress_bar=False, enable_progress_report=False)
-    except Exception as error:  # the library raises built-in classes of many kinds
+    except Exception as error:  # the library raises built-in exceptions of many kinds
         raise ModelError(f"this network cannot be stored in half precision: {_reason(error)}") from error
     return _plain(bytes(done.quantized_model))
 
@@ -171,7 +173,7 @@ def _quantizer(model: bytes, form: Form) -> quantizer.Quantizer:
         elif form.io == "uint8":
             made.update_quantization_recipe(".*", end, _uint8_config())
     for name in form.float_layers:
-        # The library appends ";" to names, and searches for this regular expression.
+        # The library appends ";" to the name of a tensor, and searches the result for this regular expression.
         pattern = "^" + re.escape(name) + ";?$"
         made.update_quantization_recipe(pattern, _OP.ALL_SUPPORTED, None, _NO_QUANTIZE)
     return made
@@ -197,7 +199,7 @@ def _input_name(model: bytes) -> str:
 
 
 def _with_signature(model: bytes) -> bytes:
-    """Return the model with a signature, through which the library calibrates."""
+    """Add a signature to a model. The library runs a model through a signature."""
     root = read_model(model)
     graph, signature = root.subgraphs[0], schema.SignatureDefT()
     signature.signatureKey, signature.subgraphIndex = b"serving_default", 0
@@ -217,7 +219,7 @@ def _signature_tensors(prefix: str, indices: Iterable[int]) -> list[schema.Tenso
 
 
 def _plain(model: bytes) -> bytes:
-    """Return the model without the signature. Constants are in the flatbuffer, and equal vectors are stored once."""
+    """Remove the signature of a model, move constants into the flatbuffer, and store equal vectors once."""
     root = read_model(model)
     root.signatureDefs = []
     return pack(root)
@@ -225,7 +227,7 @@ def _plain(model: bytes) -> bytes:
 
 @contextlib.contextmanager
 def _silenced() -> Iterator[None]:
-    """Silence the library, which prints progress bars and warnings that no option turns off."""
+    """Silence the library. It prints progress bars and warnings that no option turns off."""
     quiet = io.StringIO()
     with contextlib.redirect_stderr(quiet), contextlib.redirect_stdout(quiet), warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -234,7 +236,7 @@ def _silenced() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _large_weights() -> Iterator[None]:
-    """Make the library quantize large weights of convolutions in pieces of channels. Wide ResNet-50-2 needs this."""
+    """Make the library quantize large weights of convolutions piece by piece. Wide ResNet-50-2 needs this."""
     with patch.object(uniform_quantize_tensor, "uniform_quantize", _quantized_in_pieces):
         yield
 

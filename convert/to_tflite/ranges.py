@@ -29,22 +29,23 @@ __all__ = [
 
 Range = tuple[float, float]
 
-# The number of bins on each side of 0. After the bin width has doubled, half of the bins are in use. Even then, a
-# range that ends at a sixteenth of the largest value has at least one bin for each level; no narrower range is tried.
+# The number of bins of a histogram on each side of 0. Right after the bin width has doubled, only half of the bins are
+# in use. Even then, a range that ends at a sixteenth of the largest value has a bin for each of the 256 levels. No
+# range with fewer bins than levels is tried.
 BINS = 8192
 _LEAST_WIDTH = 2.0**-60
 _LEVELS = 256
 # The squared distance from the end of a range to the middle of the n-th bin outside the range, in squared bin widths.
 _SQUARED_DISTANCE = (np.arange(2 * BINS) + 0.5) ** 2
-# The percentage of the nonzero values that each end of a range must cover. Wu et al., "Integer Quantization for Deep
-# Learning Inference", 2020, find that 99.99 % and more is safe, and that 99.9 % does harm.
+# At each end of a range, this percentage of the nonzero values is not clipped. Wu et al., "Integer Quantization for
+# Deep Learning Inference", 2020, find that 99.99 % and more are safe, and that 99.9 % does harm.
 _PERCENTILE = 99.99
 _CANDIDATES = 128
 
-# The results of these operators have a fixed scale.
+# The int8 results of these operators have a fixed scale, so no range is chosen for them.
 _FIXED_RANGE = {"SOFTMAX", "LOGISTIC", "TANH", "LOG_SOFTMAX", "L2_NORMALIZATION"}
-# These operators only move values. Right after the input, their results are pixels, whose known range must not be
-# clipped.
+# These operators only move values. If such an operator reads the input of the network, the result consists of pixels.
+# The range of pixels is known, and must not be clipped.
 _MOVES = {
     "PAD",
     "PADV2",
@@ -59,7 +60,7 @@ _MOVES = {
 
 
 class Histogram:
-    """A histogram of the values of one activation, made in one pass, although the range is not known in advance.
+    """A histogram of the values of one activation. It needs only one pass, and the range need not be known before.
 
     The width of a bin is a power of two. It doubles when a value lies outside all bins. Zeros are not counted, because
     every range holds 0 exactly, and because most values are 0 after a ReLU.
@@ -77,7 +78,7 @@ class Histogram:
         self.low = self.high = 0.0
 
     def add(self, values: NDArray[np.float32]) -> None:
-        """Count finite values of an array of any shape."""
+        """Add the values of an array of any shape to the histogram. All values must be finite."""
         self.low = min(self.low, float(values.min()))
         self.high = max(self.high, float(values.max()))
         peak = max(-self.low, self.high)
@@ -185,7 +186,7 @@ def _activations_to_choose(model: schema.ModelT) -> list[int]:
 
 
 def _least(histogram: Histogram, cost: Callable[[NDArray[np.float64], int, int], float]) -> Range:
-    """Return the range with the least cost among evenly spaced candidates. Among equal ones, return the widest.
+    """Return the range with the least cost among evenly spaced candidates. Of equally good ones, return the widest.
 
     ``cost`` is called with the counts, the first bin of the candidate, and the bin after its last bin.
     """
@@ -214,9 +215,9 @@ def _divergence(counts: NDArray[np.float64], first: int, end: int) -> float:
     widths = np.diff([*starts, len(inside)])
     # The values of a level are spread over those bins of the level that are not empty.
     per_bin = np.add.reduceat(inside, starts) / np.maximum(np.add.reduceat(filled.astype(int), starts), 1)
-    # A level with only clipped values counts as half a value, because it is unlikely, but not impossible. The quantized
-    # values sum to less than the reference, because clipped values are missing. If the sums were made equal, a range
-    # that clips everything would fit best.
+    # A level that holds only clipped values would have a count of 0, and the divergence would be infinite. So such a
+    # level counts as half a value. The counts of the quantized values sum to less than the reference, because clipped
+    # values are missing. The sums must not be made equal: otherwise, a range that clips everything would fit best.
     quantized = np.maximum(np.repeat(per_bin, widths)[filled], 0.5)
     return float(reference[filled] @ np.log(reference[filled] / quantized))
 

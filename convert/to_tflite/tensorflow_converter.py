@@ -76,7 +76,8 @@ def _converter(graph: PixelGraph, form: Form) -> Any:
             pixels = graph.normalization.on_tensor(pixels)
         return graph.compute(pixels)
 
-    # Variables are turned into constants, because the converter does not find those of Keras 3 and of SavedModels.
+    # Variables are turned into constants, because the converter does not find the variables of Keras 3 and of
+    # SavedModels.
     return tf.lite.TFLiteConverter.from_concrete_functions(
         [convert_variables_to_constants_v2(run.get_concrete_function())]
     )
@@ -85,7 +86,8 @@ def _converter(graph: PixelGraph, form: Form) -> Any:
 def _run_converter(converter: Any, form: Form) -> bytes:
     try:
         with warnings.catch_warnings():
-            # The warning is wrong: a quantization-aware network holds the statistics that the converter misses.
+            # The converter warns that statistics of the inputs are missing. This is wrong, because a
+            # quantization-aware network holds these statistics.
             warnings.filterwarnings("ignore", "Statistics for quantized inputs")
             return converter.convert()
     except Exception as error:  # the converter raises exceptions of many classes, some of them private

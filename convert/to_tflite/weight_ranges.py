@@ -3,9 +3,9 @@
 An integer kernel holds a bias as int32, in steps of (input scale x weight scale). A channel with very small weights
 gets a tiny weight scale. Its bias may then need more than 32 bits. Networks with batch norms have such channels.
 
-litert-quantizer 0.11 clips such a bias without a warning: in 7 of the 32 channels in the first layer of MobileNetV2,
-and in some 90 channels of an EfficientNet-Lite0 trunk. TensorFlow's own quantizer raises the weight scale of such a
-channel. The ranges that this module chooses have the same effect.
+litert-quantizer 0.11 clips such a bias without a warning. This happens in 7 of the 32 channels in the first layer of
+MobileNetV2, and in about 90 channels of an EfficientNet-Lite0 trunk. TensorFlow's own quantizer raises the weight scale
+of such a channel. The ranges that this module chooses have the same effect.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ def widened_weights(
 
     Args:
         model: a float .tflite.
-        ranges: the ranges of the activations, with their names as keys.
+        ranges: the range of each activation, with the name of the activation as the key.
         input_steps: the number of steps of the activations, `INT8_STEPS` or `INT16_STEPS`.
 
     Returns:
-        The range of each of these weights, with the name of the weights as the key. A range consists of ``min`` and
-        ``max``, with one value per channel each, as litert-quantizer expects it.
+        A dict from the name of each such weight tensor to the wider range. A range consists of ``min`` and ``max``,
+        each with one value per channel, as litert-quantizer expects it.
     """
     root = read_model(model)
     graph, found = root.subgraphs[0], {}
@@ -70,7 +70,7 @@ def widened_weights(
 def _widened(
     weights: NDArray[np.float32], bias: NDArray[np.float32], axis: int, step: float
 ) -> NDArray[np.float32] | None:
-    """Return the largest magnitude of each channel, raised where the bias needs it. None if no bias needs it."""
+    """Return the largest magnitude of each channel, raised if the bias needs it. Return None if no bias needs it."""
     others = tuple(one for one in range(weights.ndim) if one != axis)
     largest = np.abs(weights).max(axis=others, keepdims=True)
     needed = (_LARGEST_WEIGHT * np.abs(bias) / (step * _LARGEST_BIAS)).reshape(largest.shape)
@@ -87,7 +87,7 @@ def _step(ends: Range, steps: int) -> float:
 
 
 def _constant(root: schema.ModelT, index: int) -> NDArray[np.float32] | None:
-    """Return the values of a float32 constant. None if the tensor is absent or is not such a constant."""
+    """Return the values of a tensor. Return None if the tensor is absent or is not a float32 constant."""
     if index < 0:
         return None
     tensor = root.subgraphs[0].tensors[index]
