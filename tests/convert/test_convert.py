@@ -1,7 +1,9 @@
 """A run becomes one .tflite that describes itself and answers as the Keras model does."""
 
 import json
+import re
 import shutil
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +12,7 @@ import pytest
 pytest.importorskip("tensorflow")
 
 from dermedge import cli
+from dermedge.convert.accept.layer_errors import LayerError
 from dermedge.convert.accept.parity import compare
 from dermedge.convert.calibrate.logit_adjustment import LogitAdjustment, fit_strength
 from dermedge.convert.calibrate.temperature import calibrated, calibration_scores, fit_temperature
@@ -262,7 +265,9 @@ def test_a_file_of_which_few_photos_cannot_tell_is_delivered_or_not_as_asked(
         assert set(check) == {
             *("name", "reference", "device", "drop", "limit", "detectable", "passed", "status")
         }
-    assert all("sqnr_db" in layer for layer in report["layers"])
+    assert all(set(layer) == {one.name for one in fields(LayerError)} for layer in report["layers"])
+    page = (tmp_path / "a-report" / "report.html").read_text()
+    assert re.search(r"<dt>size</dt><dd>\d\.\d\d MB, of which the network takes \d\.\d\d MB</dd>", page)
     assert f"<h2>{first}</h2>" in (tmp_path / "a-report" / "report.html").read_text()
 
     assert cli.main([*command, str(tmp_path / "b.tflite"), "--cannot-tell", "refuse"]) == 3
