@@ -14,7 +14,8 @@ from dermedge.train.evaluation.metrics import Floats, Integers, confusion_matrix
 
 __all__ = ["BetterOrder", "find_better_order"]
 
-# A small bonus for the given order of the classes: it wins if another order explains the photos equally well.
+# A small bonus for the given order of the classes. If another order explains the photos equally well, the given order
+# wins.
 _TIE = 1e-9
 _SWAPS_SHOWN = 4
 
@@ -26,7 +27,7 @@ class BetterOrder:
     Attributes:
         here: balanced accuracy with the given order.
         other: balanced accuracy with the better order.
-        swaps: one text for each label that is wrong: ``'nevus' should be 'melanoma'``.
+        swaps: one text for each wrong label, such as ``'nevus' should be 'melanoma'``.
     """
 
     here: float
@@ -46,13 +47,15 @@ def find_better_order(
 ) -> BetterOrder | None:
     """Returns the best order of the classes, or None if it is not clearly better than the given order.
 
-    The best order is the one with the highest balanced accuracy. It is found on the confusion matrix (Kuhn, "The
-    Hungarian Method for the Assignment Problem", 1955). The best order is clearly better if its balanced accuracy minus
-    that of the given order has a 95 % confidence interval above 0, by the paired bootstrap over lesions.
+    The best order is the one with the highest balanced accuracy. It is computed from the confusion matrix with the
+    Hungarian method. Source: Kuhn, "The Hungarian Method for the Assignment Problem", 1955.
+
+    A paired bootstrap over lesions gives a 95 % confidence interval of the difference between the two balanced
+    accuracies. The best order is clearly better if the whole interval is above 0.
 
     Args:
         truth: int [n], the true class of each photo.
-        answers: int [n], the most probable class, an index into ``labels``.
+        answers: int [n], the most probable class of each photo, as an index into ``labels``.
         labels: the K classes.
         draws: float64 [1 + B, n], the resamples of `lesion_draws`.
     """
@@ -72,7 +75,7 @@ def find_better_order(
 
 
 def _best_order(truth: Integers, answers: Integers, classes: int) -> NDArray[np.int64]:
-    """Returns int64 [K]: the class of each output for which the balanced accuracy is highest."""
+    """Returns the class of each output in the order with the highest balanced accuracy, int64 [K]."""
     matrix = confusion_matrix(truth, answers, classes)
     recalls = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     true, outputs = linear_sum_assignment(recalls + _TIE * np.eye(classes), maximize=True)

@@ -1,7 +1,7 @@
 """Scores a model on some of its classes, and counts all other classes of the model as "none of these".
 
 In this way, models with different classes can be compared on the same photos, for instance a model with five classes
-and one with nine.
+and a model with nine classes.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ __all__ = ["merge_classes", "merge_logits"]
 
 
 def merge_classes(model: EvaluatedModel, classes: Sequence[str]) -> EvaluatedModel:
-    """Returns the model with only the given classes, and with all its other classes merged into "none of these".
+    """Returns the model with only the given classes. Its other classes are merged into "none of these".
 
     The probability of "none of these" is the sum of the probabilities of the other classes. The threshold of the alert
     is kept if the class of the alert is among ``classes``. The other thresholds are dropped, because they were fitted
@@ -32,10 +32,10 @@ def merge_classes(model: EvaluatedModel, classes: Sequence[str]) -> EvaluatedMod
 
     Args:
         model: the model to score.
-        classes: names of classes of the model, at least two without "none of these", which need not be given.
+        classes: names of two or more classes of the model. "None of these" does not count, and need not be given.
 
     Raises:
-        OptionError: the model lacks one of the classes, a class is given twice, or fewer than two are given.
+        OptionError: the model lacks one of the classes, a class is given twice, or fewer than two classes are given.
     """
     named = [name for name in classes if name != NONE_OF_THESE]
     _check(model, named)
@@ -59,7 +59,10 @@ def merge_classes(model: EvaluatedModel, classes: Sequence[str]) -> EvaluatedMod
 def _merged(
     model: EvaluatedModel, outputs: ModelOutputs, kept: Sequence[int], others: Sequence[int]
 ) -> ModelOutputs:
-    """Returns the outputs with the columns ``others`` merged at the temperature of each photo's view."""
+    """Returns the outputs with the columns ``others`` merged.
+
+    The logits of each photo are merged with the temperature for the view of the photo.
+    """
     calibrations = model.answers(outputs).calibrations
     temperatures = [1.0 if model.independent else one.temperature for one in calibrations]
     return replace(outputs, logits=merge_logits(outputs.logits, kept, others, np.array(temperatures)))
@@ -68,14 +71,14 @@ def _merged(
 def merge_logits(logits: Floats, kept: Sequence[int], others: Sequence[int], temperature: Floats) -> Floats:
     """Returns float64 [n, len(kept) + 1]: the logits of the kept columns, and one logit for all other columns.
 
-    The last logit is T * log(sum(exp(z / T))), where z are the logits of the columns ``others``. Its probability, by
-    the softmax with temperature T, is the sum of the probabilities of these columns.
+    The last logit is T * log(sum(exp(z / T))), where z are the logits of the columns ``others``. After a softmax with
+    temperature T, the probability of the last column is the sum of the probabilities of the columns ``others``.
 
     Args:
         logits: float64 [n, K].
         kept: columns that are kept, in the order of the result.
         others: columns that are merged, at least one.
-        temperature: float64 [n], the temperature T of the softmax that follows, for each photo.
+        temperature: float64 [n], the temperature T of each photo in the softmax.
     """
     summed = temperature * np.logaddexp.reduce(logits[:, list(others)] / temperature[:, None], axis=1)
     return np.column_stack([logits[:, list(kept)], summed])

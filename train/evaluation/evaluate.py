@@ -1,7 +1,7 @@
 """Evaluates models on the same labelled photos.
 
-The result holds the answers, the metrics, the differences between models, the effect of disturbed photos, and the worst
-mistakes.
+The result contains the answers, the metrics, the differences between models, the effect of disturbed photos, and the
+worst mistakes.
 """
 
 from __future__ import annotations
@@ -73,8 +73,8 @@ class EvaluatedModel:
         none_label: the label that stands for "none of these", or None.
         temperature: temperature that divides the logits. If the model predicts the view of a photo, this is the
             temperature for dermoscopic photos.
-        thresholds: thresholds for the same photos as ``temperature``.
-        facts: further facts about the model for a reader of the report: name -> value.
+        thresholds: thresholds for the photos to which ``temperature`` applies.
+        facts: further properties of the model that the report shows: name -> value.
         learned: the training photos, as `dermedge.train.data.learned` packs them; None if the model file does not state
             them.
         outputs: a function that runs the model on a few uint8 [h, w, 3] BGR frames.
@@ -168,9 +168,9 @@ class _Strain:
     Attributes:
         model: name of the model.
         perturbation: a key of `PERTURBATIONS`.
-        severity: severity in words.
-        gain: balanced accuracy on the changed photos minus the balanced accuracy on the same photos unchanged.
-        flips: share of the photos whose answer changes.
+        severity: severity as text, such as "quality 25".
+        gain: balanced accuracy on the disturbed photos minus balanced accuracy on the unchanged photos.
+        flips: share of the photos whose answer changes because of the perturbation.
     """
 
     model: str
@@ -185,12 +185,12 @@ class Evaluation:
     """The results of one or more models on the same photos.
 
     Attributes:
-        data: name of the photos in the report: a path, and the split if there is one.
+        data: name of the photos in the report: the path of the data, and the split if one was chosen.
         photos: scored photos, in the order of the answers.
         unreadable: errors of the photos that could not be decoded. These photos are not scored.
         truth: true classes of the photos.
         models: results of each model, in the order in which the models were given.
-        comparisons: comparisons of every other model with the first model.
+        comparisons: the comparison of each further model with the first model.
         strains: effects of the perturbations; empty if none were requested.
         strained_photos: number of photos on which the perturbations were measured.
     """
@@ -208,7 +208,7 @@ class Evaluation:
 def models_of_files(
     classifiers: Sequence[Classifier], classes: Sequence[str] | None = None
 ) -> list[EvaluatedModel]:
-    """Returns one model to evaluate for each .tflite file. The model is run by the runtime of the classifier.
+    """Returns one model to evaluate for each classifier. The classifier runs the model.
 
     Args:
         classifiers: open classifiers, each of a different file.
@@ -216,7 +216,7 @@ def models_of_files(
 
     Raises:
         OptionError: a file is given twice; or ``classes`` is None and the models have different classes; or
-            `merge_classes` raises it.
+            `merge_classes` raises OptionError.
     """
     if classes is None:
         common_labels(classifiers)
@@ -294,12 +294,13 @@ def _renamed(thresholds: Mapping[str, Any], given: Mapping[str, str]) -> dict[st
 def model_of_run(run: RunFolder, stage: str, moved_to: Sequence[Path] = ()) -> EvaluatedModel:
     """Returns the Keras network of a run as a model to evaluate.
 
-    The model has no temperature, thresholds or correction of the logits, because `dermedge convert` adds these.
+    The model has no temperature, no thresholds and no correction of the logits, because only `dermedge convert` adds
+    these.
 
     Args:
         run: a run folder of `dermedge train`.
         stage: training stage after which the weights are used: a value of `STAGES`.
-        moved_to: folders where the photos of the run are now if they have moved, as for `read_catalogue`.
+        moved_to: if the photos of the run have moved, the folders where they are now.
 
     Raises:
         OptionError: the stage is unknown.
@@ -345,11 +346,11 @@ def evaluate(
     Args:
         evaluated: one or more models with the same labels.
         photos: photos whose labels are classes of the models, as `labelled_photos` returns them.
-        data: name of the photos in reports.
+        data: name of the photos in reports, such as a path.
         stress_photos: number of photos on which the perturbations are measured, sampled evenly over the classes. With
             None, no perturbation is measured.
-        critical: the class that must not be missed. With None, it is the class of the first model's alert, or else
-            melanoma if that is a class.
+        critical: the class that must not be missed. With None, it is the class of the first model's alert. If the first
+            model has no alert, it is melanoma, provided that melanoma is a class.
         progress: a function that returns a callback (done, total) for the task with the given name.
 
     Raises:

@@ -1,4 +1,4 @@
-"""The metrics of an evaluation, called figures in the code and in the JSON: their names, definitions and needs."""
+"""Defines the metrics of an evaluation. The code and the JSON call the metrics figures."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 __all__ = ["FIGURES", "GROUPS", "SLICE_FIGURES", "Figure", "applicable"]
 
-# What a model or the photos must have. Without it, the metrics that need it have no meaning.
+# Things that a model or the photos may have. A metric that needs one of these things has no meaning without it.
 NONE_CLASS, CRITICAL, TEMPERATURE = "a class for none of these", "a critical class", "a temperature"
 ALERT, UNCERTAIN, CONFORMAL = "an alert", "a threshold for uncertain", "prediction sets"
 
@@ -37,7 +37,7 @@ class Figure:
         return self.definition.format(critical=critical)
 
 
-# Heading -> the metrics below this heading. Both are in the order of the report.
+# For each heading of the report: the metrics below the heading. Headings and metrics are in the order of the report.
 GROUPS: dict[str, tuple[Figure, ...]] = {
     "Recognition": (
         Figure(
@@ -239,5 +239,5 @@ SLICE_FIGURES = (
 
 
 def applicable(has: Collection[str]) -> list[Figure]:
-    """Returns the metrics that need nothing, and those whose need is in ``has``."""
+    """Returns all metrics that need nothing, and all metrics whose need is in ``has``."""
     return [one for one in FIGURES.values() if one.needs is None or one.needs in has]

@@ -1,7 +1,8 @@
-"""95 % confidence intervals that are also valid for shares near 0 and 1 and for few photos.
+"""Computes 95 % confidence intervals that are also valid for shares near 0 or 1, and for few photos.
 
-A bootstrap interval is not: if all of 6 answers are right, they are right in every resample too, and the interval
-collapses to [1, 1]. The intervals in this module come from formulas, which give an interval of a sensible width there.
+A bootstrap interval is not valid in these cases. For instance, if all of 6 answers are right, all answers are also
+right in every resample, and the bootstrap interval collapses to [1, 1]. The formulas in this module give intervals of a
+sensible width.
 
 Lesions are the independent units, and the photos of one lesion are treated as identical. If the lesions have
 m_1, m_2, ... photos, these photos count as n independent photos:
@@ -46,7 +47,7 @@ BISECTIONS = 60
 
 
 def effective_size(lesions: Integers) -> float:
-    """Returns the effective number of independent photos; 0 without photos.
+    """Returns the effective number of independent photos. Without photos, the number is 0.
 
     Args:
         lesions: int [N], the lesion of each photo.
@@ -76,8 +77,8 @@ def share_score(part: Bools, among: Bools, lesions: Integers) -> Score:
     """Returns the share of the photos in ``among`` that are also in ``part``, with Wilson's interval.
 
     Args:
-        part: bool [N].
-        among: bool [N].
+        part: bool [N], mask of the photos in the numerator of the share.
+        among: bool [N], mask of the photos in the denominator of the share.
         lesions: int [N], the lesion of each photo.
     """
     if not among.any():
@@ -89,10 +90,10 @@ def share_score(part: Bools, among: Bools, lesions: Integers) -> Score:
 def mean_score(scores: Sequence[Score]) -> Score:
     """Returns the mean of independent scores, such as the recalls of all classes. Undefined scores are left out.
 
-    Each score has a distance between its value and the lower end of its interval. The distance between the mean and the
-    lower end of the mean's interval is the root of the sum of the squares of these distances, divided by the number of
-    scores. The upper end follows in the same way. Source: Zou and Donner, "Construction of confidence limits about
-    effect measures: a general approach", 2008 (MOVER).
+    Let d_i be the distance from the value of score i to the lower end of its interval. With k scores, the distance from
+    the mean to the lower end of the interval of the mean is sqrt(d_1^2 + ... + d_k^2) / k. The upper end is computed in
+    the same way. Source: Zou and Donner, "Construction of confidence limits about effect measures: a general approach",
+    2008 (MOVER).
     """
     measured = [one for one in scores if one.measured]
     if not measured:
@@ -143,9 +144,10 @@ def sensitivity_score(
 ) -> Score:
     """Returns the highest sensitivity among the operating points with at least this specificity.
 
-    Operating points are not interpolated. The interval is the smallest one that contains two others: the interval of
-    the resamples, which includes the choice of the threshold, and Wilson's interval, which does not collapse if all
-    positive photos are found. The score is `NOT_MEASURED` if all photos are positive or all are negative.
+    Operating points are not interpolated. The returned interval is the smallest one that contains the bootstrap
+    interval and Wilson's interval. The bootstrap interval includes the uncertainty of the threshold. Wilson's interval
+    does not collapse if all positive photos are found. The score is `NOT_MEASURED` if all photos are positive or all
+    are negative.
 
     Args:
         specificity: lowest allowed specificity, 0 to 1.
@@ -189,10 +191,10 @@ def _end(area: float, border: float, positives: float, negatives: float) -> floa
 
 
 def _area_variance(area: float, positives: float, negatives: float) -> float:
-    """Returns Hanley and McNeil's variance of an area.
+    """Returns Hanley and McNeil's variance of an area under the ROC curve.
 
-    As in Newcombe's method 5, the mean of the numbers of positive and negative photos replaces the single numbers in
-    two terms of the formula.
+    Two terms of their formula contain the number of positive photos or the number of negative photos. As in Newcombe's
+    method 5, both terms use the mean of the two numbers instead.
     """
     beyond = max((positives + negatives) / 2 - 1, 0.0)
     spread = 1 + beyond * (1 - area) / (2 - area) + beyond * area / (1 + area)

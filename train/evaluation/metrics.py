@@ -1,11 +1,12 @@
 """Computes scores of a classifier, and their confidence intervals by a bootstrap over lesions.
 
-A bootstrap interval needs the score of each of a thousand resamples. The functions here compute these scores in one
-step from ``draws``, a float64 [1 + B, N] array. Row 0 counts each of the N photos once. Each of the other B rows is a
-resample: it says how often each photo occurs in the resample.
+A bootstrap interval needs the scores of a thousand resamples. The functions here compute all these scores in one step
+from the array ``draws``, float64 [1 + B, N]. Row 0 stands for the N photos themselves, and has only ones. Each of the
+other B rows stands for one resample, and contains how often each photo occurs in the resample.
 
-A score that is undefined for the given photos is NaN. The intervals of shares, of areas and of means of these come from
-formulas in `dermedge.train.evaluation.intervals`, because a bootstrap interval collapses at 0 and 1.
+A score that is undefined for the given photos is NaN. The module `dermedge.train.evaluation.intervals` computes the
+intervals of shares, of areas under the ROC curve, and of means of such scores by formulas, because a bootstrap interval
+collapses at 0 and 1.
 """
 
 from __future__ import annotations
@@ -77,10 +78,11 @@ NOT_MEASURED = Score(np.nan, np.nan, np.nan)
 
 
 def lesion_draws(groups: Sequence[str], resamples: int = RESAMPLES, seed: int = 0) -> Floats:
-    """Returns how often each photo occurs in each resample, as float64 [1 + B, N].
+    """Returns how often each photo occurs in each bootstrap resample, float64 [1 + B, N].
 
-    Row 0 has only ones. For each of the other B rows, as many groups (lesions) as there are were sampled with
-    replacement, each with all its photos.
+    Row 0 has only ones, and stands for the photos themselves. Each of the other B rows stands for one resample. To make
+    a resample, lesions are sampled with replacement until their number equals the number of different lesions. The
+    resample contains all photos of the sampled lesions.
 
     Source: Efron and Tibshirani, "An Introduction to the Bootstrap", 1993; section 8 on clusters.
 
@@ -97,7 +99,10 @@ def lesion_draws(groups: Sequence[str], resamples: int = RESAMPLES, seed: int = 
 
 
 def score_of(values: Floats) -> Score:
-    """Returns the score of row 0, with a 95 % percentile interval from those other rows in which it is defined."""
+    """Returns the score of row 0, with a 95 % confidence interval from the percentiles of the other rows.
+
+    ``values`` has the score of each row of ``draws``. Resamples for which the score is NaN are left out.
+    """
     defined = values[1:][~np.isnan(values[1:])]
     if np.isnan(values[0]) or not len(defined):
         return NOT_MEASURED
@@ -106,7 +111,7 @@ def score_of(values: Floats) -> Score:
 
 
 def _ratio(part: NDArray[np.number], whole: NDArray[np.number]) -> Floats:
-    """Returns part / whole, or NaN if whole is 0."""
+    """Returns part / whole. The result is NaN where whole is 0."""
     part, whole = np.broadcast_arrays(np.asarray(part, float), np.asarray(whole, float))
     return np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole > 0)
 
@@ -117,7 +122,7 @@ def _mean_of_defined(values: Floats) -> Floats:
 
 
 def confusion_matrix(truth: Integers, predicted: Integers, classes: int) -> NDArray[np.int64]:
-    """Returns int64 [K, K]: the number of photos with the true class of the row and the predicted class of the column.
+    """Returns the confusion matrix, int64 [K, K]. Rows are true classes, and columns are predicted classes.
 
     Args:
         truth: int [N], the true classes.
@@ -130,7 +135,9 @@ def confusion_matrix(truth: Integers, predicted: Integers, classes: int) -> NDAr
 
 @dataclass(frozen=True)
 class Counts:
-    """The numbers of photos from which the scores of a classifier are computed; [..., K], one for each class.
+    """The numbers of photos from which the scores of a classifier are computed.
+
+    Each array has the shape [..., K], with one number for each class.
 
     Attributes:
         hits: number of photos of the class for which the class is the answer.
@@ -172,7 +179,7 @@ class Counts:
 
 
 def count(truth: Integers, predicted: Integers, classes: int, draws: Floats) -> Counts:
-    """Returns the counts [1 + B, K] in each row of ``draws``.
+    """Returns the counts for each row of ``draws``. Each array has the shape [1 + B, K].
 
     Args:
         truth: int [N], the true classes.
@@ -200,24 +207,25 @@ def balanced_accuracy(matrix: NDArray[np.int64]) -> float:
 
 
 def macro(values: Floats) -> Floats:
-    """Returns the mean over the last axis, the classes. Undefined values count as 0, as in scikit-learn."""
+    """Returns the mean over the classes, which are the last axis. Undefined values count as 0, as in scikit-learn."""
     return np.nan_to_num(values).mean(axis=-1)
 
 
 def mean(values: Floats, among: Bools, draws: Floats) -> Score:
-    """Returns the mean of float [N] values over those photos for which bool [N] ``among`` is true."""
+    """Returns the mean of ``values``, float [N], over the photos for which ``among``, bool [N], is true."""
     return score_of(_ratio(draws @ np.where(among, values, 0.0), draws @ among))
 
 
 def operating_points(positive: Bools, evidence: Floats, draws: Floats) -> tuple[Floats, Floats]:
-    """Returns the false and the true positive rates of each row of ``draws``, float64 [1 + B, T + 1] each.
+    """Returns the false positive rates and the true positive rates at each threshold, for each row of ``draws``.
 
-    The columns are the thresholds, from one that no photo passes to one that all photos pass. Row 0 has the same points
-    as `roc_curve(drop_intermediate=False)` of scikit-learn.
+    Both arrays are float64 [1 + B, T + 1], with one column for each threshold. The thresholds fall from column to
+    column: no photo passes the first threshold, and all photos pass the last one. Row 0 is the curve that
+    scikit-learn's `roc_curve(drop_intermediate=False)` returns.
 
     Args:
         positive: bool [N], whether each photo is positive.
-        evidence: float64 [N] with T different values, the score to which the thresholds are applied.
+        evidence: float64 [N], the score to which the thresholds are applied. It has T different values.
         draws: float64 [1 + B, N], as in the docstring of the module.
     """
     order = np.argsort(-evidence, kind="stable")
@@ -251,7 +259,8 @@ def sensitivities_at(specificity: float, positive: Bools, evidence: Floats, draw
     other arguments.
     """
     false_positive_rate, sensitivity = operating_points(positive, evidence, draws)
-    # The margin allows an operating point with exactly this specificity: 1 - 0.9 is rounded to a little less than 0.1.
+    # The margin of 1e-9 is for operating points with exactly this specificity. Without it, a rate of 0.1 would be too
+    # high for a specificity of 0.9, because 1 - 0.9 is rounded to a little less than 0.1.
     allowed = false_positive_rate <= 1 - specificity + 1e-9
     best = np.where(allowed, sensitivity, 0.0).max(axis=1)
     return np.where(np.isnan(false_positive_rate[:, -1]), np.nan, best)
@@ -272,7 +281,8 @@ def _bins(confidence: Floats) -> NDArray[np.int64]:
 def calibration_error(confidence: Floats, right: Bools, draws: Floats) -> Score:
     """Returns the expected calibration error.
 
-    It is the mean distance between accuracy and mean confidence over 15 bins, weighted by the photos in each bin.
+    This is the mean distance between accuracy and mean confidence over 15 bins, weighted by the number of photos in
+    each bin.
     Source: Guo et al., "On Calibration of Modern Neural Networks", 2017, equation 3.
 
     Args:
@@ -326,8 +336,9 @@ def reliability(confidence: Floats, right: Bools) -> list[Bin]:
 def risk_coverage(confidence: Floats, wrong: Bools) -> tuple[Floats, Floats]:
     """Returns the coverage and the risk at each threshold on the confidence.
 
-    The coverage is the share of photos with at least this confidence. The risk is the share of wrong answers among
-    these photos. Source: Geifman and El-Yaniv, "Selective Classification for Deep Neural Networks", 2017.
+    At a threshold, the coverage is the share of photos whose confidence is at least the threshold. The risk is the
+    share of wrong answers among these photos. Source: Geifman and El-Yaniv, "Selective Classification for Deep Neural
+    Networks", 2017.
 
     Args:
         confidence: float [N].
@@ -346,7 +357,7 @@ class McNemar:
     Attributes:
         first_only: number of photos on which only the first classifier is right.
         other_only: number of photos on which only the other classifier is right.
-        p_value: p-value for the difference between these numbers.
+        p_value: p-value for the difference between ``first_only`` and ``other_only``.
     """
 
     first_only: int

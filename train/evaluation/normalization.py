@@ -1,4 +1,4 @@
-"""Finds the normalization that a .tflite from another program expects, by trying each one on labelled photos."""
+"""Finds out which normalization a .tflite from another program expects, by trying all of them on labelled photos."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from dermedge.train.evaluation.metrics import Score
 
 __all__ = ["NormalizationTrial", "find_normalization"]
 
-# This many photos are enough to tell which normalization is right. They take a few seconds on a device.
+# This many photos are enough to tell which normalization is right. A device needs a few seconds for them.
 _PHOTOS = 120
 
 
@@ -48,8 +48,8 @@ def find_normalization(
 ) -> str:
     """Returns the name of the normalization with which a network predicts labelled photos best.
 
-    The best normalization has the highest balanced accuracy. If several have the same, the best of them has the highest
-    mean probability of the true class.
+    The best normalization has the highest balanced accuracy. If several normalizations have the same balanced accuracy,
+    the best one has the highest mean probability of the true class.
 
     Args:
         path: path of the .tflite.

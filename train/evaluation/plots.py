@@ -36,11 +36,12 @@ __all__ = [
 
 _STAGE_COLOURS = {"float": "#1f6f8b", "qat": "#c8553d"}
 
-# Colours that stand out on white and on black, and that colour-blind people can tell apart. Based on the palette of
-# Okabe and Ito.
+# These colours stand out on white and on black, and colour-blind people can tell them apart. They are based on the
+# palette of Okabe and Ito.
 LINE_COLOURS = ("#2f8fd0", "#e07a1f", "#1f9e77", "#c264a5", "#8c8c3f", "#7a7ae0", "#5b9aa0", "#b07050")
 EMPHASIS = "#e0442f"
-# The colour of text and axes in plots. An HTML page replaces it by the text colour of its light or dark design.
+# The colour of text and axes in plots. An HTML page replaces this colour by the text colour of its light or dark
+# design.
 INK = "#808182"
 SVG_STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
@@ -192,11 +193,11 @@ def reliability_svg(curves: Mapping[str, Sequence[Bin]]) -> str:
 
 
 def stress_svg(rows: Sequence[str], models: Sequence[tuple[str, Sequence[Score]]]) -> str:
-    """Returns a plot of the change of balanced accuracy, with its confidence interval, as SVG.
+    """Returns a plot of the change of the balanced accuracy under each perturbation, with confidence intervals, as SVG.
 
     Args:
         rows: name of each row: a perturbation with its severity.
-        models: name of each model, with its change of balanced accuracy in each row.
+        models: for each model, the name and the change of the balanced accuracy in each row.
     """
     with rc_context(SVG_STYLE):
         height = 0.9 + 0.14 * len(rows) * (1 + len(models))

@@ -44,9 +44,10 @@ _CLASS_FIGURES = ("precision", "recall", "f1", "auroc", "coverage", "set_size")
 # The terminal shows at most this many models side by side.
 _COLUMNS = 3
 _SCORE_WIDTH = 20
-# A confusion matrix with more classes is written to the JSON only.
+# A confusion matrix with more classes than this is written only to the JSON.
 _MOST_CLASSES_SHOWN = 20
-# With fewer lesions of a class, Wilson's interval of the recall is at least 0.35 wide, even if all answers are right.
+# If a class has fewer lesions than this, Wilson's interval of the recall is at least 0.35 wide, even if all answers are
+# right.
 _FEW_LESIONS = 8
 # The metrics that the page shows at its top.
 _SUMMARY = (
@@ -56,8 +57,8 @@ _SUMMARY = (
     "alert_specificity",
     "calibration_error",
 )
-# Metric -> another metric. If both have the same value, the first one is left out of the report. This happens for
-# models without "none of these", or with a temperature of 1.
+# The report leaves out a metric on the left if its value equals the value of the metric on the right. This happens for
+# models without "none of these", and for models with a temperature of 1.
 _REPEATS = {
     "balanced_accuracy_named": "balanced_accuracy",
     "balanced_accuracy_end_to_end": "balanced_accuracy",
@@ -126,7 +127,7 @@ def to_json(evaluation: Evaluation, command: str) -> str:
 def _diagnoses(evaluation: Evaluation) -> list[tuple[str, str, int]]:
     """Returns a row for each diagnosis: the diagnosis, the class or kind that it counts as, and the number of photos.
 
-    The rows are sorted by this class or kind, and then by the number of photos, the most frequent first.
+    The rows are sorted by this class or kind, and then by the number of photos, the largest number first.
     """
     truth = evaluation.truth
 
@@ -178,7 +179,7 @@ def _model_json(model: Scored) -> dict[str, Any]:
 
 def _views_json(answers: Answers) -> dict[str, Any]:
     """Returns the field ``views``: temperature and thresholds for close-ups, and the number of photos that the model
-    predicts to be close-ups. Returns no field if the model does not predict the view.
+    predicts to be close-ups. Returns an empty dict if the model does not predict the view.
     """
     if answers.of_close_ups is None or answers.close_up is None:
         return {}
@@ -231,7 +232,7 @@ def _is_repeat(name: str, models: Sequence[Scored]) -> bool:
 def verdict(evaluation: Evaluation) -> str:
     """Returns the main result in one or two sentences.
 
-    They state the best balanced accuracy beside the result of random guessing, and how often the alert is on.
+    The sentences compare the best balanced accuracy with random guessing, and state how often the alert is on.
     """
     best = max(evaluation.models, key=lambda one: np.nan_to_num(one.card.figures["balanced_accuracy"].value))
     score = best.card.figures["balanced_accuracy"]
@@ -253,8 +254,8 @@ def verdict(evaluation: Evaluation) -> str:
 def cautions(evaluation: Evaluation) -> list[str]:
     """Returns the warnings that a report shows before the metrics.
 
-    They name unreadable photos, classes with few or no photos, photos that a model was trained on, and models whose
-    prediction sets mostly contain all classes.
+    The warnings are about unreadable photos, classes with few or no photos, photos that a model was trained on, and
+    models whose prediction sets mostly contain all classes.
     """
     truth, found = evaluation.truth, []
     if evaluation.unreadable:
@@ -314,7 +315,10 @@ def _heads(models: Sequence[Scored]) -> list[str]:
 
 
 def _figures_text(models: Sequence[Scored], shown: Sequence[Figure], critical: str | None) -> str:
-    """Returns a table of the metrics that were measured for at least one model, and a line that names the others."""
+    """Returns a table of the metrics that were measured for at least one model.
+
+    A line below the table names the metrics that were measured for no model.
+    """
     titles = {one.name: one.titled(critical) for one in shown}
     width = max(map(len, titles.values()))
     measured = [name for name in titles if any(model.card.figures[name].measured for model in models)]
@@ -376,7 +380,7 @@ def _comparison_text(one: Comparison) -> str:
 
 
 def _stress_text(evaluation: Evaluation) -> str:
-    """Returns a table with the effect of each perturbation and severity, the models side by side."""
+    """Returns a table with the effect of each perturbation and severity. Each model has a column."""
     rows: dict[str, list[str]] = {}
     for one in evaluation.strains:
         cells = rows.setdefault(_strain_name(one.perturbation, one.severity), [])
@@ -453,7 +457,10 @@ def _model_view(model: Scored, truth: Truth) -> dict[str, Any]:
 
 
 def _reliability_curves(model: Scored) -> dict[str, list[Bin]]:
-    """Returns the bins at the temperature of the manifest, and the bins at temperature 1 if this is another one."""
+    """Returns the bins at the temperature of the manifest.
+
+    If this temperature is not 1, the bins at temperature 1 are also returned.
+    """
     if not model.answers.is_calibrated:
         return {"top probability": model.card.bins}
     temperatures = " and ".join(f"{one.temperature:.2f}" for one in model.answers.by_view.values())
@@ -481,7 +488,7 @@ def _thresholds_text(thresholds: Mapping[str, Any]) -> str:
 
 
 def _roc_svg(model: Scored, truth: Truth) -> str:
-    """Returns a plot with a ROC curve for each class whose AUROC was measured; empty if there is no such class."""
+    """Returns a plot with a ROC curve for each class whose AUROC was measured. Returns "" if there is no such class."""
     curves = []
     for index, (label, one) in enumerate(model.card.classes.items()):
         if one.auroc.measured:

@@ -58,7 +58,7 @@ __all__ = [
     "needs_met",
 ]
 
-# The critical class if neither the option --critical nor a model names one.
+# The critical class if neither the option --critical nor the alert of a model names a critical class.
 MELANOMA = "melanoma"
 SPECIFICITY = 0.90
 NAMED, OTHER_LESION, NO_LESION, NOT_TOLD = "named class", "other lesion", "no lesion", "not told"
@@ -84,7 +84,7 @@ def kind_of(photo: LabelledPhoto, labels: Sequence[str], none_label: str | None)
 
 @dataclass(frozen=True)
 class Truth:
-    """The true classes of N photos, and further facts about the photos.
+    """The true classes and further properties of N photos.
 
     Attributes:
         labels: classes of the models.
@@ -92,7 +92,8 @@ class Truth:
         critical: the class that must not be missed, or None.
         index: int64 [N], the true class of each photo as an index into ``labels``.
         groups: [N], the name of the lesion of each photo.
-        slices: property by which photos are grouped, such as "age" -> [N], the value of this property for each photo.
+        slices: name of a property by which photos are grouped, such as "age" -> the value of the property for each
+            photo, [N].
         kinds: [N], the result of `kind_of` for each photo.
     """
 
@@ -134,7 +135,7 @@ class Truth:
 
     @cached_property
     def lesions(self) -> NDArray[np.int64]:
-        """int64 [N], a number for the lesion of each photo; photos of the same lesion have the same number."""
+        """The lesion of each photo as a number, int64 [N]. Photos of the same lesion have the same number."""
         return np.unique(self.groups, return_inverse=True)[1]
 
     @property
@@ -162,7 +163,7 @@ class ModelOutputs:
 
     @classmethod
     def joined(cls, parts: Sequence[ModelOutputs]) -> ModelOutputs:
-        """Returns the outputs of one model for all photos, from the outputs for consecutive parts of the photos."""
+        """Joins the outputs of one model for consecutive groups of photos into the outputs for all photos."""
         close_ups = [one.close_up for one in parts if one.close_up is not None]
         return cls(
             np.concatenate([one.logits for one in parts]), np.concatenate(close_ups) if close_ups else None
@@ -171,7 +172,7 @@ class ModelOutputs:
 
 @dataclass(frozen=True)
 class Answers:
-    """The answers of one model to N photos. They are decided as on the device.
+    """The answers of one model to N photos. The device decides the answers by the same rules.
 
     Attributes:
         logits: float64 [N, K].
@@ -179,7 +180,8 @@ class Answers:
         none_label: the label that stands for "none of these", or None.
         temperature: temperature that divides the logits. If the model predicts the view of a photo, this is the
             temperature for dermoscopic photos.
-        thresholds: thresholds for the same photos as ``temperature``, as `dermedge.edge.model.decision` describes them.
+        thresholds: thresholds for the photos to which ``temperature`` applies. `dermedge.edge.model.decision` describes
+            the thresholds.
         independent: whether the logits are the logarithms of independent probabilities. Such probabilities need not sum
             to 1.
         close_up: as in `ModelOutputs`.
@@ -270,7 +272,8 @@ class Answers:
     def sets(self) -> Bools | None:
         """The classes in the prediction set of each photo, bool [N, K]; None without thresholds for prediction sets.
 
-        If only the view of a photo has no such thresholds, its prediction set contains all classes, as on the device.
+        If such thresholds exist only for the other view, the prediction set of a photo contains all classes, as on the
+        device.
         """
         if "conformal" not in self.threshold_names:
             return None
@@ -290,8 +293,8 @@ class ClassCard:
     Attributes:
         photos: number of photos of the class.
         lesions: number of lesions of the class.
-        precision: share of the photos with this answer that belong to the class.
-        recall: share of the photos of the class with this answer.
+        precision: among the photos for which the class is the answer, the share of photos that belong to the class.
+        recall: among the photos that belong to the class, the share of photos for which the class is the answer.
         f1: F1 score of the class.
         auroc: area under the ROC curve of the probability of the class, against all other photos.
         coverage: share of the photos of the class whose prediction set contains the class.
@@ -330,8 +333,8 @@ class Card:
     Attributes:
         figures: name of a metric in `FIGURES` -> its value.
         classes: label of a class -> the metrics of this class.
-        slices: property by which photos are grouped, such as "age" -> value of this property -> the metrics of the
-            photos with this value.
+        slices: metrics of groups of photos. For instance, ``slices["age"]["under 30"]`` has the metrics on the photos
+            of people under 30.
         matrix: confusion matrix, int64 [K, K]. Rows are true classes, columns are answers.
         bins_before: bins of the reliability diagram at temperature 1.
         bins: bins of the reliability diagram at the temperature of the manifest.
@@ -346,7 +349,7 @@ class Card:
 
 
 def make_card(truth: Truth, answers: Answers) -> Card:
-    """Returns all metrics of one model. Their confidence intervals count lesions, not photos."""
+    """Returns all metrics of one model. Their confidence intervals treat lesions, not photos, as independent."""
     draws = metrics.lesion_draws(truth.groups.tolist())
     slices = {
         name: {
@@ -467,18 +470,19 @@ def _recognition(index: int, answered: NDArray[np.int64], truth: Truth) -> tuple
 
 
 def _with_zeros(scores: Sequence[Score]) -> list[Score]:
-    """Returns the scores, with 0 in place of undefined scores, as scikit-learn counts them in a macro mean."""
+    """Replaces undefined scores by 0, as scikit-learn does in a macro mean."""
     return [one if one.measured else Score(0.0, 0.0, 0.0) for one in scores]
 
 
 def _critical_parts(truth: Truth, answers: Answers) -> dict[str, tuple[Bools, Bools, Floats]]:
-    """Returns what the metrics of the critical class need, for the photos of named classes and for all photos.
+    """Returns the arrays from which the metrics of the critical class are computed.
 
     Returns:
-        "named" or "all" -> a triple. Its first element is a bool [N] mask of the photos. The other two are arrays over
-        these photos only: whether each shows the critical class, and the score of the critical class for each.
-        For "all", this score is the probability of the critical class. For "named", it is this probability divided by
-        the sum of the probabilities of the named classes, because none of these photos may be declined.
+        A dict with a triple for "named" (the photos of named classes) and a triple for "all" (all photos). The first
+        element of a triple is a bool [N] mask that chooses the photos. The second element says for each chosen photo
+        whether it shows the critical class. The third element is the score of the critical class for each chosen photo.
+        For "all", the score is the probability of the critical class. For "named", the score is this probability
+        divided by the sum of the probabilities of the named classes, because no photo may be declined.
     """
     if truth.critical is None:
         return {}
@@ -635,7 +639,8 @@ def compare(names: tuple[str, str], truth: Truth, first: Answers, other: Answers
 def gain(truth: Truth, first: Answers, other: Answers, draws: Floats) -> Score:
     """Returns the balanced accuracy of ``other`` minus the balanced accuracy of ``first``.
 
-    The interval of the difference is a paired bootstrap: both are computed on the same resamples ``draws``.
+    The interval of the difference comes from a paired bootstrap: both balanced accuracies are computed on the same
+    resamples ``draws``.
     """
     before, after = (
         metrics.count(truth.index, one.index, len(truth.labels), draws).balanced_accuracy

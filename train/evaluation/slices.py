@@ -1,4 +1,4 @@
-"""Divides photos into groups that are scored separately: by source, by view, and by the people.
+"""Divides photos into groups that are scored separately: by source, by view, and by properties of people and lesions.
 
 The code and the JSON call such a group a slice.
 """
@@ -17,7 +17,7 @@ __all__ = ["NOT_KNOWN", "SLICES", "SOURCE", "age_band", "slice_values"]
 
 NOT_KNOWN = "not known"
 SOURCE = "source"
-# Upper ends of the age bands in years. The end itself belongs to the next band.
+# Upper ends of the age bands in years. An age that equals an upper end belongs to the next band.
 _AGE_ENDS = (30, 50, 70)
 _TONES = ("very dark", "dark", "brown", "intermediate", "light", "very light")
 
@@ -25,7 +25,7 @@ _TONES = ("very dark", "dark", "brown", "intermediate", "light", "very light")
 def age_band(age: str) -> str:
     """Returns the age band: ``under 30``, ``30 to 49``, ``50 to 69`` or ``70 and over``.
 
-    ``age`` is a whole number of years as text. If it is empty, the result is empty.
+    ``age`` is a whole number of years as text. The result is empty if ``age`` is empty.
     """
     if not age:
         return ""
@@ -42,8 +42,8 @@ def _skin_tone(tone: str) -> str:
     return f"{tone}, {_TONES[int(tone)]}" if tone else ""
 
 
-# Name of a property by which photos are grouped -> a function that returns the value of this property for a photo. The
-# value is empty if it is not known.
+# For the name of each property by which photos are grouped: a function that returns the value of the property for a
+# photo. The value is empty if it is not known.
 SLICES: dict[str, Callable[[LabelledPhoto], str]] = {
     SOURCE: lambda photo: photo.entry.source,
     "view": lambda photo: photo.entry.view,
@@ -56,9 +56,9 @@ SLICES: dict[str, Callable[[LabelledPhoto], str]] = {
 
 
 def slice_values(photos: Sequence[LabelledPhoto]) -> dict[str, NDArray[np.str_]]:
-    """Returns, for each property in `SLICES`, the value of each photo; "not known" where there is no value.
+    """Returns a dict: name of a property in `SLICES` -> value of the property for each photo, or "not known".
 
-    A property whose value is known for no photo is left out, except for the source.
+    A property is left out if its value is known for no photo. The source is never left out.
     """
     values = {name: [value_of(photo) for photo in photos] for name, value_of in SLICES.items()}
     return {

@@ -1,8 +1,8 @@
 """Disturbs photos in ways that occur in everyday use: blur, light, compression, rotation, hair and ink.
 
-Each perturbation has several severities. It is a function of a uint8 [h, w, 3] BGR frame, a severity and a random
-generator, and returns a new frame of the same shape. Lengths are shares of the shorter side of the frame, because
-photos differ in size.
+Each perturbation has several severities. A perturbation is a function of a uint8 [h, w, 3] BGR photo, a severity and a
+random generator. It returns a new photo of the same shape. The code calls a photo a frame. Lengths are fractions of the
+shorter side of the photo, because photos differ in size.
 
 The idea and most perturbations are from Hendrycks and Dietterich, "Benchmarking Neural Network Robustness to Common
 Corruptions and Perturbations", 2019. The ink is from Winkler et al., "Association Between Surgical Skin Markings in
@@ -40,7 +40,7 @@ _FRACTION_BITS = 4
 
 
 def blur(frame_bgr: _Frame, severity: float, rng: np.random.Generator) -> _Frame:
-    """Blurs the frame by a Gaussian. ``severity`` is its sigma in thousandths of the shorter side."""
+    """Blurs the frame with a Gaussian kernel. ``severity`` is the sigma in thousandths of the shorter side."""
     return cv2.GaussianBlur(  # type: ignore[return-value]
         frame_bgr, (0, 0), severity / 1000 * min(frame_bgr.shape[:2])
     )
@@ -67,7 +67,7 @@ def rotate(frame_bgr: _Frame, severity: float, rng: np.random.Generator) -> _Fra
 
 
 def add_hairs(frame_bgr: _Frame, severity: float, rng: np.random.Generator) -> _Frame:
-    """Draws ``severity`` dark bent hairs across the centre square."""
+    """Draws dark bent hairs across the centre square. ``severity`` is the number of hairs."""
     image = frame_bgr.copy()
     origin, side = _centre_square(image)
     thickness = max(1, round(_HAIR_WIDTH * side))
@@ -79,7 +79,7 @@ def add_hairs(frame_bgr: _Frame, severity: float, rng: np.random.Generator) -> _
 
 
 def add_ink(frame_bgr: _Frame, severity: float, rng: np.random.Generator) -> _Frame:
-    """Draws ``severity`` strokes of a skin marker in a ring around the middle of the centre square."""
+    """Draws strokes of a skin marker around the middle of the centre square. ``severity`` is the number of strokes."""
     image = frame_bgr.copy()
     origin, side = _centre_square(image)
     thickness = max(2, round(_INK_WIDTH * side))
@@ -101,7 +101,9 @@ def _centre_square(image: _Frame) -> tuple[NDArray[np.float64], int]:
 def _draw_curve(
     image: _Frame, points: NDArray[np.float64], colour: tuple[int, int, int], thickness: int
 ) -> None:
-    """Draws a smooth quadratic Bézier curve into ``image``. Its control points (x, y) are float64 [3, 2]."""
+    """Draws a smooth quadratic Bézier curve into ``image``. The control points (x, y) are in ``points``, float64 [3,
+    2].
+    """
     t = np.linspace(0, 1, 24)[:, None]
     curve = (1 - t) ** 2 * points[0] + 2 * t * (1 - t) * points[1] + t**2 * points[2]
     fixed = np.round(curve * 2**_FRACTION_BITS).astype(np.int32)
@@ -144,5 +146,6 @@ def perturbed(frame_bgr: _Frame, name: str, step: int, seed: int) -> _Frame:
         seed: seed of the random numbers.
     """
     kind = PERTURBATIONS[name]
-    # The seed does not depend on the severity, so that a stronger severity adds strokes to those of a milder one.
+    # The seed does not depend on the severity, so that a stronger severity draws the strokes of a milder severity and
+    # further ones.
     return kind.apply(frame_bgr, kind.severities[step], np.random.default_rng(seed))
