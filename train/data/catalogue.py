@@ -69,7 +69,7 @@ class Photo:
         skin_tone: skin tone on the scale of MILK10k, 0 (very dark) to 5 (very light).
         fitzpatrick: Fitzpatrick's skin type, 1 to 6.
         digest: the first 16 hexadecimal digits of the SHA-256 of the file's bytes.
-        root: absolute path of the given folder below which the file lies.
+        root: absolute path of the folder that the user gave and that contains the file.
     """
 
     path: str
@@ -258,7 +258,7 @@ def _below_roots(photos: Iterable[Photo], roots: dict[str, str]) -> tuple[Photo,
 
 
 def _moved_roots(photos: Sequence[Photo], data: Sequence[Path]) -> dict[str, str]:
-    """Returns, for each root in a table, the folder that holds most photos of the root now.
+    """Returns, for each root in a table, the folder that now holds most of the photos that were in the root.
 
     Two kinds of folders are searched: the folders ``data``, and the folders in ``data`` that have the name of the root.
     Without ``data``, the result for each root is the root itself. Raises DataError if no photo of a root is found.

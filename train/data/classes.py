@@ -124,8 +124,8 @@ def label_under(photo: Photo, names: Sequence[str]) -> str | None:
     class name that `own_name` returns for the label, the photo's diagnosis, and the class of the diagnosis.
 
     Returns:
-        The first candidate that is in ``names``. If there is none, the result depends on the diagnosis. None: the
-        diagnosis is ambiguous and can mean a class in ``names``. "none of these": every other case.
+        The first candidate that is in ``names``. If no candidate is in ``names``: ``None`` for an ambiguous diagnosis
+        that can mean a class in ``names``, and "none of these" for any other diagnosis.
     """
     by_normal_name = _by_normal_name(tuple(names))
     called = (

@@ -305,8 +305,8 @@ _WORD_BEHIND = re.compile(r" (images?|photos?|pictures?|cases?|class|\(\d+\))")
 _LIKENESS = 0.85
 _LETTERS_TOO_MANY = 2
 
-# The results of `diagnosis_of` that are skin lesions. Any other result may be something else, such as a shirt or a
-# hand.
+# The results of `diagnosis_of` that are names of skin lesions. Any other result may name something else, such as a
+# shirt or a hand.
 LESION_DIAGNOSES = frozenset({*_NAMES, *_OPEN, *_OTHER_LESIONS})
 _AS_LISTED = {_key(name): name for name in (*_OPEN, *_OTHER_LESIONS)}
 

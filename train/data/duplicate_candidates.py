@@ -51,8 +51,8 @@ MIN_VOTES = 2
 # The weight of a match of two features is MAX_SIGNS + 1, minus the number of signs in which the two signatures differ.
 # Two photos are a certain candidate if the matches that agree have at least this total weight.
 CERTAIN_WEIGHT = 60
-# The candidates of a photo are ranked by weight. An uncertain candidate is kept only if at most this many candidates
-# have its rank or a higher one.
+# The candidates of a photo are ranked by weight. An uncertain candidate is kept only if it is among the first
+# MAX_UNCERTAIN candidates.
 MAX_UNCERTAIN = 12
 # At most this many candidates of a photo are kept, because not all copies of a photo need to be compared.
 MAX_CANDIDATES = 48
@@ -60,15 +60,16 @@ MAX_CANDIDATES = 48
 WINDOWS = 24
 PHOTOS_A_BLOCK = 64
 # A match of two features determines a map from one photo to the other: a rotation, a scale and a shift. Two matches
-# agree if the map of the first match moves the feature of the second match close to its counterpart. The distance must
-# be less than TOLERANCE pixels of the small image, plus TOLERANCE_BY_DISTANCE times the distance between the features.
+# agree if the map of the first match moves the feature of the second match close to its counterpart. The distance to
+# the counterpart must be less than TOLERANCE pixels of the small image, plus TOLERANCE_BY_DISTANCE times the distance
+# between the features of the two matches.
 TOLERANCE = 1.5
 TOLERANCE_BY_DISTANCE = 0.12
 # The maps of two matches that agree must also be similar: the natural logarithms of the two scales differ by less than
 # SCALE_TOLERANCE, and the two rotations by less than ANGLE_TOLERANCE degrees.
 SCALE_TOLERANCE = 0.5
 ANGLE_TOLERANCE = 30
-# Features that are at most about this many pixels of the small image apart count as one feature.
+# Features that are less than about this many pixels of the small image apart count as one feature.
 APART = 2.0
 
 # ``descriptor[MIRRORED]`` is the descriptor in the mirrored photo. A descriptor has 4x4 cells of 8 directions.
@@ -99,7 +100,7 @@ class Projections:
 
     Attributes:
         mean: mean of the descriptors, float32 [128].
-        codes: projections for the codes, float32 [128, 24] for each table.
+        codes: projections for each of the three codes, float32 [128, 24].
         signature: projections for the signatures, float32 [128, 64].
     """
 
@@ -120,8 +121,8 @@ class Index:
 
     Attributes:
         projections: the projections that made the codes.
-        keys: for each table, ascending uint64 values. The upper 32 bits hold a code, the lower 32 bits the number of
-            a feature with this code.
+        keys: for each of the three codes of a descriptor, ascending uint64 values. The upper 32 bits hold a code, the
+            lower 32 bits the number of a feature with this code.
         signatures: signatures of the features, uint64 [photos, 96].
         keypoints: x, y, diameter and angle in degrees of the features, float32 [photos, 96, 4].
     """

@@ -76,10 +76,10 @@ EDGE = 2
 SQUASHED = 1.15
 # A photo counts as rotated if the angle is at least this many degrees.
 ROTATED = 3
-# The largest scale between the small images of two copies. The smallest scale is 1/MAX_SCALE.
+# Two photos count as copies only if the scale between their small images is above 1/MAX_SCALE and below MAX_SCALE.
 MAX_SCALE = 8
-# An alignment is refined if the shorter side of the shared area has at least MIN_SIDE pixels. REFINING holds the
-# criteria at which the refinement ends.
+# An alignment is refined only if the shorter side of the shared area has at least MIN_SIDE pixels. REFINING says when
+# the refinement ends: after 40 steps, or earlier if a step improves the correlation by less than 1e-4.
 MIN_SIDE = 12
 REFINING = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 40, 1e-4)
 EPSILON = 1e-6

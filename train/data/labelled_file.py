@@ -26,7 +26,7 @@ class LabelledFile:
         group_folder: the folder of a lesion or person that the photo is in.
         reference: the diagnosis that a table states.
         in_table: whether a table of diagnoses has a row for the photo.
-        undecided: whether tables of the same rank state diagnoses that exclude each other.
+        undecided: whether tables of the same rank state diagnoses that exclude each other, so that none is preferred.
         origin: where the label of ``photo`` is from: `ON_TABLE`, `ON_FOLDER` or `NOWHERE`.
     """
 

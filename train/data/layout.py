@@ -12,7 +12,7 @@
    lesion. The photos of such a folder form a group.
 5. If two levels of folders could be the classes, known diagnoses decide: ``clinic/nevus`` has classes below datasets,
    and ``nevus/clinic`` has groups below classes. Otherwise, the first level has the classes. If the second level may
-   be the classes as well, because of its diagnoses or because its names recur, an error names both readings.
+   be the classes as well, because it has known diagnoses or because the same names recur, an error names both readings.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ def _chain(root: Path, folders: Sequence[str]) -> _Chain:
 def _class_depths(
     root: Path, chains: Sequence[_Chain], in_table: Sequence[bool], labels_from: str
 ) -> list[int]:
-    """Returns, for each chain, the number of its names above the class folder."""
+    """Returns, for each photo, the number of names in the chain above the name of the class folder."""
     if labels_from == PARENT:
         return [max(0, len(chain.names) - 1) for chain in chains]
     common = _common_depth(chains)
@@ -250,8 +250,8 @@ def _insisted(folders: Sequence[str], labels_from: str) -> str:
 def _group(root: Path, folders: Sequence[str], class_name: str) -> str:
     """Returns the name of the folder whose photos form a group; empty if there is none.
 
-    The folder of a person or lesion at any level is preferred. If there is none, it is the first folder below the class
-    folder that is neither a part nor a container.
+    This is the folder of a person or lesion at any level. If there is no such folder, it is the first folder below the
+    class folder that is neither a part nor a container.
     """
     for name in folders:
         if name != class_name and folder_kind(name) is FolderKind.GROUP:

@@ -29,7 +29,7 @@ _NEARLY_ALL = 0.9
 # diagnoses.
 _HALF = 0.5
 _ZERO_OR_ONE = frozenset({"0", "1", "0.0", "1.0", "true", "false"})
-# Names of columns that name a lesion, a person or another group, such as PatientID, Lesion #, anon_patient_no and MRN.
+# Matches the names of columns with ids of lesions, persons or other groups, such as PatientID, Lesion # and MRN.
 _GROUP = re.compile(
     r"(anon|anonymized|anonymised|hashed|unique)?"
     r"(lesion|mole|specimen|biopsy|patient|pat|subject|person|participant|individual|case|group)s?"

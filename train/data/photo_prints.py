@@ -43,7 +43,8 @@ DIMENSIONS = 128
 CONTRAST_THRESHOLD = 0.007
 # The longer side of the small image, in pixels.
 SMALL_SIDE = 96
-# The square root of each value of a descriptor is between 0 and 1. It is multiplied by this number and stored as uint8.
+# The square roots of the values of a descriptor are between 0 and 1. They are multiplied by this number, and stored as
+# uint8.
 ROOT_STEPS = 255
 # An area at the edge of a photo counts as a dermatoscope's black rim if its grey levels are below this fraction of the
 # photo's brightness. The brightness is the 90th percentile of all grey levels.

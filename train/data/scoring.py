@@ -39,7 +39,7 @@ class LabelledPhoto:
     Attributes:
         path: path of the file.
         label_index: index of the photo's class among the classes of the classifier.
-        entry: the photo with its label and further facts, as in a catalogue.
+        entry: the photo as in a catalogue, with its label, lesion, group and other values.
     """
 
     path: Path

@@ -213,9 +213,9 @@ def with_parts_kept(
 ) -> tuple[tuple[Photo, ...], int]:
     """Uses the parts that folders or tables state as splits. Returns the photos, and how many photos were left out.
 
-    If a group is in several parts, only the photos of one part stay: test if the group has photos in test, otherwise
-    val. The other photos of the group are left out. If val or test has no photos at all, groups of train are moved to
-    the empty split, stratified by class and source.
+    If a group is in several parts, only the photos of one part are kept: the photos in test if there are any, otherwise
+    the photos in val. The other photos of the group are left out. If val or test has no photos at all, groups of train
+    are moved to the empty split, stratified by class and source.
 
     Args:
         photos: photos with their groups.

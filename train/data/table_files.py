@@ -145,8 +145,8 @@ def spreadsheet_text(path: Path) -> str:
 def _is_utf_16(content: bytes) -> bool:
     """Tells whether bytes seem to be UTF-16 text.
 
-    They do if they begin with a byte order mark, or if nearly every second byte is 0, as in UTF-16 text with Latin
-    letters.
+    This is the case if they begin with a byte order mark, or if nearly every second byte is 0, as in UTF-16 text with
+    Latin letters.
     """
     start = content[:_LOOKED_AT]
     return start.startswith((b"\xff\xfe", b"\xfe\xff")) or any(_zeros_at(start, place) for place in (0, 1))

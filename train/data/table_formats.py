@@ -4,11 +4,10 @@ The names of the columns have these sources:
 - HAM10000 (Harvard Dataverse DBW86T), ISIC 2019, ISIC 2018 task 3, MILK10k, PAD-UFES-20 (Mendeley zr7vgbcyr2), and the
   ISIC archive's export: the publishers' files themselves.
 - ISIC 2016 part 3 (no header: id and benign or malignant), ISIC 2017 part 3 (image_id, melanoma,
-  seborrheic_keratosis; all others are nevi), ISIC 2020 (image_name, patient_id, …, diagnosis, benign_malignant;
+  seborrheic_keratosis; all other photos are nevi), ISIC 2020 (image_name, patient_id, …, diagnosis, benign_malignant;
   version 2 adds lesion_id), ISIC 2024 (isic_id, target, …, iddx_full, iddx_1 to iddx_5), DDI (DDI_file, disease),
-  derm7pt (case_num, diagnosis, derm, clinic)
-  and Roboflow's ``_classes.csv`` (filename and one column for each class): the pages of the challenges, and public
-  code that reads the files.
+  derm7pt (case_num, diagnosis, derm, clinic), and Roboflow's ``_classes.csv`` (filename and one column for each class):
+  the pages of the challenges, and public code that reads the files.
 
 When names of columns are compared, upper and lower case do not matter, and spaces count as underscores.
 """

@@ -73,8 +73,10 @@ class PhotoFacts:
         table: the file that states the diagnosis. If no file does, the first table of diagnoses with a row for the
             photo; None if there is no such table.
         contradicted: whether another table states an incompatible diagnosis.
-        undecided: whether incompatible diagnoses have the same rank, as in two rows of one table.
-        groups: names of the lesions, persons and other groups of the photo. No split may cut such a group.
+        undecided: whether the tables state incompatible diagnoses of the same rank, so that none is preferred. Two rows
+            of one table have the same rank.
+        groups: names of the lesions, persons and other groups of the photo. All photos of such a group get the same
+            split.
         lesion_id: the first name that a table gives to the lesion.
         patient_id: id of the person.
         part: the split that a split column or the name of the table's file states.
@@ -104,8 +106,8 @@ class TableAccount:
         labelled: the number of photos whose label is from the table.
         groups: columns by which photos are grouped.
         unused: columns that are not read.
-        unclear: the number of rows for each text about age, sex, site and the like that is not understood. The key
-            holds the column and the text.
+        unclear: the number of rows for each cell text that is not understood in a column such as age, sex or site. The
+            key holds the name of the column and the text.
         strangers: the number of rows that name none of the photos.
         note: why the table is not read; empty if it is read.
     """
@@ -419,13 +421,13 @@ class _Joined:
 def _take_further_groups(
     facts: PhotoFacts, path: Path, row: Mapping[str, str], known: TableFormat, noted: _Noted
 ) -> None:
-    """Adds the groups that a user's own table, or further columns of a publisher's table, state.
+    """Adds the groups that the columns in ``known.groups`` state.
 
     A name means the same group in all tables of one folder. A publisher's id means the same group in all tables.
     """
     for column in known.groups:
         value = row[column]
-        if diagnosis_of(value) is None:  # unknown, n/a
+        if diagnosis_of(value) is None:  # the cell is empty, or holds "unknown", "n/a" or the like
             continue
         name = value if _SHARED_ID.fullmatch(value) else f"{path.parent.name} {column} {value}"
         facts.groups.setdefault(name)

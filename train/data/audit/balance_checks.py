@@ -25,7 +25,8 @@ __all__ = [
     "check_small_set",
 ]
 
-# A class counts as rare if it has fewer files than the largest class divided by this number.
+# A class counts as rare if its number of files, multiplied by this value, is below the number of files of the largest
+# class.
 _MAX_IMBALANCE = 10
 # The largest fraction of a class's files that may come from one dataset. Above this fraction, a network may learn to
 # recognize the dataset instead of the class.

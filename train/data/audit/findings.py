@@ -47,8 +47,8 @@ class AuditFinding:
         files: the number of different files in all cases; 0 if the cases are classes or datasets.
         breakdown: the cases in groups, as (text of the group, number of cases). The largest group comes first.
         advice: a text that tells the user what to do.
-        examples: all cases that have files to look at. They are taken from the groups of the breakdown in turn, so that
-            the first examples come from different groups.
+        examples: all cases that have files to look at: first one case of each group of the breakdown, then a second
+            case of each group, and so on.
     """
 
     kind: str

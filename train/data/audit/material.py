@@ -39,7 +39,7 @@ class AuditedPhoto:
             other and none is preferred.
         width: width of the photo in pixels; 0 if the file cannot be decoded.
         height: height of the photo in pixels; 0 if the file cannot be decoded.
-        problem: why the file cannot be decoded; empty if it can be decoded.
+        problem: a text that says why the file cannot be decoded; empty if the file can be decoded.
     """
 
     path: Path
@@ -176,9 +176,9 @@ def contradict(one: str, other: str) -> bool:
 
 
 def with_equal_bytes(material: AuditMaterial, cases: list[DefectCase]) -> Callable[[str], str]:
-    """Returns a function that returns the text of a group for its name.
+    """Returns a function that turns the name of a group of cases into a line of the report.
 
-    The text is the name of the group. If the files of some cases have equal bytes, the number of these cases is added.
+    The line is the name of the group. If the files of some cases have equal bytes, the number of these cases is added.
     """
     equal = Counter(case.where for case in cases if material.equal(*case.files))
     return lambda where: f"{where} ({equal[where]:,} with equal bytes)" if equal[where] else where
