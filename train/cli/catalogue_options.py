@@ -1,4 +1,4 @@
-"""The options that tell several commands how to read labelled photos, and a printed summary of the photos."""
+"""Adds the options for reading labelled photos to several commands, and prints a summary of the photos."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ __all__ = [
 
 _CLASSES_HELP = (
     "Learn these classes. Separate the names by commas, and write a name that contains a comma in double quotes. "
-    "All other photos become 'none of these'. With 'all', every label is a class. Default: the four lesion classes "
-    "of dermedge if the photos show all four; otherwise all diagnoses of the photos."
+    "Photos of other classes become 'none of these'. With 'all', every label is a class. Default: the four lesion "
+    "classes of dermedge if the photos show all four. Otherwise, every diagnosis of the photos is a class."
 )
 
 
@@ -36,16 +36,16 @@ def add_catalogue_options(parser: Parser) -> None:
         "--groups-from",
         choices=GROUP_SOURCES,
         default="auto",
-        help="Choose which photos must stay in the same split, besides copies of the same photo. auto: photos that "
-        "share a lesion or a person in a table, a folder below the folder of their class, or the folder of a person; "
-        "table: photos that share a lesion or a person in a table. Default: auto.",
+        help="Choose which photos must stay in the same split. Copies of the same photo always stay together. auto: "
+        "photos that share a lesion or a person in a table, a folder below the folder of their class, or the folder of "
+        "a person; table: photos that share a lesion or a person in a table. Default: auto.",
     )
     parser.add_argument(
         "--keep-parts",
         action="store_true",
         help="Use the split (train, val or test) that a folder or a split column states for each photo. If there is "
         "no val or no test split, some train photos are moved into the missing split. If photos of one lesion are in "
-        "several splits, only the photos in test are kept; if none are in test, only the photos in val.",
+        "several splits, only the photos in test are kept. If none of them are in test, only those in val are kept.",
     )
 
 
@@ -62,7 +62,7 @@ def add_labels_option(parser: OptionGroup) -> None:
 
 
 def catalogue_arguments(options: argparse.Namespace) -> dict[str, Any]:
-    """Returns the values of these options as keyword arguments of `build_catalogue`."""
+    """Returns the values of the options of `add_catalogue_options` as keyword arguments of `build_catalogue`."""
     return {
         "classes": class_names(options.classes),
         "labels_from": options.labels_from,

@@ -24,7 +24,7 @@ __all__ = ["audit", "catalogue", "main", "parser"]
 _PATHS_HELP = (
     "Read photos from these folders. Read labels from these tables and from the tables in the folders."
 )
-# Commands that the ends of the helps show.
+# Example commands that are shown at the end of the help.
 _AUDIT_EXAMPLES = (
     "dermedge data audit photos/",
     "dermedge data audit photos/ --html report/ --json audit.json",
@@ -76,9 +76,9 @@ def _add_audit_command(commands: argparse._SubParsersAction[Parser]) -> None:
 def _add_catalogue_command(commands: argparse._SubParsersAction[Parser]) -> None:
     catalogue = commands.add_parser(
         "catalogue",
-        help="Label, group and split photos into one table.",
+        help="Write a table with the label, the group and the split of each photo.",
         description="Write one table with a row for each photo: its path, label, group and split, and what the tables "
-        "state about it. `dermedge train --data` reads this table.",
+        "state about the photo. `dermedge train --data` reads the written table.",
         epilog=examples_epilog(_CATALOGUE_EXAMPLES),
     )
     catalogue.add_argument(

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 __all__ = ["main", "parser"]
 
 _STRESS_PHOTOS = 200
-# Commands that the help shows at its end.
+# Example commands that are shown at the end of the help.
 _EXAMPLES = (
     "dermedge evaluate runs/mine --split val",
     "dermedge evaluate mine.tflite dermedge-192 --data photos/ --output report/",
@@ -85,8 +85,8 @@ def parser() -> Parser:
     made.add_argument(
         "--critical",
         metavar="CLASS",
-        help="Name the class that must not be missed. Default: the class of the model's alert; melanoma for a model "
-        "without an alert.",
+        help="Name the class that must not be missed. Default: the class of the first model's alert. If the first "
+        "model has no alert, the default is melanoma.",
     )
     model = made.add_argument_group("models")
     add_foreign_options(model, finds_normalization=True)
@@ -123,7 +123,7 @@ def _add_photo_options(made: OptionGroup) -> None:
     made.add_argument(
         "--split",
         choices=SPLITS,
-        help="Score on this split of a catalogue. Default for a run: val.",
+        help="Score on this split. The option is required if --data is a catalogue. For a run, the default is val.",
     )
     add_labels_option(made)
 
@@ -230,8 +230,8 @@ def _open_files(options: argparse.Namespace, stack: ExitStack) -> list[Classifie
 def _open_file(model: Path, options: argparse.Namespace) -> Classifier:
     """Opens a .tflite file.
 
-    With ``--normalization auto``, and if the file has no manifest, the normalization that the file expects is found
-    first.
+    If --normalization is auto and the file has no manifest, this function first finds out which normalization the file
+    expects.
     """
     labels = read_labels(options.labels)
     num_threads = tuned_threads(model, options.num_threads, options.runtime)

@@ -46,7 +46,7 @@ _BESIDE_A_RUN = {
     "--refit": {"--data", "--output", "--weights", "--strategy"},
 }
 _SHOWN_AUGMENTED = 24
-# Commands that the help shows at its end.
+# Example commands that are shown at the end of the help.
 _EXAMPLES = (
     "dermedge train --data photos/ --output runs/mine",
     "dermedge train --resume runs/mine",
@@ -75,16 +75,17 @@ def _add_run_options(made: Parser) -> None:
         type=Path,
         nargs="+",
         metavar="PATH",
-        help="Train on the photos of these folders, tables and catalogues. With --resume or --refit, if the photos of "
-        "that run have moved: give the folders where they are now.",
+        help="Train on the photos of these folders, tables and catalogues. With --resume or --refit, use this "
+        "option only if the photos of that run have moved, and give the folders where the photos are now.",
     )
-    group.add_argument("--resume", type=Path, metavar="RUN", help="Continue this run, which was stopped.")
+    group.add_argument("--resume", type=Path, metavar="RUN", help="Continue this stopped run.")
     group.add_argument(
         "--refit",
         type=Path,
         metavar="RUN",
-        help="Train a new run with the settings of RUN, on the training and validation photos of RUN. `dermedge "
-        "convert` gives the new run the thresholds that it fitted for RUN.",
+        help="Train a new run with the settings of RUN, on the training and validation photos of RUN. The new run has "
+        "no validation photos left to fit thresholds on. Therefore, `dermedge convert` fits the thresholds on RUN, and "
+        "uses them for the new run.",
     )
     group.add_argument(
         "--output",
@@ -111,8 +112,8 @@ def _add_network_options(made: Parser) -> None:
         metavar="WEIGHTS",
         help="Start from these weights: imagenet (published weights), none (random weights), a Keras weights file, a "
         f".tflite of dermedge, a shipped model ({', '.join(SHIPPED)}), or a finished run of any input size. "
-        "If several finished runs are given, start from the mean of their weights; they must have the same --seed. "
-        "Default: imagenet; none for cnn.",
+        "If several finished runs are given, the network starts from the mean of their weights. These runs must have "
+        "the same --seed. Default: imagenet. For cnn, the default is none.",
     )
     group.add_argument(
         "--imgsz",
@@ -138,16 +139,16 @@ def _add_stage_options(made: Parser) -> None:
         "--photos-per-epoch",
         type=positive_int,
         metavar="N",
-        help="Sample N photos for each epoch. A class, and a source within a class, is sampled in proportion to the "
-        "square root of its number of photos. Default: the number of training photos. Without --epochs, this number "
-        "is at least 640 and at most 4,000.",
+        help="Sample N photos for each epoch. The number of samples of a class is in proportion to the square root of "
+        "the number of its photos. Within a class, the sources are sampled in the same way. Default: the number of "
+        "training photos. If --epochs is not given, the default is at least 640 and at most 4,000.",
     )
     group.add_argument(
         "--qat-epochs",
         type=whole,
         default=2,
         metavar="N",
-        help="Fine-tune the trained network for int8 for N epochs. With 0, it is not fine-tuned. Default: "
+        help="Fine-tune the trained network for int8 for N epochs. With 0, the network is not fine-tuned. Default: "
         "%(default)s.",
     )
     group.add_argument(
@@ -161,7 +162,8 @@ def _add_stage_options(made: Parser) -> None:
         "--lr",
         type=positive_number,
         metavar="RATE",
-        help="Set the peak learning rate of the float stage. Default: 0.0003; 0.001 with --weights none.",
+        help="Set the peak learning rate of the float stage. Default: 0.0003. With --weights none, the "
+        "default is 0.001.",
     )
     group.add_argument(
         "--qat-lr",
@@ -226,7 +228,10 @@ def _add_plan_options(made: Parser) -> None:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Trains a new run or continues a stopped one. Prints a line for each epoch, and then the next command."""
+    """Trains a new run or continues a stopped one.
+
+    Prints a line for each epoch. At the end, prints the command that converts the run.
+    """
     options = parser().parse_args(argv)
     _check_options(options, argv)
     load_tensorflow()
@@ -275,7 +280,7 @@ def _check_options(options: argparse.Namespace, argv: Sequence[str]) -> None:
 
 @contextmanager
 def _memory_errors_reported() -> Iterator[None]:
-    """Turns the errors that are raised when memory is exhausted into OptionError."""
+    """Raises OptionError in place of the errors that are raised if the memory is exhausted."""
     import tensorflow as tf
 
     try:
@@ -347,7 +352,7 @@ def _start_weights(given: Sequence[str]) -> tuple[str, tuple[str, ...]]:
 def _start_refit(
     options: argparse.Namespace, command: str, strategy: tf.distribute.Strategy, guard: InterruptGuard
 ) -> Path:
-    """Makes the folder of a run that repeats the run of --refit, and also trains on the validation photos."""
+    """Makes the folder of a run that repeats the run of --refit, with the validation photos as training photos, too."""
     from dermedge.train.fit.distribution import check_batch
     from dermedge.train.fit.parents import check_parents
     from dermedge.train.fit.run_networks import start_network
@@ -501,7 +506,7 @@ def _assist(run: RunFolder, strategy: tf.distribute.Strategy) -> None:
 
     if run.progress().finished:
         return
-    # The chief calls this too, once it has decoded the photos.
+    # This call waits until the chief has decoded the photos and calls this function, too.
     wait_for_all(strategy)
     with worker_copy(run, strategy) as copy:
         Trainer(copy, strategy, say=lambda line: None).fit()
