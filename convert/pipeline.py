@@ -117,7 +117,7 @@ def _convert(
 
 
 def _forms(source: ConversionInput, request: ConversionRequest) -> list[Form]:
-    """Return the forms that the request asks for, other than for a search."""
+    """Return the forms that the request asks for. The request must not ask for a search."""
     if request.aim == ONNX:
         return [Form(kind, "float32") for kind in ONNX_KINDS]
     if request.aim != "int8":

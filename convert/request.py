@@ -1,4 +1,4 @@
-"""The request for a conversion: what the user asks for, and the checks of it that need no TensorFlow."""
+"""Define the request for a conversion, and check the request as far as this needs no TensorFlow."""
 
 from __future__ import annotations
 

@@ -210,7 +210,7 @@ def mixed_form(source: ConversionInput, form: Form, float_layers: str) -> Form:
             the names of their output tensors, separated by commas.
 
     Raises:
-        OptionError: fewer layers than this number can stay in float, or one of the names is not that of a layer.
+        OptionError: fewer layers than this number can stay in float, or a given name is not the name of a layer.
     """
     layers = explain(source, convert_to_form(source, form, 1.0))
     if float_layers.isdecimal():

@@ -194,7 +194,7 @@ def accept(proof: ProofSet, device: Floats, max_drop: float) -> Acceptance:
     - the calibration error, after a separate temperature was fitted for the file and for the float network;
     - the fraction of the float network's sure answers that stay the same. `SURE_LEAD` defines when an answer is sure.
 
-    A larger loss refuses the file only if the bootstrap over lesions shows that the loss is not chance.
+    If a loss is larger, the file is refused only if the bootstrap over lesions shows that the loss is not chance.
 
     Args:
         proof: the photos with the float network's logits.
@@ -272,7 +272,7 @@ def _photo_checks(proof: ProofSet, device: Floats, draws: Floats, limit: float) 
 def _loss(
     name: str, reference: Floats, device: Floats, sizes: Sequence[float], limit: float
 ) -> AcceptanceCheck:
-    """Return the check of a metric for which more is better.
+    """Return the check of a metric for which a higher value is better.
 
     ``reference`` and ``device`` are float [1 + B]: the metric on the photos, followed by the metric on each resample.
     """
@@ -293,7 +293,7 @@ def _check(
 
 
 def _size(proof: ProofSet, among: Bools) -> float:
-    """Return the effective number of independent photos among those that the mask selects, bool [n]."""
+    """Return the effective number of independent photos in the mask ``among``, bool [n]."""
     _, lesions = np.unique(np.asarray(proof.groups), return_inverse=True)
     return effective_size(lesions[among])
 

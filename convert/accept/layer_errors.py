@@ -19,8 +19,8 @@ from dermedge.edge.errors import DataError
 
 __all__ = ["LayerError", "Quantized", "compare_layers", "decibels", "delegated_results", "worst_layers"]
 
-# The result of one of these operators has the sum of the absolute noise of all inputs. For all other operators, the
-# relative noise (noise divided by signal) of the inputs is added up.
+# For these operators, the noise of the result is the sum of the absolute noise of the inputs. For all other operators,
+# the relative noise (noise divided by signal) of the inputs is added up.
 _ADDITIVE = {"ADD", "SUB", "CONCATENATION"}
 # Operators that only change the dtype or the name of a tensor.
 _CASTS = {"QUANTIZE", "DEQUANTIZE"}
@@ -378,7 +378,7 @@ def _cut_apart(model: schema.ModelT) -> tuple[bytes, dict[int, int]]:
 
 
 def _results(model: schema.ModelT) -> dict[tuple[str, tuple[int, ...]], Quantized]:
-    """Return the result of each operator, with its name and shape as the key.
+    """Return a dict from the name and shape of each operator's result to this result.
 
     For an operator in `_CASTS`, the input stands for the result, because both have the same values.
     """
@@ -392,7 +392,7 @@ def _results(model: schema.ModelT) -> dict[tuple[str, tuple[int, ...]], Quantize
 
 
 def _key(tensor: schema.TensorT) -> tuple[str, tuple[int, ...]]:
-    """Return the name and the shape, which together identify a tensor in another file.
+    """Return the name and the shape of a tensor. Together, they identify the same tensor in another file.
 
     The name alone is not enough, because two tensors of a file may have the same name.
     """

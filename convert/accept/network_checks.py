@@ -46,7 +46,7 @@ def check_network(proof: ProofSet, device: NDArray[np.floating], draws: Floats) 
     """Return the checks of the file alone, which need no float network.
 
     Args:
-        proof: the photos.
+        proof: the proof set.
         device: the logits of the file in the device runtime, float [n, K].
         draws: the bootstrap resamples, float [1 + B, n], as `lesion_draws` returns them.
     """
@@ -58,7 +58,7 @@ def check_network(proof: ProofSet, device: NDArray[np.floating], draws: Floats) 
 
 
 def order_check(truth: Integers, answers: Integers, labels: Sequence[str], draws: Floats) -> NetworkCheck:
-    """Check that no other order of the classes explains the photos clearly better.
+    """Check that no other order of the labels fits the photos clearly better than the given order.
 
     `find_better_order` explains the arguments.
     """

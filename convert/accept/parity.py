@@ -18,7 +18,7 @@ class Parity:
 
     Attributes:
         photos: the number of photos.
-        agreement: the share of the photos for which the file and the network have the same most probable class.
+        agreement: the fraction of the photos for which the file and the network have the same most probable class.
         max_logit_difference: the largest absolute difference of a logit over all photos and classes.
         mean_logit_difference: the mean absolute difference of a logit over all photos and classes.
     """

@@ -19,7 +19,7 @@ _BISECTIONS = 40
 
 
 def detectable_loss(drop: Score, sizes: Sequence[float], limit: float) -> float:
-    """Return the smallest true loss that would be found on 80 % of all proof sets of this size, at most 1.
+    """Return the smallest true loss, up to 1, that would be found on 80 % of all proof sets of this size.
 
     A file is refused if its loss d is above the limit and the confidence interval of d lies above 0. If d is normally
     distributed with the standard error s, this happens for 80 % of all proof sets at d = max(limit, 1.96 s) + 0.84 s

@@ -63,7 +63,7 @@ def calibrate(proof: ProofSet, logits: _Floats, close_up: _Floats | None = None)
 
     Args:
         proof: the proof set.
-        logits: the logits of the converted file for these photos, float [n, K].
+        logits: the logits of the converted file for the photos of the proof set, float [n, K].
         close_up: the probability that a photo is a close-up, float [n]; None if the file does not tell views.
     """
     if close_up is None:
@@ -91,14 +91,14 @@ def calibrate(proof: ProofSet, logits: _Floats, close_up: _Floats | None = None)
 def _fit(
     proof: ProofSet, logits: _Floats, truth: NDArray[np.integer], uncertain_of_all: float | None = None
 ) -> Calibration:
-    """Fit the temperature and the thresholds on some of the photos of a proof set.
+    """Fit the temperature and the thresholds on m photos of a proof set.
 
     Args:
         proof: the proof set, which names the classes.
-        logits: the logits for these photos, float [m, K].
-        truth: the classes of these photos, int [m].
+        logits: the logits for the m photos, float [m, K].
+        truth: the classes of the m photos, int [m].
         uncertain_of_all: the threshold ``uncertain`` that was fitted on all photos, or None. It is used if the
-            threshold that is fitted on these photos is left out. A few photos may not show the benefit of a threshold,
+            threshold that is fitted on the m photos is left out. A few photos may not show the benefit of a threshold,
             and without any threshold, an answer with a low probability would look certain.
     """
     temperature, of_temperature = useful_temperature(logits, truth)

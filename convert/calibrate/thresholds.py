@@ -99,7 +99,7 @@ def _none_threshold(p_none: _Floats) -> float:
 
 
 def _alert_threshold(p_critical: _Floats) -> float:
-    """Return the alert threshold. ``p_critical`` holds the probability of the critical class for each photo of it."""
+    """Return the alert threshold from the probability of the critical class for each photo of this class."""
     return _at_most(_reached(p_critical, np.ones(len(p_critical)), 1 - _ALERT_SENSITIVITY))
 
 
@@ -160,9 +160,9 @@ def scores_of_each(
     none_label: str | None,
     each: Sequence[dict[str, Any]],
 ) -> dict[str, float]:
-    """Return the same metrics as `decision_scores`, but decide each photo with thresholds of its own, ``each``.
+    """Return the same metrics as `decision_scores`, but with separate thresholds for each photo.
 
-    If no photo has a threshold, the metrics of this threshold are absent.
+    ``each`` holds the thresholds for each photo. If a threshold is absent for all photos, its metrics are absent, too.
     """
     named = _named(truth, labels, none_label)
     decisions = [
@@ -262,6 +262,6 @@ def _above(value: float) -> float:
 
 
 def _conformal_threshold(of_own_class: _Floats) -> float:
-    """Return the conformal threshold of a class. ``of_own_class`` holds its probability for each photo of the class."""
+    """Return the conformal threshold of a class from the probability of this class for each photo of the class."""
     rank = ceil((len(of_own_class) + 1) * _COVERAGE - _TOLERANCE)
     return _at_most(float(np.sort(of_own_class)[-rank])) if rank <= len(of_own_class) else 0.0

@@ -63,7 +63,7 @@ def load_foreign(
         request: the request for the conversion. Its ``data`` names the photos: a folder per class, a table of labels,
             or a catalogue.csv.
         log: a function that is called with lines for the user: the note on the outputs; one line for each output if
-            the labels come from folders; and how labels in other words were understood.
+            the labels come from folders; and how labels with other names were understood.
 
     Raises:
         DataError: the photos have other classes or are too few, or the network is no better than chance.

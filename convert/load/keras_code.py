@@ -23,7 +23,7 @@ __all__ = ["check_no_code", "code_in_config", "is_keras_zip", "read_config"]
 
 # The modules of Keras are in these packages, or in the package "src" inside them.
 _KERAS = ("keras", "tf_keras", "tensorflow.keras")
-# The modules of Keras whose functions and classes do nothing but compute.
+# The modules of Keras whose functions and classes only compute.
 _COMPUTING_MODULES = frozenset(
     {
         "activations",
@@ -107,7 +107,7 @@ def is_keras_zip(path: Path) -> bool:
 
 
 def code_in_config(config: Any) -> str | None:
-    """Return the first layer of a configuration that needs code, with the reason; None if no layer needs code.
+    """Return the first layer of a configuration that would run code, with the reason. Return None if none would.
 
     The compile settings are not inspected, because they are not loaded.
     """
@@ -117,7 +117,7 @@ def code_in_config(config: Any) -> str | None:
 
 
 def _code_within(part: Any, layer: str) -> Iterator[str]:
-    """Yield each object that needs code in a part of a configuration, with the reason.
+    """Yield each object in a part of a configuration that would run code, with the reason.
 
     ``layer`` is the name of the layer that the part belongs to.
     """

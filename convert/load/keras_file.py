@@ -37,8 +37,8 @@ _OTHER_FRAMEWORKS = {
     ".pb": "give the SavedModel folder that holds saved_model.pb and the folder variables",
 }
 # A Rescaling layer is made for pixel values of 0 to 255 if its scale is at most `_LARGEST_SCALE_OF_PIXELS`. A
-# Normalization layer is made for them if its mean is larger than `_LEAST_MEAN_OF_PIXELS`. Other such layers may be made
-# for values that were scaled before.
+# Normalization layer is made for such values if its mean is larger than `_LEAST_MEAN_OF_PIXELS`. Other layers of these
+# kinds may be made for values that were scaled before.
 _LARGEST_SCALE_OF_PIXELS = 1 / 64
 _LEAST_MEAN_OF_PIXELS = 2.0
 _CHANNELS = (1, 3)

@@ -54,7 +54,7 @@ def choose_normalization(
     best = max(figures, key=figures.__getitem__)
     check = chance_check(truth, answers[best], groups)
     in_order = order_check(truth, answers[best], labels, lesion_draws(groups)).passed
-    # A wrong order of the labels is not an error here, because the acceptance reports it.
+    # A wrong order of the labels is not an error here, because the acceptance test reports it.
     if in_order and not check.passed:
         found = ", ".join(f"{name} {value:.2f}" for name, value in figures.items())
         raise DataError(

@@ -150,7 +150,7 @@ def _adjustment(
     truth: NDArray[np.int64],
     shares: NDArray[np.float32],
 ) -> LogitAdjustment:
-    """Return the logit adjustment of the run, or that of the run that validated its recipe."""
+    """Return the logit adjustment of a run. If another run validated the recipe, the strength comes from that run."""
     if validated_by is None:
         return fit_adjustment(logits, truth, shares)
     metrics: dict[str, Any] = validated_by.manifest.metrics | {"validated_by": validated_path}
@@ -170,7 +170,7 @@ def _view_sample(photos: _RunPhotos, validated_by: ConversionInput | None, seed:
 
 @dataclass(frozen=True)
 class _Builder:
-    """Builds the networks of a run that are converted.
+    """A builder of the networks that are converted for a run.
 
     Attributes:
         run: the folder of the run.

@@ -37,7 +37,7 @@ class TfliteFile:
         layout: the shape of the input with the channels last, even if the channels come first in the file.
         outputs: the number of outputs.
         classes: the number of classes. A single output stands for two classes.
-        known_labels: the labels in the file; None if their number differs from the number of classes.
+        known_labels: the labels in the file; None if there are none, or if their number is not the number of classes.
         known_normalization: the normalization that the metadata of the file state; None if they state none.
         note: one line about the outputs for the user; empty if there is nothing to say.
         model: as in `TfliteNetwork`.
@@ -134,7 +134,7 @@ def _normal_form(path: Path, model: bytes, layout: Layout, head: Head, output: i
 
 
 def _take_off_activation(editor: GraphEditor, output: int) -> int | None:
-    """Remove the softmax or sigmoid that computes an output, and return the tensor that the operator read.
+    """Remove the softmax or sigmoid that computes an output, and return the index of its input tensor.
 
     If no softmax or sigmoid computes the output, nothing is removed, and the result is None.
     """

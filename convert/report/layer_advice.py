@@ -61,7 +61,7 @@ def short_name(name: str) -> str:
 
 
 def advice(layers: Sequence[LayerError], cures: Cures = _ALL_CURES) -> list[str]:
-    """Return one line for each of the worst layers, the worst first, and then one line for each fault of layers.
+    """Return one line for each of the worst layers, the worst first, and then one line for each fault that layers have.
 
     Args:
         layers: the errors of the layers.

@@ -1,7 +1,7 @@
 """Quantize a float .tflite to integers after training, with litert-quantizer.
 
-litert-quantizer is used because TensorFlow's quantizer can only be called through private functions. The two quantizers
-were compared on an EfficientNet-Lite0 trunk at 128 pixels, with 200 calibration photos and 482 validation photos:
+In an earlier version, this module called private functions of TensorFlow's quantizer instead. The two quantizers were
+compared on an EfficientNet-Lite0 trunk at 128 pixels, with 200 calibration photos and 482 validation photos:
 
 - The files of both quantizers are accepted. The balanced accuracy is 0.604 with litert-quantizer, 0.591 with
   TensorFlow's quantizer and the same ranges, and 0.593 for the float network.

@@ -132,8 +132,8 @@ METHODS: dict[str, Callable[[Histogram], Range]] = {
 def choose_ranges(model: bytes, inputs: Iterable[NDArray[np.float32]], method: str) -> dict[str, Range]:
     """Choose the range of each activation. Every range holds 0.
 
-    Three kinds of activations are left out: the input, results that only move values of the input, and results with a
-    fixed scale.
+    Three kinds of activations are left out: the input, the results of operators that only move values of the input,
+    and results with a fixed scale.
 
     Args:
         model: a float .tflite.
