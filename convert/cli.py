@@ -55,7 +55,7 @@ def parser() -> Parser:
         help="convert this model: a run folder of dermedge train, a .keras or .h5 file, a SavedModel folder, or a "
         "float32 .tflite",
     )
-    _add_form_options(made.add_argument_group("form of the file"))
+    _add_form_options(made.add_argument_group("format of the file"))
     _add_proof_options(made.add_argument_group("comparison with the float network"))
     _add_foreign_options(made.add_argument_group("classifiers that dermedge did not train"))
     _add_file_options(made.add_argument_group("files"))
