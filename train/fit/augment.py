@@ -23,11 +23,11 @@ _MAX_LEVEL = 255
 
 
 def augment(image: Image, rng: np.random.Generator, how: Augmentation | None = None) -> Image:
-    """Returns a random variation of an image. Equal states of ``rng`` give equal variations.
+    """Returns a random variation of an image. The same state of ``rng`` gives the same variation.
 
     Args:
         image: uint8 [s, s, 3] RGB.
-        rng: generator of all random numbers.
+        rng: random generator for all changes.
         how: settings of the changes. With None, the defaults of `Augmentation` are used.
 
     Returns:

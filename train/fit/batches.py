@@ -122,7 +122,7 @@ def smooth_labels(labels: NDArray[np.int64], classes: int, smoothing: float) -> 
 
 
 def teacher_targets(answers: NDArray[np.float32], shares: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Returns the probabilities of a teacher, corrected for classes that are not equally frequent; float32 [n, K].
+    """Converts the probabilities of a teacher to the class frequencies of the sampled photos. Returns float32 [n, K].
 
     Args:
         answers: float32 [n, K], probabilities of the teacher, which assume equally frequent classes.

@@ -56,7 +56,7 @@ _EXAMPLE = (
     '{"cluster": {"worker": ["10.0.0.1:2222", "10.0.0.2:2222"]}, "task": {"type": "worker", "index": 0}}, '
     "with another index on each machine"
 )
-# The kinds of tasks in TF_CONFIG, in the order of their replicas.
+# The kinds of tasks in TF_CONFIG. The replicas of the chief come before the replicas of the workers.
 _JOBS = ("chief", "worker")
 
 
@@ -366,7 +366,7 @@ def share_batches(batches: TrainingBatches, strategy: tf.distribute.Strategy) ->
 
 
 class _SharedGenerator:
-    """A random generator that makes the numbers for a whole batch, and gives each replica the rows of its share.
+    """A random generator that makes the numbers for a whole batch, and gives each replica the rows for its share.
 
     A single replica gets the same numbers as from ``generator`` itself.
 
@@ -379,7 +379,7 @@ class _SharedGenerator:
         self.generator = generator
 
     def reset_from_seed(self, seed: int) -> None:
-        """Does what `tf.random.Generator.reset_from_seed` does."""
+        """Resets the generator, as `tf.random.Generator.reset_from_seed` does."""
         self.generator.reset_from_seed(seed)
 
     def uniform(self, shape: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
@@ -402,7 +402,7 @@ class _SharedGenerator:
 
 
 def _dropout_layers(model: keras.Model) -> list[keras.layers.Dropout]:
-    """Returns all dropout layers of a model in a fixed order, including nested ones."""
+    """Returns all dropout layers of a model in a fixed order, including the layers of nested models."""
     return [layer for layer in model.submodules if isinstance(layer, keras.layers.Dropout)]
 
 

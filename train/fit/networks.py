@@ -1,4 +1,4 @@
-"""Builds the networks that `dermedge train` can train, by name.
+"""Builds a network from the name of its architecture. `dermedge train` can train all these architectures.
 
 The input of each network is an image of normalized pixels. The last two layers are ``evidence`` [h, w, K] and
 ``logits`` [K]. The logits are the mean of the evidence over h and w, so that the evidence is an exact heat map of the
@@ -73,7 +73,7 @@ def mobilenet_v2(size: int, classes: int, weights: str, width: float = 1.0) -> k
         backbone = keras.applications.MobileNetV2(
             input_tensor=pixels, alpha=width, include_top=False, weights=start
         )
-    except Exception as error:  # Keras raises Exception itself if a download fails
+    except Exception as error:  # Keras raises a plain Exception if a download fails
         raise _weights_error(weights, error) from error
     return _with_head(backbone, classes)
 

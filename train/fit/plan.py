@@ -1,4 +1,4 @@
-"""Decides how long a network is trained by default, from the number of training photos.
+"""Chooses the default length of the training from the number of training photos.
 
 The float stage samples each training photo 14 times on average. The total number of samples is limited to the range
 from 6,400 (200 steps of 32 photos) to 200,000. The shipped models were trained with the same factor of 14: 18 epochs of
@@ -52,7 +52,7 @@ def plan_training(
     photos_per_epoch: int | None = None,
     learning_rate: float | None = None,
 ) -> Plan:
-    """Returns the plan of the float stage. Only a setting that is None is chosen by the plan.
+    """Returns the plan of the float stage. Settings that are not None are used unchanged.
 
     If ``epochs`` is given and ``photos_per_epoch`` is not, an epoch samples ``photos`` photos.
 

@@ -137,7 +137,7 @@ def _assign(layer: keras.layers.Layer, ends: tuple[float, float]) -> None:
 def restore_input_range(twin: keras.Model) -> None:
     """Sets the range of the input to the range of all uint8 pixels.
 
-    This must be repeated after training, because the moving average of the range follows the batches.
+    Call this function again after training, because training changes the range by a moving average.
     """
     layer = next(one for one in twin.layers if one.name.startswith("quantize_layer"))
     for variable in layer.weights:

@@ -192,7 +192,7 @@ def _expect(holds: bool, name: str, value: Any, expected: str) -> None:
 
 
 def read_recipe(path: Path) -> Recipe:
-    """Returns the recipe in a JSON file. A field that the file lacks has its default.
+    """Returns the recipe in a JSON file. A field that is missing in the file has its default value.
 
     Raises:
         OptionError: the file cannot be read, is not valid JSON, or contains an unknown field or a value out of bounds.
@@ -220,7 +220,7 @@ def _part(values: Any) -> Any:
 
 
 def recipe_from_json(values: Mapping[str, Any]) -> Recipe:
-    """Returns the recipe in a JSON object. Unknown fields are ignored, and missing fields have their defaults.
+    """Returns the recipe in a JSON object. Unknown fields are ignored. Missing fields have their default values.
 
     Raises:
         OptionError: a value is out of its bounds.

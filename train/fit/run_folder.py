@@ -81,7 +81,10 @@ class Config:
 
     @property
     def starts(self) -> tuple[str, ...]:
-        """The folders of the finished runs whose mean weights the network starts with. May be empty."""
+        """The folders of the finished runs whose mean weights the network starts with.
+
+        The tuple is empty if the network does not start with the weights of a run.
+        """
         return (self.weights, *self.averaged) if is_run(self.weights) else ()
 
     @property
@@ -194,7 +197,7 @@ class RunFolder:
     def photos(self, data: Sequence[Path] = ()) -> tuple[Photo, ...]:
         """Returns the photos of the run.
 
-        If the photos have moved, ``data`` are the folders where they are now.
+        If the photos have moved, ``data`` are the folders where the photos are now.
         `dermedge.train.data.catalogue.read_catalogue` uses these folders.
         """
         return read_catalogue(self.catalogue_path, data)
@@ -305,7 +308,7 @@ class RunFolder:
                 shutil.rmtree(folder)
 
     def _known(self, kind: type[Config | RunProgress], name: str) -> dict[str, Any]:
-        """Returns those values of a JSON file that are fields of ``kind``.
+        """Returns those values of a JSON file whose names are fields of ``kind``.
 
         Other values are ignored, because another version of dermedge may have written them.
         """

@@ -75,8 +75,8 @@ def trained_network(run: RunFolder, stage: str) -> keras.Model:
         )
     network = build_network(config.architecture, config.size, len(config.classes))
     if config.freezes_batch_norms:
-        # The order of the weights in the file depends on which layers are frozen. So the same layers must be frozen
-        # first.
+        # The order of the weights in the file depends on which layers are frozen. So the same layers are frozen before
+        # the file is read.
         freeze_batch_norms(network)
     if stage == "qat":
         network = uncalibrated_twin(network)

@@ -13,8 +13,7 @@ from dermedge.train.fit.recipe import Recipe
 
 __all__ = ["class_shares", "label_indices", "sample_balanced", "sample_epoch"]
 
-# For the label of each class: the strata of the class. For the (diagnosis, source) of each stratum: the indices of the
-# photos in the stratum.
+# Indices of photos, by the label of a class, and then by the (diagnosis, source) of a stratum of this class.
 Strata = dict[str, dict[tuple[str, str], list[int]]]
 
 
@@ -35,7 +34,7 @@ def sample_epoch(
     Args:
         photos: photos of the training split.
         count: number of samples.
-        rng: generator of all random numbers.
+        rng: random generator for the sampling.
         recipe: settings of the sampling; None for the default recipe.
 
     Returns:

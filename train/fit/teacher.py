@@ -66,7 +66,7 @@ def _interpreter(networks: Sequence[keras.Model], sizes: Sequence[int], size: in
     holder = tf.Module()
     holder.networks = list(networks)
     model = tf.lite.TFLiteConverter.from_concrete_functions([ask.get_concrete_function()], holder).convert()
-    # Uses half of the cores, because the training itself uses the other half.
+    # The teacher uses half of the cores, because the training itself uses the other half.
     interpreter = Interpreter(model_content=model, num_threads=max(1, (os.cpu_count() or 1) // 2))
     interpreter.allocate_tensors()
     return interpreter

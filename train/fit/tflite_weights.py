@@ -139,8 +139,8 @@ def _other_architecture(path: Path) -> OptionError:
 def _kernels(path: Path) -> list[_Kernel]:
     """Returns the weights of all operators that have weights, in the order in which the operators run.
 
-    The operator that predicts the view of a photo is left out, because `dermedge convert` fits a new one. It is
-    recognized by its single output value, because no other operator has only one.
+    The operator that predicts the view of a photo is left out, because `dermedge convert` fits a new one. Only this
+    operator has a single output value.
     """
     try:
         model = strip(path.read_bytes())

@@ -91,7 +91,9 @@ def _read(handle: BinaryIO) -> dict[str, NDArray[Any]]:
 
 
 class _TensorUnpickler(pickle.Unpickler):
-    """An unpickler that accepts only the few names that a state dictionary needs. None of these names runs code."""
+    """An unpickler that accepts only the few names that a state dictionary needs. None of these names can run code of
+    the file.
+    """
 
     def find_class(self, module: str, name: str) -> Any:
         """Returns the object for a name in the file.

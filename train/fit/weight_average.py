@@ -35,7 +35,7 @@ class WeightAverage(tf.Module):
 
     @tf.function
     def update(self) -> None:
-        """Updates the average with the current weights. Call this after each training step."""
+        """Updates the average with the current weights. Call this method after each training step."""
         step = tf.cast(self._steps.assign_add(1), tf.float32)
         decay = tf.minimum(self._decay, (1 + step) / (10 + step))
         for value, weight in zip(self._values, self._weights, strict=True):
