@@ -95,8 +95,8 @@ def _lite(number: int, ms: float) -> PublishedLatency:
     return PublishedLatency("pixel4", network, _INT8, ms, "TensorFlow Lite", "2020-03", _LITE)
 
 
-# All latencies are for four threads. Arm's pages do not state the number of threads, but their float32 latencies are
-# too short for one core.
+# All latencies are for four threads. For Arm's pages, this number is an assumption: the pages do not state it, but the
+# float32 latencies on these pages are too short for one core.
 BOARDS: dict[str, dict[str, Any]] = {
     "pi4": {"name": "Raspberry Pi 4", "cpu": "cortex-a72", "threads": 4},
     "pi5": {"name": "Raspberry Pi 5", "cpu": "cortex-a76", "threads": 4},
@@ -174,7 +174,7 @@ LEFT_OUT = (
 
 
 def main(argv: Sequence[str]) -> int:
-    """Counts instructions, and writes the counts; with --model, prints the counts. Returns the exit status."""
+    """Counts instructions and writes the counts. With --model, prints the counts instead. Returns the exit status."""
     options = _parse(argv)
     make_board()
     with TemporaryDirectory(prefix="dermedge-") as made:
@@ -207,7 +207,7 @@ def count_invoke(model: Path, cpu: str, plugin: Path) -> int:
 
 
 def _boards(folder: Path, plugin: Path) -> dict[str, Any]:
-    """Returns the boards with their anchors, as `dermedge.benchmarks.calibrated_boards` reads them."""
+    """Returns the boards and their anchors in the format that `dermedge.benchmarks.calibrated_boards` reads."""
     boards: dict[str, Any] = {key: {**board, "anchors": []} for key, board in BOARDS.items()}
     for one in PUBLISHED_LATENCIES:
         boards[one.board]["anchors"].append(_anchor(one, folder, plugin))

@@ -1,9 +1,10 @@
-"""Compares calibration photos and activation ranges for int8 conversion, on a run of `dermedge train`.
+"""Compares ways to choose calibration photos and activation ranges for int8 conversion, on a run of `dermedge train`.
 
     python -m dermedge.benchmarks.lab calibration RUN [--counts 20 200 500]
 
-Calibration photos are sampled from the training split, either with equal numbers per class, or at random. The runtime
-of the device runs each int8 file on all validation photos. The results are compared with those of the float network.
+Calibration photos are sampled from the training split, either with equal numbers per class, or at random. Each int8
+file is run on all validation photos, with the runtime that the device uses. The results are compared with the results
+of the float network.
 """
 
 from __future__ import annotations
@@ -36,9 +37,9 @@ class CalibrationResult:
         sampling: how the calibration photos are sampled. ``evenly``: equal numbers per class; ``as they come``: at
             random from the training split.
         ranges: method that chooses the activation ranges, as in `dermedge.convert.to_tflite.form.Form`.
-        agreement: share of the photos for which the file and the float network answer the same class.
-        logits_apart: mean absolute difference between the logits of the file and those of the float network.
-        balanced_accuracy: balanced accuracy of the file, if the answer is the most probable class.
+        agreement: share of the photos for which the int8 file and the float network give the same answer.
+        logits_apart: mean absolute difference between the logits of the int8 file and the logits of the float network.
+        balanced_accuracy: balanced accuracy of the int8 file, if the most probable class is always the answer.
     """
 
     photos: int
@@ -75,11 +76,13 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _measure(path: Path, counts: Sequence[int]) -> Iterator[CalibrationResult]:
-    """Yields the results for each method of choosing ranges, for each number of photos, and for photos sampled
-    randomly.
+    """Yields the results of several conversions.
+
+    Each conversion varies one choice: the method that chooses the activation ranges, the number of calibration photos,
+    or the sampling of these photos.
 
     Raises:
-        DataError: the folder is not a run, or its photos are missing.
+        DataError: the folder is not a run, or photos of the run are missing.
     """
     from dermedge.convert.conversion import convert_to_form
     from dermedge.convert.load.run import load_run

@@ -2,8 +2,8 @@
 
     python -m dermedge.benchmarks.lab card
 
-The results are from `dermedge evaluate` on the test splits, and from the experiment `other-clinics` on lesions of
-clinics that the models of five classes have not learned from.
+The results come from two sources. `dermedge evaluate` scored the models on their test splits. The experiment
+`other-clinics` scored the models of five classes on lesions from clinics whose photos were not used for training.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ KEY_CLASSES = _RESULTS / "nine-classes" / "key-classes" / "evaluation.json"
 _ALL_CLASSES = _RESULTS / "nine-classes" / "all-classes" / "evaluation.json"
 COMMON_LESIONS = _RESULTS / "nine-classes" / "common-lesions" / "evaluation.json"
 COMMAND = command_line("card", [])
-# Name in `dermedge.train.evaluation.figures.FIGURES` -> title of the row or column in the model card.
+# Names in `dermedge.train.evaluation.figures.FIGURES`, each with the title of the row or column in the model card.
 _KEY_FIGURES = {
     "balanced_accuracy_named": "balanced accuracy, four classes",
     "critical_auroc_named": "melanoma AUROC, four classes",
@@ -87,7 +87,8 @@ _VIEW_FIGURES = {
     "calibration_error": "calibration error",
     "declined_named": "declined: photos of the eight lesion classes",
 }
-# The slices of `dermedge.train.evaluation.slices` by the origin of a photo. All other slices are groups of people.
+# The slices that group photos by origin. All other slices of `dermedge.train.evaluation.slices` group photos by
+# properties of people and lesions.
 _PLACES = ("source", "view")
 
 

@@ -14,7 +14,7 @@ from dermedge.edge.cli.arguments import Parser, make_parser
 __all__ = ["COMMAND", "EXPERIMENTS", "command_line", "experiment_parser", "main"]
 
 COMMAND = "python -m dermedge.benchmarks.lab"
-# Name of an experiment -> its purpose. Each experiment is a module of this folder with `main(argv) -> int`.
+# The name and the purpose of each experiment. Each experiment is a module of this folder with `main(argv) -> int`.
 EXPERIMENTS = {
     "anchors": "count the instructions of networks with a published latency, for `dermedge benchmark --estimate`",
     "calibration": "compare calibration photos and activation ranges for int8 conversion",
@@ -63,7 +63,7 @@ def experiment_parser(name: str, description: str) -> Parser:
 
 
 def command_line(name: str, argv: Sequence[str]) -> str:
-    """Returns the command line of an experiment, for the files of its results."""
+    """Returns the command line of an experiment, which is stored in the result files."""
     return shlex.join([*COMMAND.split(), name, *argv])
 
 
@@ -82,7 +82,7 @@ def _module_main(name: str) -> Callable[[Sequence[str]], int]:
 def _with_clear_line(command: Callable[[], int]) -> Callable[[], int]:
     """Returns a function that runs the command and then clears the status line.
 
-    So an error message begins on an empty line.
+    Therefore an error message begins on an empty line.
     """
 
     def run() -> int:

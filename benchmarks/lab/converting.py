@@ -3,8 +3,9 @@
     python -m dermedge.benchmarks.lab converting [--runs 3] [--calibration-photos 200] [--imgsz 224]
 
 The two programs, dermedge and the script, quantize MobileNetV2 with the width multiplier 1.0, with random weights and
-on the same random images. They take turns, each time in a new process. Weights and images have no influence on the time
-and the memory. The acceptance test of dermedge, which follows a conversion, is not measured.
+on the same random images. The programs run alternately, each time in a new process. The values of the weights and
+images have no influence on the time and the memory. The acceptance test of dermedge, which follows a conversion, is not
+measured.
 """
 
 from __future__ import annotations
@@ -81,7 +82,7 @@ def convert_once(who: str, size: int, count: int) -> ConversionCost:
 
     Args:
         who: `BARE` or `OURS`.
-        size: side of the input in pixels.
+        size: width and height of the network input in pixels.
         count: number of calibration images.
     """
     import tensorflow as tf
@@ -135,10 +136,12 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
         "Compare the time and memory of int8 conversion with those of a bare TFLiteConverter script.",
     )
     parser.add_argument(
-        "--runs", type=positive_int, default=3, help="convert this many times with each program, in turn"
+        "--runs", type=positive_int, default=3, help="convert this many times with each program"
     )
     parser.add_argument(
         "--calibration-photos", type=positive_int, default=200, help="calibrate on this many random images"
     )
-    parser.add_argument("--imgsz", type=positive_int, default=224, help="set the side of the input in pixels")
+    parser.add_argument(
+        "--imgsz", type=positive_int, default=224, help="convert a network with this input size in pixels"
+    )
     return parser.parse_args(argv)

@@ -18,10 +18,10 @@ _Model = dict[str, Any]
 
 
 def read_evaluation(path: Path) -> dict[str, Any]:
-    """Returns the content of an ``evaluation.json`` with the current names.
+    """Returns the content of an ``evaluation.json``, in which outdated names are replaced by the current names.
 
-    Older versions named the figures of the critical class after melanoma. They had only one slice, the source, under
-    another name.
+    In older versions, names of metrics of the critical class begin with ``melanoma_`` instead of ``critical_``. Older
+    versions have only the slice ``source``, which they store under the name ``sources``.
     """
     evaluation: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     for model in evaluation["models"]:
@@ -38,7 +38,7 @@ def _renamed(figures: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def figure_table(title: str, models: Sequence[_Model], names: Mapping[str, str]) -> TextTable:
-    """Returns a table with a row for each figure that at least one model has, and a column for each model.
+    """Returns a table with a row for each metric that was measured for at least one model, and a column for each model.
 
     Args:
         title: title of the table.
@@ -56,7 +56,7 @@ def figure_table(title: str, models: Sequence[_Model], names: Mapping[str, str])
 def slice_table(
     title: str, models: Sequence[_Model], names: Mapping[str, str], slices: Iterable[str]
 ) -> TextTable:
-    """Returns a table with a row for each group of photos in which at least one figure was measured.
+    """Returns a table with a row for each group of photos in which at least one metric was measured.
 
     Args:
         title: title of the table.

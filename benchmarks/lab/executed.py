@@ -1,4 +1,4 @@
-"""Records which tests execute each line of the product, so that a mutant is tried only on the tests of its line."""
+"""Records which tests execute each line of the product. A mutant is tried only on the tests that execute its line."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from dermedge.edge.errors import ToolError
 __all__ = ["ExecutedLines", "RecordedTest", "TestRunner"]
 
 _PROGRAM = Path(__file__).parent / "children" / "forked_tests.py"
-# Seconds, besides the time limit of the tests, for the import of the libraries and for the end of killed tests.
+# Seconds that are added to the time limit of the tests, so that the libraries can be imported and killed tests can end.
 _PATIENCE_S = 600.0
 # Settings of coverage. The context of a process is the test that started the process; pytest names this test in the
 # environment variable PYTEST_CURRENT_TEST.
@@ -75,7 +75,7 @@ class ExecutedLines:
         }
 
     def secs(self, tests: Sequence[str]) -> float:
-        """Returns the duration of these tests in seconds, with the fixtures that they share."""
+        """Returns the duration of these tests in seconds, including the fixtures that they share."""
         shared = {
             fixture for test in tests for fixture in self.tests[test].fixtures if fixture in self.shared
         }
@@ -83,9 +83,10 @@ class ExecutedLines:
 
 
 def _test_of(context: str) -> str:
-    """Returns the test or fixture of a context.
+    """Returns the name of the test or fixture in a coverage context.
 
-    The context of a process that a test started ends with the phase of the test, such as " (call)".
+    If a test started the recorded process, the context ends with the phase of the test, such as " (call)". The phase is
+    removed.
     """
     for phase in (" (setup)", " (call)", " (teardown)"):
         context = context.removesuffix(phase)
@@ -93,7 +94,7 @@ def _test_of(context: str) -> str:
 
 
 class TestRunner(LineProcess):
-    """The process of `children.forked_tests`, which runs the tests of a tree in forks of itself.
+    """Runs the tests of a tree in a process of `children.forked_tests`, which forks itself for each run.
 
     The operating system must have `os.fork`; Linux and macOS have it.
 
@@ -161,7 +162,7 @@ def read_recording(folder: Path, tree: Path) -> ExecutedLines:
     """Reads the data that `TestRunner.record` wrote to ``folder``. ``tree`` is the root of the copied tree."""
     told = json.loads((folder / "tests.json").read_text())
     tests = {name: RecordedTest(one["secs"], tuple(one["fixtures"])) for name, one in told["passed"].items()}
-    # each process has written its own file of coverage data
+    # each process has written its own file of coverage data, so the files are combined
     measured = coverage.Coverage(data_file=folder / ".coverage", config_file=False)
     measured.combine([str(folder)])
     return ExecutedLines(tree, tests, tuple(told["failed"]), told["shared"], measured.get_data())
@@ -172,7 +173,7 @@ def _environment(tree: Path) -> dict[str, str]:
 
     This Python stores no bytecode, because mutants change the source.
     """
-    # the import of dermedge.train has set the variables that TensorFlow and OpenCV read at their import
+    # the import of dermedge.train has set environment variables that TensorFlow and OpenCV read when they are imported
     assert dermedge.train
     return {
         "PYTHONPATH": str(tree),

@@ -8,7 +8,8 @@ counts the instructions of the models for `dermedge benchmark --estimate`.
 
 If a run of `dermedge benchmark` is not marked good, the experiment ends with an error and replaces no earlier result.
 The results are stored in benchmarks/results/NAME. A copy for the table of machines is stored as
-benchmarks/results/machines/NAME.json. From that folder, results of networks that no longer ship are removed.
+benchmarks/results/machines/NAME.json. Results of networks that no longer ship are removed from
+benchmarks/results/machines.
 """
 
 from __future__ import annotations
@@ -85,7 +86,7 @@ def _check_documents() -> None:
 
 
 def _remove_outdated() -> None:
-    """Removes the results of machines on which a network was measured that no longer ships."""
+    """Removes the result of each machine that measured a network which no longer ships."""
     for path in sorted((RESULTS / _MACHINES).glob("*.json")):
         rows = [row for row in read_results(path)["rows"] if row["model"] in SHIPPED]
         if not all(is_shipped(row["model"], row["sha256"]) for row in rows):
@@ -139,11 +140,12 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "name",
         metavar="NAME",
-        help="store the results under this name of the machine, such as raspberry-pi-5",
+        help="store the results under this machine name, such as raspberry-pi-5",
     )
     parser.add_argument(
         "--source",
         required=True,
-        help="measure on frames of this source, as `dermedge benchmark --source` does",
+        help="measure on frames of this source: a photo, a folder of photos, a video, a camera, or demo for generated "
+        "frames",
     )
     return parser.parse_args(argv)

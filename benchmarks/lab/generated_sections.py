@@ -1,4 +1,4 @@
-"""Replaces sections of documents that a command writes. A section lies between a mark with the command and `END`."""
+"""Replaces generated sections of documents. A section begins with a mark that names a command, and ends with `END`."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ END = "<!-- end -->"
 
 
 def begin(command: str) -> str:
-    """Returns the mark above a section that a command writes."""
+    """Returns the mark at the beginning of a section that a command generates."""
     return f"<!-- written by {command} -->"
 
 
 def replace_section(document: str, command: str, text: str) -> str:
-    """Returns the document with a new text between the marks of a command.
+    """Replaces the text between the marks of a command, and returns the new document.
 
     Raises:
-        DataError: the document does not have exactly one pair of these marks.
+        DataError: the document does not have exactly one section of this command.
     """
     pattern = f"{re.escape(begin(command))}.*?{re.escape(END)}"
     new = f"{begin(command)}\n{text}\n{END}"

@@ -72,7 +72,7 @@ _RUN_LENGTH = RunLength(num_runs=512, min_secs=10.0, max_secs=150.0)
 _TRAINING_COUNTS = (256, 512, 1024, 2048)
 _AUDIT_COUNTS = (500, 1000, 2000, 4000)
 _PHOTO_COUNTS, _PHOTOS_PER_EPOCH = (2000, 25000), 1024
-# Series of the command ``photos`` -> name of the value in `training_costs`, and its unit.
+# The series of the command ``photos``, each with the name of the value in `training_costs` and the unit.
 PHOTO_SERIES = {
     "reading all photos for the catalogue": ("reading_s", "s"),
     "searching for duplicates": ("comparing_s", "s"),
@@ -86,14 +86,15 @@ PHOTO_SERIES = {
     "peak memory, whole training": ("peak_mb", "MB"),
     "cache on disk": ("cache_mb", "MB"),
 }
-# Bytes on the disk for each photo: the decoded image, and the texture during the search for duplicates.
+# Bytes of disk space per photo: the decoded image, and the texture that is stored during the search for duplicates.
 _CACHED_BYTES = TRAINING_SIZE**2 * 3 + 8192
 _BYTES_PER_KB = 1e3
 _SCORES = {
     "balanced_accuracy": "balanced accuracy",
     "melanoma_sensitivity": "melanoma sensitivity at 90 % specificity",
 }
-# Name of the quantity that varies; its description; and for each of its values, the network and the number of threads.
+# A quantity that is varied: the name, the description, and the networks to measure. For each network, the list has the
+# value of the quantity, the network, and the number of threads.
 _Varied = tuple[str, str, list[tuple[float, NetworkShape, int]]]
 
 
@@ -123,7 +124,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def latency(options: argparse.Namespace) -> GrowthResult:
-    """Times networks with several input sizes, width multipliers and numbers of threads. The networks take turns."""
+    """Times networks with several input sizes, width multipliers and numbers of threads. They run alternately."""
     frames, origin = frames_of_source(options.source)
     cores = [count for count in (1, 2, 4, 8) if count <= (os.cpu_count() or 1)]
     base = NetworkShape(options.arch, SIZE)
@@ -152,7 +153,7 @@ def latency(options: argparse.Namespace) -> GrowthResult:
 def _time_untrained(
     wanted: Sequence[tuple[NetworkShape, int]], frames: Frames, run_length: RunLength
 ) -> tuple[dict[tuple[NetworkShape, int], Latency], dict[NetworkShape, int]]:
-    """Times networks with random weights, which take turns.
+    """Times networks with random weights. The networks run alternately.
 
     Args:
         wanted: pairs of a network and a number of threads.
@@ -445,7 +446,7 @@ def _add_latency(parser: argparse.ArgumentParser) -> None:
         "--sizes",
         type=_numbers(int),
         default=_SIZES,
-        help="measure networks with these sides of the input, in pixels, separated by commas",
+        help="measure networks with these input sizes in pixels, separated by commas",
     )
     parser.add_argument(
         "--widths",
@@ -505,7 +506,7 @@ def _add_counts(parser: argparse.ArgumentParser, default: tuple[int, ...] | None
     )
 
 
-# Name of a command -> its purpose, and the function that adds its options.
+# The name of each command, with the purpose of the command and the function that adds the options.
 _COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
     "latency": (
         "measure latency and file size against input size, width multiplier and threads",

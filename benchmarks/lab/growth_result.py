@@ -32,8 +32,8 @@ class GrowthPoint:
         series: name of the series, such as ``inference by input size``.
         x: value of the quantity that was varied.
         cost: measured value.
-        low: lower end of the 95 % interval of the cost. If the interval is not known, it is equal to ``cost``.
-        high: upper end of the 95 % interval of the cost. If the interval is not known, it is equal to ``cost``.
+        low: lower end of the 95 % confidence interval of the cost. It equals ``cost`` if the interval is not known.
+        high: upper end of the 95 % confidence interval of the cost. It equals ``cost`` if the interval is not known.
         unit: unit of the cost.
     """
 
@@ -72,7 +72,7 @@ class GrowthResult:
         return [point for point in self.points if point.series == series]
 
     def law(self, series: str) -> PowerLaw | None:
-        """Returns the power law of one series. None if the series has too few points, or if no laws are fitted."""
+        """Returns the power law of one series; None if the series has too few points, or if no laws are fitted."""
         points = self.of(series)
         return fit([one.x for one in points], [one.cost for one in points]) if self.fitted else None
 
@@ -112,7 +112,7 @@ def save(found: GrowthResult, folder: Path) -> None:
 
 
 def _figure(cost: float) -> str:
-    """Returns a number with three significant digits; from 1000 on, with all digits before the decimal point."""
+    """Formats a number with three significant digits. From 1000 on, all digits before the decimal point are kept."""
     return f"{cost:.3g}" if cost < 1000 else f"{cost:.0f}"
 
 

@@ -1,4 +1,4 @@
-"""Counts the instructions of an inference on arm64 under emulation. Unlike times, counts are nearly equal in all runs.
+"""Counts the instructions of an inference on arm64 under emulation. Unlike times, the counts hardly vary between runs.
 
     python -m dermedge.benchmarks.lab instructions [MODEL…] [--output benchmarks/results/arm64-instructions]
 
@@ -6,9 +6,9 @@ QEMU's user mode runs the packages of the device and emulates the processors of 
 Raspberry Pi 5 (cortex-a76). A plugin counts the executed instructions. The duration does not follow from the count,
 because instructions differ in duration and wait for memory.
 
-Without MODEL, the shipped models are counted, and float32 networks with the same architectures and sizes and random
-weights. Such networks need the extra ``train``. The experiment needs make, a C compiler, and the programs that
-`make test-arm64` needs.
+Without MODEL, the experiment measures each shipped model, and a float32 network with the same architecture, the same
+size and random weights. The float32 networks need the extra ``train``. The experiment needs make, a C compiler, and the
+programs that `make test-arm64` needs.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ __all__ = [
 BOARD = ROOT / ".venv-arm64"
 _PLUGIN = Path(__file__).with_name("count_instructions.c")
 CPUS = {"cortex-a72": "Raspberry Pi 4", "cortex-a76": "Raspberry Pi 5"}
-# Number of counted runs in a process, and number of processes for each model and processor.
+# _RUNS: number of counted runs in a process. _PROCESSES: number of processes for each model and processor.
 _RUNS = 2
 _PROCESSES = 2
 _TIMEOUT_S = 900
@@ -82,7 +82,7 @@ class CountedModel:
 
 @dataclass(frozen=True)
 class InstructionCount:
-    """The numbers of instructions of one model on one thread of one processor. Each is the median over all runs.
+    """The instruction counts of one model on one thread of one processor. Each count is the median over all runs.
 
     Attributes:
         model: name of the model.
@@ -92,7 +92,7 @@ class InstructionCount:
         invoke: instructions of the interpreter.
         predict: instructions from frame to decision.
         loop: instructions for one frame in the loop of `dermedge run`, with quality gate, smoothing and states.
-        spread: largest number of ``invoke`` minus the smallest, divided by the median.
+        spread: largest count for the interpreter minus the smallest count, divided by the median count.
         runs: number of runs.
     """
 
@@ -178,7 +178,7 @@ def _shipped(folder: Path) -> list[CountedModel]:
 
 
 def _shape_of(path: Path, kind: str = "float32") -> NetworkShape:
-    """Returns the shape of the network in a .tflite file of dermedge, with another kind of quantization.
+    """Returns the shape of the network in a .tflite file of dermedge, but with the quantization ``kind``.
 
     Raises:
         ModelError: the file has no manifest.
@@ -225,7 +225,7 @@ def count(
 
 
 def parts(marks: Sequence[int]) -> list[tuple[int, ...]]:
-    """Returns the instructions of each run: of the preprocessing, the invoke, the whole prediction, and the loop.
+    """Returns four instruction counts for each run: of the preprocessing, the invoke, the prediction, and the loop.
 
     Args:
         marks: the counts at the marks of `children.counted_inference`.
@@ -332,8 +332,8 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
         nargs="*",
         type=model_path,
         metavar="MODEL",
-        help=f"count these .tflite files or shipped models. Without MODEL, count {', '.join(SHIPPED)}, and float32 "
-        "networks with the same architectures and sizes",
+        help="count the instructions of these .tflite files or shipped models. Without MODEL, measure "
+        f"{', '.join(SHIPPED)}, and float32 networks with the same architectures and sizes",
     )
     parser.add_argument("--output", type=Path, help="write instructions.csv and README.md into this folder")
     return parser.parse_args(argv)

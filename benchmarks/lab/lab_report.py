@@ -55,7 +55,7 @@ class LabReport:
     """The result of an experiment: tables, notes and values.
 
     Attributes:
-        name: name of the experiment, and of the files of the report without their suffixes.
+        name: name of the experiment. The files of the report have this name and a suffix.
         origin: how the measurement was made.
         tables: the tables.
         lines: the notes, one line each.

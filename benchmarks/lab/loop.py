@@ -5,10 +5,10 @@
 Each part is compared with a limit:
 
 - overhead: the time from the arrival of a frame to its result, with quality gate and smoothing, divided by the time of
-  a bare `invoke()` after it. The result is the median ratio of many pairs, for the clock time and for the processor
-  time.
-- age: the age of a frame when its inference starts, in frame intervals of the camera. It is measured with the network
-  as it is, and with a network that is slower than the camera.
+  a bare `invoke()` that follows. The result is the median ratio of many such pairs. There is one ratio for the clock
+  time, and one for the processor time.
+- age: the age of a frame when its inference starts, in frame intervals of the camera. It is measured twice: with the
+  network as it is, and with a network that is slower than the camera.
 - viewers: the time of a frame with three viewers of the web page, divided by the time without viewers. The viewers run
   in another process. Periods without and with viewers alternate.
 - memory: the growth of the resident memory from the first tenth of the frames to the last frame, with one viewer.
@@ -90,7 +90,7 @@ class LoopSettings:
     Attributes:
         model: a .tflite file.
         pairs: number of pairs of measurements for the overhead.
-        secs: seconds of the measurement of the age with each network, and seconds of each period for the viewers.
+        secs: duration in seconds of two measurements: of the age with each network, and of each period for the viewers.
         periods: number of pairs of periods for the viewers.
         frames: number of frames for the memory.
         source: source of the frames for the phone app.
@@ -117,7 +117,7 @@ class _ReplayedFrames(FrameSource):
     """A source that repeats frames, either without waiting or at the rate of a camera.
 
     Attributes:
-        in_hand: `_stamp` of the arrival of the newest frame.
+        in_hand: result of `_stamp` at the arrival of the newest frame.
     """
 
     def __init__(self, frames: Sequence[NDArray[np.uint8]], fps: float | None = None) -> None:
@@ -163,7 +163,7 @@ class _WatchedClassifier(Classifier):
 
 
 def _frames_worth_an_answer(source: str | None, classifier: Classifier) -> list[NDArray[np.uint8]]:
-    """Returns `FRAMES` copies, each with its own noise, of the first frame of a source that passes the quality gate.
+    """Returns `FRAMES` copies of the first frame of a source that passes the quality gate, each with different noise.
 
     Raises:
         OptionError: no frame passes the quality gate.
@@ -181,7 +181,7 @@ def _frames_worth_an_answer(source: str | None, classifier: Classifier) -> list[
 
 
 def overhead(settings: LoopSettings, frames: Sequence[NDArray[np.uint8]]) -> Iterator[str]:
-    """Yields a line for the clock time, and a line for the processor time."""
+    """Measures the part ``overhead``; yields a line for the clock time, and a line for the processor time."""
     source = _ReplayedFrames(frames)
     stamps: list[tuple[tuple[int, int], ...]] = []
     with Classifier(settings.model) as classifier, Pipeline(source, classifier) as results:
@@ -209,7 +209,7 @@ def overhead(settings: LoopSettings, frames: Sequence[NDArray[np.uint8]]) -> Ite
 
 
 def age(settings: LoopSettings, frames: Sequence[NDArray[np.uint8]]) -> Iterator[str]:
-    """Yields a line for the network as it is, and a line for a network that is slower than the camera."""
+    """Measures the part ``age``; yields a line for the network as it is, and a line for a slowed-down network."""
     for words, least_s in (("as it is", 0.0), ("slower than the camera", _SLOW_INTERVALS / _CAMERA_FPS)):
         ages: list[float] = []
         with _WatchedClassifier(settings.model) as classifier:
@@ -231,7 +231,7 @@ def age(settings: LoopSettings, frames: Sequence[NDArray[np.uint8]]) -> Iterator
 
 
 def _viewers(settings: LoopSettings, frames: Sequence[NDArray[np.uint8]]) -> Iterator[str]:
-    """Yields the line on the viewers."""
+    """Measures the part ``viewers``; yields one line with the result."""
     ratios = []
     with _served(settings.model, frames) as (results, web):
         _rate(results, web, settings.secs)
@@ -249,7 +249,7 @@ def _viewers(settings: LoopSettings, frames: Sequence[NDArray[np.uint8]]) -> Ite
 
 
 def _memory(settings: LoopSettings, frames: Sequence[NDArray[np.uint8]]) -> Iterator[str]:
-    """Yields the line on the memory."""
+    """Measures the part ``memory``; yields one line with the result."""
     resident: list[int] = []
     with _served(settings.model, frames) as (results, web), watching(web.port, 1):
         for number in range(1, settings.frames + 1):
@@ -269,7 +269,7 @@ def _memory(settings: LoopSettings, frames: Sequence[NDArray[np.uint8]]) -> Iter
 
 
 def _start(settings: LoopSettings, frames: Sequence[NDArray[np.uint8]]) -> Iterator[str]:
-    """Yields the line on the start."""
+    """Measures the part ``start``; yields one line with the result."""
     with tempfile.TemporaryDirectory() as folder:
         image = Path(folder) / "frame.png"
         write_bytes(image, encode_image(frames[0], image.suffix))
@@ -303,7 +303,7 @@ PARTS: dict[str, _Part] = {
 
 @contextmanager
 def _served(model: Path, frames: Sequence[NDArray[np.uint8]]) -> Iterator[tuple[Pipeline, WebView]]:
-    """Yields the loop, which never waits for a camera, and its web page on a free port."""
+    """Yields a loop that never waits for a camera, and the web page of the loop on a free port."""
     from dermedge.edge.views.web.server import WebView
 
     with ExitStack() as stack:
@@ -358,7 +358,7 @@ def _held(is_held: bool) -> str:
 
 
 def _report(settings: LoopSettings, source: str | None, parts: Sequence[str]) -> Iterator[str]:
-    """Yields a line on the machine, and the lines of each part. A line on other processes follows a disturbed part."""
+    """Yields a line on the machine, and the lines of each part. The last line of a disturbed part names the cause."""
     with Classifier(settings.model) as classifier:
         machine = describe_machine(classifier.runtime)
         frames = _frames_worth_an_answer(source, classifier)
@@ -425,22 +425,26 @@ def _parser() -> argparse.ArgumentParser:
         "--parts",
         type=_parts_of,
         help="measure these parts, separated by commas: overhead, age, viewers, memory, start, page. Without this "
-        "option, all parts are measured, but page only if --app is given",
+        "option, measure all parts. The part page is measured only if --app is given",
     )
     parser.add_argument("--app", type=Path, help="also measure the phone app in this folder, in a browser")
-    parser.add_argument("--browser", default=BROWSER, help="run the phone app in this Chromium or Firefox")
+    parser.add_argument(
+        "--browser",
+        default=BROWSER,
+        help="run the phone app in this browser: the name or path of Chromium or Firefox",
+    )
     parser.add_argument(
         "--pairs",
         type=positive_int,
         default=2000,
-        help="measure the overhead with this many pairs of a frame and a bare inference",
+        help="measure the overhead with this many pairs. A pair is a frame in the loop and a bare inference",
     )
     parser.add_argument(
         "--secs",
         type=positive_int,
         default=10,
-        help="measure the age for this many seconds with each network. Each period without or with viewers is equally "
-        "long",
+        help="measure the age for this many seconds with each network. Also measure for this many seconds in each "
+        "period without or with viewers",
     )
     parser.add_argument(
         "--periods",

@@ -2,11 +2,11 @@
 
     python -m dermedge.benchmarks.lab mutants train/fit convert/calibrate --count 60
 
-A mutant is a copy of a code file with one small mistake. Everything happens in a copy of the tree. The tests of a code
-file are in the test files that import it. Test files of the same folder also count if they import a module that imports
-the code file. These test files run once without a mutant, to record which lines each test executes. Then each mutant is
-tried with the tests that execute its line. A mutant survives if all these tests pass. A mutant that does not change the
-behaviour also survives.
+A mutant is a copy of a code file with one small mistake. The experiment works on a copy of the repository. Two kinds of
+test files belong to a code file: test files that import the code file, and test files of the same folder that import a
+module which imports the code file. These test files run once without a mutant, to record which lines each test
+executes. Then each mutant is tried with the tests that execute the mutated line. A mutant survives if all these tests
+pass. Some mutants survive because they do not change the behaviour.
 """
 
 from __future__ import annotations
@@ -49,13 +49,14 @@ __all__ = [
 ]
 
 _PACKAGE = "dermedge"
-# The tests of a mutant may take this many times as long as without the mutant.
+# The tests may take this many times as long with a mutant as without a mutant.
 _SLOWER = 3.0
-# All test files together may take this long when they are recorded.
+# Maximum total duration of all test files when their executed lines are recorded.
 _LONGEST_RECORDING_S = 3 * 3600.0
 _DEFAULT_COUNT = 60
 NOTICED, SURVIVED, STOPPED = "noticed", "survived", "stopped"
-# Exit status of pytest -> verdict. Status 5 means that no test was run. All other statuses mean that a test failed.
+# The verdict for an exit status of pytest. Status 5 means that no test was run. Statuses that are not listed mean that
+# a test failed.
 _VERDICTS = {0: SURVIVED, 5: SURVIVED, STOPPED_STATUS: STOPPED}
 # Exit status of pytest if a requested test does not exist.
 _NO_SUCH_TEST = 4
@@ -66,10 +67,10 @@ class Limits:
     """The time limits of the tests of one mutant.
 
     Attributes:
-        mutant_s: seconds after which the tests are stopped. The limit is at least three times the duration of the tests
-            without the mutant.
-        tests_s: longest duration of the tests without the mutant, in seconds. If the tests take longer, the slowest
-            tests are left out.
+        mutant_s: seconds after which the tests are stopped. If three times the duration of the tests without the mutant
+            is longer, that is the limit instead.
+        tests_s: maximum total duration of the tests without the mutant, in seconds. If the tests take longer, the
+            slowest tests are left out.
     """
 
     mutant_s: float = 120.0
@@ -128,8 +129,8 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
         type=Path,
         nargs="*",
         metavar="PATH",
-        help="Mutate the Python files of these files and folders. Default: the Python files that have changed since "
-        "the commit of --since.",
+        help="Mutate these Python files, and the Python files in these folders. Default: the Python files that have "
+        "changed since the commit of --since.",
     )
     parser.add_argument(
         "--since",
@@ -230,7 +231,10 @@ def sample_mutants(root: Path, files: Sequence[Path], count: int, seed: int) -> 
 
 
 def copy_tree(root: Path, target: Path) -> Path:
-    """Copies the files that git tracks or would add to a folder, and returns the folder. Links stay links."""
+    """Copies the files of a repository to the folder ``target``, and returns the folder. Links stay links.
+
+    Only the files that git tracks, and new files that git does not ignore, are copied.
+    """
     listed = run_program(
         ["git", "-C", root, "ls-files", "-z", "--cached", "--others", "--exclude-standard"], "git"
     ).stdout
@@ -265,7 +269,7 @@ def try_mutants(
     Args:
         runner: runs the tests of the tree. No other program may use this tree.
         recording: the lines that the tests execute.
-        mutants: the paths of the files, relative to the root of the tree, and the mutants.
+        mutants: pairs of the path of a file, relative to the root of the tree, and a mutant of this file.
         limits: the time limits of the tests.
     """
     imports = _imports(runner.tree)
@@ -291,16 +295,16 @@ def choose_tests(
 ) -> list[str]:
     """Returns the tests that execute the statement of a mutant, ordered by rising duration.
 
-    If the statement runs at the import of the module, the tests that execute a use of its names are returned instead.
-    If such tests exist in ``files``, only these are returned. If they exist only in other files, those are returned. If
-    no test executes the statement, all tests of ``files`` are returned.
+    A statement that runs at the import of the module defines names. For such a statement, the tests that execute a use
+    of these names are returned instead. Tests of ``files`` are preferred: tests of other files are returned only if no
+    suitable test is in ``files``. If there is no suitable test at all, all tests of ``files`` are returned.
 
     Args:
         recording: the lines that the tests execute.
         path: path of the mutated file, relative to the root of the tree.
         mutant: the mutant.
         files: the test files of the mutated file.
-        sources: file of the tree, without test files -> its text.
+        sources: the text of each file of the tree, without test files.
     """
     belonging = {test for test in recording.tests if Path(test.partition("::")[0]) in files}
     lines: Mapping[Path, Collection[int]] = {path: mutant.statement}
@@ -312,9 +316,10 @@ def choose_tests(
 
 
 def _at_most(recording: ExecutedLines, tests: Sequence[str], limit_s: float) -> tuple[str, ...]:
-    """Returns the first tests, at least one, that together take at most ``limit_s`` seconds.
+    """Returns the first tests that together take at most ``limit_s`` seconds, but at least one test.
 
-    The tests of a file are together, because otherwise the fixtures of the file would be made several times.
+    In the result, tests of the same file follow each other. Otherwise the fixtures of the file would be created several
+    times.
     """
     total = 0.0
     by_file: dict[str, list[str]] = {}
@@ -329,7 +334,8 @@ def _at_most(recording: ExecutedLines, tests: Sequence[str], limit_s: float) -> 
 def _status(runner: TestRunner, tests: Sequence[str], limit_s: float) -> int:
     """Runs the tests; returns the exit status of pytest.
 
-    A mutant may change the names of the parameters of a test. Then the test is run with all its parameters.
+    A mutant may change the parameters of a test, so that the name of the test does not exist. Then the test is run with
+    all parameters.
     """
     if not tests:
         return 0
@@ -374,7 +380,7 @@ def _module(path: Path) -> str:
 
 
 def _imports(tree: Path) -> dict[Path, set[str]]:
-    """Returns file -> names of the modules of dermedge in its imports and texts, for all Python files of the tree."""
+    """Returns, for each Python file of the tree, the dermedge modules in the imports and strings of the file."""
     found = {}
     for path in sorted(tree.rglob("*.py")):
         if not any(part.is_symlink() for part in (path, *path.parents)):
@@ -391,7 +397,7 @@ def _named_modules(tree: ast.Module) -> set[str]:
             case ast.ImportFrom(module=str(module), names=aliases):
                 names |= {module, *(f"{module}.{alias.name}" for alias in aliases)}
             case ast.Constant(value=str(text)) if text.startswith(f"{_PACKAGE}."):
-                # the text may be the target of a monkeypatch, which names a module and names in the module
+                # the string may be the target of a monkeypatch: the name of a module, followed by a name in the module
                 parts = text.split(".")
                 names |= {".".join(parts[:length]) for length in range(2, len(parts) + 1)}
     return {name for name in names if name.startswith(f"{_PACKAGE}.")}

@@ -1,9 +1,10 @@
 """Makes mutants of Python source. A mutant is a copy with one small, realistic mistake.
 
 Neither mutmut 3.8 nor cosmic-ray 8.7 works for dermedge. mutmut runs the tests once, and then forks. A process may fork
-after the import of TensorFlow, but not after the first operation of TensorFlow. mutmut also names modules by their
-folders, which are links here, and does not mutate module constants and decorated classes. cosmic-ray has one test
-command for a whole session, and has no operator that removes a statement or a keyword argument.
+after the import of TensorFlow, but not after the first operation of TensorFlow, and the tests execute such operations.
+mutmut also names modules by their folders, which are links here, and does not mutate module constants and decorated
+classes. cosmic-ray has one test command for a whole session, and has no operator that removes a statement or a keyword
+argument.
 """
 
 from __future__ import annotations
@@ -61,11 +62,11 @@ _OTHER_NAMES = {
     )
     for name, other in (pair, pair[::-1])
 }
-# Functions whose calls are replaced by the first argument.
+# Calls of these functions are replaced by the first argument of the call.
 _LEFT_OUT = {"abs", "clip", "int", "list", "maximum", "minimum", "round", "set", "sorted", "sqrt", "tuple"}
-# Functions for which another order of the arguments changes nothing, or always causes an error.
+# The arguments of these functions are not swapped, because this would change nothing, or always cause an error.
 _NOT_SWAPPED = {"getattr", "isinstance", "max", "min", "next"}
-# Matches strings that a program compares or looks up. Texts for people do not match.
+# Matches strings that a program compares or looks up. User-facing sentences do not match, because they have spaces.
 _KEY = re.compile(r"[A-Za-z0-9_.%/-]+")
 _GREATER = 1.1
 
@@ -77,7 +78,7 @@ class Mutant:
     Attributes:
         line: line of the mistake, from 1.
         statement: lines of the statement with the mistake. The lines of a block inside the statement are not included.
-        defines: names that the statement defines if it runs at the import of the module; None if it is in a function.
+        defines: names that the statement defines at the import of the module; None if the statement is in a function.
         what: kind of the mistake.
         before: the source text that was replaced.
         after: the new source text.
@@ -95,7 +96,7 @@ class Mutant:
 
 @dataclass(frozen=True)
 class _Change:
-    """A replacement of the source text of a node.
+    """A replacement of the source text of a node of the syntax tree.
 
     Attributes:
         node: the node that is replaced.
@@ -111,12 +112,12 @@ class _Change:
 def mutants_of(source: str, line: int | None = None) -> list[Mutant]:
     """Returns the mutants of a module, ordered by line.
 
-    Docstrings, annotations, decorators, imports, ``__all__``, texts for people, blocks for type checkers, raised errors
-    and ``strict=True`` are not changed.
+    Does not mutate docstrings, annotations, decorators, imports, ``__all__``, user-facing strings, ``if TYPE_CHECKING``
+    blocks, ``raise`` statements or the argument ``strict=True``.
 
     Args:
         source: source of the module.
-        line: line whose mutants are returned, from 1; None for all lines.
+        line: number of the line whose mutants are returned; the first line is 1. None returns the mutants of all lines.
 
     Raises:
         SyntaxError: the source is not Python.
@@ -129,7 +130,7 @@ def mutants_of(source: str, line: int | None = None) -> list[Mutant]:
 
 
 def mutable_lines(source: str) -> set[int]:
-    """Returns the lines of a module that may have mutants. The mutants are not made."""
+    """Returns the lines of a module that may have mutants, without making the mutants."""
     return {change.node.lineno for change in _module(source).changes}
 
 
@@ -140,7 +141,7 @@ class _Module:
         self._content = source.encode()
         tree = ast.parse(source)
         self.changes = list(_changes(tree))
-        # the positions of nodes count bytes of UTF-8
+        # the columns of syntax tree nodes count bytes of UTF-8, not characters
         self._starts = [0]
         for line in self._content.splitlines(keepends=True):
             self._starts.append(self._starts[-1] + len(line))
@@ -217,13 +218,13 @@ def _defined(node: ast.AST) -> set[str]:
 
 
 def users_of(names: frozenset[str], sources: Mapping[Path, str]) -> dict[Path, set[int]]:
-    """Returns file -> lines in its functions that use these names directly or indirectly.
+    """Returns, for each file, the lines in functions that use one of these names directly or indirectly.
 
     A line uses a name indirectly if it uses another name whose definition uses the name.
 
     Args:
         names: names that statements outside of functions define.
-        sources: file -> its source.
+        sources: the source text of each file.
     """
     modules = {path: _module(source) for path, source in sources.items()}
     found: dict[Path, set[int]] = defaultdict(set)
@@ -289,7 +290,7 @@ def _is_left_alone(node: ast.AST) -> bool:
 
 
 def _is_assertion(keyword: ast.keyword) -> bool:
-    """Tells whether an argument is ``strict=True``, which changes nothing in correct code, like an assertion."""
+    """Tells whether an argument is ``strict=True``. Like an assertion, it changes nothing in correct code."""
     return keyword.arg == "strict" and isinstance(keyword.value, ast.Constant) and keyword.value.value is True
 
 

@@ -3,9 +3,9 @@
     python -m dermedge.benchmarks.lab official [MODEL] --source photos/ [--pairs 24] [--output DIR]
 
 The tool is `litert-benchmark` of the package ai-edge-litert. The tool and the measurement of `dermedge benchmark` run
-in turn, each time in a new process. Each pair of runs gives a ratio of median inference times. Before that, blocks of
-frames run in turn in a bare loop and in the measuring loop, in one process. The ratio of the times of the two loops is
-the cost of measuring.
+alternately, each time in a new process. Each pair of runs gives a ratio of median inference times. The cost of
+measuring is determined before, in one process: blocks of frames run alternately in a bare loop and in the measuring
+loop, and the cost is the ratio of the times of the two loops.
 """
 
 from __future__ import annotations
@@ -158,8 +158,9 @@ def added_by_measuring(
 ) -> RatioInterval:
     """Returns the time of the measuring loop divided by the time of a bare loop over the same frames.
 
-    In a benchmark, the measuring loop reads the state of the machine every LOOK_EVERY_S seconds. A block is shorter, so
-    the share of the time for these readings is added to the ratio.
+    In a benchmark, the measuring loop reads the state of the machine every LOOK_EVERY_S seconds. A block here is
+    shorter and has no such reading. Therefore the share of time that the readings take in a benchmark is added to the
+    ratio.
     """
     run_length = RunLength(warmup_runs=0, num_runs=_BLOCK_FRAMES, min_secs=0, max_secs=_TOOL_TIMEOUT_S)
     ratios = []
@@ -185,7 +186,7 @@ def _to_report(
     others_cores: float | None,
     failure: str | None,
 ) -> LabReport:
-    """Returns the report of the two ratios, which tells whether their limits are met."""
+    """Returns the report, which states two ratios, and for each ratio whether the limit is met."""
     beside = ratio_of([pair.ours_ms / pair.tool_ms for pair in pairs])
     apart, over = beside.verdict(1 - _MAX_APART, 1 + _MAX_APART), added.verdict(0, 1 + _MAX_ADDED)
     ours_ms, tool_ms = (

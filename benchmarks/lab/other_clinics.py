@@ -4,8 +4,9 @@
     python -m dermedge.benchmarks.lab other-clinics --data catalogue.csv --sources milk10k milk10k_close_up \\
         --output benchmarks/results/other-clinics
 
-A lesion is scored only if all its photos are from the sources of --sources, because many lesions of MILK10k are also in
-HAM10000. Without --split, all photos of these lesions are scored, from all splits of the catalogue.
+Many lesions of MILK10k are also in HAM10000, so a model may have been trained on photos of these lesions. Therefore a
+lesion is scored only if all photos of the lesion are from the sources in --sources. By default, photos from all splits
+of the catalogue are scored; --split selects one split.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ _SPLIT = "test"
 def photos_of_other_clinics(
     photos: Sequence[Photo], sources: Collection[str], split: str | None = None
 ) -> tuple[Photo, ...]:
-    """Returns the photos of lesions that occur only in the named sources. All these photos get the split test.
+    """Returns the photos of lesions that occur only in the named sources. The split of these photos is set to ``test``.
 
     Args:
         photos: photos of a catalogue.
@@ -89,7 +90,7 @@ def _parser() -> Parser:
         nargs="+",
         required=True,
         metavar="NAME",
-        help="Score the lesions that only these sources have.",
+        help="Score the lesions whose photos are all from these sources.",
     )
     parser.add_argument(
         "--split",
@@ -99,7 +100,8 @@ def _parser() -> Parser:
     parser.add_argument(
         "--classes",
         metavar="NAMES",
-        help="Score only these classes, as `dermedge evaluate --classes` does. Without this option, score all classes.",
+        help="Score only these classes; see --classes in `dermedge evaluate --help`. Without this option, score all "
+        "classes.",
     )
     parser.add_argument(
         "--models",

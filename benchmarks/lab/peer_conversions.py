@@ -1,4 +1,4 @@
-"""Converts a .tflite file to the formats of runtimes that cannot open it, with programs from other environments."""
+"""Converts a .tflite file to the formats of runtimes that cannot open it, with programs of separate environments."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class PeerConversion:
 
     Attributes:
         locks: names of the lock files of the environments whose programs are needed.
-        run: a function of three arguments: the .tflite file, a folder for new files, and the Python program of the
-            environment of each lock file. It returns the file to open. If a program fails, the function raises
-            ToolError with the message of the program.
+        run: a function with three arguments: the .tflite file, a folder for new files, and a mapping from the name of a
+            lock file to the Python program of the environment. It returns the file to open. If a program fails, the
+            function raises ToolError with the message of the program.
     """
 
     locks: tuple[str, ...]
@@ -44,7 +44,7 @@ def _to_ncnn(model: Path, folder: Path, pythons: Mapping[str, Path]) -> Path:
     cut = folder / "cut.onnx"
     environment = {"PYTHONPATH": str(ROOT)}
     run_program([pythons["tf2onnx"], "-m", _CUT, float_onnx, cut], "cut_onnx", environment=environment)
-    # the Python module of pnnx needs PyTorch, but the program in the package does not
+    # the Python module of pnnx needs PyTorch; the program in the package does not, so the program is run directly
     [pnnx] = pythons["pnnx"].parents[1].glob("lib/python*/site-packages/pnnx/pnnx")
     run_program([pnnx, cut, "fp16=0"], "pnnx")
     return cut.with_suffix(".ncnn.param")

@@ -2,18 +2,18 @@
 
     python -m dermedge.benchmarks.lab peers [MODEL] --source photos/ [--num-threads 1] [--num-runs 1024]
 
-A peer is a runtime, or a way to use a runtime. Each peer runs in a process of its own. Its packages are in a Python
-environment that is made once, from a lock file, in the cache folder. The peers take turns; in a turn, a peer classifies
-all frames.
+A peer is a runtime, or a way to use a runtime. Each peer runs in a separate process. The packages of a peer are
+installed once, from a lock file, into a Python environment in the cache folder. The peers run alternately; in a turn,
+one peer classifies all frames.
 
 The time is measured from the frame to the decision: centre square, resizing with averaging, inference, and most
-probable class. `litert-bilinear` resizes without averaging. `litert-invoke` is timed for the inference alone, which is
-the lower limit.
+probable class. `litert-bilinear` resizes without averaging. For `litert-invoke`, only the inference is timed, which is
+the lower limit for all peers with this inference.
 
-ONNX Runtime and NCNN cannot open a .tflite file. ONNX Runtime runs the int8 network that tf2onnx converts. NCNN runs a
-float32 network with the weights of the .tflite file, which tf2onnx and pnnx convert. OpenVINO opens the .tflite file,
-and reports the number types of its convolutions. A peer is not timed if its most probable class differs from that of
-dermedge on more than 20 % of the frames.
+ONNX Runtime and NCNN cannot open a .tflite file. ONNX Runtime runs an int8 network that tf2onnx makes from the .tflite
+file. NCNN runs a float32 network with the weights of the .tflite file, which tf2onnx and pnnx convert. OpenVINO opens
+the .tflite file, and reports the number types of its convolutions. A peer is not timed if its most probable class
+differs from that of dermedge on more than 20 % of the frames.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class PeerSetup:
     """The way in which a peer runs a model.
 
     Attributes:
-        lock: name of the lock file of the environment of the peer.
+        lock: name of the lock file from which the environment of the peer is installed.
         form: description of the model format that the peer runs.
         conversion: converts the .tflite file to the file that the peer opens; None if the peer opens the .tflite file.
         takes_threads: whether the number of threads of the peer can be set.
@@ -111,7 +111,8 @@ PEERS = {
     "mediapipe": PeerSetup("mediapipe", takes_threads=False),
     "opencv-dnn": PeerSetup("device"),
 }
-# If a peer and dermedge give the same answer on less than this share of the frames, they do not run the same network.
+# A peer is not timed if it gives the same answer as dermedge on less than this fraction of the frames, because then it
+# probably does not run the same network.
 LEAST_AGREEMENT = 0.8
 _NUM_RUNS = 1024
 WARMUP_TURNS = 4
@@ -128,13 +129,13 @@ class PeerResult:
         form: description of the model format that the peer ran.
         failure: reason why the peer did not run, or ended early; None without a failure. If the peer ended early, the
             values below are those of the turns before the failure.
-        latency: latency from frame to decision in milliseconds; for litert-invoke, of the inference alone.
-        ratio: median over the turns of the time of the peer divided by the time of dermedge in the same turn.
+        latency: latency from frame to decision in milliseconds; for litert-invoke, latency of the inference alone.
+        ratio: time of the peer divided by the time of dermedge in the same turn; median over all turns.
         ratio_low: lower end of the 95 % interval of the ratio.
         ratio_high: upper end of the 95 % interval of the ratio.
         agreement: share of the frames on which the peer and dermedge have the same most probable class.
-        furthest: largest difference between a probability of the peer and that of LiteRT's interpreter, 0 to 1. None
-            for dermedge, because its probabilities are calibrated.
+        furthest: largest difference between a probability from the peer and the same probability from LiteRT's
+            interpreter, 0 to 1. None for dermedge, because its probabilities are calibrated.
         cores: mean number of cores that the peer kept busy.
         peak_mb: highest memory of the process of the peer, in 10^6 bytes.
         install_mb: size of the packages in the environment of the peer, in 10^6 bytes. Peers may share an environment.
@@ -158,7 +159,7 @@ class PeerResult:
 
 @dataclass
 class PeerAnswers:
-    """The answers so far.
+    """The answers of the peers so far.
 
     Attributes:
         answers: name of a peer -> its answers in each turn.
@@ -176,7 +177,7 @@ class PeerProcess(LineProcess):
         first_turn: answers of the peer in its first turn, as `turn` returns them.
 
     Raises:
-        ToolError: the peer cannot run the model. The message is that of the peer.
+        ToolError: the peer cannot run the model. The message is the error message of the peer.
     """
 
     def __init__(self, name: str, python: Path, model: Path, frames: Path, num_threads: int) -> None:
@@ -202,7 +203,7 @@ class PeerProcess(LineProcess):
             ToolError: the peer fails, or does not answer in time.
         """
         self.write_line()
-        # libraries write to standard output too
+        # libraries also write to standard output, so lines that are not JSON are skipped
         answer = self.read_line(TURN_TIMEOUT_S, prefix="{")
         if not answer:
             raise ToolError(self.last_words())
@@ -260,9 +261,9 @@ def measure_peers(
     missing: Mapping[str, str],
     progress: ShowStatus,
 ) -> list[PeerResult]:
-    """Lets all peers take turns until each peer has classified ``num_runs`` frames.
+    """Runs the peers in turns until each peer has classified ``num_runs`` frames.
 
-    The result of a peer that fails holds the reason. After Ctrl-C, the measurements so far are returned.
+    If a peer fails, the result of the peer holds the reason. After Ctrl-C, the measurements so far are returned.
 
     Args:
         model: the .tflite file.
@@ -377,7 +378,7 @@ def to_report(peers: Sequence[PeerResult], origin: Circumstances, others_cores: 
 
 
 def _take_turn(workers: dict[str, PeerProcess], found: PeerAnswers) -> None:
-    """Gives each peer a turn. A peer that fails gets no further turns."""
+    """Runs one turn of each peer. A peer that fails gets no further turns."""
     for name, worker in list(workers.items()):
         try:
             found.answers.setdefault(name, []).append(worker.turn())
@@ -418,9 +419,9 @@ def _peer(
 def _ratio(
     turns: Sequence[dict[str, Any]], ours: Sequence[dict[str, Any]]
 ) -> tuple[float, float, float] | None:
-    """Returns the median over the turns of the time of a peer divided by the time of dermedge, and its 95 % interval.
+    """Returns the time of a peer divided by the time of dermedge: the median over the turns, and the 95 % interval.
 
-    None without turns.
+    Returns None if there are no turns.
     """
     ratios = [
         float(np.median(theirs["ns"]) / np.median(own["ns"]))
@@ -440,7 +441,9 @@ def _furthest(turns: Sequence[dict[str, Any]], litert: Sequence[dict[str, Any]] 
 
 
 def _probabilities(turns: Sequence[dict[str, Any]]) -> NDArray[np.float64]:
-    """Returns the probabilities of the last turn, [frames, classes]. They are the same in each turn."""
+    """Returns the probabilities of the last turn, [frames, classes]. A peer returns the same probabilities in each
+    turn.
+    """
     return np.array(turns[-1]["probabilities"])
 
 
@@ -462,7 +465,7 @@ def _remarks(peers: Sequence[PeerResult]) -> list[str]:
 
 
 def _doubts(others_cores: float | None, num_threads: int) -> list[str]:
-    # the processes of the peers count as other processes, but only one of them works at a time
+    # the processes of the peers count as other processes, but only one of these processes works at a time
     if others_cores is None or others_cores <= num_threads + MAX_OTHERS_CORES:
         return []
     return [
@@ -489,7 +492,7 @@ def _standing(peers: Sequence[PeerResult]) -> list[str]:
 
 
 def _outside_inference(peers: Mapping[str, PeerResult]) -> list[str]:
-    """Returns a note on the time outside the inference, for the peers that have the same inference as dermedge."""
+    """Returns a note on the time outside the inference, for the peers that run the same inference as dermedge."""
     limit = peers[LIMIT].ratio if LIMIT in peers else None
     if limit is None:
         return []

@@ -6,12 +6,12 @@
 The web worker of the app processes frames of 640x480 pixels like those of a camera: quality gate, preprocessing,
 network, smoothing and decision. Three times are measured for each answer:
 
-- on the page: from the frame to the answer, with the copy of the frame and the messages to and from the worker.
+- on the page: from the frame to the answer, including the copy of the frame and the messages to and from the worker.
 - in the worker: from the arrival of the frame to the answer.
 - `model.run()`: the network with its input and outputs.
 
-The report shows the medians of these times. It also shows the ratios to `model.run()` of the same answer: their
-medians, 95 % intervals and limits.
+The report shows the medians of these times. The first two times are also divided by the time of `model.run()` for the
+same answer. The report shows the medians, 95 % intervals and limits of these ratios.
 """
 
 from __future__ import annotations
@@ -44,13 +44,13 @@ __all__ = ["BROWSER", "ROUNDS", "main", "measure_page"]
 BROWSER, ROUNDS = "chromium", 8
 
 _PAGE = Path(__file__).resolve().parent / "phone_page"
-# Place of the measurement -> limit for the ratio of the time of an answer to the time of `model.run()`.
+# For each place of measurement, the limit for the ratio of the time of an answer to the time of `model.run()`.
 _BARS = {"in the worker": 1.15, "on the page": 1.2}
 _TIMEOUT_S = 300
 _END_TIMEOUT_S = 10
 # This many answers warm up the browser and are not counted.
 _WARMUP = 32
-# Part of the name of a browser -> arguments that start the browser without a window and with a new profile.
+# Arguments that start a browser without a window and with a new profile. The keys are parts of the names of browsers.
 _ARGUMENTS = {
     "chrom": (
         "--headless",
@@ -104,7 +104,7 @@ def _command_of(browser: str) -> tuple[str, ...]:
     """Returns the program and the arguments of a browser. In the arguments, "{profile}" stands for a folder.
 
     Raises:
-        OptionError: the browser is not installed, or is neither a Chromium nor a Firefox.
+        OptionError: the browser is not installed, or is neither Chromium nor Firefox.
     """
     program = shutil.which(browser)
     family = next((one for one in _ARGUMENTS if one in Path(browser).name), None)
@@ -115,7 +115,7 @@ def _command_of(browser: str) -> tuple[str, ...]:
 
 @contextmanager
 def _browsing(command: Sequence[str], address: str) -> Iterator[None]:
-    """Runs a browser without a window and with a new profile, which opens a URL."""
+    """Opens a URL in a browser without a window and with a new profile. The browser runs while the block runs."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         words = [one.format(profile=profile) for one in command]
         process = subprocess.Popen([*words, address], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -130,7 +130,8 @@ def measure_page(app: Path, source: str | None, browser: str, rounds: int) -> It
     """Yields the lines of the report.
 
     Raises:
-        OptionError, SourceError, PictureError: the errors of `_command_of` and `_files_of`.
+        OptionError, SourceError, PictureError: the browser, the app or the source cannot be used; see `_command_of` and
+            `_files_of`.
         ToolError: the browser did not answer, or the page failed.
     """
     command = _command_of(browser)
@@ -180,12 +181,20 @@ def _parser() -> argparse.ArgumentParser:
         metavar="APP",
         help="measure the app in this folder, which `dermedge phone build` has made",
     )
-    parser.add_argument("--source", help="measure on frames of this source, as `dermedge benchmark` does")
-    parser.add_argument("--browser", default=BROWSER, help="run the app in this Chromium or Firefox")
+    parser.add_argument(
+        "--source",
+        help="measure on frames of this source: a photo, a folder of photos, a video, a camera, or demo for generated "
+        "frames",
+    )
+    parser.add_argument(
+        "--browser",
+        default=BROWSER,
+        help="run the app in this browser: the name or path of Chromium or Firefox",
+    )
     parser.add_argument(
         "--rounds",
         type=positive_int,
         default=ROUNDS,
-        help="do this many rounds; a round classifies each frame 8 times",
+        help="do this many rounds. In a round, each frame is classified 8 times",
     )
     return parser

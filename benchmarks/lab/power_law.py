@@ -22,7 +22,7 @@ class PowerLaw:
         exponent: the exponent of x.
         low: lower end of the 95 % confidence interval of the exponent, by Student's t distribution of the residuals.
         high: upper end of the 95 % confidence interval of the exponent.
-        r_squared: coefficient of determination of the logarithms, 0 to 1.
+        r_squared: coefficient of determination of the fit to the logarithms, 0 to 1.
         points: number of points that the law was fitted to.
     """
 

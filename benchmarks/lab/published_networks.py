@@ -1,8 +1,8 @@
-"""Builds networks whose latency on known boards was published. Their weights are random.
+"""Builds networks whose latency on known boards was published. The weights of the networks are random.
 
-The layers are those of the papers and of torchvision, tf_keras and EfficientNet-Lite. Where these pad explicitly and
-symmetrically, TensorFlow's padding "same" is used, which computes the same number of outputs. The values of the weights
-have no influence on the latency.
+The layers are those of the papers and of torchvision, tf_keras and EfficientNet-Lite. Where these sources pad
+explicitly and symmetrically, TensorFlow's padding "same" is used, which gives the same output size. The values of the
+weights have no influence on the latency.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class PublishedNetwork:
 
     Attributes:
         build: a function from images, float32 [n, s, s, 3], to the last feature map of the network.
-        size: side of the input in pixels.
+        size: width and height of the network input in pixels.
     """
 
     build: Callable[[_Tensor], _Tensor]
@@ -49,7 +49,7 @@ def build_published(name: str) -> keras.Model:
     keras.utils.set_random_seed(0)
     images = keras.Input((published.size, published.size, 3))
     x = published.build(images)
-    # the last convolution of SqueezeNet has one filter per class, so its mean is the logits
+    # the last convolution of SqueezeNet has one filter per class, so the mean over all positions gives the logits
     if name.startswith("squeezenet"):
         logits = keras.layers.GlobalAveragePooling2D(name=LOGITS)(x)
     else:
@@ -138,7 +138,7 @@ def _squeezenet_1_1(x: _Tensor) -> _Tensor:
 
 
 def _pool(x: _Tensor) -> _Tensor:
-    """Adds the max pooling of SqueezeNet. Its output size is rounded up."""
+    """Adds the max pooling of SqueezeNet. The output size of the pooling is rounded up."""
     padding = "valid" if x.shape[1] % 2 else "same"
     return keras.layers.MaxPooling2D(3, 2, padding=padding)(x)
 

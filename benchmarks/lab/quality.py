@@ -2,10 +2,10 @@
 
     python -m dermedge.benchmarks.lab quality --data runs/mine/catalogue.csv [--imgsz 192] [--per-source 200]
 
-The same number of photos is sampled from each source. The first table shows the thresholds of the quality gate beside
-quantiles over photos of the training split; the thresholds are rounded quantiles. The second table shows the errors on
-photos of the validation split. An unchanged photo that is rejected counts as a false reject, even if the photo is bad.
-A degraded photo that is accepted counts as a miss.
+The same number of photos is sampled from each source. Each threshold of the quality gate is a rounded quantile over
+photos. The first table shows the thresholds beside the exact quantiles over photos of the training split. The second
+table shows the errors on photos of the validation split. An unchanged photo that is rejected counts as a false reject,
+even if the photo is bad. A degraded photo that is accepted counts as a miss.
 """
 
 from __future__ import annotations
@@ -36,11 +36,12 @@ __all__ = ["DEGRADED", "SIDE", "GateErrors", "errors", "main", "measure", "movin
 _Image = NDArray[np.uint8]
 _Degrade = Callable[[_Image, np.random.Generator], _Image]
 
-# Side in pixels of the square that is cut out of a frame of a 640x480 camera.
+# Width and height in pixels of the square that is cut out of a frame of a 640x480 camera.
 SIDE = 448
 _NOISE_LEVELS = 3.0
 _CAMERA_FPS = 30
-# Motion of a steady and of an unsteady hand between two frames, as shares of the side.
+# Motion of the camera between two frames, as a fraction of the width of the image: _TREMOR for a steady hand, _SWEEP
+# for an unsteady hand.
 _TREMOR, _SWEEP = 0.002, 0.03
 # Share of the unchanged photos that the threshold of one measure may reject.
 _REJECTED = 0.005
@@ -88,7 +89,7 @@ def _through(
 
 
 def _add_glare(spots: int, image: _Image, rng: np.random.Generator) -> _Image:
-    """Adds white spots with soft edges around the middle. The radius of a spot is 2 to 6 % of the side."""
+    """Adds white spots with soft edges near the middle. The radius of a spot is 2 to 6 % of the width of the image."""
     image = image.copy()
     for _ in range(spots):
         centre = (SIDE / 2 + rng.normal(0, 0.15 * SIDE, 2)).astype(int).tolist()
@@ -97,12 +98,12 @@ def _add_glare(spots: int, image: _Image, rng: np.random.Generator) -> _Image:
 
 
 def _place(scale: float, right: float, down: float, image: _Image, rng: np.random.Generator) -> _Image:
-    """Returns the photo reduced to a scale and shifted, on skin with the colour of the border of the photo.
+    """Returns a reduced and shifted copy of the photo. The rest of the image has the colour of the border of the photo.
 
     Args:
-        scale: side of the reduced photo as a share of `SIDE`.
-        right: shift to the right as a share of `SIDE`.
-        down: shift downwards as a share of `SIDE`.
+        scale: width of the reduced photo as a fraction of `SIDE`.
+        right: shift to the right as a fraction of `SIDE`.
+        down: shift downwards as a fraction of `SIDE`.
         image: uint8 [SIDE, SIDE, 3] BGR.
         rng: source of the noise.
     """
@@ -121,7 +122,7 @@ def _place(scale: float, right: float, down: float, image: _Image, rng: np.rando
 def _skin_alone(image: _Image, rng: np.random.Generator) -> _Image:
     """Returns the corner of the photo with the least variation, enlarged to the whole image, with sensor noise.
 
-    The side of the corner is a fifth of the side of the photo.
+    The width of the corner is a fifth of the width of the photo.
     """
     side = SIDE // 5
     corners = [image[rows, columns] for rows in _ends(side) for columns in _ends(side)]
@@ -148,10 +149,10 @@ DEGRADED: dict[str, _Degrade] = {
 
 
 def moving(shift: float, imgsz: int, image: _Image, rng: np.random.Generator) -> Measures:
-    """Returns the measures of the second of two frames. The camera moved between the frames.
+    """Returns the measures of the second of two frames, between which the camera moved.
 
     Args:
-        shift: motion of the camera as a share of the side.
+        shift: motion of the camera as a fraction of the width of the image.
         imgsz: input size of the network in pixels.
         image: uint8 [SIDE, SIDE, 3] BGR.
         rng: source of the direction and of the noise.
@@ -215,7 +216,11 @@ def sample_photos(catalogue: Path, split: str, per_source: int) -> dict[str, lis
 
 
 def _fitted(measures: Sequence[Measures]) -> dict[str, tuple[float, float]]:
-    """Returns name of a threshold -> its value in `dermedge.edge.quality`, and the quantile over unchanged photos."""
+    """Returns two numbers for each threshold of the quality gate.
+
+    The first number is the value in `dermedge.edge.quality`. The second number is the exact quantile over unchanged
+    photos.
+    """
 
     def quantile(name: str, share: float) -> float:
         return float(np.quantile([getattr(one, name) for one in measures], share))
@@ -296,7 +301,7 @@ def _parser() -> argparse.ArgumentParser:
         "--data", type=Path, required=True, metavar="CSV", help="sample the photos from this catalogue.csv"
     )
     parser.add_argument(
-        "--imgsz", type=_size, default=192, help="set the side of the network input, in pixels"
+        "--imgsz", type=_size, default=192, help="measure at this input size of the network, in pixels"
     )
     parser.add_argument(
         "--per-source",

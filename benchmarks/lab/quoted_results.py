@@ -22,7 +22,8 @@ from dermedge.edge.text_table import NOT_MEASURED, TextTable, measured
 __all__ = ["RESULTS", "estimates_table", "is_shipped", "manifest_of", "runtimes_section"]
 
 RESULTS = ROOT / "benchmarks" / "results"
-# SHA-256 of a file that was measured before its manifest held the digest of the network -> digest of the network.
+# Files that were measured before the manifest held the digest of the network: the SHA-256 of each file, and the digest
+# of the network in the file.
 _MEASURED_BEFORE = {
     "98a3361d7a9c80266587f1a3b02e95b46d8a1252e5d629a0ee8c92445cad026e": (
         "1e7ad787172376446e9cb8f8e61197734f63e80ccc2ce7beb2b322ac1596f537"

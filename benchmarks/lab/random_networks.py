@@ -26,7 +26,7 @@ class NetworkShape:
 
     Attributes:
         architecture: a name of `dermedge.train.fit.networks.NETWORKS`.
-        size: side of the input in pixels.
+        size: width and height of the network input in pixels.
         width: width multiplier, by which the number of filters of each layer is multiplied.
         kind: one of `dermedge.convert.to_tflite.form.KINDS` that needs no training.
         classes: number of classes.

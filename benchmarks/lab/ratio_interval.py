@@ -1,4 +1,4 @@
-"""Computes the ratio of two times that were measured in turn, and compares its interval with limits."""
+"""Computes ratios of times that were measured alternately, and compares confidence intervals of ratios with limits."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["RatioInterval", "ratio_of"]
 
 @dataclass(frozen=True)
 class RatioInterval:
-    """The median ratio of two times that were measured in turn.
+    """The median ratio of two times that were measured alternately.
 
     Attributes:
         median: the median ratio.
@@ -32,15 +32,15 @@ class RatioInterval:
         """Compares the interval with two bounds.
 
         Returns:
-            ``met`` if the interval is between the bounds; ``missed`` if it is outside; otherwise ``undecided`` with the
-            reason.
+            ``met`` if the whole interval is between the bounds; ``missed`` if the whole interval is outside the bounds;
+            otherwise ``undecided`` with the reason.
         """
         if least <= self.low and self.high <= most:
             return "met"
         return "missed" if self.high < least or self.low > most else "undecided: the interval crosses it"
 
     def against(self, most: float) -> str:
-        """Returns a text with an upper bound and the `verdict` on it."""
+        """Returns a text with an upper bound and the `verdict` for this bound."""
         return f"at most {most:g}: {self.verdict(0, most)}"
 
 

@@ -34,7 +34,7 @@ COMMAND = command_line("readme", [])
 _MACHINES = ROOT / "benchmarks" / "results" / "machines"
 _GOOD = "good"  # the mark of a run that nothing disturbed
 _BYTES_PER_MB = 1e6
-# Title -> name in `dermedge.train.evaluation.figures.FIGURES`.
+# Titles in the table, each with the name in `dermedge.train.evaluation.figures.FIGURES`.
 _FIGURES = {
     "balanced accuracy, 4 classes": "balanced_accuracy_named",
     "melanoma AUROC": "critical_auroc_all",
@@ -91,7 +91,7 @@ def models_table(machines: Path = _MACHINES) -> str:
 
 
 def _figures_by_model(*evaluations: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Returns name of a model -> its figures, from several evaluations.
+    """Returns the figures of each model from several evaluations. The keys are the names of the models.
 
     Raises:
         DataError: a shipped model is in none of the evaluations.

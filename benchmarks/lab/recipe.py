@@ -4,8 +4,8 @@
 
 A row of the table is one variant of the recipe. It is trained like a run of `dermedge train`, on one half of the photos
 outside the test split. The float network is scored on the other half, because the validation split has too few photos
-of rare classes to compare recipes. A stopped row is resumed. A finished row is not trained again, so rows can be added
-one by one.
+of rare classes to compare recipes. If the training of a row was stopped, the training is resumed. A finished row is not
+trained again, so rows can be added one by one.
 """
 
 from __future__ import annotations
@@ -54,7 +54,8 @@ class RecipeVariant:
         what: description of the change.
         config: fields of `dermedge.train.fit.run_folder.Config` that differ from those of the recipe.
         recipe: recipe of the run.
-        teachers: names of other rows. The network of this row learns from their networks and from the labels.
+        teachers: names of other rows. The network of this row learns from the networks of those rows and from the
+            labels.
     """
 
     what: str
@@ -182,13 +183,13 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
         help="train these variants of the recipe. Without this option, train all variants",
     )
     parser.add_argument(
-        "--epochs", type=positive_int, default=_EPOCHS, help="train each row for this many epochs"
+        "--epochs", type=positive_int, default=_EPOCHS, help="train each variant for this many epochs"
     )
     parser.add_argument(
         "--photos-per-epoch",
         type=positive_int,
         default=_PHOTOS_PER_EPOCH,
-        help="sample this many photos in each epoch of a row",
+        help="sample this many photos in each epoch of a variant",
     )
     options = parser.parse_args(argv)
     for name in options.rows:
@@ -297,7 +298,7 @@ def to_csv(rows: Sequence[TrainedVariant]) -> str:
 
 
 def to_table(rows: Sequence[TrainedVariant]) -> TextTable:
-    """Returns a table of the rows. Its last line is the standard deviation over the seeds of the recipe."""
+    """Returns a table of the rows. The last line is the standard deviation over the seeds of the recipe."""
     cells = [(row.what, str(row.epochs), *(_interval(row.figures[name]) for name in _SHOWN)) for row in rows]
     seeds = [row for row in rows if row.name in _SEEDS]
     if len(seeds) > 1:

@@ -27,9 +27,9 @@ from dermedge.edge.errors import OptionError, ToolError
 
 __all__ = ["SIZES", "THEMES", "main", "pages", "photograph"]
 
-# Name -> width and height in pixels of a desktop, a tablet and a phone.
+# The screen sizes of a desktop, a tablet and a phone: name, width in pixels and height in pixels.
 SIZES = {"1280": (1280, 1600), "768": (768, 1600), "390": (390, 1600)}
-# Theme -> the value of Chromium's setting preferredColorScheme.
+# For each theme, the value of Chromium's setting preferredColorScheme.
 THEMES = {"light": 1, "dark": 0}
 # Milliseconds after which Chromium stops waiting for the page. The limit is needed because the live video never ends.
 _PATIENCE_MS = 8000
@@ -87,7 +87,7 @@ def pages(work: Path, data: Path | None, more: Sequence[str]) -> Iterator[tuple[
 
     Args:
         work: an empty folder for the files of the pages.
-        data: a folder with a subfolder of photos for each class, for the reports; None for no reports.
+        data: a folder with a subfolder of photos for each class, on which the reports are made. None makes no reports.
         more: files and URLs of further pages.
     """
     with _serving("run", "--source", "demo", "--model", _MODEL, "--json") as address:

@@ -1,4 +1,4 @@
-"""Measures a model in a new process, because each `dermedge benchmark` is a new process too."""
+"""Measures a model in a new process, because each run of `dermedge benchmark` is a new process too."""
 
 from __future__ import annotations
 

@@ -27,11 +27,12 @@ if TYPE_CHECKING:
 __all__ = ["HEIGHT", "WIDTH", "check_room", "make_photos"]
 
 WIDTH, HEIGHT = 600, 450
-# A synthetic photo shows a share of the largest centred 4:3 area of the real photo. This is the range of the share.
+# A synthetic photo shows a part of the largest centred 4:3 area of the real photo. This is the range of the width of
+# the part, as a fraction of the width of the area.
 _PART = (0.5, 0.9)
 # Standard deviation of the noise, in grey levels.
 _GRAIN = 3.0
-# Number of photos from which the file size is estimated, and the factor for the uncertainty of the estimate.
+# _TRIED: number of photos from which the file size is estimated. _SAFETY: factor for the uncertainty of the estimate.
 _TRIED, _SAFETY = 24, 1.2
 _JPEG = [cv2.IMWRITE_JPEG_QUALITY, 95]
 _THREADS = 2
@@ -82,7 +83,7 @@ def make_photos(
 
 
 def check_room(originals: Sequence[LabelledPhoto], count: int, more_bytes: int, folder: Path) -> None:
-    """Checks that the disk of ``folder`` has room for ``count`` photos and ``more_bytes`` for each.
+    """Checks that the disk of ``folder`` has room for ``count`` photos, and for ``more_bytes`` more bytes per photo.
 
     Raises:
         StorageError: the disk has too little room.
@@ -110,7 +111,8 @@ def _vary(photo_bgr: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.
     varied = cv2.warpAffine(
         photo_bgr, matrix, (WIDTH, HEIGHT), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101
     )
-    # OpenCV samples noise faster than NumPy; each thread has its own generator
+    # OpenCV samples noise faster than NumPy. The seed does not disturb other threads, because each has its own
+    # generator
     cv2.setRNGSeed(int(rng.integers(2**31)))
     grain = np.empty(varied.shape, np.int16)
     cv2.randn(grain, (0, 0, 0), (_GRAIN, _GRAIN, _GRAIN))  # type: ignore[call-overload]

@@ -94,7 +94,7 @@ def _catalogued(photos: Path, run: Path, photos_per_epoch: int) -> tuple[Trainin
     folder, halves = RunFolder(run), list[float]()
 
     def note(done: int, total: int) -> None:
-        # in the first half of the progress, photos are read; photos that are already known are not read
+        # the first half of the progress counts the photos that are read; photos that are already known are not read
         if 2 * done == total:
             halves.append(perf_counter())
 

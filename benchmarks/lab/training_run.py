@@ -1,4 +1,4 @@
-"""Makes the run folder of a training that is measured: shipped architecture, only the float stage, random weights."""
+"""Makes the run folder for a measured training: shipped architecture, random initial weights, only the float stage."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def create_run(
         command: the command line of the experiment.
         epochs: number of epochs of the float stage.
         photos_per_epoch: number of photos that an epoch samples.
-        size: side of the input in pixels.
+        size: width and height of the network input in pixels.
         batch: number of photos per step.
     """
     from dermedge.train.fit.plan import plan_training

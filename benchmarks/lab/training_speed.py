@@ -2,10 +2,10 @@
 
     python -m dermedge.benchmarks.lab training-speed [--imgsz 128] [--batch 32] [--rounds 5]
 
-Training and bare steps take turns in one process: after each epoch of a real training, `train_on_batch` runs the same
-number of steps on one batch in memory. The difference is the cost of sampling, augmentation, mixup, the average of the
-weights, and the training loop. The photos are generated, because their content has no influence on the time. They are
-decoded before the first epoch. The first round is a warm-up and is not counted.
+Training and bare steps run alternately in one process: after each epoch of a real training, `train_on_batch` runs the
+same number of steps on one batch in memory. The difference is the cost of sampling, augmentation, mixup, the average of
+the weights, and the training loop. The photos are generated, because their content has no influence on the time. They
+are decoded before the first epoch. The first round is a warm-up and is not counted.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 __all__ = ["LEAST_SHARE", "SpeedRound", "main", "measure_rounds", "summary"]
 
-# The training should reach this share of the speed of the bare step.
+# The limit is met if the training reaches at least this fraction of the speed of the bare step.
 LEAST_SHARE = 0.85
 _CLASSES, _PHOTOS_PER_CLASS, _PHOTO_SIDE = ("one", "two"), 48, 256
 _WARMUP_STEPS = 3
@@ -101,7 +101,7 @@ def measure_rounds(rounds: int, size: int, batch: int, steps: int) -> list[Speed
 
     Args:
         rounds: number of rounds that are counted. One more round is run first, as a warm-up.
-        size: side of the input in pixels.
+        size: width and height of the network input in pixels.
         batch: number of photos per step.
         steps: number of steps per round.
     """
@@ -112,7 +112,7 @@ def measure_rounds(rounds: int, size: int, batch: int, steps: int) -> list[Speed
         bare, rates = _BareStep(folder.config(), steps), list[float]()
 
         def after_epoch(line: str) -> None:
-            # the trainer reports one line before the first epoch
+            # the trainer also calls this function once before the first epoch; no bare steps run then
             if len(folder.history()) > len(rates):
                 rates.append(bare.photos_per_second())
 
@@ -196,7 +196,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
         "Compare the speed of training with the speed of the bare training step, in photos per second.",
     )
     parser.add_argument(
-        "--imgsz", type=positive_int, default=SIZE, help="set the side of the input, in pixels"
+        "--imgsz", type=positive_int, default=SIZE, help="train with this input size in pixels"
     )
     parser.add_argument(
         "--batch", type=positive_int, default=BATCH, help="train on this many photos per step"

@@ -76,7 +76,7 @@ def compare_scores(
         known: features of training photos of the named classes.
 
     Returns:
-        Name of the score -> kind of photos -> AUROC.
+        For each name of a score, the AUROC of each kind of photos.
     """
     kinds = np.array([_kind(photo) for photo in photos])
     lesions = np.unique([photo.group for photo in photos], return_inverse=True)[1]
@@ -91,15 +91,16 @@ def compare_scores(
 
 
 def _kind(photo: Photo) -> str:
-    """Returns the kind of an unknown photo; an empty text for a photo of a named class."""
+    """Returns the kind of an unknown photo; an empty string for a photo of a named class."""
     if photo.label != NONE_OF_THESE:
         return ""
     return NO_CLASS if photo.diagnosis in LESION_DIAGNOSES else NO_LESION
 
 
 def _answers(run: RunFolder) -> tuple[list[Photo], Answered, Reference]:
-    """Returns the validation photos, the outputs of the network for these photos, and the features of training photos
-    of the named classes.
+    """Returns the validation photos, the outputs of the network for these photos, and the features of training photos.
+
+    The training photos are photos of the named classes.
     """
     photos, config = run.photos(), run.config()
     held_out = [photo for photo in photos if photo.split == "val"]

@@ -24,7 +24,7 @@ class Answered:
     """The outputs of a network for n photos.
 
     Attributes:
-        features: float64 [n, F], the input of the last layer, averaged over the cells of its grid.
+        features: float64 [n, F], the input of the last layer, averaged over all positions of the feature map.
         logits: float64 [n, K], the outputs before the softmax.
         none_index: the column of "none of these".
     """
@@ -88,7 +88,7 @@ def energy(photos: Answered, known: Reference) -> _Floats:
 def mahalanobis(photos: Answered, known: Reference) -> _Floats:
     """Returns the squared Mahalanobis distance to the nearest class mean (Lee et al., 2018).
 
-    The covariance is the one within the classes.
+    This distance uses the covariance within the classes.
     """
     centres = np.searchsorted(np.unique(known.labels), known.labels)
     precision = _precision(known.features - known.means[centres])
@@ -98,7 +98,7 @@ def mahalanobis(photos: Answered, known: Reference) -> _Floats:
 def relative_mahalanobis(photos: Answered, known: Reference) -> _Floats:
     """Returns `mahalanobis` minus the squared Mahalanobis distance to the mean of all photos (Ren et al., 2021).
 
-    For the second distance, the covariance is that of all photos together.
+    The second distance uses the covariance of all photos together.
     """
     centre = known.features.mean(axis=0)
     precision = _precision(known.features - centre)

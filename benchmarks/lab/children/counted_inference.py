@@ -27,14 +27,15 @@ from dermedge.edge.sources.frame import Frame, FrameSource
 
 __all__ = ["MARKS_A_RUN", "main"]
 
-# The first inference prepares the model. There is only one such inference, because floats are slow under emulation.
+# Number of inferences before the counting starts, which prepare the model. More than one would take too long, because
+# floating-point operations are slow under emulation.
 _WARMUP_RUNS = 1
 MARKS_A_RUN = 5
 _CAMERA_FPS = 30
 
 
 class _OneFrame(FrameSource):
-    """A source that returns the same frame again and again, with the times of a camera."""
+    """A source that returns the same frame again and again, with the timestamps of a camera."""
 
     is_live = False
 

@@ -2,8 +2,9 @@
 
     python -m dermedge.benchmarks.lab.children.counted_invoke MODEL
 
-A first inference prepares the model. Then four marks follow; each call of getppid() is a mark. Two marks in a row give
-the instructions of a mark itself. The other two are before and after the counted inference.
+Each call of getppid() is a mark, at which QEMU's plugin writes the number of instructions so far. The first inference
+prepares the model. Then two marks in a row give the instructions of a mark itself. Two more marks are before and after
+the second inference, whose instructions are counted.
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ def cut(model: onnx.ModelProto) -> tuple[onnx.ModelProto, dict[str, float]]:
         model: the network that tf2onnx made. It normalizes images, transposes them, and ends with a softmax.
 
     Returns:
-        The part; and ``mean``, ``scale`` and ``side`` of its input.
+        The part of the network; and a dict with ``mean``, ``scale`` and ``side`` for the input of the part.
     """
     nodes = {kind: _first(model.graph, kind) for kind in ("Sub", "Mul", "Transpose", "Softmax")}
     constants = {

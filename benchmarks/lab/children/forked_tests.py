@@ -29,7 +29,7 @@ import pytest
 
 __all__ = ["STOPPED", "main"]
 
-# Exit status of tests that ran out of time.
+# The exit status that is returned for tests that exceeded the time limit.
 STOPPED = -signal.SIGKILL
 _LIBRARIES = (
     "cv2",
@@ -56,7 +56,8 @@ def main() -> int:
     for name in _LIBRARIES:
         with contextlib.suppress(ImportError):
             import_module(name)
-    # after this, the garbage collector ignores the libraries, and their memory is not copied in each fork
+    # after this call, the garbage collector ignores the objects of the libraries, so forks do not copy the memory of
+    # these objects
     gc.freeze()
     for line in sys.stdin:
         print(_answer(**json.loads(line)), flush=True)
@@ -93,7 +94,7 @@ def _be_silent() -> None:
 
 
 def _status(process: int, limit_s: float) -> int:
-    """Waits for a process for at most ``limit_s`` seconds, and then kills the rest of its process group.
+    """Waits at most ``limit_s`` seconds for a process, and then kills all processes that remain in the process group.
 
     Returns:
         The exit status of the process, or `STOPPED` if it did not end in time.
@@ -115,7 +116,7 @@ def _status(process: int, limit_s: float) -> int:
 
 
 def _record(tests: list[str], folder: Path) -> int:
-    """Runs tests, and writes tests.json and coverage data to ``folder``. The contexts of the data are the tests.
+    """Runs tests, and writes tests.json and coverage data to ``folder``. Each test is a context of the coverage data.
 
     Returns:
         The exit status of pytest.
@@ -146,10 +147,10 @@ class _Recorder:
         self._shared: dict[str, float] = {}
 
     def summary(self) -> dict[str, Any]:
-        """Returns a JSON object.
+        """Returns a JSON-serializable dict.
 
-        ``passed``: test -> its seconds and fixtures. ``failed``: the tests that failed. ``shared``: shared fixture ->
-        its seconds.
+        ``passed``: each test that passed, with the duration in seconds and the fixtures of the test. ``failed``: the
+        tests that failed. ``shared``: each shared fixture, with the duration of the fixture in seconds.
         """
         passed = {
             test: {"secs": self._secs[test], "fixtures": self._fixtures[test]}
@@ -200,7 +201,7 @@ class _Recorder:
 def _clear_caches() -> None:
     """Empties the caches of all functions of dermedge.
 
-    Otherwise only the first test that calls a cached function would execute its lines.
+    Otherwise only the first test that calls a cached function would execute the lines of this function.
     """
     for name, module in list(sys.modules.items()):
         if name.partition(".")[0] == "dermedge":

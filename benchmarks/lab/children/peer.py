@@ -23,9 +23,10 @@ from numpy.typing import ArrayLike, NDArray
 __all__ = ["PEERS", "centre_square", "main", "shares"]
 
 _Image = NDArray[np.uint8]
-# A function from a uint8 [h, w, 3] BGR frame to the nanoseconds of the answer and a score for each class.
+# A function that classifies a uint8 [h, w, 3] BGR frame. It returns the duration in nanoseconds, and a score for each
+# class.
 _Answer = Callable[[_Image], tuple[int, ArrayLike]]
-# A function that opens a model, given its path and the number of threads.
+# A function that opens a model. The arguments are the path of the model and the number of threads.
 _Peer = Callable[[str, int], _Answer]
 
 
@@ -178,10 +179,11 @@ def _mediapipe(model: str, threads: int) -> _Answer:
     classifier = vision.ImageClassifier.create_from_options(options)
 
     def decide(frame_bgr: _Image) -> tuple[int, list[Any]]:
-        # MediaPipe would distort a frame that is not square
+        # the frame is cropped to a square, because MediaPipe would distort a frame that is not square
         rgb = np.ascontiguousarray(cv2.cvtColor(_largest_square(frame_bgr), cv2.COLOR_BGR2RGB))
         found = classifier.classify(mp.Image(image_format=mp.ImageFormat.SRGB, data=rgb))
-        # the output of the classes is wanted; the heat map has more categories, and the view of the photo has only one
+        # this selects the output with the class scores: the heat map has more categories, and the view of the photo has
+        # only one
         heads = [one for one in found.classifications if len(one.categories) > 1]
         head = min(heads, key=lambda one: len(one.categories))
         return int(head.categories[0].index), head.categories
@@ -248,13 +250,13 @@ def _compiled_by_openvino(model: str, settings: dict[str, int]) -> Any:
 
 
 def _openvino_arithmetic(model: str) -> str:
-    """Returns the number of convolutions in each number type, for people. The types depend on the processor."""
+    """Returns user-facing text with the number of convolutions in each number type, which depends on the processor."""
     told = [node.get_rt_info() for node in _compiled_by_openvino(model, {}).get_runtime_model().get_ops()]
     kinds = Counter(str(one["runtimePrecision"].value) for one in told if "Conv" in one["layerType"].value)
     return "convolutions in " + ", ".join(f"{kind}: {count}" for kind, count in kinds.most_common())
 
 
-# Peer -> a function that describes the number types in which the peer computes a model.
+# Names of peers, each with a function that describes the number types in which the peer computes a model.
 _ARITHMETIC: dict[str, Callable[[str], str]] = {"openvino": _openvino_arithmetic}
 
 
