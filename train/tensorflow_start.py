@@ -18,8 +18,8 @@ def load_tensorflow() -> None:
         import tensorflow as tf
         import tf_keras  # noqa: F401 - a later import would print the same log lines again
 
-        # This call only lists the devices. It must not initialize the devices, because a strategy with several workers
-        # does that.
+        # This call only lists the devices. It must not initialize the devices, because the multi-worker strategy must
+        # do that itself.
         tf.config.list_physical_devices()
     # Hides warnings about deprecated functions that TensorFlow's own converter calls.
     absl.logging.set_verbosity(absl.logging.ERROR)

@@ -60,7 +60,7 @@ def _add_audit_command(commands: argparse._SubParsersAction[Parser]) -> None:
         nargs="+",
         default=[],
         metavar="TABLE",
-        help="Also compare the labels with the labels in these tables.",
+        help="Also compare the labels of the photos with the labels in these tables.",
     )
     add_labels_option(audit)
     audit.add_argument("--json", type=Path, metavar="FILE", help="Write all findings to this file.")

@@ -132,8 +132,8 @@ def _add_stage_options(made: Parser) -> None:
         type=whole,
         metavar="N",
         help="Train the float stage for N epochs. With 0, the stage is skipped, and the weights of the finished runs "
-        "in --weights are used unchanged. Default: enough epochs to sample each training photo 14 times on average, "
-        "but at least 6,400 and at most 200,000 samples in total.",
+        "in --weights are used unchanged. Default: enough epochs to sample each training photo 14 times on average. "
+        "The total number of samples is at least 6,400 and at most 200,000.",
     )
     group.add_argument(
         "--photos-per-epoch",
@@ -472,7 +472,7 @@ def _config(
     recipe: Recipe,
     command: str,
 ) -> Config:
-    """Returns the settings of a new run, and prints how long its float stage will train."""
+    """Returns the settings of a new run, and prints the plan of the float stage."""
     weights, averaged = start
     photos = len(catalogue.of("train"))
     plan = plan_training(photos, weights != NO_WEIGHTS, options.epochs, options.photos_per_epoch, options.lr)

@@ -28,11 +28,12 @@ def merge_classes(model: EvaluatedModel, classes: Sequence[str]) -> EvaluatedMod
 
     The probability of "none of these" is the sum of the probabilities of the other classes. The threshold of the alert
     is kept if the class of the alert is among ``classes``. The other thresholds are dropped, because they were fitted
-    for the classes before the merge. The answer is then the most probable class.
+    for the classes before the merge. After the merge, the answer is the most probable class.
 
     Args:
         model: the model to score.
-        classes: names of two or more classes of the model. "None of these" does not count, and need not be given.
+        classes: names of two or more classes of the model. The class "none of these" does not count, and need not be
+            given.
 
     Raises:
         OptionError: the model lacks one of the classes, a class is given twice, or fewer than two classes are given.

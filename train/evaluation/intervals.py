@@ -166,9 +166,9 @@ def sensitivity_score(
 def area_interval(area: float, positives: float, negatives: float) -> tuple[float, float]:
     """Returns the ends of the interval of an area under the ROC curve.
 
-    An end of the interval is the area whose distance from the measured area is Z times the standard error of the area
-    at that end. Source: Newcombe, "Confidence intervals for an effect size measure based on the Mann-Whitney statistic,
-    part 2", 2006, method 5.
+    Each end of the interval is an area that is Z standard errors away from the measured area. The standard error is
+    computed for the area at this end, not for the measured area. Source: Newcombe, "Confidence intervals for an effect
+    size measure based on the Mann-Whitney statistic, part 2", 2006, method 5.
 
     Args:
         area: measured area, 0 to 1.

@@ -140,7 +140,7 @@ class Counts:
     Each array has the shape [..., K], with one number for each class.
 
     Attributes:
-        hits: number of photos of the class for which the class is the answer.
+        hits: number of photos of the class that are answered with this class.
         truths: number of photos of the class.
         answers: number of photos for which the class is the answer.
     """
@@ -185,7 +185,7 @@ def count(truth: Integers, predicted: Integers, classes: int, draws: Floats) -> 
         truth: int [N], the true classes.
         predicted: int [N], the predicted classes.
         classes: the number K of classes.
-        draws: float64 [1 + B, N], as in the docstring of the module.
+        draws: float64 [1 + B, N], as explained at the top of this module.
     """
     true, named = np.eye(classes)[truth], np.eye(classes)[predicted]
     return Counts(draws @ (true * named), draws @ true, draws @ named)
@@ -226,7 +226,7 @@ def operating_points(positive: Bools, evidence: Floats, draws: Floats) -> tuple[
     Args:
         positive: bool [N], whether each photo is positive.
         evidence: float64 [N], the score to which the thresholds are applied. It has T different values.
-        draws: float64 [1 + B, N], as in the docstring of the module.
+        draws: float64 [1 + B, N], as explained at the top of this module.
     """
     order = np.argsort(-evidence, kind="stable")
     sorted_evidence = evidence[order]
@@ -282,13 +282,12 @@ def calibration_error(confidence: Floats, right: Bools, draws: Floats) -> Score:
     """Returns the expected calibration error.
 
     This is the mean distance between accuracy and mean confidence over 15 bins, weighted by the number of photos in
-    each bin.
-    Source: Guo et al., "On Calibration of Modern Neural Networks", 2017, equation 3.
+    each bin. Source: Guo et al., "On Calibration of Modern Neural Networks", 2017, equation 3.
 
     Args:
         confidence: float [N], the highest probability of each photo, 0 to 1.
         right: bool [N], whether the most probable class is the true class.
-        draws: float64 [1 + B, N], as in the docstring of the module or as `class_balanced` returns them.
+        draws: float64 [1 + B, N], as explained at the top of this module, or as `class_balanced` returns them.
     """
     return score_of(calibration_errors(confidence, right, draws))
 
@@ -307,7 +306,7 @@ def brier(probabilities: Floats, truth: Integers, draws: Floats) -> Score:
     Args:
         probabilities: float [N, K].
         truth: int [N], the true classes.
-        draws: float64 [1 + B, N], as in the docstring of the module.
+        draws: float64 [1 + B, N], as explained at the top of this module.
     """
     off = probabilities - np.eye(probabilities.shape[1])[truth]
     return mean((off**2).sum(axis=1), np.ones(len(truth), bool), draws)
@@ -341,7 +340,7 @@ def risk_coverage(confidence: Floats, wrong: Bools) -> tuple[Floats, Floats]:
     Networks", 2017.
 
     Args:
-        confidence: float [N].
+        confidence: float [N], the confidence of the answer to each photo.
         wrong: bool [N], whether the answer to each photo is wrong.
     """
     order = np.argsort(-confidence, kind="stable")
@@ -368,7 +367,8 @@ class McNemar:
 def mcnemar(first_right: Bools, other_right: Bools) -> McNemar:
     """Returns the result of McNemar's exact two-sided test.
 
-    The null hypothesis is: where only one of the classifiers is right, each of the two is equally likely to be right.
+    The null hypothesis is: on the photos on which only one classifier is right, both classifiers are equally likely to
+    be the right one.
     The test treats all photos as independent, even photos of the same lesion.
 
     Source: McNemar, 1947; Dietterich, "Approximate Statistical Tests for Comparing Supervised Classification Learning

@@ -21,7 +21,7 @@ from dermedge.train.evaluation.metrics import Score
 
 __all__ = ["NormalizationTrial", "find_normalization"]
 
-# This many photos are enough to tell which normalization is right. A device needs a few seconds for them.
+# This many photos are enough to tell which normalization is right. A device needs a few seconds for these photos.
 _PHOTOS = 120
 
 

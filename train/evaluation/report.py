@@ -49,7 +49,7 @@ _MOST_CLASSES_SHOWN = 20
 # If a class has fewer lesions than this, Wilson's interval of the recall is at least 0.35 wide, even if all answers are
 # right.
 _FEW_LESIONS = 8
-# The metrics that the page shows at its top.
+# The metrics at the top of the HTML page.
 _SUMMARY = (
     "balanced_accuracy",
     "critical_auroc_named",
@@ -218,7 +218,7 @@ def _comparison_json(one: Comparison) -> dict[str, Any]:
 
 
 def _shown_figures(evaluation: Evaluation) -> list[Figure]:
-    """Returns the metrics that apply to these photos and models, without those that repeat another metric."""
+    """Returns the metrics that apply to these photos and models. Metrics that repeat another metric are left out."""
     shown = applicable(needs_met(evaluation.truth, [model.answers for model in evaluation.models]))
     return [one for one in shown if not _is_repeat(one.name, evaluation.models)]
 

@@ -65,7 +65,7 @@ NAMED, OTHER_LESION, NO_LESION, NOT_TOLD = "named class", "other lesion", "no le
 
 
 def kind_of(photo: LabelledPhoto, labels: Sequence[str], none_label: str | None) -> str:
-    """Returns what a photo shows: a named class of the model, another lesion, no lesion, or something not known.
+    """Returns what a photo shows: a named class of the model, another lesion, no lesion, or something unknown.
 
     Args:
         photo: photo with its label and diagnosis.
@@ -296,7 +296,8 @@ class ClassCard:
         precision: among the photos for which the class is the answer, the share of photos that belong to the class.
         recall: among the photos that belong to the class, the share of photos for which the class is the answer.
         f1: F1 score of the class.
-        auroc: area under the ROC curve of the probability of the class, against all other photos.
+        auroc: area under the ROC curve that separates the photos of the class from all other photos by the probability
+            of the class.
         coverage: share of the photos of the class whose prediction set contains the class.
         set_size: mean number of classes in the prediction sets of the photos of the class.
     """

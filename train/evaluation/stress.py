@@ -101,8 +101,9 @@ def _centre_square(image: _Frame) -> tuple[NDArray[np.float64], int]:
 def _draw_curve(
     image: _Frame, points: NDArray[np.float64], colour: tuple[int, int, int], thickness: int
 ) -> None:
-    """Draws a smooth quadratic Bézier curve into ``image``. The control points (x, y) are in ``points``, float64 [3,
-    2].
+    """Draws a smooth quadratic Bézier curve into ``image``.
+
+    The control points (x, y) of the curve are in ``points``, float64 [3, 2].
     """
     t = np.linspace(0, 1, 24)[:, None]
     curve = (1 - t) ** 2 * points[0] + 2 * t * (1 - t) * points[1] + t**2 * points[2]
@@ -137,7 +138,7 @@ PERTURBATIONS: dict[str, Perturbation] = {
 
 
 def perturbed(frame_bgr: _Frame, name: str, step: int, seed: int) -> _Frame:
-    """Returns the frame after a perturbation. Equal seeds give equal frames.
+    """Returns the frame after a perturbation. The same seed gives the same frame.
 
     Args:
         frame_bgr: uint8 [h, w, 3] BGR.
