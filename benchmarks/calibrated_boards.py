@@ -107,7 +107,7 @@ class CalibratedBoard:
     anchors: tuple[Anchor, ...]
 
     def factors(self) -> Factors:
-        """Fits the factors to all anchors of the board, and returns them."""
+        """Returns the result of `fit` for all anchors of the board."""
         return fit(self.anchors)
 
     def errors(self) -> tuple[float, ...]:

@@ -192,7 +192,7 @@ def spread(times_ms: Sequence[float]) -> Spread:
     """Returns linearly interpolated percentiles, and the confidence interval of the median.
 
     Args:
-        times_ms: one or more times in milliseconds, in the order in which they were measured.
+        times_ms: one or more latencies in milliseconds, in the order of the measurement.
     """
     median, p90, p99, p999 = np.percentile(times_ms, (50, 90, 99, 99.9)).tolist()
     low, high = median_interval(times_ms)
@@ -211,7 +211,7 @@ def median_interval(times_ms: Sequence[float]) -> tuple[float, float]:
     be detected in the run; `python -m dermedge.benchmarks.lab repeat` measures such changes.
 
     Args:
-        times_ms: one or more times in milliseconds, in the order in which they were measured.
+        times_ms: one or more latencies in milliseconds, in the order of the measurement.
     """
     times = np.asarray(times_ms, np.float64)
     middle, (low, high) = float(np.median(times)), _bootstrap(times)

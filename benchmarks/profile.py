@@ -108,7 +108,7 @@ def profile(model: Path, num_threads: int = 1, runtime: str = "auto", max_secs: 
 
 
 def cut(root: Any, number: int, unpacking: dict[int, int]) -> bytes:
-    """Returns the content of a .tflite file that holds one op. The inputs and outputs of the file are those of the op.
+    """Returns the content of a .tflite file that holds one op, and that has the inputs and outputs of this op.
 
     Args:
         root: the `ModelT` of the whole model, which is not changed.
@@ -149,9 +149,10 @@ def cut(root: Any, number: int, unpacking: dict[int, int]) -> bytes:
 
 
 def _unpacking(root: Any) -> dict[int, int]:
-    """Returns tensor index -> index of the op that computes the tensor from constants only.
+    """Finds the ops that compute a tensor from constants only.
 
-    An example of such an op is DEQUANTIZE of float16 weights.
+    An example of such an op is DEQUANTIZE of float16 weights. The result maps the index of the tensor to the index of
+    the op.
     """
     return {
         int(operator.outputs[0]): number
@@ -184,7 +185,7 @@ def _open(path: Path, num_threads: int, runtime: str) -> Interpreter | None:
 
 
 def _take_turns(interpreters: Sequence[Interpreter | None], max_secs: float) -> list[list[float]]:
-    """Runs the interpreters in turn for one or more rounds.
+    """Runs the interpreters alternately for one or more rounds.
 
     Returns:
         The milliseconds of each run, [rounds][interpreters]; 0 if the interpreter is None.

@@ -63,9 +63,9 @@ class ModelResult:
         quantization: the quantization that the manifest states; None without a manifest.
         input_size: width and height of the network input in pixels.
         num_threads: number of threads of the interpreter.
-        start: times and memory of the cold start.
-        latency: times after the warm-up.
-        loop: the times of the whole loop on the source; None if the quality gate rejected all frames.
+        start: durations and memory of the cold start.
+        latency: latency after the warm-up.
+        loop: durations of the steps of the whole loop on the source; None if the quality gate rejected all frames.
         energy: energy of one frame; None if the machine has no meter.
         profile: the times of the ops; None if no profile was requested.
         accuracy: the accuracy on labelled photos; None without labelled photos.
@@ -177,7 +177,7 @@ def to_json(report: BenchmarkReport) -> str:
 
 
 def to_csv(report: BenchmarkReport) -> str:
-    """Returns one line per row, with units in the column names; an empty cell means "not measured"."""
+    """Returns CSV with one line per row. The column names have units; an empty cell means "not measured"."""
     lines = [_flat(report, row) for row in report.rows]
     return csv_of(list(lines[0]), lines)
 

@@ -145,7 +145,7 @@ def soak(
 
     Args:
         classifier: the loaded model.
-        open_again: opens the source. A source that ends is opened again.
+        open_again: opens the source. When the source ends, it is opened again.
         minutes: duration of the run, above 0.
         source: description of the source of the frames.
         command: command line for the result.
@@ -247,7 +247,7 @@ def to_json(found: SoakRun) -> str:
 
 
 def _to_csv(found: SoakRun) -> str:
-    """Returns one line per window; an empty cell means "not measured"."""
+    """Returns CSV with one line per window; an empty cell means "not measured"."""
     return csv_of(list(SoakWindow.__dataclass_fields__), map(asdict, found.windows))
 
 

@@ -52,9 +52,9 @@ class ExecutedLines:
 
     Attributes:
         tree: root of the copied tree.
-        tests: node id -> the test.
+        tests: the recorded tests. The keys are node ids.
         failed: node ids of the tests that fail without a mutant.
-        shared: name of a fixture that several tests share -> duration of the fixture in seconds.
+        shared: duration in seconds of each fixture that several tests share. The keys are the names of the fixtures.
         data: coverage data of the executed lines. The contexts are tests and shared fixtures.
     """
 
@@ -178,7 +178,7 @@ def _environment(tree: Path) -> dict[str, str]:
     return {
         "PYTHONPATH": str(tree),
         "PYTHONDONTWRITEBYTECODE": "1",
-        # the photos lie beside the checkout; the copied tree does not have them
+        # the copied tree has no photos, so the tests are told where the photos of the checkout are
         "DERMEDGE_DATA": os.environ.get("DERMEDGE_DATA", str(ROOT.parent / "shared" / "data")),
         "PYTEST_CURRENT_TEST": "",
     }

@@ -7,8 +7,8 @@
     python -m dermedge.benchmarks.lab growth accuracy A.tflite B.tflite --data catalogue.csv --split val --output DIR
 
 Each command writes a CSV file, a plot and a page. ``latency``, ``training`` and ``audit`` also fit power laws. The
-networks of ``latency`` have random weights: their latencies and file sizes are those of trained networks, but their
-predictions mean nothing. The extras ``train`` and ``benchmark`` must be installed.
+networks of ``latency`` have random weights. Trained networks have the same latencies and file sizes, but the
+predictions of networks with random weights mean nothing. The extras ``train`` and ``benchmark`` must be installed.
 """
 
 from __future__ import annotations
@@ -179,7 +179,7 @@ def _series_of(
     times: dict[tuple[NetworkShape, int], Latency],
     bytes_of: dict[NetworkShape, int],
 ) -> tuple[list[GrowthPoint], dict[str, str]]:
-    """Returns the points of all series, and series -> description of the quantity that varies.
+    """Returns the points of all series, and for each series a description of the quantity that varies.
 
     There is no series of the file size by threads, because the file size does not depend on the threads.
     """

@@ -50,10 +50,10 @@ class GrowthResult:
     """The result of one command.
 
     Attributes:
-        name: name of the command and of the files of its results.
+        name: name of the command. The result files have this name, too.
         title: title of the page.
         points: points of all series. The points of a series are ordered by rising x.
-        x_names: series -> name of the quantity that was varied.
+        x_names: for each series, the name of the quantity that was varied.
         notes: notes on the measurements, one line each.
         fitted: whether power laws are fitted.
         from_zero: whether the cost axes begin at 0, so that a constant cost looks flat.

@@ -88,7 +88,8 @@ class InstructionCount:
         model: name of the model.
         form: quantization of the model, such as ``int8-ptq``.
         cpu: QEMU's name of the processor.
-        preprocess: instructions of the preprocessing of a 640x480 frame, including those of the Python interpreter.
+        preprocess: instructions of the preprocessing of a 640x480 frame, including the instructions of the Python
+            interpreter.
         invoke: instructions of the interpreter.
         predict: instructions from frame to decision.
         loop: instructions for one frame in the loop of `dermedge run`, with quality gate, smoothing and states.
@@ -163,7 +164,7 @@ def _given(models: Sequence[Path]) -> list[CountedModel]:
 
 
 def _shipped(folder: Path) -> list[CountedModel]:
-    """Returns the shipped models. Each is followed by a float32 network with its architecture and size.
+    """Returns the shipped models, each followed by a float32 network with the same architecture and size.
 
     The float32 networks are written to ``folder``.
     """
@@ -269,7 +270,7 @@ def to_table(counts: Sequence[InstructionCount]) -> TextTable:
 
 
 def to_csv(counts: Sequence[InstructionCount]) -> str:
-    """Returns one line per count."""
+    """Returns CSV with one line per count."""
     return csv_of(list(InstructionCount.__dataclass_fields__), map(asdict, counts))
 
 

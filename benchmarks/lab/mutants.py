@@ -67,8 +67,8 @@ class Limits:
     """The time limits of the tests of one mutant.
 
     Attributes:
-        mutant_s: seconds after which the tests are stopped. If three times the duration of the tests without the mutant
-            is longer, that is the limit instead.
+        mutant_s: seconds after which the tests are stopped. For slow tests, the limit is three times the duration of
+            the tests without the mutant.
         tests_s: maximum total duration of the tests without the mutant, in seconds. If the tests take longer, the
             slowest tests are left out.
     """

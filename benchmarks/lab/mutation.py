@@ -135,7 +135,7 @@ def mutable_lines(source: str) -> set[int]:
 
 
 class _Module:
-    """The source of a module, with the positions of its statements, functions and classes."""
+    """The source of a module, with the positions of the statements, functions and classes in the source."""
 
     def __init__(self, source: str) -> None:
         self._content = source.encode()
@@ -220,7 +220,7 @@ def _defined(node: ast.AST) -> set[str]:
 def users_of(names: frozenset[str], sources: Mapping[Path, str]) -> dict[Path, set[int]]:
     """Returns, for each file, the lines in functions that use one of these names directly or indirectly.
 
-    A line uses a name indirectly if it uses another name whose definition uses the name.
+    A line uses a name X indirectly if the line uses another name whose definition uses X.
 
     Args:
         names: names that statements outside of functions define.

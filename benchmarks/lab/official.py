@@ -1,4 +1,4 @@
-"""Compares the latencies of `dermedge benchmark` with those of LiteRT's own tool, and measures the cost of measuring.
+"""Compares latencies of `dermedge benchmark` and of LiteRT's own tool, and measures the cost of measuring.
 
     python -m dermedge.benchmarks.lab official [MODEL] --source photos/ [--pairs 24] [--output DIR]
 

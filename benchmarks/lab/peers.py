@@ -12,8 +12,8 @@ the lower limit for all peers with this inference.
 
 ONNX Runtime and NCNN cannot open a .tflite file. ONNX Runtime runs an int8 network that tf2onnx makes from the .tflite
 file. NCNN runs a float32 network with the weights of the .tflite file, which tf2onnx and pnnx convert. OpenVINO opens
-the .tflite file, and reports the number types of its convolutions. A peer is not timed if its most probable class
-differs from that of dermedge on more than 20 % of the frames.
+the .tflite file, and reports the number types of its convolutions. A peer is not timed if the peer and dermedge find
+different most probable classes on more than 20 % of the frames.
 """
 
 from __future__ import annotations
@@ -128,7 +128,7 @@ class PeerResult:
         name: key in PEERS.
         form: description of the model format that the peer ran.
         failure: reason why the peer did not run, or ended early; None without a failure. If the peer ended early, the
-            values below are those of the turns before the failure.
+            values below are from the turns before the failure.
         latency: latency from frame to decision in milliseconds; for litert-invoke, latency of the inference alone.
         ratio: time of the peer divided by the time of dermedge in the same turn; median over all turns.
         ratio_low: lower end of the 95 % interval of the ratio.
@@ -162,8 +162,8 @@ class PeerAnswers:
     """The answers of the peers so far.
 
     Attributes:
-        answers: name of a peer -> its answers in each turn.
-        failures: name of a peer that failed -> the reason.
+        answers: the answers of each peer in each turn. The keys are the names of the peers.
+        failures: for the name of each peer that failed, the reason.
     """
 
     answers: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
@@ -196,7 +196,7 @@ class PeerProcess(LineProcess):
         """Runs the peer once on all frames.
 
         Returns:
-            ``ns``: nanoseconds of each frame. ``probabilities``: [frames][classes]. ``arithmetic``, ``cores``: as in
+            ``ns``: nanoseconds of each frame. ``probabilities``: [frames][classes]. ``arithmetic``, ``cores``: see
             `PeerResult`. ``peak_bytes``: highest memory of the process.
 
         Raises:
@@ -239,8 +239,8 @@ def make_environments(progress: ShowStatus) -> tuple[dict[str, Path], dict[str, 
     """Makes the environments of all peers.
 
     Returns:
-        Name of a lock file -> Python program of its environment; and name of a lock file -> reason why its environment
-        could not be made.
+        Two dicts, whose keys are the names of lock files: the Python program of each environment; and for each
+        environment that could not be made, the reason.
     """
     pythons, missing = dict[str, Path](), dict[str, str]()
     for lock in dict.fromkeys(lock for way in PEERS.values() for lock in way.locks()):
@@ -270,8 +270,8 @@ def measure_peers(
         frames: uint8 [h, w, 3] BGR frames of one turn.
         num_threads: number of threads of the peers whose threads can be set.
         num_runs: least number of frames for each peer.
-        pythons: name of a lock file -> Python program of its environment.
-        missing: name of a lock file -> reason why its environment is missing.
+        pythons: first result of `make_environments`: the Python programs of the environments.
+        missing: second result of `make_environments`: the reasons why environments are missing.
         progress: shows the status.
     """
     found = PeerAnswers()
@@ -441,8 +441,9 @@ def _furthest(turns: Sequence[dict[str, Any]], litert: Sequence[dict[str, Any]] 
 
 
 def _probabilities(turns: Sequence[dict[str, Any]]) -> NDArray[np.float64]:
-    """Returns the probabilities of the last turn, [frames, classes]. A peer returns the same probabilities in each
-    turn.
+    """Returns the probabilities of the last turn, [frames, classes].
+
+    A peer returns the same probabilities in each turn.
     """
     return np.array(turns[-1]["probabilities"])
 

@@ -1,4 +1,4 @@
-"""Times the phone app in a browser, from frame to answer, and compares this time with that of the network alone.
+"""Times the phone app in a browser, from frame to answer, and compares this time with the time of the network alone.
 
     dermedge phone build app/
     python -m dermedge.benchmarks.lab phone app/ --source photos/ [--browser chromium]

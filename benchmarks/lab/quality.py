@@ -2,10 +2,10 @@
 
     python -m dermedge.benchmarks.lab quality --data runs/mine/catalogue.csv [--imgsz 192] [--per-source 200]
 
-The same number of photos is sampled from each source. Each threshold of the quality gate is a rounded quantile over
-photos. The first table shows the thresholds beside the exact quantiles over photos of the training split. The second
-table shows the errors on photos of the validation split. An unchanged photo that is rejected counts as a false reject,
-even if the photo is bad. A degraded photo that is accepted counts as a miss.
+The same number of photos is sampled from each source. Each threshold of the quality gate was chosen as a rounded
+quantile. The first table shows the thresholds beside the quantiles over photos of the training split. The second table
+shows the errors on photos of the validation split. An unchanged photo that is rejected counts as a false reject, even
+if the photo is bad. A degraded photo that is accepted counts as a miss.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class GateErrors:
 
     Attributes:
         count: number of images.
-        defects: defect -> number of images that were rejected because of this defect.
+        defects: for each defect, the number of images that were rejected because of this defect.
     """
 
     count: int
@@ -187,7 +187,7 @@ def errors(measures: Sequence[Measures]) -> GateErrors:
 
 
 def sample_photos(catalogue: Path, split: str, per_source: int) -> dict[str, list[_Image]]:
-    """Returns source -> centre squares of photos of a split, as `_centre_square` returns them.
+    """Returns centre squares of photos of a split, sampled from each source. The keys are the names of the sources.
 
     Args:
         catalogue: path of a catalogue.csv.
@@ -218,8 +218,7 @@ def sample_photos(catalogue: Path, split: str, per_source: int) -> dict[str, lis
 def _fitted(measures: Sequence[Measures]) -> dict[str, tuple[float, float]]:
     """Returns two numbers for each threshold of the quality gate.
 
-    The first number is the value in `dermedge.edge.quality`. The second number is the exact quantile over unchanged
-    photos.
+    The first number is the value in `dermedge.edge.quality`. The second number is the quantile over unchanged photos.
     """
 
     def quantile(name: str, share: float) -> float:

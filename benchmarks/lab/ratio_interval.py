@@ -45,5 +45,5 @@ class RatioInterval:
 
 
 def ratio_of(ratios: Sequence[float]) -> RatioInterval:
-    """Returns the median of one or more ratios and its interval. The ratios are in the order of the measurement."""
+    """Returns the median of ratios, and the interval of the median. The ratios are in the order of the measurement."""
     return RatioInterval(float(np.median(ratios)), *median_interval(ratios), len(ratios))

@@ -142,7 +142,7 @@ def _newest_latencies(folder: Path) -> tuple[dict[str, float], str]:
     """Returns the latencies of the newest result that has a row with the mark ``good``.
 
     Returns:
-        Name of a model -> median latency in milliseconds; and the name of the machine.
+        The median latency of each model in milliseconds; and the name of the machine.
     """
     found = [
         (results["created"], results["machine"], dict(_undisturbed(results["rows"])))

@@ -65,7 +65,7 @@ class RecipeVariant:
 
 
 def _augmented(**changes: Any) -> Recipe:
-    """Returns the default recipe with changed fields of its augmentation."""
+    """Returns the default recipe, but with changed fields of the augmentation."""
     return replace(_DEFAULT_RECIPE, augmentation=replace(_DEFAULT_RECIPE.augmentation, **changes))
 
 
@@ -130,7 +130,7 @@ class TrainedVariant:
         epochs: number of epochs.
         photos_per_epoch: number of photos that an epoch samples.
         seed: seed of the training.
-        figures: name of a figure of the evaluation -> its value, and the ends of its 95 % confidence interval.
+        figures: for the name of each metric of the evaluation, the value and the ends of the 95 % confidence interval.
     """
 
     name: str
@@ -286,7 +286,7 @@ def read_rows(folder: Path) -> list[TrainedVariant]:
 
 
 def to_csv(rows: Sequence[TrainedVariant]) -> str:
-    """Returns one line per row: each figure, and the ends of its 95 % confidence interval over lesions."""
+    """Returns CSV with one line per row: each metric, with the ends of the 95 % confidence interval over lesions."""
     columns = ["row", "what", "epochs", "photos_per_epoch", "seed"]
     columns += [f"{name}{end}" for name in _SHOWN for end in ("", "_low", "_high")]
     lines = []

@@ -2,7 +2,7 @@
 
     python -m dermedge.benchmarks.lab repeat [MODEL] --source photos/ [--runs 20] [--secs 5] [--output DIR]
 
-Each run is a process of its own. Two runs agree if their 95 % intervals overlap. The limit is met if at least 19 of 20
+Each run is a separate process. Two runs agree if their 95 % intervals overlap. The limit is met if at least 19 of 20
 pairs of good runs agree. Runs that are marked noisy or throttled do not count.
 """
 
@@ -97,7 +97,7 @@ def main(argv: Sequence[str]) -> int:
         "--runs",
         type=positive_int,
         default=_RUNS,
-        help="do this many runs, each in a process of its own",
+        help="do this many runs, each in a separate process",
     )
     parser.add_argument(
         "--secs", type=seconds, default=_SECS, help="measure for at least this many seconds per run"

@@ -1,4 +1,4 @@
-"""Compares the speed of `dermedge train`, in photos per second, with that of the bare training step of the network.
+"""Compares the speeds of `dermedge train` and of the bare training step of the network, in photos per second.
 
     python -m dermedge.benchmarks.lab training-speed [--imgsz 128] [--batch 32] [--rounds 5]
 

@@ -15,7 +15,7 @@ __all__ = ["SCORES", "Answered", "Reference"]
 
 _Floats = NDArray[np.float64]
 _NEIGHBOURS = 10
-# This share of the mean variance is added to each variance, so that the covariance can be inverted.
+# This fraction of the mean variance is added to each variance, so that the covariance matrix can be inverted.
 _RIDGE = 1e-3
 
 

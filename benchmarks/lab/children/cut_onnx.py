@@ -30,7 +30,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def cut(model: onnx.ModelProto) -> tuple[onnx.ModelProto, dict[str, float]]:
-    """Returns the part of a network from the output of its first transposition to its softmax.
+    """Returns the part of a network from the output of the first transposition to the softmax.
 
     Args:
         model: the network that tf2onnx made. It normalizes images, transposes them, and ends with a softmax.

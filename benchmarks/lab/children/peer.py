@@ -1,4 +1,4 @@
-"""Runs one runtime of the experiment `peers` in a process and an environment of its own.
+"""Runs one runtime of the experiment `peers` in a separate process and a separate environment.
 
     python -m dermedge.benchmarks.lab.children.peer PEER MODEL FRAMES.npy THREADS
 
@@ -31,7 +31,7 @@ _Peer = Callable[[str, int], _Answer]
 
 
 def main(argv: Sequence[str]) -> int:
-    """Answers each line of standard input until it ends."""
+    """Answers each line of standard input until the input ends."""
     name, model, saved, threads = argv
     cv2.setNumThreads(1)
     frames = np.load(saved)
@@ -322,7 +322,8 @@ def _opened(interpreter: Any) -> tuple[Any, int, int, int]:
     """Allocates the tensors of an interpreter.
 
     Returns:
-        The interpreter, the side of the input in pixels, the index of the input, and the index of the class scores.
+        The interpreter, the input size in pixels, the index of the input tensor, and the index of the tensor of class
+        scores.
     """
     interpreter.allocate_tensors()
     given = interpreter.get_input_details()[0]
