@@ -35,5 +35,5 @@ def read_imagenet_weights(size: int) -> dict[str, NDArray[Any]]:
     folder = Path(spec.submodule_search_locations[0]) / "models"
     files = sorted(folder.glob("*.pth"))
     if not files:
-        raise DataError(f"'{folder}' contains no weights file (*.pth); install the package {package} again")
+        raise DataError(f"'{folder}' contains no weights file (*.pth); reinstall the package {package}")
     return read_torch_file(files[0])

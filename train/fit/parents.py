@@ -14,6 +14,7 @@ from dermedge.edge.errors import DataError, OptionError
 from dermedge.edge.model.associated import read_associated
 from dermedge.edge.model.shipped import model_path
 from dermedge.train.data.catalogue import Photo
+from dermedge.train.data.counts import plural
 from dermedge.train.data.learned import LEARNED_NAME, count_learned, learned_photos, merge_learned
 from dermedge.train.fit.run_folder import Config, RunFolder
 from dermedge.train.fit.tflite_weights import is_tflite
@@ -93,13 +94,13 @@ def _check(path: str, role: str, config: Config, photos: Sequence[Photo]) -> Non
         raise OptionError(
             f"the {role} '{path}' is not trained yet; train it with: dermedge train --resume '{path}'"
         )
-    held_out = {key for photo in photos if photo.split != "train" for key in _keys(photo)}
     learned = {key for photo in run.photos() if photo.split == "train" for key in _keys(photo)}
-    shared = sorted(learned & held_out)
-    if shared:
+    held_out = [photo for photo in photos if photo.split != "train"]
+    known = sorted(photo.image_id for photo in held_out if not learned.isdisjoint(_keys(photo)))
+    if known:
         raise DataError(
-            f"the {role} '{path}' was trained on {len(shared)} of the lesions and photos in the validation or test "
-            f"split of this run, such as '{shared[0][1]}'; train both runs on the same catalogue"
+            f"the {role} '{path}' was trained on the lesions of {plural(len(known), 'photo')} in the validation or "
+            f"test split of this run, such as '{known[0]}'; train both runs on the same catalogue"
         )
 
 

