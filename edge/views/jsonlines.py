@@ -16,14 +16,15 @@ from dermedge.edge.states import State
 
 __all__ = ["JsonLinesView", "to_json"]
 
-# The size of the buffer of a pipe with `may_drop`. About 20 lines fit into the buffer.
+# With `may_drop`, the buffer of the pipe is reduced to this size. About 20 lines fit into such a buffer.
 _PIPE_BYTES = 16384
 
 
 class JsonLinesView:
     """Prints each result as one JSON object. Each line is flushed, so that the reader of a pipe gets it immediately.
 
-    While the camera is lost, a line is printed only at the beginning and when the reason changes.
+    When the camera is lost, one line is printed. Until the camera returns, another line is printed only if the reason
+    changes.
 
     Args:
         may_drop: whether to skip results while the reader of a pipe is too slow. If true, the loop never waits for the
@@ -60,7 +61,8 @@ class JsonLinesView:
 
 def _shorten_pipe() -> None:
     """Reduces the buffer of the pipe at standard output. Does nothing if standard output is not a pipe."""
-    # other systems than Linux lack the module fcntl (ImportError), or F_SETPIPE_SZ in this module (AttributeError)
+    # ImportError: Windows has no module fcntl. AttributeError: only the fcntl of Linux has F_SETPIPE_SZ. OSError:
+    # standard output is not a pipe.
     with suppress(ImportError, AttributeError, OSError):
         import fcntl
 
@@ -76,21 +78,22 @@ def _can_take_a_line() -> bool:
 
 
 def to_json(result: FrameResult) -> dict[str, Any]:
-    """Returns a result as JSON values. Durations are in milliseconds. Times of the day are in UTC and ISO 8601.
+    """Returns a result as JSON values. Durations are in milliseconds. Times of day are in UTC, in ISO 8601 format.
 
     ``headline``, ``nearest``, ``label``, ``uncertain``, ``alert``, ``view``, ``probability``, ``probabilities`` and
     ``set`` depend on the state:
 
-    - answer, uncertain, none of these: the values describe the shown answer. Its probabilities are smoothed over time.
-      The shown answer usually belongs to this frame. It belongs to a frame less than 0.4 s earlier if this frame was
-      rejected, or if this frame would change the answer too soon.
-    - reading: the values describe this frame, and there is no answer yet. They are null if this frame was rejected.
+    - answer, uncertain, none of these: the values describe the shown answer. The probabilities are smoothed over time.
+      Usually, the shown answer is the answer for this frame. If this frame was rejected, or would change the answer too
+      soon, the shown answer is the answer for a frame less than 0.4 s earlier.
+    - reading: there is no answer yet, and the values describe this frame. If this frame was rejected, the values are
+      null.
     - searching, hold still, camera lost: the values are null.
 
     ``nearest`` is the class that the headline names after "nearest:", or null if the headline has no such part.
-    ``view`` is ``dermoscopic`` or ``close-up``, or null if the model does not tell the view. ``set`` is the prediction
-    set, or null if prediction sets were not requested. ``frame_age_ms`` and ``latency_ms`` belong to this frame. They
-    are null if this frame was not classified.
+    ``view`` is ``dermoscopic`` or ``close-up``, or null if the model does not predict the view. ``set`` is the
+    prediction set, or null if prediction sets were not requested. ``frame_age_ms`` and ``latency_ms`` always describe
+    this frame. They are null if this frame was not classified.
     """
     frame = result.frame
     return {

@@ -33,8 +33,8 @@ from dermedge.edge.views.text import (
 
 __all__ = ["TerminalView", "half_blocks", "plain_line", "render"]
 
-# The least time between two updates of the terminal. One update is about 40 kB of text. At 30 updates a second, that
-# would be too much for a slow connection or a Raspberry Pi.
+# The shortest time between two updates of the terminal. One update is about 40 kB of text. A slow connection or a
+# Raspberry Pi could not process 30 updates a second.
 _DRAW_INTERVAL_S = 1 / 15
 _LINE_INTERVAL_S = 1.0
 _PANEL_COLUMNS = 42
@@ -42,14 +42,15 @@ _MAX_BARS = 9
 _MAX_NOTE_LINES, _LEAST_NOTE_WIDTH = 3, 8
 _MIN_IMAGE_COLUMNS = 24
 _FALLBACK_SIZE = (80, 24)
-# The image that is shown before the first frame.
+# A black image, which is shown before the first frame.
 _BLANK = np.zeros((3, 4, 3), np.uint8)
 
-# opens the alternate screen, hides the cursor, turns line wrapping off, clears the screen
+# These escape codes open the alternate screen, hide the cursor, turn line wrapping off, and clear the screen.
 _ENTER = "\x1b[?1049h\x1b[?25l\x1b[?7l\x1b[2J"
 _LEAVE = "\x1b[0m\x1b[?7h\x1b[?25h\x1b[?1049l"
 _HOME = "\x1b[H"
-# begin and end of a synchronized update, which a terminal draws in one step if it supports synchronized updates
+# These escape codes begin and end a synchronized update. A terminal that supports synchronized updates draws the whole
+# update in one step.
 _BEGIN, _END = "\x1b[?2026h", "\x1b[?2026l"
 _EIGHTHS = " ▏▎▍▌▋▊▉"
 _RESET, _BOLD, _DIM = "\x1b[0m", "\x1b[1m", "\x1b[2m"
@@ -128,9 +129,9 @@ def plain_line(result: FrameResult) -> str:
 
 
 def render(result: FrameResult, columns: int, rows: int) -> str:
-    """Returns a result as coloured text: at most ``rows`` lines of at most ``columns`` cells."""
+    """Returns a result as coloured text: at most ``rows`` lines of at most ``columns`` character cells."""
     image = result.frame.image_bgr if result.frame else _BLANK
-    columns -= 1  # in a full line, the code that clears the rest of the line would erase the last character
+    columns -= 1  # in a full line, _CLEAR_LINE would erase the last character
     if columns < _PANEL_COLUMNS + _MIN_IMAGE_COLUMNS:
         panel = _compact_lines(result, columns)[:rows]
         lines = panel + half_blocks(image, columns, rows - len(panel))
@@ -146,10 +147,10 @@ def render(result: FrameResult, columns: int, rows: int) -> str:
 
 
 def half_blocks(image_bgr: NDArray[np.uint8], columns: int, rows: int) -> list[str]:
-    """Returns an image as lines of half-block characters, as large as fits into ``columns`` and ``rows`` of cells.
+    """Returns an image as lines of half-block characters. It is as large as fits into ``columns`` x ``rows`` cells.
 
-    Each cell shows two pixels, one above the other. A colour code is written only where the colour changes. The lowest
-    two bits of each colour value are cleared, so that the colour changes less often.
+    Each character cell shows two pixels, one above the other. A colour code is written only where the colour changes.
+    The lowest two bits of each colour value are cleared, so that the colour changes less often.
 
     Args:
         image_bgr: uint8 array [height, width, 3] in BGR order.
@@ -163,7 +164,7 @@ def half_blocks(image_bgr: NDArray[np.uint8], columns: int, rows: int) -> list[s
 
 
 def _half_block_line(upper: list[list[int]], lower: list[list[int]]) -> str:
-    """Returns one line of cells from two rows of [red, green, blue] pixels."""
+    """Returns one line of character cells, which shows two rows of pixels. Each pixel is [red, green, blue]."""
     cells: list[str] = []
     top_before: list[int] | None = None
     bottom_before: list[int] | None = None
@@ -178,14 +179,14 @@ def _half_block_line(upper: list[list[int]], lower: list[list[int]]) -> str:
 
 
 def _fit(image_bgr: NDArray[np.uint8], columns: int, rows: int) -> tuple[int, int]:
-    """Returns how many columns and rows of cells the image fills. A cell is two pixels high."""
+    """Returns how many columns and rows of character cells the image fills. A cell is two pixels high."""
     height, width = image_bgr.shape[:2]
     scale = min(columns / width, 2 * rows / height)
     return max(1, int(width * scale)), max(1, int(height * scale / 2))
 
 
 def _panel_lines(result: FrameResult, columns: int) -> list[str]:
-    """Returns state, label, probabilities, frame rate and latencies as lines of at most ``columns`` cells."""
+    """Returns state, label, probabilities, frame rate and latencies as lines of at most ``columns`` characters."""
     figures: list[tuple[str, str] | None] = [
         ("frames a second", "-" if result.fps is None else f"{result.fps:.1f}"),
         ("dropped", str(result.counts.dropped)),
@@ -230,7 +231,7 @@ def _compact_lines(result: FrameResult, columns: int) -> list[str]:
 
 
 def _head(result: FrameResult, columns: int) -> list[str]:
-    """Returns the lines with the title, the notes and the hint for the user, and the bars."""
+    """Returns the upper lines of the panel: the title, the notes and the hint for the user, and the bars of classes."""
     shown = result.shown
     notes = textwrap.wrap(
         with_legend(hint_line(result), shown),
@@ -247,7 +248,10 @@ def _head(result: FrameResult, columns: int) -> list[str]:
 
 
 def _bars(classification: Classification, columns: int) -> list[str]:
-    """Returns a line for each of the most probable classes: name, bar in steps of an eighth of a cell, percentage."""
+    """Returns one line for each of the most probable classes, with the name, a bar and the percentage.
+
+    The length of a bar is rounded to an eighth of a character cell.
+    """
     probabilities = classification.prediction.probabilities
     indices = rows_that_fit(probabilities, _MAX_BARS)
     names = min(max(len(name_line(classification, index)) for index in indices), columns // 2 + 5)
@@ -269,12 +273,15 @@ def _foreground(red: int, green: int, blue: int) -> str:
 
 
 def _cut(text: str, columns: int) -> str:
-    """Shortens a text to at most ``columns`` cells. Cuts off the beginning, because paths differ at the end."""
+    """Shortens a text to at most ``columns`` characters. Cuts off the beginning, because paths differ at the end."""
     return text if len(text) <= columns else "…" + text[len(text) - columns + 1 :]
 
 
 def _terminal_size() -> tuple[int, int]:
-    """Returns the current columns and rows of the terminal. The user may resize the terminal between two updates."""
+    """Returns the current numbers of columns and rows of the terminal.
+
+    They are read at each update, because the user may resize the terminal at any time.
+    """
     size = os.get_terminal_size(sys.stdout.fileno())
     return (size.columns, size.lines) if size.columns and size.lines else _FALLBACK_SIZE
 

@@ -1,4 +1,4 @@
-"""The web application of `dermedge run --serve`: the live page and `POST /predict`. It uses Starlette."""
+"""The web application of `dermedge run --serve`: the live page and `POST /predict`. It is built with Starlette."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def make_app(board: Board, photos: PhotoService, guard: Guard) -> Starlette:
 
 
 async def _save(board: Board, request: Request) -> Response:
-    """Saves the newest result as an image on the device. Refuses requests without the header of the page's script."""
+    """Saves the newest result as an image on the device. Refuses requests that the page's own script did not send."""
     require_own_script(request)
     try:
         name = await asyncio.to_thread(board.save, _wants_heat(request))

@@ -1,4 +1,4 @@
-"""Holds the content of the web page: the newest result and the last answers. All viewers share one encoded frame."""
+"""Holds the content of the web page: the newest result and the last answers. All viewers share the encoded frames."""
 
 from __future__ import annotations
 
@@ -22,10 +22,12 @@ from dermedge.edge.views.saves import Saves
 
 __all__ = ["HISTORY", "INTERVAL_S", "Board", "EncodedFrame"]
 
+# The largest number of answers in the history.
 HISTORY = 50
 _JPEG_QUALITY = 80
+# In the history, the next headline replaces a headline that was shown for less than this time.
 _STAND_S = 1.0
-# Seconds between two frames of the live video, independent of the camera's rate and the number of viewers.
+# The live video shows at most one new frame in this time, even if the camera is faster or there are many viewers.
 INTERVAL_S = 0.1
 
 
@@ -43,7 +45,7 @@ class EncodedFrame:
 
 
 class _Encoder:
-    """The last encoded frame, and the time from which the next frame may be encoded."""
+    """The last encoded frame, and the earliest time at which the next frame may be encoded."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
@@ -55,13 +57,13 @@ class Board:
     """Receives results from the loop without delaying the loop, and serves the results to any number of threads.
 
     Args:
-        facts: facts about the run for the metrics, such as the name and digest of the model, and the source.
+        facts: the labels of the metric ``dermedge_info``, such as the name and the digest of the model.
         folder: the folder in which images are saved.
         has_heat_map: whether the model has an evidence output for the heat map.
 
     Attributes:
         saves: the saved images.
-        is_closed: whether the loop has ended. If it is true, the live video of each viewer ends too.
+        is_closed: whether the loop has ended. Then the live video of each viewer ends too.
     """
 
     def __init__(self, facts: dict[str, str], folder: Path, has_heat_map: bool) -> None:
@@ -87,7 +89,7 @@ class Board:
             self._remember(result)
 
     def has_news(self, shown: int, heat: bool) -> bool:
-        """Tells whether `frame` would return another frame than the frame with the number ``shown``."""
+        """Tells whether `frame` would now return a frame whose number is not ``shown``."""
         encoder = self._encoder(heat)
         if encoder.frame is not None and encoder.frame.number != shown:
             return True
@@ -112,8 +114,8 @@ class Board:
         """Returns a recent frame with the reticle as a JPEG, or None before the first frame.
 
         A new frame is encoded at most once in `INTERVAL_S` seconds. In between, the last encoded frame is returned.
-        If several threads ask at the same time, one thread encodes the frame, and the others wait for it. The frame
-        has no text, because the page shows the answer beside the frame.
+        If several threads call this method at the same time, one thread encodes the frame. The other threads wait, and
+        return the same frame. No text is painted on the frame, because the page shows the answer beside the frame.
 
         Args:
             heat: whether to paint the heat map. It is not painted if the model has no heat map.
@@ -135,7 +137,7 @@ class Board:
         """Saves the newest result as an image on this device; returns the file name, or None before the first frame.
 
         Args:
-            heat: as in `frame`.
+            heat: whether to paint the heat map. It is not painted if the model has no heat map.
 
         Raises:
             StorageError: in the cases that `Saves.add` lists.
@@ -187,8 +189,8 @@ class Board:
     def _remember(self, result: FrameResult) -> None:
         """Adds an answer to the history.
 
-        The answer replaces the previous entry in two cases: the headline is the same, or the previous headline was
-        shown for less than `_STAND_S`. After a result without an answer, no entry is replaced.
+        The answer replaces the last entry in two cases: both have the same headline, or the last headline was shown
+        for less than `_STAND_S`. But the first answer after a result without an answer never replaces an entry.
         """
         answer = result.answer
         if answer is None:
@@ -214,7 +216,10 @@ class Board:
 
 
 def _drift_metrics(drift: SessionDrift) -> Iterator[str]:
-    """Yields the metrics of the first hour and of the latest hour: shares and a mean probability, all 0 to 1."""
+    """Yields the drift metrics of the first and the latest hour. Each value is 0 to 1.
+
+    The metrics are the share of each defect, the share of each answer, and the mean probability.
+    """
     periods = [
         (name, one) for name, one in (("first_hour", drift.first), ("latest_hour", drift.latest)) if one
     ]

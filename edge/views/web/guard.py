@@ -1,11 +1,12 @@
 """Decides who may use the web server: everyone on this machine, or everyone who has the token.
 
 If the server listens on the loopback address, everyone on this machine may use it. The Host header of a request must
-then be a loopback address or localhost. Other names are refused, even if they resolve to the loopback address, because
-any web site could read the pages through such a name.
+then be a loopback address or localhost. Other host names are refused, even if they resolve to the loopback address.
+Otherwise, a web site could let its own name resolve to the loopback address, and read the pages (DNS rebinding).
 
-If the server listens on another address, each request needs a token. A browser sends the token once, as ``?token=…``,
-and gets a cookie for its further requests. A program sends the header ``Authorization: Bearer …``.
+If the server listens on another address, each request needs a token. A browser sends the token once, as ``?token=…``.
+The server answers with a cookie, which the browser sends with each further request. A program sends the token in the
+header ``Authorization: Bearer …`` of each request.
 
 Pages of other web sites cannot use the server. The pages of this server load nothing from other sites.
 """
@@ -28,7 +29,7 @@ __all__ = ["Answer", "Guard", "read_body", "require_own_script", "without_foreig
 Answer = Callable[[Request], Awaitable[Response]]
 
 _COOKIE = "dermedge"
-# The header that the page's own script sends with POST requests. Scripts of other web sites cannot send it.
+# The page's own script sends this header with POST requests. Browsers do not let scripts of other web sites send it.
 _OWN_HEADER = "x-dermedge"
 _READS = ("GET", "HEAD")
 _HEADERS = {
@@ -47,9 +48,9 @@ class Guard:
     """Accepts or refuses requests.
 
     Args:
-        token: the token that a viewer needs. It is None on the loopback address, where the Host header is checked
-            instead.
-        places: the limits on connections. If a request is accepted, its connection is reported there as proved.
+        token: the token that each viewer needs. None means that the server listens on the loopback address. Then the
+            Host header is checked instead of a token.
+        places: the limits on connections. The guard marks the connection of each accepted request as proved.
     """
 
     def __init__(self, token: str | None, places: Places) -> None:
@@ -57,7 +58,7 @@ class Guard:
         self._places = places
 
     def page(self, answer: Answer) -> Answer:
-        """Wraps a handler whose responses are for people. A refused request gets one line of text."""
+        """Wraps a handler whose responses a browser shows. The response to a refused request is one line of text."""
 
         async def respond(request: Request) -> Response:
             try:
@@ -70,7 +71,10 @@ class Guard:
         return respond
 
     def service(self, answer: Answer) -> Answer:
-        """Wraps a handler whose responses are for programs. Errors are JSON, ``{"error": …}``, without redirections."""
+        """Wraps a handler whose responses are for programs. If a request is refused, the response is ``{"error": …}``.
+
+        This handler does not accept a token in the URL, because the response would be a redirection.
+        """
 
         async def respond(request: Request) -> Response:
             try:
@@ -88,7 +92,7 @@ class Guard:
         return await answer(request)
 
     def _redirection(self, request: Request) -> Response | None:
-        """Returns a redirection that sets the cookie, if the URL contains the right token; None otherwise.
+        """Returns a redirection that sets the cookie if the URL contains the right token, and None otherwise.
 
         The redirection leads to the same URL without the token.
         """
@@ -131,7 +135,7 @@ def require_own_script(request: Request) -> None:
 def without_foreign_pages(request: Request) -> None:
     """Raises HTTPException if a page of another web site sent the request.
 
-    A request without an Origin header passes. It comes from a program that is not a browser.
+    A request without an Origin header is accepted, because it comes from a program that is not a browser.
     """
     origin = request.headers.get("origin")
     if origin is not None and urlsplit(origin).netloc != request.headers.get("host"):

@@ -1,7 +1,8 @@
 """Answers `POST /predict`: receives one photo, and returns the answer in the JSON format of `dermedge predict`.
 
-Photos are classified by a second classifier, so that the live loop never waits. It classifies one photo at a time, and
-is opened when the first photo arrives. The quality gate checks photos in the same way as the frames of the live loop.
+A second classifier classifies the photos, so that the live loop never waits. The second classifier is opened when the
+first photo arrives, and classifies one photo at a time. The quality gate checks photos in the same way as the frames of
+the live loop.
 """
 
 from __future__ import annotations
@@ -40,13 +41,14 @@ MOST_PIXELS = 50_000_000
 # The largest number of photos that are received or classified at the same time. Further photos are refused, so that
 # photos cannot fill the memory.
 MOST_PHOTOS = 4
-# The largest number of fields of a form besides the photo. These fields are ignored.
+# A form may have at most this many fields besides the photo. The server ignores these fields.
 _MOST_FIELDS = 16
 _FORM = "multipart/form-data"
-# The media types that the body may have besides image/*. The format of the photo is read from its content.
+# A body that is a photo may have one of these media types, or any image/ type. The media type does not matter, because
+# the format of the photo is recognized from the first bytes.
 _PLAIN_TYPES = ("", "application/octet-stream")
 _NAMELESS = "photo"
-# The formats are recognized by these bytes at these offsets. In order: JPEG, PNG, GIF, BMP, TIFF (two byte orders),
+# Each format of photos is recognized by the bytes at an offset. In order: JPEG, PNG, GIF, BMP, TIFF (two byte orders),
 # JPEG 2000, WebP, and HEIC or AVIF.
 _SIGNATURES = (
     (0, b"\xff\xd8\xff"),
@@ -65,9 +67,9 @@ class PhotoClassifier:
     """Classifies photos with a separate classifier, one photo at a time. Several threads may use it.
 
     Args:
-        open_classifier: opens the classifier. It is called when the first photo arrives.
-        confidence: as in `Pipeline`.
-        sets: as in `Pipeline`.
+        open_classifier: the function that opens the classifier. It is called when the first photo arrives.
+        confidence: the probability, 0 to 1, below which an answer counts as uncertain.
+        sets: whether each answer has a prediction set.
     """
 
     def __init__(
@@ -87,8 +89,8 @@ class PhotoClassifier:
             name: the file name, which becomes ``path`` in the answer.
 
         Returns:
-            The values of `photo_to_json`, and two more. ``defect`` is the reason why the quality gate rejected the
-                photo, or None. ``hint`` tells the user what helps against the defect, or is empty. For a rejected
+            The values of `photo_to_json`, and two more values. ``defect`` is the reason why the quality gate rejected
+                the photo, or None. ``hint`` tells the user what helps against the defect, or is empty. For a rejected
                 photo, all values except ``path``, ``defect`` and ``hint`` are None.
 
         Raises:
@@ -121,7 +123,7 @@ class PhotoService:
         self._photos = 0
 
     async def answer(self, request: Request) -> Response:
-        """Returns the response to a request. Raises HTTPException if the request or its photo is refused."""
+        """Returns the response to a request. Raises HTTPException if the request or the photo is refused."""
         without_foreign_pages(request)
         if self._photos >= MOST_PHOTOS:
             raise HTTPException(
@@ -157,13 +159,13 @@ class _OnePhoto(FrameSource):
 
 
 class _FormInMemory(MultiPartParser):
-    """Starlette's form parser, which in this server keeps files in memory and never writes them to the disk."""
+    """Parses a form like Starlette's parser, but keeps files in memory and never writes them to the disk."""
 
     spool_max_size = MOST_BYTES + 1
 
 
 async def _photo_of(request: Request) -> tuple[str, bytes]:
-    """Returns the name and content of the photo in a request; raises HTTPException."""
+    """Returns the file name and the bytes of the photo in a request. Raises HTTPException if the request is refused."""
     kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
     is_photo = kind in _PLAIN_TYPES or kind.startswith("image/")
     content = await read_body(request, MOST_BYTES)
@@ -179,7 +181,11 @@ async def _photo_of(request: Request) -> tuple[str, bytes]:
 
 
 async def _photo_of_form(request: Request, content: bytes) -> tuple[str, bytes]:
-    """Returns the name and content of the only file in a form; raises HTTPException."""
+    """Returns the name and the bytes of the only file in a form.
+
+    Raises:
+        HTTPException: if the form cannot be read, or if the number of files in the form is not one.
+    """
 
     async def stream() -> AsyncIterator[bytes]:
         yield content
@@ -201,7 +207,7 @@ async def _photo_of_form(request: Request, content: bytes) -> tuple[str, bytes]:
 
 
 def _check_header(content: bytes) -> None:
-    """Raises HTTPException if the bytes are not a photo, or if the photo states more than `MOST_PIXELS` pixels."""
+    """Raises HTTPException if the bytes are not a photo, or if their header states more than `MOST_PIXELS` pixels."""
     if not content:
         raise HTTPException(400, "the body is empty; send the bytes of a photo")
     if not any(content.startswith(mark, offset) for offset, mark in _SIGNATURES):
@@ -222,7 +228,7 @@ def _size_of(content: bytes) -> tuple[int, int]:
     """Returns the width and height in pixels that the header of a photo states.
 
     Raises:
-        HTTPException: if the header states no size.
+        HTTPException: if the header is damaged or states no size.
     """
     try:
         width, height = imagesize.get(io.BytesIO(content))

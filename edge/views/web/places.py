@@ -1,10 +1,10 @@
 """Limits the connections to the web server, so that a stranger who opens many connections cannot lock the owner out.
 
-A connection is proved after the server has accepted one of its requests. If the server needs a token, it accepts only
-requests with the token.
+A connection counts as proved as soon as the server has accepted one request of the connection. If the server needs a
+token, it accepts only requests with the token.
 
-A connection must send each request within `HEAD_TIMEOUT_S`. If the head of the request arrived in time and the
-connection is proved, the whole request may take `BODY_TIMEOUT_S`, because its body may be a photo.
+A connection must send each request within `HEAD_TIMEOUT_S`. There is one exception: if a proved connection has sent the
+head of the request in this time, the whole request may take `BODY_TIMEOUT_S`, because the body may be a photo.
 
 The number of unproved connections is limited, both for each client and in total. If a new connection would exceed a
 limit, the oldest unproved connection is closed.
@@ -43,7 +43,7 @@ class Places:
         self._unproved: dict[_Client, asyncio.Transport] = {}  # the oldest first
 
     def enter(self, client: _Client, transport: asyncio.Transport) -> None:
-        """Adds a new connection, and closes another one if there are too many.
+        """Adds a new connection, and closes an older one if there are too many unproved connections.
 
         If the client has too many unproved connections, the oldest connection of this client is closed. Otherwise, if
         all clients together have too many, the oldest connection of all clients is closed.
@@ -56,16 +56,16 @@ class Places:
         self._unproved[client] = transport
 
     def prove(self, client: _Client | None) -> None:
-        """Notes that a request of this connection was accepted. New connections can no longer close this one."""
+        """Marks a connection as proved. After that, `enter` no longer closes this connection."""
         if client is not None:
             self._unproved.pop((client[0], client[1]), None)
 
     def has_proved(self, client: _Client) -> bool:
-        """Tells whether a request of this connection was accepted."""
+        """Tells whether a connection is proved."""
         return client not in self._unproved
 
     def leave(self, client: _Client) -> None:
-        """Notes that a connection has ended."""
+        """Forgets a connection that has ended."""
         self._unproved.pop(client, None)
 
 

@@ -30,25 +30,26 @@ from dermedge.edge.views.web.places import PlacedProtocol, Places
 __all__ = ["WebServer", "WebView", "parse_address"]
 
 _TOKEN_VARIABLE = "DERMEDGE_TOKEN"
-# systemd's LoadCredential= puts files into a folder, and names the folder in this environment variable.
+# systemd's LoadCredential= puts files into a folder. This environment variable contains the path of the folder, and the
+# file with this name contains the token.
 _CREDENTIALS_VARIABLE, _CREDENTIAL_NAME = "CREDENTIALS_DIRECTORY", "dermedge-token"
 _TOKEN_BYTES = 16
 _LEAST_TOKEN_LENGTH = 16
-# Addresses that are reserved for documentation (RFC 5737 and RFC 3849). Nothing is sent to them. They serve to find out
-# which address this machine uses in its network.
+# Addresses that are reserved for documentation (RFC 5737 and RFC 3849). Nothing is sent to these addresses. They serve
+# only to find out which address this machine has in its network.
 _ELSEWHERE = {socket.AF_INET: ("192.0.2.1", 9), socket.AF_INET6: ("2001:db8::1", 9)}
-# The largest number of simultaneous connections; further ones are refused. The limit on unproved connections is lower,
-# so that unproved connections alone never reach this limit.
+# The largest number of simultaneous connections. Further connections are refused. The limit on unproved connections is
+# lower, so that unproved connections alone never use up all connections.
 _MAX_CONNECTIONS = 128
 _STOP_S = 2
 
 
 class WebServer:
-    """Serves a web application in a separate thread, between entry and exit.
+    """Serves a web application in a separate thread, as long as the ``with`` block runs.
 
-    If the address is not a loopback address, each viewer needs a token. The server uses the systemd credential
-    ``dermedge-token``. If there is none, it uses the environment variable DERMEDGE_TOKEN. If that is not set either, it
-    makes a new token at each start.
+    If the address is not a loopback address, each viewer needs a token. The token is the systemd credential
+    ``dermedge-token``. If there is no such credential, the token is the value of the environment variable
+    DERMEDGE_TOKEN. If this variable is not set either, the server makes a new token at each start.
 
     Attributes:
         port: the port on which the server listens.
@@ -59,11 +60,12 @@ class WebServer:
 
     Args:
         address: ``HOST:PORT``. Port 0 stands for any free port.
-        make_app: makes the application. It is called with the guard that checks the requests.
+        make_app: the function that makes the application. Its argument is the guard that checks the requests.
 
     Raises:
-        OptionError: if the server cannot listen on the address, or if the token is too short or contains characters
-            that cannot stand in a URL.
+        OptionError: in four cases: ``address`` has another format; the server cannot listen on ``address``; the
+            credential cannot be read; the token is too short, or contains other characters than
+            ASCII letters, digits and - . _ ~.
     """
 
     def __init__(self, address: str, make_app: Callable[[Guard], Starlette]) -> None:
@@ -107,16 +109,16 @@ class WebView:
     """A view that serves results as a web page, and classifies the photos that clients send to it.
 
     Attributes:
-        port: as in `WebServer`.
-        token: as in `WebServer`.
-        url: as in `WebServer`.
+        port: the port on which the server listens.
+        token: the token that a viewer needs, or None if no token is needed.
+        url: the URL to open in a browser. `WebServer` describes it.
 
     Args:
-        address: as in `WebServer`.
-        facts: as in `Board`.
-        has_heat_map: as in `Board`.
-        photos: classifies the photos of `POST /predict`, and is closed at the exit. If it is None, the default model
-            classifies the photos.
+        address: ``HOST:PORT``. Port 0 stands for any free port.
+        facts: the labels of the metric ``dermedge_info``, such as the name and the digest of the model.
+        has_heat_map: whether the model has an evidence output for the heat map.
+        photos: the classifier for the photos of `POST /predict`. The view closes this classifier at the exit. If
+            ``photos`` is None, the default model classifies the photos.
 
     Raises:
         OptionError: in the cases that `WebServer` lists.
@@ -150,7 +152,7 @@ class WebView:
 
 
 def parse_address(text: str) -> tuple[str, int]:
-    """Returns host and port of ``HOST:PORT``, ``HOST`` or ``:PORT``.
+    """Splits ``HOST:PORT``, ``HOST`` or ``:PORT`` into host and port. `DEFAULT_ADDRESS` supplies a missing part.
 
     Raises:
         OptionError: if the text has another format.
@@ -177,14 +179,17 @@ def _bound(host: str, port: int) -> socket.socket:
 
 
 def _reason(error: OSError) -> str:
-    """Returns the reason of an error. The address that `socket.create_server` adds to the reason is left out."""
+    """Returns the reason of an error, without the address that `socket.create_server` adds to the reason."""
     if error.errno is None or isinstance(error, socket.gaierror):
         return str(error.strerror)
     return os.strerror(error.errno)
 
 
 def _reachable(host: str, family: int) -> str:
-    """Returns the host for a URL that another machine can open."""
+    """Returns the host for the URL, with brackets around an IPv6 address.
+
+    If the server listens on all addresses, the host is this machine's address in its network.
+    """
     if _is_address(host) and ipaddress.ip_address(host).is_unspecified:
         with socket.socket(family, socket.SOCK_DGRAM) as probe, suppress(OSError):
             probe.connect(_ELSEWHERE[socket.AddressFamily(family)])
@@ -222,7 +227,7 @@ def _token() -> str:
 
 
 def _given_token() -> tuple[str | None, str]:
-    """Returns the token that the user chose, or None, and the name of the credential or variable that holds it.
+    """Returns the token that the user chose, or None, and the name of the credential or variable with the token.
 
     Raises:
         OptionError: if the credential cannot be read.
