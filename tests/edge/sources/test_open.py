@@ -178,8 +178,11 @@ def test_what_a_camera_delivers_is_read_back(make_capture: Callable[..., FakeCap
     source = open_source("0", 1920, 1080, 30, pixel_format="Y16")
     assert source.delivery() == Delivery(1920, 1080, 30, "Y16")
     assert str(source.delivery()) == "1920x1080, 30 frames a second, Y16"
-    # V4L2 takes what it likes, and OpenCV says that it has set what was asked for
+    # a camera for time-lapse may deliver less than one frame a second
+    capture.properties[cv2.CAP_PROP_FPS] = 0.5
     capture.set = lambda key, value: True  # type: ignore[method-assign]
+    assert open_source("0", fps=1).delivery() == Delivery(1920, 1080, 0.5, "Y16")
+    # V4L2 takes what it likes, and OpenCV says that it has set what was asked for
     capture.properties = {cv2.CAP_PROP_FRAME_WIDTH: 640, cv2.CAP_PROP_FRAME_HEIGHT: 480}
     silent = open_source("0", 1920, 1080, 30, pixel_format="MJPG", flip="both")
     assert silent.delivery() == Delivery(640, 480, None, "")

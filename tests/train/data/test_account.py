@@ -55,6 +55,14 @@ def test_of_many_classes_the_twelve_largest_are_named() -> None:
     assert line.endswith("class 11 9")
 
 
+def test_series_of_names_are_told_unless_something_groups_the_photos() -> None:
+    names = [f"set/nevus/case{case}-{number}.jpg" for case in range(5) for number in range(2)]
+    told = lines(*(file(name=name) for name in names))
+    assert any("the names of 10 photos differ only in the number at the end" in line for line in told)
+    grouped = lines(*(file(name=name, links=("a lesion",)) for name in names))
+    assert not any("differ only in the number" in line for line in grouped)
+
+
 def test_sets_are_counted_where_there_are_several() -> None:
     assert lines(file(), file(), file(source="other"))[0] == "datasets: set 2, other 1"
     assert lines(file(origin=ON_TABLE)) == []
