@@ -1,14 +1,14 @@
-"""The colour of each class, the same in every view."""
+"""Returns the colour of each class. All views use the same colours."""
 
 from __future__ import annotations
 
 __all__ = ["Colour", "colour_of"]
 
-# The values of blue, green and red, each from 0 to 255.
+# A colour has the values of blue, green and red, each from 0 to 255.
 Colour = tuple[int, int, int]
 
-# The colours of Okabe and Ito, in the order blue, green, red. Colour-blind people can tell these colours apart, and no
-# colour of this palette signals danger.
+# The palette of Okabe and Ito. Colour-blind people can tell these colours apart, and no colour of the palette signals
+# danger.
 _PALETTE: tuple[Colour, ...] = (
     (0, 159, 230),
     (233, 180, 86),
@@ -21,8 +21,8 @@ _PALETTE: tuple[Colour, ...] = (
 
 
 def colour_of(index: int) -> Colour:
-    """Returns the colour of the class with this index, in the order blue, green, red.
+    """Returns the colour of the class with this index.
 
-    There are seven colours. The eighth class has the colour of the first class again.
+    There are seven colours. The eighth class has the same colour as the first class.
     """
     return _PALETTE[index % len(_PALETTE)]

@@ -29,7 +29,7 @@ from dermedge.edge.views.text import (
 
 __all__ = ["LEGIBLE_SIZE", "paint_classification", "paint_frame", "paint_result"]
 
-# The least width and height of a painted frame in pixels. Smaller frames are enlarged, so that text is legible.
+# The smallest width and height of a painted frame in pixels. Smaller frames are enlarged, so that text is legible.
 LEGIBLE_SIZE = (480, 320)
 
 _WHITE: Colour = (245, 245, 245)
@@ -37,7 +37,7 @@ _GREY: Colour = (205, 205, 205)
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 # The layout is designed for frames of this size in pixels. For other frames, the layout is scaled.
 _LAYOUT_WIDTH, _LAYOUT_HEIGHT = 640, 480
-_LEAST_SCALE = 0.85  # smaller letters would be illegible
+_LEAST_SCALE = 0.85  # at a smaller scale, text would be illegible
 _PANEL_OPACITY = 0.62
 _UNSEEN_LIGHT = 0.75
 _LOST_LIGHT = 0.35
@@ -51,8 +51,8 @@ def paint_classification(classification: Classification, heat: bool = False) -> 
         heat: whether to paint the heat map. It is not painted if the model has no heat map.
 
     Returns:
-        A new uint8 array [height, width, 3] in BGR order. It has the size of the frame, unless the frame is smaller
-        than `LEGIBLE_SIZE`. A smaller frame is enlarged until neither side is shorter than in `LEGIBLE_SIZE`.
+        A new uint8 array [height, width, 3] in BGR order. It has the size of the frame. But if the frame is narrower
+        or lower than `LEGIBLE_SIZE`, it is enlarged to at least this width and height.
     """
     image, scale = _canvas(classification.frame.image_bgr)
     _paint_crop(image, classification, heat)
@@ -72,7 +72,8 @@ def paint_result(result: FrameResult, heat: bool = False) -> NDArray[np.uint8]:
         heat: whether to paint the heat map. It is not painted if the model has no heat map.
 
     Returns:
-        An array as `paint_classification` returns it. Before the first frame, the image is black.
+        A new uint8 array [height, width, 3] in BGR order, enlarged if it would be smaller than `LEGIBLE_SIZE`. Before
+        the first frame, the image is black.
     """
     image, scale = _frame_and_reticle(result, heat)
     if result.shown is not None:
@@ -106,7 +107,7 @@ def _frame_and_reticle(result: FrameResult, heat: bool) -> tuple[NDArray[np.uint
 
 
 def _canvas(frame_bgr: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], float]:
-    """Returns a copy of a frame, large enough to paint text on it, and the scale of the layout."""
+    """Returns a copy of a frame, enlarged if text would be illegible, and the scale of the layout."""
     image = _enlarge(frame_bgr)
     return image, max(min(image.shape[0] / _LAYOUT_HEIGHT, image.shape[1] / _LAYOUT_WIDTH), _LEAST_SCALE)
 
@@ -127,7 +128,7 @@ def _paint_crop(image: NDArray[np.uint8], classification: Classification, heat: 
 
 
 def _dim_unread(image: NDArray[np.uint8], result: FrameResult) -> None:
-    """Darkens a frame without an answer outside the crop.
+    """Darkens the frame outside the crop. This function is for results without probabilities.
 
     While the camera is lost, the whole frame is darkened, so that nobody mistakes the old frame for a live one.
     """
@@ -143,7 +144,7 @@ def _colour_of_state(result: FrameResult) -> Colour:
 
 
 def _paint_reticle(image: NDArray[np.uint8], crop: tuple[slice, slice], colour: Colour, scale: float) -> None:
-    """Paints the circle in which the lesion belongs."""
+    """Paints the reticle, which is a circle. The user should place the lesion in this circle."""
     rows, columns = crop
     centre = ((columns.start + columns.stop) // 2, (rows.start + rows.stop) // 2)
     radius = min(rows.stop - rows.start, columns.stop - columns.start) // 2 - round(2 * scale)
@@ -168,7 +169,7 @@ def _part(image: NDArray[np.uint8], frame: Frame, crop: Region) -> tuple[slice, 
 
 
 def _paint_heat(crop: NDArray[np.uint8], cells: NDArray[np.float32]) -> None:
-    """Blends the heat map over the crop. Hot places are tinted strongly, and cold places stay unchanged."""
+    """Blends the heat map over the crop. The higher the value of a place is, the more strongly the place is tinted."""
     height, width = crop.shape[:2]
     heat = np.clip(cv2.resize(cells, (width, height), interpolation=cv2.INTER_CUBIC), 0, 1)
     colours = cv2.applyColorMap((255 * heat).astype(np.uint8), cv2.COLORMAP_INFERNO)
@@ -216,9 +217,9 @@ def _paint_notes(image: NDArray[np.uint8], text: str, scale: float, top: int) ->
 
 
 def _note_lines(text: str, size: float, width: int) -> list[str]:
-    """Splits a text of several notes into lines of at most ``width`` pixels.
+    """Splits a text with notes, separated by commas, into lines of at most ``width`` pixels.
 
-    No note is split. A note that is wider than ``width`` gets a line to itself.
+    A note itself is never split. A note that is wider than ``width`` gets its own line.
     """
     lines: list[str] = []
     for note in text.split(", "):
@@ -242,9 +243,9 @@ def _paint_footer(image: NDArray[np.uint8], text: str, scale: float) -> int:
 
 
 def _paint_bars(image: NDArray[np.uint8], classification: Classification, scale: float, bottom: int) -> None:
-    """Paints the bars of the most probable classes, as many as fit, in a panel at the left edge.
+    """Paints the bars of the most probable classes in a panel at the left edge, as many bars as fit.
 
-    The panel ends at the image row ``bottom``.
+    The lower edge of the panel is at the image row ``bottom``.
     """
     row, pad, size = round(19 * scale), round(8 * scale), 0.42 * scale
     probabilities = classification.prediction.probabilities

@@ -1,4 +1,4 @@
-"""Converts the answer for one photo to JSON values, in one format for `dermedge predict` and the web server."""
+"""Converts the answer for one photo to JSON values. `dermedge predict` and the web server use the same format."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PHOTO_KEYS = ("headline", "label", "probability", "uncertain", "alert", "view", 
 
 
 def photo_to_json(classification: Classification) -> dict[str, Any]:
-    """Returns the values of ``path`` and of `PHOTO_KEYS`, and of ``set`` if prediction sets were requested."""
+    """Returns the values for ``path`` and `PHOTO_KEYS`. If prediction sets were requested, ``set`` is added."""
     prediction = classification.prediction
     values: dict[str, Any] = {
         "path": classification.frame.name,

@@ -4,11 +4,12 @@
     DIR/20261124T211530Z/frames.jsonl    one JSON object per line, for pandas.read_json(path, lines=True)
     DIR/20261124T211530Z/000042.jpg      a frame; one line in frames.jsonl contains this file name
 
-A line is written when the state or the headline changes, and once a second while both stay the same. The first line of
-each answer contains the file name of a photo. The photo is written to the disk before the line.
+A line is written when the state or the headline changes, and once a second while neither changes. When a new answer is
+shown, its frame is stored as a photo, and the line contains the file name of the photo. The photo is written to the
+disk before the line.
 
 Each line is on the disk when `show` returns, so a power cut loses at most the last line. If a power cut leaves an
-incomplete line, the next recording into the same folder removes it.
+incomplete line, the next recording into the same folder removes this line.
 """
 
 from __future__ import annotations
@@ -45,16 +46,17 @@ _BYTES_PER_MB = 1e6
 class RecordView:
     """Records the results that `show` receives, in a new folder below ``folder``.
 
-    Recording stops with a message in two cases: ``folder`` has reached its limit, or a line or photo cannot be
-    written, for example because the disk is full. The other views go on. Earlier recordings are never deleted, and no
-    incomplete line remains.
+    Recording stops with a message in two cases: the recordings below ``folder`` have reached ``limit_mb``, or a line
+    or photo cannot be written, for example because the disk is full. The other views continue. Earlier recordings are
+    never deleted. No incomplete line remains.
 
     Args:
-        session: the content of session.json.
-        limit_mb: the total size in MB that all recordings below ``folder`` may reach.
+        session: the values to write into session.json. At the exit, the drift over the run is added to the file.
+        limit_mb: the largest total size of all recordings below ``folder``, in MB.
 
     Raises:
-        StorageError: at the entry, if the folder cannot be made or written for a reason other than a full disk.
+        StorageError: at the entry of the ``with`` block, if the folder cannot be made or written. If the disk is full,
+            no error is raised, and recording stops.
     """
 
     def __init__(self, folder: Path, session: dict[str, Any], limit_mb: float) -> None:
@@ -103,7 +105,11 @@ class RecordView:
         pass
 
     def _start(self) -> None:
-        """Makes the folder of the session, writes session.json and opens frames.jsonl; raises StorageError."""
+        """Makes the folder of the session, writes session.json and opens frames.jsonl.
+
+        Raises:
+            StorageError: if one of these steps fails.
+        """
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             mend(self._folder)
@@ -147,7 +153,7 @@ class RecordView:
             raise
 
     def _write_last(self) -> None:
-        """Adds the drift over the run to session.json. If that fails, session.json stays as it was."""
+        """Adds the drift over the run to session.json. If that fails, session.json stays unchanged."""
         with suppress(StorageError):
             self._write_session({"drift": drift_to_json(self._drift)})
 
@@ -164,7 +170,7 @@ class RecordView:
             )
 
     def _keep_photo(self, result: FrameResult) -> str | None:
-        """Writes the frame as the camera delivered it; returns the file name, or None if there is no frame."""
+        """Stores the frame as a photo, without painted text. Returns the file name, or None if there is no frame."""
         if result.frame is None:
             return None
         path = self.path / f"{result.frame.number:06d}.jpg"
@@ -182,9 +188,9 @@ def _is_full(error: StorageError) -> bool:
 
 
 def mend(folder: Path) -> None:
-    """Removes incomplete lines and incomplete photos in the sessions below a folder.
+    """Removes incomplete lines and incomplete photos from the sessions below a folder.
 
-    They are left if the power fails, or if the process is killed.
+    Incomplete lines and photos remain if the power fails, or if the process is killed.
     """
     for part in folder.glob("*/.*.part*"):
         if not is_running(part):
@@ -197,15 +203,15 @@ def mend(folder: Path) -> None:
 
 
 def is_running(part: Path) -> bool:
-    """Tells whether the process that writes this file is still running. The file name contains the process number."""
+    """Tells whether the process that writes this temporary file still runs. The file name contains the process ID."""
     numbers = [one for one in part.name.split(".") if one.isdecimal()]
     return bool(numbers) and Path(f"/proc/{numbers[-1]}").exists()
 
 
 def _new_folder(folder: Path) -> Path:
-    """Makes a folder whose name is the current time in UTC. If that name exists already, a number is added.
+    """Makes a folder whose name is the current time in UTC. If the name is taken, adds a number to the name.
 
-    The name can exist because a board without a clock may start at the same time again.
+    The name can be taken because a board without a battery-backed clock may show the same time at two starts.
     """
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
     for number in range(1, 10000):
@@ -219,7 +225,7 @@ def _new_folder(folder: Path) -> Path:
 
 
 def sync_folder(folder: Path) -> None:
-    """Flushes the file names in a folder to the disk. Windows does not need this, and cannot open a folder."""
+    """Flushes the file names in a folder to the disk. Does nothing on Windows, which cannot open a folder."""
     if os.name == "posix":
         descriptor = os.open(folder, os.O_RDONLY)
         try:

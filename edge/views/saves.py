@@ -1,4 +1,4 @@
-"""Saves images on this device for viewers. No image is overwritten, and the total size is limited."""
+"""Saves the images that users request in a view. No image is overwritten, and the total size is limited."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ THUMBNAIL_WIDTH = 240
 # The largest total size in MB of all saved images in a folder.
 LIMIT_MB = 500.0
 _BYTES_PER_MB = 1e6
-# The least time between two saved images, so that a key that is held down, or a script, does not fill the disk.
+# The shortest time between two saved images. It prevents a key that is held down, or a script, from filling the disk.
 _LEAST_INTERVAL_S = 0.5
-# The names of this many saved images are remembered. The web server serves only these images.
+# Only the names of the last saved images are remembered, at most this many. The web server serves only these images.
 _MOST_NAMES = 50
 _PATTERN = "dermedge-*.png"
 
 
 class Saves:
-    """Saves images in a folder. The file name of an image contains the time."""
+    """Saves images in a folder. The file name of an image contains the time at which it was saved."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -69,8 +69,9 @@ class Saves:
             content: the bytes of the PNG file.
 
         Raises:
-            StorageError: in three cases: an image was saved less than half a second ago; the images in the folder
-                would be larger than `LIMIT_MB`; the image cannot be written. No incomplete file is left.
+            StorageError: in three cases: the last image was saved less than half a second ago; the total size of the
+                saved images in the folder would exceed `LIMIT_MB`; the image cannot be written. No incomplete file is
+                left.
         """
         with self._lock:
             now = time.monotonic()

@@ -1,4 +1,4 @@
-"""Tells systemd that the loop is ready and still running, and in which state it is (see sd_notify(3))."""
+"""Tells systemd that the loop is ready, that it is still running, and which state it shows (see sd_notify(3))."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["ServiceView", "is_service"]
 _SOCKET_VARIABLE = "NOTIFY_SOCKET"
 _WATCHDOG_VARIABLE = "WATCHDOG_USEC"
 _US_PER_S = 1e6
-# Seconds between two status messages if there is no watchdog.
+# If systemd has no watchdog for this service, a status message is sent at this interval.
 _STATUS_INTERVAL_S = 5.0
 
 

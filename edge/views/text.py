@@ -37,7 +37,10 @@ def answer_line(classification: Classification) -> str:
 
 
 def answer_title(classification: Classification) -> str:
-    """Returns the title of the headline, with the probability if the title names a class: "nevus  84%", "uncertain"."""
+    """Returns the title of the headline. If the title is a label, the probability follows.
+
+    Examples: "nevus  84%", "uncertain".
+    """
     title = printable(classification.headline.title)
     return title if classification.headline.nearest else f"{title}  {classification.named_probability:.0%}"
 
@@ -54,7 +57,7 @@ def title_of(result: FrameResult) -> str:
 
 
 def rate_line(fps: float | None, temperature_c: float | None) -> str:
-    """Returns the temperature of the processor and the frame rate. A value that is not known is left out."""
+    """Returns the temperature of the processor and the frame rate. An unknown value is left out."""
     parts = ["" if fps is None else f"{fps:.1f} fps"]
     if temperature_c is not None:
         parts.insert(0, f"{temperature_c:.0f} C")  # OpenCV's fonts have no degree sign
@@ -82,7 +85,7 @@ def set_line(prediction_set: Sequence[str]) -> str:
 
 
 def with_legend(text: str, classification: Classification | None) -> str:
-    """Adds to a text what the mark before a class means, or returns the text alone without prediction sets."""
+    """Adds the meaning of `_NOT_RULED_OUT` to a text. If there is no prediction set, returns the text unchanged."""
     legend = (
         f"{_NOT_RULED_OUT}not ruled out"
         if classification and classification.prediction_set is not None

@@ -13,7 +13,7 @@ __all__ = ["Several", "View"]
 
 
 class View(Protocol):
-    """Shows results between entry and exit. At the exit, the view restores the screen."""
+    """Shows results as long as the ``with`` block runs. At the end of the block, the view restores the screen."""
 
     def __enter__(self) -> View: ...
 
@@ -25,7 +25,7 @@ class View(Protocol):
         """Shows a result. Returns False if the user asked to stop, and True otherwise."""
 
     def finish(self) -> None:
-        """Reacts to the end of the source. A window stays open until the user closes it."""
+        """Reacts to the end of the source. The window view, for example, waits until the user closes the window."""
 
 
 class Several:

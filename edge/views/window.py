@@ -1,7 +1,8 @@
 """Shows results in a window. The keys are listed in `_KEYS`.
 
-The OpenCV package that dermedge installs cannot open windows. Windows need libGL, and a machine without a desktop does
-not have libGL. To get windows, run ``pip uninstall opencv-python-headless``, then ``pip install opencv-python``.
+dermedge installs the package opencv-python-headless, which cannot open a window. The package opencv-python can open a
+window, but it needs libGL, which a machine without a desktop does not have. To use the window view, run ``pip uninstall
+opencv-python-headless``, then ``pip install opencv-python``.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ _QUIT_KEYS = (ord("q"), 27)
 
 
 def why_no_window() -> str | None:
-    """Returns None if a window can be opened, and otherwise the reason and the cure."""
+    """Returns None if a window can be opened. Otherwise, returns the reason and the cure."""
     gui = [line for line in cv2.getBuildInformation().splitlines() if line.strip().startswith("GUI:")]
     if not gui or gui[0].split(":")[1].strip() in ("", "NONE"):
         return (
@@ -92,7 +93,10 @@ class WindowView:
         cv2.imshow(_TITLE, paint_result(result, self._heat))
 
     def _handle_key(self, result: FrameResult, wait_ms: int) -> bool:
-        """Waits for a key and reacts to it. Returns False if the user quits or closes the window, else True."""
+        """Waits at most ``wait_ms`` for a key, and reacts to the key.
+
+        Returns False if the user pressed a key that quits, or closed the window, and True otherwise.
+        """
         key = cv2.waitKey(wait_ms) & 0xFF
         if key == ord(" "):
             self._frozen = not self._frozen
@@ -104,7 +108,7 @@ class WindowView:
         return key not in _QUIT_KEYS and cv2.getWindowProperty(_TITLE, cv2.WND_PROP_VISIBLE) >= 1
 
     def _save(self, content: bytes) -> None:
-        """Saves a PNG image in the working folder. If saving fails, prints the reason, and the run goes on."""
+        """Saves a PNG image in the working folder. If saving fails, prints the reason and lets the run continue."""
         try:
             print(f"saved {self._saves.add(content)}")
         except StorageError as error:
