@@ -1,1 +1,1 @@
-"""The classifier as a web app for phones. It can be installed, and works without a network after the first visit."""
+"""The phone app: a web app with the classifier. The app can be installed, and works offline after the first visit."""

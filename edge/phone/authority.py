@@ -1,4 +1,4 @@
-"""Makes a certificate authority for one host, so that a phone can trust the server of this host and no other server."""
+"""Makes a certificate authority for one host. A phone that trusts it trusts the server of this host and no other."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 __all__ = ["Authority", "authority_folder", "make_context", "open_authority"]
 
 _VALID_DAYS = 365
-# A new certificate is valid from this long ago, because the clock of a phone may be slow.
+# A new certificate is backdated by this time, because the clock of a phone may be slow.
 _CLOCK_SLACK = timedelta(hours=1)
-# A certificate authority that expires sooner is replaced.
+# A certificate authority that expires within this time is replaced.
 _LEAST_LEFT = timedelta(days=1)
 _HOST_NAME = re.compile(
     r"(?=.{1,253}\Z)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*\Z"
@@ -36,7 +36,7 @@ _HOST_NAME = re.compile(
 class Authority:
     """A certificate authority that is valid for one year.
 
-    It can sign certificates for one host only, and it cannot create further authorities.
+    The authority can sign certificates for one host only, and cannot create further authorities.
 
     Attributes:
         certificate: the certificate in PEM format.
@@ -55,7 +55,7 @@ class Authority:
 
 
 def authority_folder() -> Path:
-    """Returns the folder that holds the certificate authorities of this machine."""
+    """Returns the folder that contains the certificate authorities of this user. The folder may not exist yet."""
     base = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
     return Path(base) / "dermedge" / "phone"
 
@@ -63,8 +63,8 @@ def authority_folder() -> Path:
 def open_authority(folder: Path, host: str) -> Authority:
     """Returns the certificate authority for ``host`` in a folder.
 
-    A new certificate authority is made in two cases: the folder holds none for this host, or the one that it holds
-    expires within a day. Only the user who runs dermedge can read the file of the private key.
+    A new certificate authority is made in two cases: the folder contains no certificate authority for this host, or
+    the existing one expires within a day. Only the user who runs dermedge can read the file of the private key.
 
     Earlier versions of dermedge made a certificate authority that was valid for any web site. That certificate
     authority is deleted from the folder.
@@ -87,7 +87,7 @@ def open_authority(folder: Path, host: str) -> Authority:
                 return found
         made = _make(host, names)
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        # an interrupted write must not leave the new key beside the old certificate
+        # both files are deleted first: an interrupted write must not leave the new key beside the old certificate
         certificate.unlink(missing_ok=True)
         key.unlink(missing_ok=True)
         with os.fdopen(os.open(key, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as handle:
@@ -138,10 +138,10 @@ def _need_cryptography() -> None:
 
 
 def _names(host: str) -> tuple[x509.GeneralName, list[x509.GeneralName], list[x509.GeneralName]]:
-    """Returns the name of the host, the names that its authority may sign, and the names that it may not sign.
+    """Returns the name of the host, the names that its authority may certify, and the names that it may not certify.
 
-    A name constraint restricts only names of the same kind (RFC 5280, 4.2.1.10). Without the list of names that the
-    authority may not sign, an authority for an IP address could sign certificates for any domain.
+    A name constraint restricts only names of the same kind (RFC 5280, 4.2.1.10). Without the list of names that it may
+    not certify, an authority for an IP address could sign certificates for any domain.
 
     Raises:
         OptionError: if ``host`` is neither an IP address nor a host name.
@@ -229,7 +229,7 @@ def _loaded(authority: Authority) -> tuple[x509.Certificate, EllipticCurvePrivat
     """Returns the certificate and the private key of an authority.
 
     Raises:
-        StorageError: if one of them is damaged, or if they do not belong together.
+        StorageError: if the certificate or the key is damaged, or if the key does not belong to the certificate.
     """
     from cryptography import x509
     from cryptography.hazmat.primitives import serialization
@@ -254,7 +254,8 @@ def _damaged() -> StorageError:
 def _context(certificate: bytes, key: EllipticCurvePrivateKey) -> ssl.SSLContext:
     """Returns the TLS context of a server with this certificate.
 
-    `ssl` reads a certificate only from a file. The file is temporary, and is deleted before this function returns.
+    The module `ssl` reads a certificate only from a file. Therefore this function writes a temporary file, and deletes
+    the file before it returns.
     """
     from cryptography.hazmat.primitives import serialization
 

@@ -26,18 +26,20 @@ __all__ = ["PAGE", "Build", "build_app"]
 
 _HERE = Path(__file__).resolve().parent
 PAGE = _HERE / "page"
-# The files of LiteRT.js that the app contains: path below node_modules/@litertjs -> file name in the app.
+# The files of LiteRT.js that the app contains. The key is the path of a file below node_modules/@litertjs. The value is
+# the file name in the app.
 _LITERT = {
     "core/dist/index.js": "index.js",
     "core/wasm/litert_wasm_compat_internal.js": "litert_wasm_compat_internal.js",
     "core/wasm/litert_wasm_compat_internal.wasm": "litert_wasm_compat_internal.wasm",
     "wasm-utils/dist/index.js": "wasm-utils.js",
 }
-# LiteRT.js imports one module by a bare name. Workers do not support import maps, so this import is changed to a path.
+# LiteRT.js imports one module by a bare name. A bare name needs an import map, which a worker does not support. So the
+# bare name is replaced with a path.
 _BARE_IMPORT, _PATH_IMPORT = b'"@litertjs/wasm-utils"', b'"./wasm-utils.js"'
 _MODEL, _WASM = "model.tflite", "litert/litert_wasm_compat_internal.wasm"
-# File name of each icon -> side in pixels, and radius of the circle as a share of the side. Android may cut off the
-# outer parts of a maskable icon, so that only the middle 80 % are visible.
+# For each icon: the file name, the size in pixels, and the radius of the circle as a fraction of the size. Android may
+# show only the middle 80 % of a maskable icon. So the circle of this icon is smaller.
 _ICONS = {"icon-192.png": (192, 0.42), "icon-512.png": (512, 0.42), "icon-maskable.png": (512, 0.3)}
 # The colours of the icons in BGR order: the skin, the lesion, and the circle around the lesion.
 _SKIN, _SPOT, _RING = (196, 212, 236), (58, 78, 128), (60, 40, 20)
@@ -69,8 +71,8 @@ def build_app(model: Path, folder: Path) -> Build:
     """Writes the app for a model into a new folder. If building fails, no folder is left.
 
     Raises:
-        ModelError: if the model was not made by `dermedge convert`, if its inputs or outputs are not uint8, or if its
-            input is not a square colour image.
+        ModelError: in three cases: `dermedge convert` did not make the model; the inputs or outputs of the model are
+            not uint8; the input of the model is not a square colour image with the channels last.
         ToolError: if npm is missing, or if npm cannot download LiteRT.js.
         StorageError: if the folder exists already, or cannot be written.
     """
@@ -93,9 +95,9 @@ def build_app(model: Path, folder: Path) -> Build:
 
 
 def _describe(model: Path) -> dict[str, Any]:
-    """Returns the facts about a model that the page needs.
+    """Returns what the page needs to know about a model.
 
-    They are the manifest, the head, and for each output its scale, zero point and shape.
+    The page needs the manifest, the kind of the output (``head``), and the scale, zero point and shape of each output.
 
     Raises:
         ModelError: in the cases that `build_app` lists.
@@ -133,7 +135,7 @@ def _fetch_litert(folder: Path) -> None:
     package-lock.json states the version and the digest of LiteRT.js, and npm checks the digest.
 
     Raises:
-        ToolError: if npm is missing or fails.
+        ToolError: if Node.js or npm is missing, or if npm cannot download LiteRT.js.
     """
     npm = shutil.which("npm")
     if npm is None or shutil.which("node") is None:
@@ -176,8 +178,8 @@ def _paint_icon(size: int, radius: float) -> NDArray[np.uint8]:
     """Returns an icon that shows a lesion in a circle: a uint8 array [size, size, 3] in BGR order.
 
     Args:
-        size: the side of the icon in pixels.
-        radius: the radius of the circle as a share of the side, 0 to 0.5.
+        size: the width and height of the icon in pixels.
+        radius: the radius of the circle as a fraction of ``size``, 0 to 0.5.
     """
     icon = np.full((size, size, 3), _SKIN, np.uint8)
     middle = (size // 2, size // 2)
@@ -187,12 +189,12 @@ def _paint_icon(size: int, radius: float) -> NDArray[np.uint8]:
 
 
 def _shown(manifest: Manifest) -> dict[str, Any]:
-    """Returns the values of the manifest without the golden answers. They are large, and the page does not use them."""
+    """Returns the manifest without the golden answers. The page does not use these large values."""
     return {name: value for name, value in asdict(manifest).items() if name != "golden"}
 
 
 def _digest_of(folder: Path, names: list[str]) -> str:
-    """Returns a digest of the names and contents of all files. It is short enough to read aloud."""
+    """Returns a digest of the names and contents of all files. It has 16 hexadecimal digits."""
     hashed = hashlib.sha256()
     for name in names:
         hashed.update(f"{name} {digest(folder / name)}\n".encode())

@@ -16,7 +16,7 @@ from dermedge.edge.phone.serve import LOOPBACK, load_files, make_server, trust_f
 __all__ = ["main", "parser"]
 
 _BYTES_PER_MB = 1e6
-# The largest value of --port. With --host, the next port is used too, so there must be a next port.
+# The largest value of --port. It is not the largest port, because --host uses the next port too.
 _LAST_PORT = 65534
 # The examples at the end of the help texts.
 _BUILD_EXAMPLES = ("dermedge phone build app/", "dermedge phone build app/ --model mine.tflite")

@@ -43,7 +43,8 @@ _TYPES = {
     ".txt": "text/plain; charset=utf-8",
 }
 HEADERS = {
-    # the policy of the page. It is sent with each file, because a worker obeys the policy of its own script's response
+    # this policy is sent with each file, not only with the page, because a worker obeys the policy that is sent with the
+    # worker's own script
     "Content-Security-Policy": (
         "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; object-src 'none'; base-uri 'none'; "
         "form-action 'none'; frame-ancestors 'none'"
@@ -55,7 +56,7 @@ HEADERS = {
     "Cache-Control": "no-cache",
 }
 _READ_TIMEOUT_S = 30
-# The errors for which another port is the cure. For other errors, another host is the cure.
+# For these errors, the message recommends another port. For other errors, it recommends another host.
 _OF_THE_PORT = (errno.EADDRINUSE, errno.EACCES)
 AUTHORITY_PATH = "/dermedge-ca.crt"
 
@@ -66,7 +67,7 @@ class ServedFile:
 
     Attributes:
         content: the bytes of the file.
-        gzipped: the bytes of the file after compression, or None if compression does not make them fewer.
+        gzipped: the bytes of the gzip-compressed file, or None if the file is never sent compressed.
         type: the media type of the file, for the header Content-Type.
     """
 
@@ -76,10 +77,10 @@ class ServedFile:
 
 
 def load_files(folder: Path) -> dict[str, ServedFile]:
-    """Returns the files of a built app: path in the URL -> file.
+    """Returns all files of a built app. Each key of the dict is the path in the URL.
 
     Raises:
-        OptionError: if the folder holds no built app, or if a file of the app cannot be read.
+        OptionError: if the folder contains no built app, or if a file of the app cannot be read.
     """
     if not all((folder / name).is_file() for name in ("index.html", "files.js")):
         cure = (
@@ -101,7 +102,7 @@ def load_files(folder: Path) -> dict[str, ServedFile]:
 
 
 def make_file(content: bytes, suffix: str) -> ServedFile:
-    """Returns a ServedFile with this content. Its media type follows from ``suffix``, for example ``.html``."""
+    """Returns a file to serve. The media type is derived from the suffix of the file name, for example ``.html``."""
     gzipped = gzip.compress(content, 6)
     kind = _TYPES.get(suffix) or mimetypes.types_map.get(suffix, "application/octet-stream")
     return ServedFile(content, gzipped if len(gzipped) < len(content) else None, kind)
@@ -114,7 +115,7 @@ class FileHandler(BaseHTTPRequestHandler):
     timeout = _READ_TIMEOUT_S
 
     def __init__(self, files: Mapping[str, ServedFile], *connection: Any) -> None:
-        # set before the call below, because __init__ of the base class answers the requests
+        # the files are set first, because __init__ of the base class answers the requests
         self._files = files
         super().__init__(*connection)
 
@@ -150,7 +151,7 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        # it is not an error of the server if a phone disconnects, or does not trust the certificate yet
+        # a phone that disconnects, or does not trust the certificate yet, causes an OSError. This is no server error
         if not isinstance(sys.exception(), OSError):
             super().handle_error(request, client_address)
 
@@ -162,12 +163,12 @@ def make_server(
     context: ssl.SSLContext | None = None,
     handler: type[FileHandler] = FileHandler,
 ) -> ThreadingHTTPServer:
-    """Returns a server that is bound to an address. Call its ``serve_forever`` to answer requests.
+    """Returns a server that is bound to an address. Call ``serve_forever`` of the server to answer requests.
 
     Args:
-        files: path in the URL -> file.
+        files: the files to serve. Each key is the path in the URL.
         host: IP address or host name of this machine.
-        port: the TCP port. 0 stands for any free port.
+        port: the TCP port. Port 0 stands for any free port.
         context: the TLS context for HTTPS. None means HTTP.
         handler: the class that answers the requests.
 
@@ -181,13 +182,13 @@ def make_server(
         cure = "choose another --port" if is_port else "give an address of this machine as --host"
         raise OptionError(f"cannot listen on {host}, port {port}: {error}; {cure}") from error
     if context is not None:
-        # the TLS handshake happens in the thread of each connection, so that a silent client does not block others
+        # each connection does its TLS handshake in its own thread, so that a silent client does not block other clients
         server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     return server
 
 
 def trust_files(authority: Authority, app_url: str) -> dict[str, ServedFile]:
-    """Returns two files: a page that explains how a phone can trust the authority, and the authority's certificate."""
+    """Returns two files: the certificate of the authority, and a page that explains how a phone can trust it."""
     text = _TRUST_PAGE.read_text(encoding="utf-8").format(app=escape(app_url), mark=authority.fingerprint)
     return {
         "/": make_file(text.encode(), ".html"),
