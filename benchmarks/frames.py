@@ -29,7 +29,7 @@ __all__ = [
 # The usual frame size of a Raspberry Pi camera or a webcam, in pixels.
 FRAME_WIDTH, FRAME_HEIGHT = 640, 480
 # Number of frames that are used in rotation. With this many frames, the fastest processor caches no longer hold a frame
-# when it is used again. They do not hold a new camera frame either.
+# when it is used again. The caches do not hold a new camera frame either.
 FRAMES = 16
 GENERATED = "demo"
 

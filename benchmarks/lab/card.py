@@ -108,7 +108,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _nine_tables() -> list[TextTable]:
-    """Returns the tables of the model of nine classes: a comparison with the other models, and its own test split."""
+    """Returns the tables of the nine-class model: comparisons with other models, and results on the test split."""
     common, key, whole = map(read_evaluation, (COMMON_LESIONS, KEY_CLASSES, _ALL_CLASSES))
     [nine], [nine_by_all] = key["models"], whole["models"]
     people = [name for name in nine["slices"] if name not in _PLACES]
@@ -134,7 +134,7 @@ def _nine_tables() -> list[TextTable]:
 
 
 def _five_tables() -> list[TextTable]:
-    """Returns the tables of the models of five classes: their own test split, and lesions of other clinics."""
+    """Returns the tables of the five-class models: results on the test split and on lesions of other clinics."""
     split, elsewhere = map(read_evaluation, (FIVE_CLASSES, _OTHER_CLINICS))
     shipped = [model for model in split["models"] if model["name"] in SHIPPED]
     title = (

@@ -8,7 +8,7 @@ network, smoothing and decision. Three times are measured for each answer:
 
 - on the page: from the frame to the answer, including the copy of the frame and the messages to and from the worker.
 - in the worker: from the arrival of the frame to the answer.
-- `model.run()`: the network with its input and outputs.
+- `model.run()`: the network, including the copies of the input and the outputs.
 
 The report shows the medians of these times. The first two times are also divided by the time of `model.run()` for the
 same answer. The report shows the medians, 95 % intervals and limits of these ratios.

@@ -35,7 +35,7 @@ class PublishedNetwork:
     """A network for ImageNet.
 
     Attributes:
-        build: a function from images, float32 [n, s, s, 3], to the last feature map of the network.
+        build: a function that returns the last feature map of the network for images, float32 [n, s, s, 3].
         size: width and height of the network input in pixels.
     """
 

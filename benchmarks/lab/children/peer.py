@@ -82,7 +82,8 @@ def _timed(decide: Callable[[_Image], tuple[Any, ArrayLike]]) -> _Answer:
     """Returns a function that calls and times ``decide``.
 
     Args:
-        decide: a function from a frame to the index or name of the class, and the scores of the classes.
+        decide: a function that classifies a frame. It returns the index or name of the class, and the scores of the
+            classes.
     """
 
     def answer(frame_bgr: _Image) -> tuple[int, ArrayLike]:
