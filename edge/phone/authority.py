@@ -1,4 +1,4 @@
-"""Makes a certificate authority for one host. A phone that trusts it trusts the server of this host and no other."""
+"""Makes a certificate authority that is limited to one host, so that a phone can trust the server of this host."""
 
 from __future__ import annotations
 
@@ -138,10 +138,11 @@ def _need_cryptography() -> None:
 
 
 def _names(host: str) -> tuple[x509.GeneralName, list[x509.GeneralName], list[x509.GeneralName]]:
-    """Returns the name of the host, the names that its authority may certify, and the names that it may not certify.
+    """Returns the name of the host, the permitted names and the excluded names of the certificate authority.
 
-    A name constraint restricts only names of the same kind (RFC 5280, 4.2.1.10). Without the list of names that it may
-    not certify, an authority for an IP address could sign certificates for any domain.
+    The authority may not sign certificates for excluded names. A name constraint restricts only names of the same kind
+    (RFC 5280, 4.2.1.10). So without excluded names, an authority for an IP address could sign certificates for any
+    domain.
 
     Raises:
         OptionError: if ``host`` is neither an IP address nor a host name.

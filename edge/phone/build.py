@@ -72,7 +72,7 @@ def build_app(model: Path, folder: Path) -> Build:
 
     Raises:
         ModelError: in three cases: `dermedge convert` did not make the model; the inputs or outputs of the model are
-            not uint8; the input of the model is not a square colour image with the channels last.
+            not uint8; the input of the model is not a square colour image [height, width, 3].
         ToolError: if npm is missing, or if npm cannot download LiteRT.js.
         StorageError: if the folder exists already, or cannot be written.
     """

@@ -43,8 +43,8 @@ _TYPES = {
     ".txt": "text/plain; charset=utf-8",
 }
 HEADERS = {
-    # this policy is sent with each file, not only with the page, because a worker obeys the policy that is sent with the
-    # worker's own script
+    # this policy is sent with each file and not only with the page, because a worker obeys the policy that is sent with
+    # the worker's own script
     "Content-Security-Policy": (
         "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; object-src 'none'; base-uri 'none'; "
         "form-action 'none'; frame-ancestors 'none'"

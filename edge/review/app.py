@@ -1,6 +1,6 @@
-"""The web application of `dermedge review`. It uses Starlette.
+"""The web application of `dermedge review`. It is built with Starlette.
 
-Only POST requests change anything, and only the page's own script may send them.
+Only POST requests change the review, and only the page's own script may send POST requests.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def make_review_app(review: Review, guard: Guard) -> Starlette:
 
 
 async def _photo(review: Review, request: Request) -> Response:
-    """Returns a photo of the recording. Other files are refused."""
+    """Returns a photo of the recording. A request for any other file is refused."""
     path = review.file_of(request.path_params["path"])
     if path is None or not path.is_file():
         raise HTTPException(404, "the recording has no photo with this path")
@@ -102,7 +102,7 @@ async def _values(request: Request, names: tuple[str, ...]) -> dict[str, str]:
 
 
 async def _changed(review: Review, change: Callable[[], ReviewStatus]) -> Response:
-    """Makes a change, and returns the new status. Raises HTTPException if the change was refused."""
+    """Changes the review, and returns the new status. Raises HTTPException if the change is refused or fails."""
     try:
         return JSONResponse(_to_json(review, await asyncio.to_thread(change)))
     except OptionError as error:

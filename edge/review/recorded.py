@@ -17,7 +17,8 @@ from dermedge.edge.views.record import LINES_NAME, SESSION_NAME
 
 __all__ = ["RecordedPhoto", "Recording", "read_recording"]
 
-# In these states, the camera may move to another lesion. So a recorded line with such a state ends a visit.
+# In these states, the camera may move to another lesion. So a recorded line with one of these states ends the visit to
+# the lesion.
 _AWAY = frozenset({State.SEARCHING, State.CAMERA_LOST})
 
 
@@ -29,11 +30,11 @@ class RecordedPhoto:
         path: path of the photo, relative to the folder of the recording, with ``/`` on every operating system.
         session: name of the folder of the session.
         visit: name of the visit. A visit is a part of a session in which the camera stays on one lesion.
-        headline: the headline that the views showed, or empty if the recorded line has no headline.
+        headline: the headline that the views showed, or empty if there is no headline on record.
         label: the answered class, or empty if there is no recorded line for the photo.
         probability: the probability of ``label``, 0 to 1, or None if there is no label.
-        certainty: the highest probability of all classes, 0 to 1. It is 0 if there is no recorded line for the photo.
-        probabilities: class -> probability, 0 to 1.
+        certainty: the highest probability of all classes, or 0 if there is no recorded line for the photo.
+        probabilities: the probability of each class, 0 to 1.
         alert: the class whose alert was on, or empty.
         model_sha256: the SHA-256 digest of the model file, or empty if the session does not state it.
         captured_at: the time of the frame as ISO 8601 in UTC, or empty if the time is not known.
@@ -54,7 +55,7 @@ class RecordedPhoto:
 
 @dataclass(frozen=True)
 class Recording:
-    """All sessions in a folder.
+    """The photos of all sessions in a folder.
 
     Attributes:
         photos: the photos, sorted by session. In each session, the photos are in the order of the recorded lines.
@@ -68,7 +69,7 @@ class Recording:
 
 
 def read_recording(folder: Path) -> Recording:
-    """Reads all sessions in a folder that `dermedge run --record` wrote. It changes nothing in the folder.
+    """Reads all sessions in a folder that `dermedge run --record` wrote. Nothing in the folder is changed.
 
     After a power cut, the recorded line of the last photo may be missing. This photo is returned without an answer.
 
@@ -143,7 +144,7 @@ def _lines_with_photos(session: Path, notes: list[str]) -> Iterator[tuple[str, s
 
 
 def _lines(path: Path, notes: list[str]) -> Iterator[dict[str, Any]]:
-    """Yields the lines that can be read. The last line may be incomplete while a recording is running."""
+    """Yields the readable lines. While a recording is running, the last line may be incomplete and is then left out."""
     for number, text in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
         try:
             line = json.loads(text)
@@ -158,7 +159,7 @@ def _photo(session: str, name: str, visit: str, line: Mapping[str, Any], digest:
     probabilities = _probabilities(line.get("probabilities"))
     most_probable = max(probabilities, key=probabilities.__getitem__, default="")
     label = line.get("label")
-    # the label is no class if the probability of the answer was below --conf
+    # if the probability of the answer was below --conf, the recorded label is no class; use the most probable class
     label = (
         printable(label) if isinstance(label, str) and printable(label) in probabilities else most_probable
     )
@@ -178,7 +179,7 @@ def _photo(session: str, name: str, visit: str, line: Mapping[str, Any], digest:
 
 
 def _probabilities(values: Any) -> dict[str, float]:
-    """Returns class -> probability. Leaves out invalid values, because another program may have written the line."""
+    """Returns the probability of each class, without invalid values. Another program may have written such values."""
     pairs = values.items() if isinstance(values, dict) else ()
     return {
         printable(str(label)): float(value)

@@ -24,12 +24,12 @@ class ReviewStatus:
 
     Attributes:
         photo: the photo to review next, or None if all photos are reviewed.
-        following: the photo that comes after ``photo``, or None. A page can load it in advance.
+        following: the photo that comes after ``photo``, or None. The page can load this photo in advance.
         last: the last decision, which can be undone, or None if there is no decision.
-        lesion_name: the name that the reviewer gave to the lesion of this visit, or empty.
+        lesion_name: the name that the reviewer gave to the lesion in ``photo`` during this visit, or empty.
         total: number of photos in the recording.
         decided: number of photos with a decision.
-        decisions: decision -> number of photos.
+        decisions: the number of photos with each decision.
         groups: number of groups that the photos with a label form.
     """
 
@@ -53,12 +53,12 @@ class Review:
 
     Attributes:
         table_path: path of the table.
-        labels: the classes of the models.
+        labels: the classes of all models whose answers were recorded.
         notes: a sentence for each file, line or photo of the recording that could not be read.
 
     Raises:
         SourceError: if the folder contains no recorded photo.
-        DataError: if there is a table that no review has written.
+        DataError: if the table in the folder cannot be read, or was not written by a review.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -86,12 +86,13 @@ class Review:
         """Stores the decision on the photo to review next.
 
         Args:
-            path: path of this photo. It is checked, so that the decision is never applied to another photo.
+            path: path of the photo. The path is checked, so that the decision is never applied to another photo.
             label: the class, or an empty text to discard the photo.
-            lesion_name: name of the lesion, or empty. The name applies to all photos of the visit.
+            lesion_name: name of the lesion, or empty. The name applies to all photos of the same visit.
 
         Raises:
-            OptionError: if another photo is to be reviewed next, or if a text is too long or cannot be printed.
+            OptionError: if this is not the photo to review next, or if ``label`` or ``lesion_name`` is too long or
+                contains a character that cannot be printed.
             StorageError: if the table cannot be written.
         """
         with self._lock:
@@ -104,9 +105,9 @@ class Review:
             return self._status()
 
     def undo(self) -> ReviewStatus:
-        """Undoes the last decision. The photo of this decision is reviewed next.
+        """Undoes the last decision. The next photo to review is the photo of this decision.
 
-        The decision may also come from an earlier start of `dermedge review`.
+        A decision from an earlier start of `dermedge review` can be undone too.
 
         Raises:
             OptionError: if there is no decision.
@@ -155,10 +156,10 @@ def _row(photo: RecordedPhoto, label: str, lesion_name: str) -> ReviewRow:
 
 
 def _checked(text: str) -> str:
-    """Returns a name as the table stores it: without spaces at the ends, and with single spaces inside.
+    """Returns a name without spaces at the start and end, and with single spaces between words.
 
     Raises:
-        OptionError: if the name is too long or cannot be printed.
+        OptionError: if the name is too long, or contains a character that cannot be printed.
     """
     text = " ".join(text.split())
     if len(text) > _MOST_LETTERS:

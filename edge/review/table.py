@@ -4,11 +4,12 @@
 has no label, so no model is trained on this photo.
 
 After each decision, the whole table is written to a temporary file, which then replaces the old table. So the table is
-complete at any moment. If another program has changed the table, it is not overwritten.
+never incomplete. If another program has changed the table, the review does not overwrite the table.
 
-A split never separates the photos of a group. Usually, all photos of a session form one group, because several of them
-may show the same lesion. If every photo of a session has a lesion name, each lesion is a group instead. Photos with the
-same lesion name are always in the same group, even if they come from different sessions.
+When `dermedge train` splits the photos, all photos of a group go into the same split. Usually, all photos of a session
+form one group, because several photos may show the same lesion. If every photo of a session has a lesion name, each
+lesion forms a group instead. Photos with the same lesion name are always in the same group, even if the photos come
+from different sessions.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ __all__ = ["CONFIRMED", "CORRECTED", "DISCARDED", "TABLE_NAME", "ReviewRow", "Re
 
 TABLE_NAME = "review.csv"
 CONFIRMED, CORRECTED, DISCARDED = _DECISIONS = ("confirmed", "corrected", "discarded")
-# The columns that are computed from the other columns of all rows.
+# The values in these two columns are computed from the other columns of all rows.
 _GROUP, _LESION = "group", "lesion"
 
 
@@ -39,9 +40,10 @@ class ReviewRow:
         path: path of the photo, relative to the folder of the table.
         label: the class that the reviewer chose, or empty for a discarded photo.
         decision: confirmed, corrected or discarded.
-        lesion_told: the lesion name that the reviewer entered with this photo, or empty. It applies to the whole visit.
+        lesion_told: the lesion name that the reviewer entered with this photo, or empty. The name applies to the whole
+            visit.
         session: name of the session.
-        visit: name of the visit, as in `RecordedPhoto`.
+        visit: name of the visit. A visit is a part of a session in which the camera stays on one lesion.
         model_label: the class that the model answered.
         model_probability: the probability of ``model_label``, 0 to 1.
         model_sha256: the SHA-256 digest of the model file.
@@ -100,7 +102,8 @@ class ReviewTable:
         """Removes and returns the last decision, or returns None if there is no decision.
 
         Raises:
-            StorageError: as `add`. The decision is not removed then.
+            StorageError: if the table cannot be written, or if another program has changed the file. The decision is
+                not removed then.
         """
         if not self._rows:
             return None
@@ -109,7 +112,7 @@ class ReviewTable:
         return last
 
     def lesions(self) -> dict[str, str]:
-        """Returns visit -> the last lesion name that the reviewer entered for this visit."""
+        """Returns the last lesion name that the reviewer entered for each visit. Each key is the name of a visit."""
         return _lesions(self._rows)
 
     def count_groups(self) -> int:
@@ -152,8 +155,8 @@ def _lesions(rows: Iterable[ReviewRow]) -> dict[str, str]:
 def _groups(rows: Sequence[ReviewRow]) -> list[tuple[str, str]]:
     """Returns the values of the columns ``group`` and ``lesion`` for each row.
 
-    ``group`` is the session if the whole session is one group, and empty otherwise. ``lesion`` is the lesion name, or
-    empty.
+    ``group`` is the name of the session if the whole session is one group. Otherwise, ``group`` is empty. ``lesion`` is
+    the lesion name, or empty if the lesion has no name.
     """
     lesions = _lesions(rows)
     undivided = {row.session for row in rows if row.label and row.visit not in lesions}
@@ -161,7 +164,7 @@ def _groups(rows: Sequence[ReviewRow]) -> list[tuple[str, str]]:
 
 
 def _content(path: Path) -> bytes:
-    """Returns the bytes of a table, or no bytes if there is no file."""
+    """Returns the bytes of a table. If there is no file, returns empty bytes."""
     try:
         return path.read_bytes()
     except FileNotFoundError:
@@ -176,7 +179,7 @@ def _parsed(path: Path, content: bytes) -> list[ReviewRow]:
     try:
         reader = csv.DictReader(io.StringIO(content.decode("utf-8-sig"), newline=""), strict=True)
         if sorted(reader.fieldnames or ()) != sorted(_HEADER):
-            # the next decision would remove a column that another program has added
+            # a table with other columns is refused, because the next decision would remove the other columns
             raise _foreign(path)
         rows = [{key: row[key] for key in _COLUMNS} for row in reader]
     except (UnicodeDecodeError, csv.Error) as error:
