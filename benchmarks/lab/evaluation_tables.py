@@ -43,7 +43,7 @@ def figure_table(title: str, models: Sequence[_Model], names: Mapping[str, str])
     Args:
         title: title of the table.
         models: the models of an evaluation.
-        names: name in `dermedge.train.evaluation.figures.FIGURES` -> title of the row.
+        names: titles of the rows. The keys are names in `dermedge.train.evaluation.figures.FIGURES`.
     """
     rows = tuple(
         (text, *(_score(model["figures"][name]) for model in models))
@@ -61,7 +61,7 @@ def slice_table(
     Args:
         title: title of the table.
         models: the models of an evaluation.
-        names: name in `dermedge.train.evaluation.figures.FIGURES` -> title of the column.
+        names: titles of the columns. The keys are names in `dermedge.train.evaluation.figures.FIGURES`.
         slices: names of slices, such as ``source``. Each value of a slice is a group of photos.
     """
     head = [f"{model['name']}: {text}" for model in models for text in names.values()]

@@ -78,7 +78,7 @@ class GrowthResult:
 
 
 def machine_line() -> str:
-    """Returns one line that names this machine, its TFLite runtime, and the date of today."""
+    """Returns one line that names this machine, its TFLite runtime, and today's date."""
     machine = describe_machine("litert")
     return f"{machine.cpu}, {machine.cores} cores, {machine.runtime}, {datetime.now(UTC):%Y-%m-%d}"
 

@@ -91,8 +91,8 @@ class LoopSettings:
         model: a .tflite file.
         pairs: number of pairs of measurements for the overhead.
         secs: duration in seconds of two measurements: of the age with each network, and of each period for the viewers.
-        periods: number of pairs of periods for the viewers.
-        frames: number of frames for the memory.
+        periods: number of pairs of periods without and with viewers.
+        frames: number of frames over which the growth of the memory is measured.
         source: source of the frames for the phone app.
         app: folder of the phone app; None if the phone app is not measured.
         browser: browser that runs the phone app.
@@ -284,7 +284,7 @@ def _start(settings: LoopSettings, frames: Sequence[NDArray[np.uint8]]) -> Itera
 
 
 def _page(settings: LoopSettings, frames: Sequence[NDArray[np.uint8]]) -> Iterator[str]:
-    """Yields the lines of the experiment `phone`, which prepares its own frames."""
+    """Yields the lines of the experiment `phone`. ``frames`` is not used, because `phone` prepares other frames."""
     if settings.app:
         for line in measure_page(settings.app, settings.source, settings.browser, ROUNDS):
             yield f"page: {line}"

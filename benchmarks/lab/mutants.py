@@ -165,7 +165,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
         type=positive_number,
         default=Limits.tests_s,
         metavar="SECONDS",
-        help="Leave out the slowest tests of a mutant if all its tests together take more than this many seconds. "
+        help="Leave out the slowest tests of a mutant if all tests of the mutant take more than this many seconds. "
         "Default: %(default)s.",
     )
     return parser.parse_args(argv)
@@ -264,7 +264,7 @@ def record_tests(runner: TestRunner, paths: Iterable[Path], folder: Path) -> Exe
 def try_mutants(
     runner: TestRunner, recording: ExecutedLines, mutants: Sequence[tuple[Path, Mutant]], limits: Limits
 ) -> Iterator[Trial]:
-    """Puts each mutant into the tree in turn, runs its tests, and restores the file.
+    """For each mutant, replaces the file in the tree, runs the tests of the mutant, and restores the file.
 
     Args:
         runner: runs the tests of the tree. No other program may use this tree.

@@ -38,7 +38,7 @@ def _to_onnx(model: Path, folder: Path, pythons: Mapping[str, Path]) -> Path:
 def _to_ncnn(model: Path, folder: Path, pythons: Mapping[str, Path]) -> Path:
     """Returns the ``.param`` file of a float32 network with the weights of the .tflite file.
 
-    Its ``.bin`` file, and a ``.json`` file with the normalization, are beside it.
+    The ``.bin`` file of the network, and a ``.json`` file with the normalization, are in the same folder.
     """
     float_onnx = _tf2onnx(model, folder / "float.onnx", pythons, "--dequantize")
     cut = folder / "cut.onnx"

@@ -131,8 +131,8 @@ class PeerResult:
             values below are from the turns before the failure.
         latency: latency from frame to decision in milliseconds; for litert-invoke, latency of the inference alone.
         ratio: time of the peer divided by the time of dermedge in the same turn; median over all turns.
-        ratio_low: lower end of the 95 % interval of the ratio.
-        ratio_high: upper end of the 95 % interval of the ratio.
+        ratio_low: lower end of the 95 % confidence interval of the ratio.
+        ratio_high: upper end of the 95 % confidence interval of the ratio.
         agreement: share of the frames on which the peer and dermedge have the same most probable class.
         furthest: largest difference between a probability from the peer and the same probability from LiteRT's
             interpreter, 0 to 1. None for dermedge, because its probabilities are calibrated.
@@ -174,7 +174,7 @@ class PeerProcess(LineProcess):
     """The process of one peer.
 
     Attributes:
-        first_turn: answers of the peer in its first turn, as `turn` returns them.
+        first_turn: result of the first call of `turn`.
 
     Raises:
         ToolError: the peer cannot run the model. The message is the error message of the peer.
@@ -269,7 +269,7 @@ def measure_peers(
         model: the .tflite file.
         frames: uint8 [h, w, 3] BGR frames of one turn.
         num_threads: number of threads of the peers whose threads can be set.
-        num_runs: least number of frames for each peer.
+        num_runs: minimum number of frames for each peer.
         pythons: first result of `make_environments`: the Python programs of the environments.
         missing: second result of `make_environments`: the reasons why environments are missing.
         progress: shows the status.

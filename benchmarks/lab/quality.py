@@ -120,7 +120,7 @@ def _place(scale: float, right: float, down: float, image: _Image, rng: np.rando
 
 
 def _skin_alone(image: _Image, rng: np.random.Generator) -> _Image:
-    """Returns the corner of the photo with the least variation, enlarged to the whole image, with sensor noise.
+    """Returns the least varying corner of a photo, enlarged to the whole image, with sensor noise.
 
     The width of the corner is a fifth of the width of the photo.
     """
@@ -278,7 +278,7 @@ def _ends(side: int) -> tuple[slice, slice]:
 
 
 def _minified(image: _Image, scale: float) -> _Image:
-    """Returns an image that is blurred before it is reduced, so that there is no aliasing."""
+    """Blurs an image that is to be reduced, so that there is no aliasing."""
     if scale > 0.8:
         return image
     return cv2.GaussianBlur(image, (0, 0), 0.4 / scale)  # type: ignore[return-value]
@@ -312,7 +312,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _size(text: str) -> int:
-    """An argparse type: an input size that the gate can judge."""
+    """An argparse type: an input size at which the quality gate can judge images."""
     if (size := positive_int(text)) < GRID:
         raise argparse.ArgumentTypeError(
             f"'{text}' is below {GRID} pixels, the least input size that the quality gate can judge"

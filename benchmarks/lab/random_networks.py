@@ -1,7 +1,7 @@
 """Writes networks with random weights as .tflite files.
 
-The values of the weights change neither the time and the instructions of an inference nor the size of the file. The
-predictions of such a file mean nothing.
+The values of the weights influence neither the time of an inference, nor the number of instructions, nor the file size.
+The predictions of such a file mean nothing.
 """
 
 from __future__ import annotations

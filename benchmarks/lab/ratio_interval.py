@@ -18,8 +18,8 @@ class RatioInterval:
 
     Attributes:
         median: the median ratio.
-        low: lower end of the 95 % interval of the median.
-        high: upper end of the 95 % interval of the median.
+        low: lower end of the 95 % confidence interval of the median.
+        high: upper end of the 95 % confidence interval of the median.
         n: number of ratios.
     """
 

@@ -67,7 +67,7 @@ class RunAgreement:
         pairs: number of all pairs.
         promised: number of pairs of good runs.
         agreed: number of pairs of good runs whose intervals overlap.
-        agreed_of_all: number of pairs of any runs whose intervals overlap.
+        agreed_of_all: number of pairs of runs, whether good or not, whose intervals overlap.
     """
 
     pairs: int

@@ -170,5 +170,9 @@ def _parser() -> Parser:
         metavar="PAGE",
         help="take screenshots of these HTML files and URLs too",
     )
-    parser.add_argument("--browser", default="chromium", help="take the screenshots with this Chromium")
+    parser.add_argument(
+        "--browser",
+        default="chromium",
+        help="take the screenshots with this browser: the name or path of Chromium",
+    )
     return parser

@@ -31,7 +31,7 @@ def first_start(photos: Path, run: Path, photos_per_epoch: int) -> TrainingFigur
     Returns:
         ``reading_s``: seconds to read all photos for the catalogue. ``comparing_s``: seconds to find duplicates.
         ``decoding_s``: seconds to decode the photos of the splits train and val into the cache. ``decoded``: number of
-        these photos. ``cache_mb``: size of the cache. ``pipeline``: photos per second of the input pipeline alone.
+        decoded photos. ``cache_mb``: size of the cache. ``pipeline``: photos per second of the input pipeline alone.
         ``training``: photos per second of an epoch. ``catalogue_peak_mb``: highest memory until the catalogue is
         complete. ``peak_mb``: highest memory until the end.
     """
@@ -70,7 +70,7 @@ def first_start(photos: Path, run: Path, photos_per_epoch: int) -> TrainingFigur
 
 
 def second_start(photos: Path, run: Path, photos_per_epoch: int) -> TrainingFigures:
-    """Measures the start of another training on known photos, and the start of a resumed training.
+    """Measures two starts: of another training on photos that an earlier training has read, and of a resumed training.
 
     Returns:
         ``start_s``: seconds before the first step of the other training. ``resumed_s``: seconds before the first step

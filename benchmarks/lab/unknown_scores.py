@@ -26,7 +26,7 @@ class Answered:
     Attributes:
         features: float64 [n, F], the input of the last layer, averaged over all positions of the feature map.
         logits: float64 [n, K], the outputs before the softmax.
-        none_index: the column of "none of these".
+        none_index: the column of the class "none of these" in ``logits``.
     """
 
     features: _Floats

@@ -1,4 +1,4 @@
-"""Runs the inferences whose instructions the experiment `instructions` counts, in the emulated Python.
+"""Runs inferences in the emulated Python, so that the experiment `instructions` can count instructions.
 
     python -m dermedge.benchmarks.lab.children.counted_inference MODEL RUNS
 

@@ -2,8 +2,8 @@
 
     python -m dermedge.benchmarks.lab.children.cut_onnx MODEL.onnx CUT.onnx
 
-The remaining network takes normalized images, float32 [1, 3, s, s], and returns probabilities, float32 [1, K].
-CUT.json holds the normalization, which is (pixel value - mean) * scale, and the side s in pixels.
+The remaining network takes normalized images, float32 [1, 3, s, s], and returns probabilities, float32 [1, K]. CUT.json
+holds the normalization, which is (pixel value - mean) * scale, and the input size s in pixels.
 """
 
 from __future__ import annotations

@@ -6,8 +6,8 @@ TREE is the folder in which the tests run. Each line of standard input is a requ
 `_answer`. Each line of standard output is the answer to a request: the exit status of pytest, or `STOPPED`.
 
 The tests of a request run in a process that is forked from this one. This process has imported TensorFlow and the other
-large libraries, but it has not run their functions. It never imports dermedge, so the tests of each request import the
-current content of the files of dermedge.
+large libraries, but has not called functions of these libraries. It never imports dermedge, so the tests of each
+request import the current content of the files of dermedge.
 """
 
 from __future__ import annotations
@@ -41,7 +41,8 @@ _LIBRARIES = (
     "tf_keras",
     "tensorflow_model_optimization",
 )
-# pytest-timeout would end the process, so it is switched off. The time limit of the request replaces it.
+# pytest-timeout would end the process, so pytest-timeout is switched off. The time limit of the request is used
+# instead.
 _PYTEST = ("-q", "-m", "not slow", "-p", "no:cacheprovider", "-o", "timeout=0")
 _POLL_S = 0.01
 _FAILED = 1

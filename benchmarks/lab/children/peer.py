@@ -262,7 +262,10 @@ _ARITHMETIC: dict[str, Callable[[str], str]] = {"openvino": _openvino_arithmetic
 
 
 def _ncnn(model: str, threads: int) -> _Answer:
-    """Opens a ``.param`` file. Its ``.bin`` file, and a ``.json`` file with the normalization, must lie beside it."""
+    """Opens a ``.param`` file.
+
+    The ``.bin`` file of the network, and a ``.json`` file with the normalization, must be in the same folder.
+    """
     import ncnn
 
     normalization = json.loads(Path(model.removesuffix(".ncnn.param") + ".json").read_text())
