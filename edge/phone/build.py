@@ -95,7 +95,7 @@ def build_app(model: Path, folder: Path) -> Build:
 
 
 def _describe(model: Path) -> dict[str, Any]:
-    """Returns what the page needs to know about a model.
+    """Returns the values of a model that the page reads from app.json.
 
     The page needs the manifest, the kind of the output (``head``), and the scale, zero point and shape of each output.
 

@@ -1,6 +1,6 @@
 """The web application of `dermedge review`. It is built with Starlette.
 
-Only POST requests change the review, and only the page's own script may send POST requests.
+Only POST requests change the review. POST requests from pages of other web sites are refused.
 """
 
 from __future__ import annotations

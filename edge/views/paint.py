@@ -51,8 +51,8 @@ def paint_classification(classification: Classification, heat: bool = False) -> 
         heat: whether to paint the heat map. It is not painted if the model has no heat map.
 
     Returns:
-        A new uint8 array [height, width, 3] in BGR order. It has the size of the frame. But if the frame is narrower
-        or lower than `LEGIBLE_SIZE`, it is enlarged to at least this width and height.
+        A new uint8 array [height, width, 3] in BGR order. The array has the size of the frame. But if the frame is
+        narrower or lower than `LEGIBLE_SIZE`, the array is enlarged to at least this width and height.
     """
     image, scale = _canvas(classification.frame.image_bgr)
     _paint_crop(image, classification, heat)

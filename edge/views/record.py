@@ -5,7 +5,7 @@
     DIR/20261124T211530Z/000042.jpg      a frame; one line in frames.jsonl contains this file name
 
 A line is written when the state or the headline changes, and once a second while neither changes. When a new answer is
-shown, its frame is stored as a photo, and the line contains the file name of the photo. The photo is written to the
+shown, the frame is stored as a photo, and the line contains the file name of the photo. The photo is written to the
 disk before the line.
 
 Each line is on the disk when `show` returns, so a power cut loses at most the last line. If a power cut leaves an

@@ -50,7 +50,10 @@ class Saves:
         return self._folder / name if name in self._names else None
 
     def thumbnail(self, name: str) -> bytes | None:
-        """Returns a saved image as a JPEG that is `THUMBNAIL_WIDTH` pixels wide, or None if it cannot be read."""
+        """Returns a saved image as a JPEG that is `THUMBNAIL_WIDTH` pixels wide.
+
+        Returns None if ``name`` is not in `names`, or if the image cannot be read.
+        """
         path = self.path(name)
         try:
             image = read_picture(path) if path else None

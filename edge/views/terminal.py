@@ -147,9 +147,9 @@ def render(result: FrameResult, columns: int, rows: int) -> str:
 
 
 def half_blocks(image_bgr: NDArray[np.uint8], columns: int, rows: int) -> list[str]:
-    """Returns an image as lines of half-block characters. It is as large as fits into ``columns`` x ``rows`` cells.
+    """Returns an image as lines of half-block characters, scaled to fit into ``columns`` x ``rows`` character cells.
 
-    Each character cell shows two pixels, one above the other. A colour code is written only where the colour changes.
+    Each cell shows two pixels, one above the other. A colour code is written only where the colour changes.
     The lowest two bits of each colour value are cleared, so that the colour changes less often.
 
     Args:
@@ -231,7 +231,7 @@ def _compact_lines(result: FrameResult, columns: int) -> list[str]:
 
 
 def _head(result: FrameResult, columns: int) -> list[str]:
-    """Returns the upper lines of the panel: the title, the notes and the hint for the user, and the bars of classes."""
+    """Returns the upper lines of the panel: title, notes, hint for the user, and bars of the most probable classes."""
     shown = result.shown
     notes = textwrap.wrap(
         with_legend(hint_line(result), shown),

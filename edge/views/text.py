@@ -65,7 +65,7 @@ def rate_line(fps: float | None, temperature_c: float | None) -> str:
 
 
 def hint_line(result: FrameResult) -> str:
-    """Returns the line below the title: the nearest class, the notes and the hint for the user. It may be empty."""
+    """Returns the line below the title: the nearest class, the notes and the hint for the user, or empty."""
     notes = (nearest_line(result.answer), notes_line(result.answer)) if result.answer else ()
     return ", ".join(filter(None, (*notes, printable(result.hint))))
 

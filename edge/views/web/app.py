@@ -74,7 +74,10 @@ def make_app(board: Board, photos: PhotoService, guard: Guard) -> Starlette:
 
 
 async def _save(board: Board, request: Request) -> Response:
-    """Saves the newest result as an image on the device. Refuses requests that the page's own script did not send."""
+    """Saves the newest result as an image on the device.
+
+    Refuses a request without the header that the page's own script sends.
+    """
     require_own_script(request)
     try:
         name = await asyncio.to_thread(board.save, _wants_heat(request))

@@ -44,11 +44,11 @@ MOST_PHOTOS = 4
 # A form may have at most this many fields besides the photo. The server ignores these fields.
 _MOST_FIELDS = 16
 _FORM = "multipart/form-data"
-# A body that is a photo may have one of these media types, or any image/ type. The media type does not matter, because
-# the format of the photo is recognized from the first bytes.
+# A body that consists of a photo must have one of these media types, or any image/ type. The format of the photo is
+# recognized from the first bytes, not from the media type.
 _PLAIN_TYPES = ("", "application/octet-stream")
 _NAMELESS = "photo"
-# Each format of photos is recognized by the bytes at an offset. In order: JPEG, PNG, GIF, BMP, TIFF (two byte orders),
+# A photo format is recognized by these bytes at this offset. In order: JPEG, PNG, GIF, BMP, TIFF (two byte orders),
 # JPEG 2000, WebP, and HEIC or AVIF.
 _SIGNATURES = (
     (0, b"\xff\xd8\xff"),

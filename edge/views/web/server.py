@@ -64,7 +64,7 @@ class WebServer:
 
     Raises:
         OptionError: in four cases: ``address`` has another format; the server cannot listen on ``address``; the
-            credential cannot be read; the token is too short, or contains other characters than
+            credential cannot be read; the token is too short, or contains characters other than
             ASCII letters, digits and - . _ ~.
     """
 
