@@ -8,8 +8,7 @@ const said = () => new Promise((resolve, reject) => {
   worker.onmessage = ({ data }) => (data.kind === "failed" ? reject(new Error(data.reason)) : resolve(data));
 });
 
-// Lets the worker classify a canvas. Returns [page, worker, run] in ms, or null if the quality gate rejected the
-canvas.
+// Lets the worker classify a canvas. Returns [page, worker, run] in ms, or null if the quality gate rejected it.
 async function timesOf(canvas, number, atS) {
   const started = performance.now();
   const bitmap = await createImageBitmap(canvas);
