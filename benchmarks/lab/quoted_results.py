@@ -78,8 +78,8 @@ def runtimes_section(results: Path = RESULTS) -> str:
     found = {name: _newest(results, name) for name in ("peers", "official", "repeat")}
     return "\n\n".join([*_peers(found["peers"]), *_tool(found["official"]), *_repeats(found["repeat"])]) or (
         "The shipped models have not been measured in other runtimes yet. "
-        f"`{COMMAND} figures NAME --source photos/` compares them with other runtimes and with LiteRT's own benchmark "
-        "tool, and repeats the measurements."
+        f"To measure them: `{COMMAND} figures NAME --source photos/`. This command compares the models with other "
+        "runtimes and with LiteRT's own benchmark tool, and repeats the measurements."
     )
 
 
