@@ -220,8 +220,8 @@ def _add_input(parser: OptionGroup) -> None:
     parser.add_argument(
         "--source",
         metavar="SOURCE",
-        help="measure the latency on frames of this source, instead of the photos of --data: a photo, a folder of "
-        f"photos, a video, a camera, or {GENERATED} for generated frames",
+        help="measure the latency on frames of this source: a photo, a folder of photos, a video, a camera, or "
+        f"{GENERATED} for generated frames. Default: the photos of --data",
     )
     add_foreign_options(parser)
     parser.add_argument(

@@ -67,7 +67,7 @@ __all__ = [
 GRID, _COARSE = 96, 48
 # The histogram of the 256 grey levels has `_BINS` bins. Each bin counts the pixels of `_LEVELS` grey levels.
 _BINS, _LEVELS = 64, 4
-# At most this share of the pixels is in bins above the bin of `Measures.light`.
+# `Measures.light` is the 95th percentile of the grey levels: at most this fraction of the pixels is lighter.
 _LIGHTER = 0.05
 # A pixel counts as nearly white from the grey level `_CLIPPED` on, and as white from the grey level `_WHITE` on. Both
 # are the first grey level of a bin.
@@ -111,7 +111,7 @@ HINTS = {
 
 @dataclass(frozen=True)
 class Measures:
-    """The measures of one crop, which the quality gate takes within the reticle.
+    """What the quality gate measures in one crop, inside the reticle.
 
     Attributes:
         light: the 95th percentile of the grey levels, rounded down to the first level of its bin, 0 to 252.

@@ -61,7 +61,7 @@ def main(argv: Sequence[str]) -> int:
         type=positive_int,
         nargs="+",
         default=_COUNTS,
-        help="compare conversions with these numbers of calibration photos",
+        help="convert the run once with each of these numbers of calibration photos, and compare the files",
     )
     options = parser.parse_args(argv)
     print("| photos | sampling | ranges | same class as float | logits apart | balanced accuracy |")

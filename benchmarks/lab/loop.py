@@ -91,7 +91,7 @@ class LoopSettings:
         model: a .tflite file.
         pairs: number of pairs of measurements for the overhead.
         secs: duration in seconds of two measurements: of the age with each network, and of each period for the viewers.
-        periods: number of pairs of periods without and with viewers.
+        periods: number of pairs of periods. The first period of a pair has no viewers, and the second one has viewers.
         frames: number of frames over which the growth of the memory is measured.
         source: source of the frames for the phone app.
         app: folder of the phone app; None if the phone app is not measured.
@@ -450,7 +450,7 @@ def _parser() -> argparse.ArgumentParser:
         "--periods",
         type=positive_int,
         default=12,
-        help="measure this many pairs of periods without and with viewers",
+        help="repeat the measurement this many times, each time one period without viewers and then one with viewers",
     )
     parser.add_argument(
         "--frames",

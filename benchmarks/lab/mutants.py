@@ -165,7 +165,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
         type=positive_number,
         default=Limits.tests_s,
         metavar="SECONDS",
-        help="Leave out the slowest tests of a mutant if all tests of the mutant take more than this many seconds. "
+        help="Skip the slowest tests for a mutant if its tests together would take more than this many seconds. "
         "Default: %(default)s.",
     )
     return parser.parse_args(argv)

@@ -122,7 +122,7 @@ VARIANTS = {
 
 @dataclass(frozen=True)
 class TrainedVariant:
-    """The result of a finished row.
+    """The result of one variant of the recipe whose training has finished: a row of the experiment table.
 
     Attributes:
         name: name of the row.

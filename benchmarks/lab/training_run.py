@@ -1,4 +1,7 @@
-"""Makes the run folder for a measured training: shipped architecture, random initial weights, only the float stage."""
+"""Makes the run folder for a training whose speed or memory is measured.
+
+The run has the architecture of the shipped models, random initial weights, and only the float stage.
+"""
 
 from __future__ import annotations
 

@@ -94,12 +94,12 @@ def _fit(
     """Fit the temperature and the thresholds on m photos of a proof set.
 
     Args:
-        proof: the proof set, which names the classes.
+        proof: the held-out photos (the proof set). Only its names of the classes are used here.
         logits: the logits for the m photos, float [m, K].
         truth: the classes of the m photos, int [m].
-        uncertain_of_all: the threshold ``uncertain`` that was fitted on all photos, or None. It is used if the
-            threshold that is fitted on the m photos is left out. A few photos may not show the benefit of a threshold,
-            and without any threshold, an answer with a low probability would look certain.
+        uncertain_of_all: the threshold ``uncertain`` that was fitted on all photos, or None. It is the fallback if the
+            m photos are too few to show that a threshold of their own is useful. Without any threshold, an answer with
+            a low probability would look certain.
     """
     temperature, of_temperature = useful_temperature(logits, truth)
     probabilities = calibrated(logits, temperature)

@@ -395,7 +395,8 @@ def _add_output_options(parser: OptionGroup) -> None:
         "--record",
         type=Path,
         metavar="DIR",
-        help="write the results as JSON lines, and the frame of each answer as a photo, into a new folder below DIR",
+        help="write the results as JSON lines into a new folder inside DIR, and the frame of each settled answer as a "
+        "photo",
     )
     parser.add_argument(
         "--record-limit",

@@ -12,7 +12,8 @@ __all__ = ["Head", "calibrated_logits_of", "logits_of", "probabilities_of"]
 
 # Quantized probabilities have steps of 1 / 256. Probabilities of up to half a step are rounded to 0.
 _HALF_STEP = 0.5 / 256
-# When probabilities replace the quantized zeros, the sum of these probabilities over all classes is at most this value.
+# Probabilities that the quantization rounded to 0 are replaced by small positive values. The sum of these values over
+# all classes is at most this.
 _MOST_OF_ZEROS = 0.1
 
 # This probability replaces a probability of 0 before its logarithm is computed.

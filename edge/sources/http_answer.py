@@ -54,8 +54,8 @@ def _refused(error: HTTPError, has_name: bool) -> str | None:
         return (
             "the server asks for a user name and a password; write them into the URL: http://NAME:PASSWORD@…"
         )
-    # This request tried only the method Basic. If the server asks for another method, with which FFmpeg can log in too,
-    # the user name and the password may be correct.
+    # This request tried only Basic authentication. FFmpeg supports others, such as Digest. If the server asks for one
+    # of them, this answer does not mean that the user name or the password is wrong.
     is_basic = error.headers.get("WWW-Authenticate", "").lower().startswith("basic")
     return "the server rejects the user name or the password; check both" if is_basic else None
 

@@ -127,7 +127,7 @@ def _paced(source: FrameSource, spec: str) -> FrameSource:
     if not isinstance(source, VideoFile):
         source.close()
         raise OptionError(
-            f"--realtime is for videos, and '{without_secrets(spec)}' is not a video; leave it out"
+            f"--realtime is for videos, and '{without_secrets(spec)}' is not a video; leave out --realtime"
         )
     return PacedVideo(source)
 

@@ -36,9 +36,9 @@ def add_catalogue_options(parser: Parser) -> None:
         "--groups-from",
         choices=GROUP_SOURCES,
         default="auto",
-        help="Choose which photos must stay in the same split. Copies of the same photo always stay together. auto: "
-        "photos that share a lesion or a person in a table, a folder below the folder of their class, or the folder of "
-        "a person; table: photos that share a lesion or a person in a table. Default: auto.",
+        help="Choose how photos are found that must stay in the same split. Copies of a photo always stay together. "
+        "table: group photos that have the same lesion or person in a table; auto: as table, and also group the photos "
+        "in a folder below a class folder, and those in the folder of a person. Default: auto.",
     )
     parser.add_argument(
         "--keep-parts",

@@ -115,7 +115,7 @@ class Projections:
 
 @dataclass(frozen=True)
 class Index:
-    """The features of all photos, by their codes.
+    """An index that finds the features of all photos by the hash codes of their descriptors.
 
     The number of a feature is 96 times the index of its photo, plus the index of the feature within the photo.
 

@@ -89,7 +89,7 @@ def label_files(
 
 
 def _with_labelled(tables: Tables, files: Sequence[LabelledFile]) -> list[TableAccount]:
-    """Returns the account of each table, completed with the number of photos whose label is from this table."""
+    """Returns the summaries of the tables, with the number of photos that each table gives the label to."""
     labelled = Counter(facts.table for at, facts in tables.facts.items() if files[at].origin == ON_TABLE)
     return [replace(account, labelled=labelled[account.path]) for account in tables.accounts]
 

@@ -13,8 +13,8 @@ from dermedge.train.data.table_files import TableText, spreadsheet_text
 
 __all__ = ["PhotoIndex"]
 
-# A table that is not understood counts as a table about the photos if it names at least this fraction of the photos. If
-# the table has fewer rows than there are photos, this is a fraction of the rows.
+# A table in an unknown format is taken to be about the photos if it names at least this fraction of them. If the table
+# has fewer rows than there are photos, at least this fraction of its rows must name a photo.
 _NAMING_SHARE = 0.1
 _NOT_A_NUMBER = -1
 # A whole number as spreadsheets write it. It may have separators between thousands, or decimals that are 0.

@@ -23,15 +23,15 @@ __all__ = ["check_parents", "learned_before", "learned_by"]
 
 
 def check_parents(config: Config, photos: Sequence[Photo]) -> None:
-    """Checks that a run may learn from its parents.
+    """Checks that a run may learn from its parents: its teachers, and the runs whose weights it starts from.
 
     Args:
         config: settings of the run, which name the parents.
         photos: photos of the run with their splits.
 
     Raises:
-        OptionError: a parent has other classes than the run, or no trained weights; or a run to start from has another
-            architecture.
+        OptionError: a parent has no trained weights, or its classes differ from those of the run; or the parent whose
+            weights the run starts from has a different architecture.
         DataError: a parent was trained on photos or lesions of the validation or test split of the run.
     """
     if is_tflite(config.weights):

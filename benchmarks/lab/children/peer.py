@@ -251,13 +251,16 @@ def _compiled_by_openvino(model: str, settings: dict[str, int]) -> Any:
 
 
 def _openvino_arithmetic(model: str) -> str:
-    """Returns user-facing text with the number of convolutions in each number type, which depends on the processor."""
+    """Tells the user how many convolutions OpenVINO computes in each data type, such as int8 or float32.
+
+    OpenVINO chooses the data types to suit the processor.
+    """
     told = [node.get_rt_info() for node in _compiled_by_openvino(model, {}).get_runtime_model().get_ops()]
     kinds = Counter(str(one["runtimePrecision"].value) for one in told if "Conv" in one["layerType"].value)
     return "convolutions in " + ", ".join(f"{kind}: {count}" for kind, count in kinds.most_common())
 
 
-# Names of peers, each with a function that describes the number types in which the peer computes a model.
+# The name of a peer -> a function that describes the data types in which the peer computes a model.
 _ARITHMETIC: dict[str, Callable[[str], str]] = {"openvino": _openvino_arithmetic}
 
 
