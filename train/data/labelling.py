@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from dermedge.edge.errors import DataError
 from dermedge.train.data.account import account_lines
 from dermedge.train.data.catalogue import Photo
 from dermedge.train.data.diagnoses import compatible, diagnosis_of, normal_name, possible_diagnoses
@@ -59,7 +60,8 @@ def label_files(
         references: further table files.
 
     Raises:
-        DataError: there is no photo, a folder or table cannot be read, or the folders can be read in two ways.
+        DataError: there is no photo, a folder or table cannot be read, the folders can be read in two ways, or a table
+            among ``paths`` names none of the photos.
         OptionError: a file among ``paths`` or ``references`` is not a table that can be understood.
     """
     paths, labels_from = _with_folders_of_tables(paths, labels_from)
@@ -67,6 +69,7 @@ def label_files(
     given = {Path(os.path.abspath(path)) for path in (*paths, *references)}
     by_folders = labels_from in (FOLDER, PARENT)
     tables = read_tables(found.tables, found.photos, given, unread_allowed=by_folders)
+    _check_used(paths, tables)
     placements = read_layout(found.photos, _in_tables(tables, len(found.photos), labels_from), labels_from)
     spellings = _one_spelling(placement.class_name for placement in placements)
     folders = [spellings[placement.class_name] for placement in placements]
@@ -86,6 +89,18 @@ def label_files(
     )
     understood = tuple(account.path for account in tables.accounts if account.format)
     return LabelledFiles(files, found.skipped, account, understood)
+
+
+def _check_used(paths: Sequence[Path], tables: Tables) -> None:
+    """Raises DataError if a table among ``paths`` names none of the photos, because its photos would be missing."""
+    given = {Path(os.path.abspath(path)): path for path in paths if path.is_file()}
+    for account in tables.accounts:
+        if account.path in given and not account.photos:
+            path = given[account.path]
+            raise DataError(
+                f"'{path}' names none of the photos. Give the folder of its photos too, such as '{path.parent}', or "
+                "leave the table out"
+            )
 
 
 def _with_labelled(tables: Tables, files: Sequence[LabelledFile]) -> list[TableAccount]:

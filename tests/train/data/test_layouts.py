@@ -917,6 +917,18 @@ def test_a_person_in_two_tables_of_a_folder_is_one_and_in_two_folders_are_two(tm
     assert groups["a_train_3.jpg"] != groups["b_train_3.jpg"]
 
 
+def test_a_table_beside_a_folder_that_holds_none_of_its_photos_is_refused(tmp_path: Path) -> None:
+    old = put_photos(tmp_path / "old", {"nevus": 6, "melanoma": 6})
+    new = put_photos(tmp_path / "new", {"seen": 4}, stem="frame")
+    names = sorted(path.name for path in (new / "seen").iterdir())
+    put_table(new / "review.csv", "image,label", [f"{name},nevus" for name in names])
+    said = stopped(old, new / "review.csv")
+    assert f"'{new / 'review.csv'}' names none of the photos" in said
+    assert f"such as '{new}'" in said
+    # the cure
+    assert sum(Understood(old, new).labels.values()) == 16
+
+
 def test_tables_that_contradict_one_another_are_told(tmp_path: Path) -> None:
     root = put_ids(tmp_path / "set", isic(1, 12))
     mine = [f"{name},{('nevus', 'melanoma')[n % 2]}" for n, name in enumerate(isic(1, 12))]
