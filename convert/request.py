@@ -15,7 +15,7 @@ from dermedge.train.fit.run_folder import RunFolder
 __all__ = ["AIMS", "ONNX", "SEARCH", "ConversionRequest", "check_request"]
 
 SEARCH, ONNX = "search", "onnx"
-# The possible values of `ConversionRequest.aim`: a number format, the search for the fastest accepted file, or ONNX.
+# The possible values of `ConversionRequest.aim`: a number format, the search for an accepted file, or ONNX.
 AIMS = ("int8", "int16x8", "float16", "dynamic", "float32", SEARCH, ONNX)
 _ONNX_PACKAGES = ("onnx", "onnxruntime", "tf2onnx")
 

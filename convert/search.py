@@ -144,7 +144,7 @@ def search_forms(
     show_progress: ShowProgress,
     log: Callable[[str], None] = print,
 ) -> SearchResult:
-    """Try int8 first, then slower or larger forms, and choose the fastest accepted file.
+    """Try int8 first, then slower or larger forms, and choose one of the accepted files.
 
     1. The search tries int8 by QAT and by PTQ. If a file is accepted, the search ends.
     2. It tries int8 by PTQ with the other methods for ranges. If a file is accepted, the search ends.
