@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dermedge.edge.sources.frame import Frame, FrameSource, live_frame
+from dermedge.edge.sources.frame import Frame, FrameSource
 
 __all__ = ["DWELL_S", "FPS", "STATIONS", "TRAVEL_S", "Demo", "generate"]
 
@@ -58,8 +58,10 @@ class Demo(FrameSource):
         now = time.monotonic()
         time.sleep(max(self._due - now, 0))
         self._due = max(self._due, now) + 1 / FPS
-        self._number += 1
-        return live_frame(generate(self._number - 1), self._number - 1, _NAME)
+        number, self._number = self._number, self._number + 1
+        image = generate(number)
+        # the time of the scene, so that a frame that is painted late does not look like motion
+        return Frame(image, number, time.monotonic(), _NAME, at_s=number / FPS)
 
     def close(self) -> None:
         """Does nothing, because the strip is kept for the next demo of this process."""
