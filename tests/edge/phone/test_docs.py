@@ -18,7 +18,7 @@ def test_every_key_of_the_manifest_is_explained() -> None:
     rows = [line.split("|")[1] for line in text.splitlines() if line.startswith("| `")]
     explained = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
     assert explained == {one.name for one in fields(Manifest)}
-    assert f"| `version` | version of this table: {MANIFEST_VERSION} |" in text
+    assert f"| `version` | version of the manifest: {MANIFEST_VERSION} |" in text
 
 
 @pytest.mark.parametrize("name", ["android", "ios"])
