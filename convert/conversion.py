@@ -203,7 +203,7 @@ def _make_onnx(
     tools = manifest.tools | tool_versions(("onnx", "onnxruntime", "tf2onnx"))
     manifest = replace(manifest, network_sha256=digest, inputs=inputs, outputs=outputs, tools=tools)
     answers = onnx_logits(model, source.proof.pixels, show)
-    # Golden answers are always computed by LiteRT, so an ONNX file has none.
+    # LiteRT computes all golden answers. It cannot run ONNX files, so they have no golden answers.
     run = DeviceRun(answers.logits, answers.close_up, answers.invoke_ms, golden={})
     return _Made(model, manifest, run)
 

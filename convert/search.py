@@ -33,7 +33,7 @@ class ConversionAttempt:
     Attributes:
         form: the form that was tried.
         conversion: the converted file; None if the converter or the runtime refused the network.
-        refusal: the reason why there is no converted file; empty if there is one.
+        refusal: the reason why the form could not be converted; empty if ``conversion`` is set.
     """
 
     form: Form

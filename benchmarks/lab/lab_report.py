@@ -121,7 +121,8 @@ def check_options(arguments: argparse.Namespace) -> None:
     """
     if not arguments.model.is_file():
         raise ModelError(
-            f"there is no model file '{arguments.model}'; name an existing .tflite file or a shipped model"
+            f"there is no model file '{arguments.model}'; check the path, or use a shipped model such as "
+            f"{DEFAULT_MODEL.stem}"
         )
     if arguments.output:
         check_writable(arguments.output)

@@ -8,7 +8,7 @@ Each part is compared with a limit:
   a bare `invoke()` that follows. The result is the median ratio of many such pairs. There is one ratio for the clock
   time, and one for the processor time.
 - age: the age of a frame when its inference starts, in frame intervals of the camera. It is measured twice: with the
-  network as it is, and with a network that is slower than the camera.
+  network at its normal speed, and with an artificial delay that makes the network slower than the camera.
 - viewers: the time of a frame with three viewers of the web page, divided by the time without viewers. The viewers run
   in another process. Periods without and with viewers alternate.
 - memory: the growth of the resident memory from the first tenth of the frames to the last frame, with one viewer.
@@ -209,7 +209,7 @@ def overhead(settings: LoopSettings, frames: Sequence[NDArray[np.uint8]]) -> Ite
 
 
 def age(settings: LoopSettings, frames: Sequence[NDArray[np.uint8]]) -> Iterator[str]:
-    """Measures the part ``age``; yields a line for the network as it is, and a line for a slowed-down network."""
+    """Measures the part ``age``. Yields two lines: for the network at its normal speed, and with a delay."""
     for words, least_s in (("as it is", 0.0), ("slower than the camera", _SLOW_INTERVALS / _CAMERA_FPS)):
         ages: list[float] = []
         with _WatchedClassifier(settings.model) as classifier:
@@ -433,6 +433,12 @@ def _parser() -> argparse.ArgumentParser:
         default=BROWSER,
         help="run the phone app in this browser: the name or path of Chromium or Firefox",
     )
+    _add_length_options(parser)
+    return parser
+
+
+def _add_length_options(parser: argparse.ArgumentParser) -> None:
+    """Adds the options that set how long each part is measured."""
     parser.add_argument(
         "--pairs",
         type=positive_int,
@@ -458,4 +464,3 @@ def _parser() -> argparse.ArgumentParser:
         default=100_000,
         help="measure the growth of the memory over this many frames",
     )
-    return parser

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -117,3 +118,14 @@ def report() -> BenchmarkReport:
         faults=(),
         rows=(first, second),
     )
+
+
+@pytest.fixture
+def saved_figures(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The figures of matplotlib that are saved during the test. Their files stay empty."""
+    figure = pytest.importorskip("matplotlib.figure", reason="the device's environment has no matplotlib")
+    figures: list[Any] = []
+    monkeypatch.setattr(
+        figure.Figure, "savefig", lambda one, part, **options: figures.append(one) or part.touch()
+    )
+    return figures

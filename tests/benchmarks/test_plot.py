@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib import util
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import cv2
 import pytest
@@ -77,17 +78,10 @@ def test_names_that_are_far_apart_stay_beside_their_points() -> None:
 
 
 def test_each_model_has_its_colour_and_its_interval(
-    report: BenchmarkReport, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    report: BenchmarkReport, tmp_path: Path, saved_figures: list[Any]
 ) -> None:
-    pytest.importorskip("matplotlib", reason="the device's environment has no matplotlib")
-    from matplotlib.figure import Figure
-
-    figures: list[Figure] = []
-    monkeypatch.setattr(
-        Figure, "savefig", lambda figure, part, **options: figures.append(figure) or part.touch()
-    )
     save_plot(report, tmp_path / "plot.png")
-    [figure] = figures
+    [figure] = saved_figures
     above, below = figure.axes
     assert [axes.get_ylabel() for axes in (above, below)] == [
         "balanced accuracy,\nwith 95 % interval",

@@ -7,6 +7,7 @@ import json
 import signal
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import pytest
@@ -71,18 +72,11 @@ def test_the_plot_has_a_panel_a_series(found: SoakRun, tmp_path: Path) -> None:
 
 
 def test_each_panel_names_its_unit_although_one_before_it_was_not_measured(
-    found: SoakRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    found: SoakRun, tmp_path: Path, saved_figures: list[Any]
 ) -> None:
-    pytest.importorskip("matplotlib", reason="the device's environment has no matplotlib")
-    from matplotlib.figure import Figure
-
-    figures: list[Figure] = []
-    monkeypatch.setattr(
-        Figure, "savefig", lambda figure, part, **options: figures.append(figure) or part.touch()
-    )
     windows = tuple(replace(one, latency_ms=None) for one in found.windows)
     save_plot(replace(found, windows=windows), tmp_path / "soak.png")
-    [figure] = figures
+    [figure] = saved_figures
     assert [axes.get_ylabel() for axes in figure.axes] == [unit for _, unit in SERIES.values()]
     panels = dict(zip(SERIES, figure.axes, strict=True))
     assert not panels["latency_ms"].lines
