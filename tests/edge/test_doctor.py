@@ -273,8 +273,11 @@ def test_a_model_that_is_damaged_is_a_fault_in_one_line(tmp_path: Path) -> None:
     path.write_bytes(b"no model")
     finding = check_model(path)
     assert finding.status == FAULT
-    assert "m.tflite' is not a .tflite model, or its beginning is damaged" in finding.text
+    assert finding.text.endswith(
+        "m.tflite' is not a .tflite model, or its beginning is damaged; copy the file again"
+    )
     assert "\n" not in finding.text
+    assert not finding.cure, "the text names the cure already"
 
 
 def test_a_model_without_a_golden_test_is_run_all_the_same(model_path: Path, tmp_path: Path) -> None:
