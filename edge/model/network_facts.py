@@ -1,4 +1,7 @@
-"""Reads three things from any .tflite: the kinds of the outputs, the normalization, and the custom operators."""
+"""Reads facts from any .tflite that a runtime does not state.
+
+They are the kinds of the outputs, the normalization, the custom operators, and the scales of the logits.
+"""
 
 from __future__ import annotations
 

@@ -22,9 +22,9 @@ class Frame:
         number: the number of the frame in its source, from 0. Dropped frames are counted too.
         captured_at: the time when the frame arrived, in seconds of `time.monotonic`.
         name: the path of the file, or the name that the user gave to the source.
-        at_s: the time of the frame in seconds, on the clock of its source. For a camera, a stream and the demo, it is
-            `captured_at`. For a video, it is the position in the video. For a photo, it is None, because a photo
-            follows no other frame.
+        at_s: the time of the frame in seconds, on the clock of its source. For a camera and a stream, it is
+            `captured_at`. For a video, it is the position in the video, and for the demo, the time since the start of
+            the scene. For a photo, it is None, because a photo follows no other frame.
         repeated: the number of frames that were skipped so far because they equalled the previous frame.
         is_photo: whether the frame is a single photo, such as a file of a folder.
     """
