@@ -93,14 +93,14 @@ def label_files(
 
 def _check_used(paths: Sequence[Path], tables: Tables) -> None:
     """Raises DataError if a table among ``paths`` names none of the photos, because its photos would be missing."""
-    given = {Path(os.path.abspath(path)): path for path in paths if path.is_file()}
+    given = {Path(os.path.abspath(path)): path for path in paths}
     for account in tables.accounts:
-        if account.path in given and not account.photos:
-            path = given[account.path]
-            raise DataError(
-                f"'{path}' names none of the photos. Give the folder of its photos too, such as '{path.parent}', or "
-                "leave the table out"
-            )
+        if account.path not in given or account.photos:
+            continue
+        path, cure = given[account.path], "Correct the names of the photos in this table"
+        if given.keys().isdisjoint(account.path.parents):
+            cure = f"Give the folder of its photos too, such as '{path.parent}'"
+        raise DataError(f"'{path}' names none of the photos. {cure}, or leave the table out")
 
 
 def _with_labelled(tables: Tables, files: Sequence[LabelledFile]) -> list[TableAccount]:

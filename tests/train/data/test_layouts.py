@@ -927,6 +927,12 @@ def test_a_table_beside_a_folder_that_holds_none_of_its_photos_is_refused(tmp_pa
     assert f"such as '{new}'" in said
     # the cure
     assert sum(Understood(old, new).labels.values()) == 16
+    # the folder of the table is searched already, because it is given, or because only the table is given
+    wrong = put_table(old / "wrong.csv", "image,label", ["gone.jpg,nevus"])
+    for paths in ([wrong], [old, wrong], [tmp_path, wrong]):
+        assert stopped(*paths).endswith(
+            f"'{wrong}' names none of the photos. Correct the names of the photos in this table, or leave the table out"
+        )
 
 
 def test_tables_that_contradict_one_another_are_told(tmp_path: Path) -> None:
