@@ -21,6 +21,7 @@ from typing import Any
 from dermedge.edge.errors import DermedgeError
 from dermedge.edge.installation import pip_command, this_installation
 from dermedge.edge.model.runtime import RUNTIMES, choose_runtime, installed_runtimes
+from dermedge.edge.sources.video_devices import video_nodes
 
 __all__ = [
     "FAULT",
@@ -197,8 +198,7 @@ def check_cameras(
     may_use: Callable[[Path], bool] = lambda path: os.access(path, os.R_OK | os.W_OK),
 ) -> Finding:
     """Tells which V4L2 devices exist, and whether this user may open them."""
-    nodes = [path for path in devices.glob("video*") if re.fullmatch(r"video[0-9]+", path.name)]
-    found = sorted(nodes, key=lambda path: int(path.name.removeprefix("video")))
+    found = video_nodes(devices)
     if not found:
         return Finding(
             "cameras", WARNING, "no V4L2 camera was found", "plug a camera in, or use --source demo"

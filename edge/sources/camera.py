@@ -23,7 +23,14 @@ from dermedge.edge.sources.capture import (
 from dermedge.edge.sources.frame import Delivery, Frame, FrameSource, live_frame
 from dermedge.edge.sources.redact import without_secrets
 from dermedge.edge.sources.repeats import equals_last
-from dermedge.edge.sources.video_devices import CameraIdentity, device_path, find_again, identified, identify
+from dermedge.edge.sources.video_devices import (
+    CameraIdentity,
+    device_path,
+    find_again,
+    identified,
+    identify,
+    video_nodes,
+)
 
 __all__ = [
     "SETTLE_S",
@@ -319,7 +326,7 @@ def open_stream(spec: str, mode: CameraMode) -> FrameSource:
 
 def _cameras() -> str:
     """Returns a sentence about the cameras that exist, for the message about a camera that does not open."""
-    found = sorted(str(path) for path in Path("/dev").glob("video*"))
+    found = [str(path) for path in video_nodes()]
     there = (
         f"There {'is' if len(found) == 1 else 'are'} {', '.join(found)}"
         if found

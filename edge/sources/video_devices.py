@@ -8,7 +8,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["CameraIdentity", "device_path", "find_again", "identified", "identify", "is_device"]
+__all__ = [
+    "CameraIdentity",
+    "device_path",
+    "find_again",
+    "identified",
+    "identify",
+    "is_device",
+    "video_nodes",
+]
 
 # On Linux, `_DEV` contains the device nodes, such as video0. `_SYSFS` contains one folder for each video device, which
 # describes the device. Tests set other folders.
@@ -58,6 +66,16 @@ def device_path(spec: str) -> Path:
     return _DEV / f"video{int(spec)}" if re.fullmatch(_NUMBER, spec) else Path(os.path.realpath(spec))
 
 
+def video_nodes(folder: Path | None = None) -> list[Path]:
+    """Returns the paths in a folder whose names are those of video devices, such as video0, in order of their numbers.
+
+    Args:
+        folder: a folder in which Linux names video devices. None means the folder of the device nodes.
+    """
+    nodes = [path for path in (folder or _DEV).glob("video*") if re.fullmatch(_NODE, path.name)]
+    return sorted(nodes, key=lambda path: int(path.name.removeprefix("video")))
+
+
 def identify(node: Path) -> CameraIdentity | None:
     """Returns the identity of the camera at ``/dev/videoN``; None if sysfs does not state it."""
     entry = _SYSFS / node.name
@@ -96,11 +114,11 @@ def find_again(wanted: CameraIdentity, others: frozenset[str] = frozenset()) -> 
 
 def identified() -> Iterator[tuple[Path, CameraIdentity]]:
     """Yields the path and the identity of each video device that exists, in the order of their numbers."""
-    names = [one.name for one in _SYSFS.glob("video*") if re.fullmatch(_NODE, one.name)]
-    for name in sorted(names, key=lambda name: int(name.removeprefix("video"))):
-        identity = identify(_DEV / name)
+    for entry in video_nodes(_SYSFS):
+        node = _DEV / entry.name
+        identity = identify(node)
         if identity is not None:
-            yield _DEV / name, identity
+            yield node, identity
 
 
 def _text(path: Path) -> str:

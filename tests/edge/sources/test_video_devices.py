@@ -130,6 +130,18 @@ def test_a_link_without_its_camera_is_named(machine: Machine, opened: list[int |
         open_source(str(link))
 
 
+def test_a_camera_that_is_absent_lists_the_others_by_number(
+    machine: Machine, opened: list[int | str]
+) -> None:
+    with pytest.raises(SourceError, match=r"There is no /dev/video\*;"):
+        open_source("7")
+    for number in (10, 2):
+        machine.plug(number)
+    (machine.dev / "video2-left").touch()
+    with pytest.raises(SourceError, match=f"There are {machine.dev}/video2, {machine.dev}/video10;"):
+        open_source("7")
+
+
 def test_a_device_of_any_other_name_is_opened_by_its_path(machine: Machine, opened: list[int | str]) -> None:
     node = machine.dev / "endoscope"
     node.write_bytes(b"")
