@@ -8,9 +8,8 @@ from dataclasses import asdict
 
 from dermedge.edge.cli.arguments import Parser, make_parser
 from dermedge.edge.doctor import FAULT, Finding, examine
-from dermedge.edge.errors import ModelError
 from dermedge.edge.model.runtime import RUNTIMES
-from dermedge.edge.model.shipped import DEFAULT_MODEL, SHIPPED, model_path
+from dermedge.edge.model.shipped import DEFAULT_MODEL, SHIPPED, model_path, require_model_file
 
 __all__ = ["main", "parser"]
 
@@ -18,10 +17,7 @@ __all__ = ["main", "parser"]
 def main(argv: Sequence[str] | None = None) -> int:
     """Prints the result of each check. The exit status is 1 if a check found a fault, and else 0."""
     options = parser().parse_args(argv)
-    if not options.model.is_file():
-        raise ModelError(
-            f"there is no model file '{options.model}'; `dermedge models` lists the models that ship"
-        )
+    require_model_file(options.model)
     findings = examine(options.model, options.runtime)
     if options.json:
         print(

@@ -12,9 +12,10 @@ from importlib import import_module, util
 from pathlib import Path
 from typing import Any, Protocol
 
-from dermedge.edge.errors import MissingExtra, ModelError, OptionError
+from dermedge.edge.errors import MissingExtra, OptionError
 from dermedge.edge.model.network_facts import read_facts
 from dermedge.edge.model.refusal import explain_refusal, repair_dimensions
+from dermedge.edge.model.shipped import require_model_file
 
 __all__ = [
     "RUNTIMES",
@@ -114,8 +115,7 @@ def open_interpreter(
     if num_threads < 1:
         raise OptionError(f"--num-threads is {num_threads}; it must be 1 or more")
     path = Path(model)
-    if not path.is_file():
-        raise ModelError(f"there is no model file '{path}'; `dermedge models` lists the models that ship")
+    require_model_file(path)
     check_network(path)
     name = choose_runtime(runtime)
     module = import_module(RUNTIMES[name].module)

@@ -1,10 +1,20 @@
-"""Finds the files of the models that ship with dermedge."""
+"""Finds the files of models by the names of the models that ship with dermedge, or by paths."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-__all__ = ["DEFAULT_MODEL", "FAST_MODEL", "NINE_CLASSES_MODEL", "SHIPPED", "model_argument", "model_path"]
+from dermedge.edge.errors import ModelError
+
+__all__ = [
+    "DEFAULT_MODEL",
+    "FAST_MODEL",
+    "NINE_CLASSES_MODEL",
+    "SHIPPED",
+    "model_argument",
+    "model_path",
+    "require_model_file",
+]
 
 _MODELS = Path(__file__).resolve().parents[2] / "models"
 DEFAULT_MODEL = _MODELS / "dermedge-192.tflite"
@@ -19,6 +29,12 @@ SHIPPED = {path.stem: path for path in (DEFAULT_MODEL, FAST_MODEL, NINE_CLASSES_
 def model_path(text: str) -> Path:
     """Returns the path of a model that ships with dermedge if ``text`` is its name, and else ``text`` as a path."""
     return SHIPPED.get(text, Path(text))
+
+
+def require_model_file(path: Path) -> None:
+    """Raises ModelError if there is no file at the path of a model."""
+    if not path.is_file():
+        raise ModelError(f"there is no model file '{path}'; `dermedge models` lists the models that ship")
 
 
 def model_argument(path: Path) -> str:

@@ -16,10 +16,11 @@ from statistics import median
 from time import perf_counter_ns
 from typing import Any
 
-from dermedge.edge.errors import ModelError, StorageError
+from dermedge.edge.errors import StorageError
 from dermedge.edge.files import write_text
 from dermedge.edge.model.manifest import digest
 from dermedge.edge.model.runtime import RUNTIMES, choose_runtime, installed_runtimes, invoke, open_interpreter
+from dermedge.edge.model.shipped import require_model_file
 
 __all__ = ["FILE", "Choice", "cache_folder", "measure", "tuned", "tuned_threads"]
 
@@ -68,8 +69,7 @@ def tuned(model: Path, runtime: str = "auto") -> Choice:
     """
     first = choose_runtime(runtime)
     runtimes = installed_runtimes() if runtime == "auto" else [first]
-    if not model.is_file():
-        raise ModelError(f"there is no model file '{model}'; `dermedge models` lists the models that ship")
+    require_model_file(model)
     key = " ".join([digest(model), platform.machine(), str(os.cpu_count()), *map(_version, runtimes)])
     path = cache_folder() / FILE
     remembered = _read(path)
