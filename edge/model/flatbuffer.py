@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 from typing import Any
 
-from dermedge.edge.errors import MissingExtra, ModelError
+from dermedge.edge.errors import MissingExtra
+from dermedge.edge.model.tables import READ_ERRORS, refusing_damage
 
 __all__ = ["MACS", "Graph", "Operator", "TensorInfo", "float_ops", "read_graph", "tflite_schema"]
 
-_FILE_IDENTIFIER = b"TFL3"
 # An operator computes in one of these types. If the activations of the operator have several of these types, the type
 # that comes first in this list counts.
 _COMPUTED_IN = ("float32", "float16", "bfloat16", "float64", "int16", "int8", "uint8", "int4")
@@ -120,11 +119,8 @@ def read_graph(model: bytes, source: Path | str) -> Graph:
         MissingExtra: the package that contains the schema of .tflite files is not installed.
     """
     schema = tflite_schema()
-    if model[4:8] != _FILE_IDENTIFIER:
-        raise ModelError(
-            f"'{source}' is not a .tflite model, or its beginning is damaged; copy the file again"
-        )
-    try:
+    # the generated code does not check offsets; a damaged offset raises one of these exceptions
+    with refusing_damage(model, source, (*READ_ERRORS, TypeError, AttributeError)):
         root = schema.Model.GetRootAs(model)
         # large files, and files of some tools, store values after the flatbuffer; the buffer then has an offset
         constant = [
@@ -145,11 +141,6 @@ def read_graph(model: bytes, source: Path | str) -> Graph:
             operators=tuple(operators),
             metadata=tuple(_text(root.Metadata(index).Name()) for index in range(root.MetadataLength())),
         )
-    except (struct.error, ValueError, TypeError, IndexError, AttributeError, OverflowError) as error:
-        # the generated code does not check offsets; a damaged offset raises one of these exceptions
-        raise ModelError(
-            f"'{source}' is damaged: its flatbuffer cannot be read ({error}); copy the file again"
-        ) from error
 
 
 def float_ops(model: bytes) -> tuple[Operator, ...]:

@@ -11,12 +11,11 @@ from pathlib import Path
 
 from dermedge.edge.errors import ModelError
 from dermedge.edge.model.head import Head
-from dermedge.edge.model.tables import READ_ERRORS, Table
+from dermedge.edge.model.tables import Table, refusing_damage
 
 __all__ = ["METADATA_NAME", "NetworkFacts", "read_facts"]
 
 METADATA_NAME = "TFLITE_METADATA"
-_FILE_IDENTIFIER = b"TFL3"
 
 # The slots (numbers of the fields) in the tables of TensorFlow's schema.fbs.
 _CODES, _SUBGRAPHS, _BUFFERS, _METADATA = 1, 2, 4, 6
@@ -71,14 +70,8 @@ def read_facts(path: Path) -> NetworkFacts:
         content = path.read_bytes()
     except OSError as error:
         raise ModelError(f"cannot read the model '{path}': {error.strerror}") from error
-    if content[4:8] != _FILE_IDENTIFIER:
-        raise ModelError(f"'{path}' is not a .tflite model, or its beginning is damaged; copy the file again")
-    try:
+    with refusing_damage(content, path):
         return _facts(content)
-    except READ_ERRORS as error:
-        raise ModelError(
-            f"'{path}' is damaged: its flatbuffer cannot be read ({error}); copy the file again"
-        ) from error
 
 
 def _facts(content: bytes) -> NetworkFacts:

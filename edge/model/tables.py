@@ -11,12 +11,41 @@ contains.
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Self
 
-__all__ = ["READ_ERRORS", "Table"]
+from dermedge.edge.errors import ModelError
 
+__all__ = ["READ_ERRORS", "Table", "refusing_damage"]
+
+_FILE_IDENTIFIER = b"TFL3"
 # Reading a damaged flatbuffer raises one of these exceptions.
 READ_ERRORS = (struct.error, ValueError, IndexError, OverflowError)
+
+
+@contextmanager
+def refusing_damage(
+    model: bytes, source: Path | str, errors: tuple[type[Exception], ...] = READ_ERRORS
+) -> Iterator[None]:
+    """Raises ModelError if a model is no .tflite, or if the ``with`` block raises one of ``errors`` while it reads it.
+
+    Args:
+        model: the bytes of the file.
+        source: the name of the file for the message.
+        errors: the exceptions that mean that the flatbuffer is damaged.
+    """
+    if model[4:8] != _FILE_IDENTIFIER:
+        raise ModelError(
+            f"'{source}' is not a .tflite model, or its beginning is damaged; copy the file again"
+        )
+    try:
+        yield
+    except errors as error:
+        raise ModelError(
+            f"'{source}' is damaged: its flatbuffer cannot be read ({error}); copy the file again"
+        ) from error
 
 
 class Table:
