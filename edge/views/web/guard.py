@@ -24,7 +24,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, RedirectRespons
 
 from dermedge.edge.views.web.places import Places
 
-__all__ = ["Answer", "Guard", "read_body", "require_own_script", "without_foreign_pages"]
+__all__ = ["Answer", "Guard", "is_loopback", "read_body", "require_own_script", "without_foreign_pages"]
 
 Answer = Callable[[Request], Awaitable[Response]]
 
@@ -108,7 +108,7 @@ class Guard:
         if self._token is None:
             host = request.headers.get("host", "").lower()
             name = host.rsplit(":", 1)[0] if not host.endswith("]") else host
-            if not _is_loopback(name):
+            if not is_loopback(name):
                 raise HTTPException(
                     403, f"the host '{host}' is not a loopback address; use localhost or 127.0.0.1"
                 )
@@ -169,7 +169,7 @@ async def read_body(request: Request, most_bytes: int) -> bytes:
     return b"".join(parts)
 
 
-def _is_loopback(name: str) -> bool:
+def is_loopback(name: str) -> bool:
     """Tells whether a host is a loopback address or localhost, such as ``localhost``, ``127.0.0.2`` or ``[::1]``."""
     try:
         return ipaddress.ip_address(name.strip("[]")).is_loopback

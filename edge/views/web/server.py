@@ -23,7 +23,7 @@ from dermedge.edge.results import FrameResult
 from dermedge.edge.views.web import DEFAULT_ADDRESS
 from dermedge.edge.views.web.app import make_app
 from dermedge.edge.views.web.board import Board
-from dermedge.edge.views.web.guard import Guard
+from dermedge.edge.views.web.guard import Guard, is_loopback
 from dermedge.edge.views.web.photos import PhotoClassifier, PhotoService
 from dermedge.edge.views.web.places import PlacedProtocol, Places
 
@@ -72,7 +72,7 @@ class WebServer:
         host, port = parse_address(address)
         self._socket = _bound(host, port)
         self.port = int(self._socket.getsockname()[1])
-        self.token = None if _is_loopback(host) else _token()
+        self.token = None if is_loopback(host) else _token()
         shown = _reachable(host, self._socket.family)
         self.url = f"http://{shown}:{self.port}/" + (f"?token={self.token}" if self.token else "")
         places = Places()
@@ -203,10 +203,6 @@ def _is_address(host: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _is_loopback(host: str) -> bool:
-    return ipaddress.ip_address(host).is_loopback if _is_address(host) else host == "localhost"
 
 
 def _token() -> str:
