@@ -30,7 +30,7 @@ from dermedge.train.data.catalogue import (
 from dermedge.train.data.classes import choose_classes, mapping_lines
 from dermedge.train.data.counts import plural, some_of
 from dermedge.train.data.diagnoses import compatible
-from dermedge.train.data.groups import lowest_linked, sets_of_equal
+from dermedge.train.data.groups import sets_of_equal, with_groups
 from dermedge.train.data.labelled_file import LabelledFile
 from dermedge.train.data.labelling import FOLDERS_TOO, label_files
 from dermedge.train.data.layout import AUTO
@@ -263,31 +263,13 @@ def _grouped(
         index: f"{_UNREADABLE}: {why.partition(' (')[0]}" for index, why in found.unreadable.items()
     }
     left_out.update(bad.values())
+    duplicates = [*found.equal, *([match.first, match.second] for match in found.near)]
+    grouped = with_groups(draft.photos, draft.links, duplicates)
     photos = [
         replace(photo, digest=digest[:DIGEST_LENGTH])
-        for photo, digest in zip(_joined(draft, found), found.digests, strict=True)
+        for photo, digest in zip(grouped, found.digests, strict=True)
     ]
     return replace(draft, photos=photos).without(bad)
-
-
-def _joined(draft: _Draft, duplicates: Duplicates) -> list[Photo]:
-    """Returns the photos with their groups.
-
-    Two photos are in one group if they are duplicates, or if they share a link, a group name or an image id.
-    """
-    pairs = [(match.first, match.second) for match in duplicates.near]
-    for members in (*duplicates.equal, *sets_of_equal(draft.links), *_sets_of_one_name(draft.photos)):
-        pairs += [(members[0], other) for other in members[1:]]
-    roots = lowest_linked(len(draft.photos), pairs)
-    names: dict[int, str] = {}
-    for photo, root in zip(draft.photos, roots, strict=True):
-        names[root] = min(names.get(root, photo.group), photo.group)
-    return [replace(photo, group=names[root]) for photo, root in zip(draft.photos, roots, strict=True)]
-
-
-def _sets_of_one_name(photos: Sequence[Photo]) -> list[list[int]]:
-    """Returns one list of indices for each group name or image id that several photos share."""
-    return sets_of_equal([{photo.group, photo.image_id} for photo in photos])
 
 
 def _contradictions(draft: _Draft, duplicates: Duplicates) -> dict[int, str]:

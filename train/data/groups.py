@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import replace
 from typing import TypeVar
 
-__all__ = ["lowest_linked", "sets_of_equal"]
+from dermedge.train.data.catalogue import Photo
+
+__all__ = ["lowest_linked", "sets_of_equal", "with_groups"]
 
 Key = TypeVar("Key", bound=Hashable)
 
@@ -37,3 +40,29 @@ def sets_of_equal(keys: Sequence[Iterable[Key]]) -> list[list[int]]:
         for key in of_one:
             members[key].append(index)
     return [indices for indices in members.values() if len(indices) > 1]
+
+
+def with_groups(
+    photos: Sequence[Photo], links: Sequence[Iterable[str]], duplicates: Iterable[Sequence[int]] = ()
+) -> list[Photo]:
+    """Returns the photos with their groups.
+
+    Two photos are in one group if they are duplicates, or if they share a link, a group name or an image id. Of the
+    names of the group, the first in alphabetical order is kept.
+
+    Args:
+        photos: photos whose ``group`` is the id of the lesion or the photo.
+        links: for each photo, the names of its lesions, persons and folders, as in `LabelledFile`.
+        duplicates: lists of indices of photos that are duplicates of each other.
+    """
+    names = sets_of_equal([{photo.group, photo.image_id} for photo in photos])
+    pairs = [
+        (members[0], other)
+        for members in (*duplicates, *sets_of_equal(links), *names)
+        for other in members[1:]
+    ]
+    roots = lowest_linked(len(photos), pairs)
+    group_of: dict[int, str] = {}
+    for photo, root in zip(photos, roots, strict=True):
+        group_of[root] = min(group_of.get(root, photo.group), photo.group)
+    return [replace(photo, group=group_of[root]) for photo, root in zip(photos, roots, strict=True)]

@@ -18,8 +18,7 @@ from dermedge.train.data.catalogue import (
 )
 from dermedge.train.data.classes import check_spelling, label_under, mapping_lines
 from dermedge.train.data.counts import plural
-from dermedge.train.data.groups import lowest_linked, sets_of_equal
-from dermedge.train.data.labelled_file import LabelledFile
+from dermedge.train.data.groups import with_groups
 from dermedge.train.data.labelling import label_files
 from dermedge.train.data.layout import AUTO
 from dermedge.train.data.splits import with_validation_learned
@@ -106,7 +105,8 @@ def labelled_photos(
         found = label_files([data], labels_from)
         for line in found.account:
             say(line)
-        photos = _under_labels(_grouped(found.files), labels, say)
+        photos = with_groups([file.photo for file in found.files], [file.links for file in found.files])
+        photos = _under_labels(photos, labels, say)
     index = {label: position for position, label in enumerate(labels)}
     if NONE_OF_THESE in index:
         photos = [p if p.label in index else replace(p, label=NONE_OF_THESE) for p in photos]
@@ -129,19 +129,6 @@ def _of_split(catalogue: Path, split: str | None, moved_to: Sequence[Path]) -> l
             f"the catalogue '{catalogue}' {stated}; give --split with one of: {', '.join(SPLITS)}"
         )
     return [photo for photo in read_catalogue(catalogue, moved_to) if photo.split == split]
-
-
-def _grouped(files: Sequence[LabelledFile]) -> list[Photo]:
-    """Returns the photos with their groups.
-
-    Photos are in one group if they share a lesion, a person, the folder of a lesion or person, or another link.
-    """
-    shared = sets_of_equal([{file.photo.group, *file.links} for file in files])
-    pairs = [(members[0], other) for members in shared for other in members[1:]]
-    roots = lowest_linked(len(files), pairs)
-    return [
-        replace(file.photo, group=files[root].photo.group) for file, root in zip(files, roots, strict=True)
-    ]
 
 
 def _check_labels(photos: Sequence[Photo], labels: Sequence[str]) -> None:
