@@ -129,12 +129,14 @@ def _group_lines(
 ) -> list[str]:
     groups = [f"{column} of '{account.path.name}'" for account in tables for column in account.groups]
     folders = sorted({file.group_folder for file in files if file.group_folder})
-    without: list[str] = []
+    lines = []
     if folders:
         found = f"{plural(len(folders), 'folder')} of lesions or persons ({some_of(folders)})"
-        (groups if group_folders_count else without).append(found)
-    lines = [f"groups from: {', '.join(groups)}"] if groups else []
-    return lines + [f"no groups from: {found}" for found in without]
+        if group_folders_count:
+            groups.append(found)
+        else:
+            lines.append(f"no groups from: {found}")
+    return [f"groups from: {', '.join(groups)}", *lines] if groups else lines
 
 
 def _name_lines(files: Sequence[LabelledFile]) -> list[str]:
