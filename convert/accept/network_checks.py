@@ -17,7 +17,14 @@ from dermedge.train.evaluation.class_order import find_better_order
 from dermedge.train.evaluation.intervals import mean_score, share_score
 from dermedge.train.evaluation.metrics import Floats, Integers
 
-__all__ = ["NetworkCheck", "chance_check", "check_network", "missed_class", "order_check"]
+__all__ = [
+    "NetworkCheck",
+    "chance_check",
+    "check_network",
+    "compare_with_chance",
+    "missed_class",
+    "order_check",
+]
 
 
 @dataclass(frozen=True)
@@ -70,7 +77,14 @@ def order_check(truth: Integers, answers: Integers, labels: Sequence[str], draws
 
 
 def chance_check(truth: Integers, answers: Integers, groups: Sequence[str]) -> NetworkCheck:
-    """Check that the 95 % confidence interval of the balanced accuracy lies above 1/K, if K classes occur.
+    """Check that a file classifies better than chance; `compare_with_chance` explains the arguments."""
+    passed, found = compare_with_chance(truth, answers, groups)
+    cure = "give more labelled photos, or train the network further"
+    return NetworkCheck("better than chance", passed, f"better than chance: {found}", cure)
+
+
+def compare_with_chance(truth: Integers, answers: Integers, groups: Sequence[str]) -> tuple[bool, str]:
+    """Tell whether the 95 % confidence interval of the balanced accuracy lies above 1/K, if K classes occur.
 
     A network that always gives the same answer has a balanced accuracy of 1/K, however frequent each class is.
 
@@ -78,6 +92,9 @@ def chance_check(truth: Integers, answers: Integers, groups: Sequence[str]) -> N
         truth: the true class of each photo, int [n].
         answers: the most probable class of each photo, int [n].
         groups: the lesion of each photo. Photos of one lesion are not independent, which widens the interval.
+
+    Returns:
+        The result, and a sentence for the user with the measured values.
     """
     lesions = np.unique(np.asarray(groups), return_inverse=True)[1]
     classes = np.unique(truth)
@@ -85,13 +102,9 @@ def chance_check(truth: Integers, answers: Integers, groups: Sequence[str]) -> N
     chance = 1 / len(classes)
     passed = found.low > chance
     comparison = "lies above" if passed else "does not lie above"
-    line = (
-        f"better than chance: the balanced accuracy is {found.value:.3f}; its 95 % confidence interval, "
-        f"{found.low:.3f} to {found.high:.3f}, {comparison} {chance:.3f}, the result of guessing among "
-        f"{len(classes)} classes"
-    )
-    return NetworkCheck(
-        "better than chance", passed, line, "give more labelled photos, or train the network further"
+    return passed, (
+        f"the balanced accuracy is {found.value:.3f}; its 95 % confidence interval, {found.low:.3f} to "
+        f"{found.high:.3f}, {comparison} {chance:.3f}, the result of guessing among {len(classes)} classes"
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from dermedge.convert.accept.network_checks import chance_check, order_check
+from dermedge.convert.accept.network_checks import compare_with_chance, order_check
 from dermedge.convert.load.conversion_input import ForeignClassifier
 from dermedge.edge.cli.arguments import AUTO_NORMALIZATION
 from dermedge.edge.errors import DataError, ModelError, OptionError
@@ -37,7 +37,7 @@ def choose_normalization(
     Raises:
         OptionError: the name is unknown, or stands for a normalization of colours although the network is gray.
         ModelError: the answers of the network are not finite.
-        DataError: the network does not pass `chance_check`, so no converted file could be better than chance.
+        DataError: the network is no better than chance (`compare_with_chance`), so no converted file could be better.
     """
     labels = tuple(map(str, range(file.classes)))
     tried = {one.name: one for one in _candidates(file, asked)}
@@ -52,14 +52,13 @@ def choose_normalization(
         for name, of_name in answers.items()
     }
     best = max(figures, key=figures.__getitem__)
-    check = chance_check(truth, answers[best], groups)
+    passed, comparison = compare_with_chance(truth, answers[best], groups)
     in_order = order_check(truth, answers[best], labels, lesion_draws(groups)).passed
     # A wrong order of the labels is not an error here, because the acceptance test reports it.
-    if in_order and not check.passed:
+    if in_order and not passed:
         found = ", ".join(f"{name} {value:.2f}" for name, value in figures.items())
         raise DataError(
-            f"'{file.path}' is hardly better than chance on {len(truth)} calibration photos "
-            f"({check.line.removeprefix(f'{check.name}: ')}); "
+            f"'{file.path}' is hardly better than chance on {len(truth)} calibration photos ({comparison}); "
             f"the balanced accuracy of each normalization is: {found}; give the right --normalization, the classes in "
             "the right order with --labels, or more photos"
         )
