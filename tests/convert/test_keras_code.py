@@ -145,17 +145,6 @@ def test_networks_of_keras_itself_need_no_trust(tmp_path: Path, keras: Any, name
     assert open_keras(path).classes == 4
 
 
-@pytest.mark.parametrize(
-    ("function", "is_refused"), [("math.add", False), ("io.write_file", True), ("py_function", True)]
-)
-def test_calls_of_tensorflow_are_refused_where_they_do_more_than_compute(
-    function: str, is_refused: bool
-) -> None:
-    layer = {"class_name": "TFOpLambda", "config": {"name": "call", "function": function}}
-    found = code_in_config({"class_name": "Functional", "config": {"layers": [layer]}})
-    assert (found == f"the layer 'call' calls TensorFlow's '{function}'") if is_refused else found is None
-
-
 def test_a_saved_model_that_writes_files_is_refused(tmp_path: Path) -> None:
     marker, folder = tmp_path / "marker", tmp_path / "saved"
 
