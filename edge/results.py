@@ -162,3 +162,11 @@ class FrameResult:
         It is the answer, if there is one, and otherwise the classification of this frame.
         """
         return self.answer or self.classification
+
+    @property
+    def meaning(self) -> tuple[State, str]:
+        """The state, and the words that views show for the answer; the words are empty without an answer.
+
+        If two results have the same meaning, nothing new is shown, although the numbers may differ.
+        """
+        return self.state, self.answer.meaning if self.answer else ""

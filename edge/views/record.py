@@ -4,9 +4,9 @@
     DIR/20261124T211530Z/frames.jsonl    one JSON object per line, for pandas.read_json(path, lines=True)
     DIR/20261124T211530Z/000042.jpg      a frame; one line in frames.jsonl contains this file name
 
-A line is written when the state or the headline changes, and once a second while neither changes. When a new answer is
-shown, the frame is stored as a photo, and the line contains the file name of the photo. The photo is written to the
-disk before the line.
+A line is written when the state or the answer changes, and once a second while neither changes. An answer changes with
+its headline, its alert or its note on a close-up. When a new answer is shown, the frame is stored as a photo, and the
+line contains the file name of the photo. The photo is written to the disk before the line.
 
 Each line is on the disk when `show` returns, so a power cut loses at most the last line. If a power cut leaves an
 incomplete line, the next recording into the same folder removes this line.
@@ -28,7 +28,6 @@ from typing import Any
 from dermedge.edge.drift import NO_DRIFT, drift_to_json
 from dermedge.edge.errors import StorageError
 from dermedge.edge.files import storage_error, write_bytes, write_text
-from dermedge.edge.model.decision import Headline
 from dermedge.edge.photos import encode_image
 from dermedge.edge.printable import printable_json
 from dermedge.edge.results import FrameResult
@@ -66,7 +65,7 @@ class RecordView:
         self._room = limit_mb * _BYTES_PER_MB
         self._descriptor = -1
         self._size = 0
-        self._recorded: tuple[State, Headline | None] | None = None
+        self._recorded: tuple[State, str] | None = None
         self._due_s = 0.0
         self._drift = NO_DRIFT
 
@@ -91,14 +90,13 @@ class RecordView:
     def show(self, result: FrameResult) -> bool:
         self._drift = result.drift
         now = time.monotonic()
-        shown = (result.state, result.answer.headline if result.answer else None)
-        changed = shown != self._recorded
+        changed = result.meaning != self._recorded
         if self._room > 0 and (changed or now >= self._due_s):
             try:
                 self._keep(result, with_photo=changed and result.state in ANSWERED)
             except StorageError as error:
                 self._stop(error)
-            self._recorded, self._due_s = shown, now + _INTERVAL_S
+            self._recorded, self._due_s = result.meaning, now + _INTERVAL_S
         return True
 
     def finish(self) -> None:

@@ -69,7 +69,7 @@ class TerminalView:
         self._live = _is_interactive()
         self._draws = False
         self._changes_only = is_service()
-        self._said: tuple[str, str | None] | None = None
+        self._said: tuple[str, str] | None = None
         self._due = 0.0
 
     def __enter__(self) -> TerminalView:
@@ -107,7 +107,7 @@ class TerminalView:
         pass
 
     def _is_changed(self, result: FrameResult) -> bool:
-        before, self._said = self._said, (result.state, result.answer.meaning if result.answer else None)
+        before, self._said = self._said, result.meaning
         return self._said != before
 
 

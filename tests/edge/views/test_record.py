@@ -80,6 +80,23 @@ def test_an_answer_that_changes_to_another_class_gets_a_line_and_a_photo_too(
     ]
 
 
+def test_an_alert_that_comes_on_with_the_same_headline_gets_a_line_and_a_photo_too(
+    tmp_path: Path,
+    make_classification: Callable[..., Classification],
+    make_result: Callable[..., FrameResult],
+    now: list[float],
+) -> None:
+    quiet = make_classification()
+    loud = make_classification(number=8, prediction=replace(quiet.prediction, alert="melanoma"))
+    with RecordView(tmp_path, SESSION, 100) as view:
+        for one in (quiet, loud, loud):
+            view.show(make_result(classification=one))
+    assert [(line["headline"], line["alert"], line["picture"]) for line in lines(view)] == [
+        ("nevus", None, "000007.jpg"),
+        ("nevus", "melanoma", "000008.jpg"),
+    ]
+
+
 def test_while_a_state_stays_there_is_a_line_a_second_and_no_other_picture(
     tmp_path: Path, make_result: Callable[..., FrameResult], now: list[float]
 ) -> None:
