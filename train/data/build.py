@@ -263,8 +263,7 @@ def _grouped(
         index: f"{_UNREADABLE}: {why.partition(' (')[0]}" for index, why in found.unreadable.items()
     }
     left_out.update(bad.values())
-    duplicates = [*found.equal, *([match.first, match.second] for match in found.near)]
-    grouped = with_groups(draft.photos, draft.links, duplicates)
+    grouped = with_groups(draft.photos, draft.links, found.of_one_photo)
     photos = [
         replace(photo, digest=digest[:DIGEST_LENGTH])
         for photo, digest in zip(grouped, found.digests, strict=True)
@@ -275,9 +274,8 @@ def _grouped(
 def _contradictions(draft: _Draft, duplicates: Duplicates) -> dict[int, str]:
     """Returns the index of each photo whose label cannot be trusted, with the reason."""
     bad: dict[int, str] = {}
-    one_photo = [*duplicates.equal, *sets_of_equal([{photo.image_id} for photo in draft.photos])]
-    one_photo += [[match.first, match.second] for match in duplicates.near]
-    for members in one_photo:
+    of_one_id = sets_of_equal([{photo.image_id} for photo in draft.photos])
+    for members in (*duplicates.of_one_photo, *of_one_id):
         if _contradict([draft.photos[index] for index in members]):
             bad |= dict.fromkeys(members, _CONTRADICTING_DUPLICATE)
     for members in sets_of_equal([{photo.lesion_id} - {""} for photo in draft.photos]):

@@ -39,6 +39,11 @@ class Duplicates:
     unreadable: dict[int, str]
     digests: list[str]
 
+    @property
+    def of_one_photo(self) -> list[list[int]]:
+        """Lists of two or more files that show the same photo: ``equal`` and ``near`` together."""
+        return [*self.equal, *([match.first, match.second] for match in self.near)]
+
 
 def find_duplicates(
     paths: Sequence[Path],
