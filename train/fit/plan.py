@@ -13,6 +13,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from dermedge.train.data.counts import plural
+
 __all__ = ["Plan", "plan_training"]
 
 _TIMES_SAMPLED = 14
@@ -38,10 +40,9 @@ class Plan:
     def describe(self, photos: int) -> str:
         """Returns the plan in one line. ``photos`` is the number of training photos."""
         times = self.epochs * self.photos_per_epoch / photos
-        epochs = f"{self.epochs} epoch{'' if self.epochs == 1 else 's'}"
         return (
-            f"plan: {epochs} of {self.photos_per_epoch:,} photos, in total {times:.0f} times the number of training "
-            f"photos ({photos:,}); peak learning rate {self.learning_rate:g}"
+            f"plan: {plural(self.epochs, 'epoch')} of {self.photos_per_epoch:,} photos, in total {times:.0f} times "
+            f"the number of training photos ({photos:,}); peak learning rate {self.learning_rate:g}"
         )
 
 
