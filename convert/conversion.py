@@ -93,7 +93,8 @@ class Conversion:
         Raises:
             StorageError: a file exists already, or cannot be written.
         """
-        _, *beside = paths = self.paths(path)
+        paths = self.paths(path)
+        beside = paths[1:]
         for one in paths:
             if one.exists():
                 raise StorageError(f"'{one}' exists already; delete it, or name another with --output")
