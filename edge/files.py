@@ -88,7 +88,7 @@ def write_beside(path: Path | str) -> Iterator[Path]:
 
 @contextmanager
 def whole_folder(folder: Path) -> Iterator[Path]:
-    """Yields an empty temporary folder beside ``folder``. When the block succeeds, it is renamed to ``folder``.
+    """Yields an empty temporary folder beside ``folder``. If the block succeeds, this folder is renamed.
 
     If the block fails, the temporary folder is removed.
 

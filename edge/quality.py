@@ -1,7 +1,7 @@
 """The quality gate checks light, glare, the lesion, focus and motion. For each defect, it has a hint for the user.
 
-The gate judges the crop that the network sees, but only within the reticle, which is the largest circle in the crop. So
-the measured image is the one that would be classified, and usually no second resized image is needed. Light, glare and
+The quality gate judges the crop that the network sees, but only within the reticle, which is the largest circle in the
+crop. So it measures the image that would be classified, and usually no second resized image is needed. Light, glare and
 focus are measured on the grey levels of the crop, reduced to `GRID` pixels a side. The lesion and motion are measured
 on the same grey levels, reduced to `_COARSE` pixels a side. These are the measures for each kind of defect:
 
@@ -19,8 +19,8 @@ on the same grey levels, reduced to `_COARSE` pixels a side. These are the measu
   between the frames. The change divided by the gradient is the shift in pixels, if the shift is small.
 
 Right after an inference, the processor's caches are full of the network's data. The first call of a function then takes
-longer than the arithmetic in the function. Therefore the gate calls few functions, computes one histogram of the grey
-levels, and loops over the bins of the histogram in plain Python. The phone app computes the same measures.
+longer than the arithmetic in the function. Therefore the quality gate calls few functions. It computes one histogram of
+the grey levels, and loops over the bins of the histogram in plain Python. The phone app computes the same measures.
 
 The thresholds are fitted on real photos, some of which were degraded on purpose. `dermedge.benchmarks.lab.quality`
 prints how often each threshold is wrong; benchmarks/results/quality-gate has the latest results.
@@ -62,8 +62,8 @@ __all__ = [
     "judge",
 ]
 
-# The crop is reduced to two square images, whose sides have these numbers of pixels. The side of the crop must have at
-# least GRID pixels.
+# The crop is reduced to two square images. One has GRID x GRID pixels, the other has _COARSE x _COARSE pixels. The crop
+# itself must have at least GRID x GRID pixels.
 GRID, _COARSE = 96, 48
 # The histogram of the 256 grey levels has `_BINS` bins. Each bin counts the pixels of `_LEVELS` grey levels.
 _BINS, _LEVELS = 64, 4
@@ -72,7 +72,8 @@ _LIGHTER = 0.05
 # A pixel counts as nearly white from the grey level `_CLIPPED` on, and as white from the grey level `_WHITE` on. Both
 # are the first grey level of a bin.
 _CLIPPED, _WHITE = 240, 252
-# A point of the reticle belongs to the rim if it is farther from the centre than this share of the reticle's radius.
+# A point of the reticle belongs to the rim if its distance from the centre is more than this fraction of the reticle's
+# radius.
 _RIM = 0.84
 # The weight of a pixel decreases with its distance from the middle, down to this value.
 _LEAST_WEIGHT = 0.02
@@ -264,7 +265,7 @@ class QualityGate:
 
 
 def _reduced(grey: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
-    """Returns a square image reduced to ``side`` pixels a side, with the same steps as `dermedge.edge.preprocess`.
+    """Returns a square image, reduced to ``side`` x ``side`` pixels. The steps are those of `dermedge.edge.preprocess`.
 
     An image that already has this size is returned unchanged.
     """

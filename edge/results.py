@@ -165,7 +165,7 @@ class FrameResult:
 
     @property
     def meaning(self) -> tuple[State, str]:
-        """The state, and the words that views show for the answer; the words are empty without an answer.
+        """The state, and the words that views show for the answer. If there is no answer, the words are empty.
 
         If two results have the same meaning, nothing new is shown, although the numbers may differ.
         """

@@ -114,8 +114,9 @@ class Smoother:
 
         Args:
             probabilities: the probabilities of the frame, one for each class.
-            at_s: the time of the frame in seconds. None for a photo, whose probabilities are not smoothed. If the
-                time is not later than that of the last frame, the frame changes nothing.
+            at_s: the time of the frame in seconds. It is None for a photo, because the probabilities of a photo are not
+                smoothed. If the time is not later than the time of the previous frame, the smoothed probabilities stay
+                the same.
         """
         if at_s is None:
             return tuple(probabilities)
@@ -153,7 +154,8 @@ class ViewTracker:
         Args:
             close_up: the probability that the frame is a close-up. If the model does not tell this probability, it is
                 None, and the view is None too.
-            at_s: the time of the frame in seconds. None for a photo, whose view depends only on its own probability.
+            at_s: the time of the frame in seconds. It is None for a photo, because the view of a photo depends only on
+                ``close_up``.
         """
         if close_up is None or at_s is None:
             return view_by_probability(close_up)
@@ -217,7 +219,7 @@ class StateMachine:
         return StateUpdate(self._state)
 
     def _stands(self, at_s: float | None) -> bool:
-        """Tells whether the shown answer stays, although the frame at this time has another answer."""
+        """Tells whether the shown answer stays, although the frame at the time ``at_s`` has a different answer."""
         return self._answer is not None and at_s is not None and 0 <= at_s - self._agreed_s < GRACE_S
 
     def _forget(self) -> None:

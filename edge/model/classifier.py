@@ -297,7 +297,8 @@ class Classifier:
     ) -> tuple[tuple[float, ...], float | None, int]:
         """Averages the values, and the probability of a close-up, over an image and the three images of `_TURNS`.
 
-        Returns the two averages, and the time that the additional inferences took, in nanoseconds.
+        Returns the averaged values, the averaged probability of a close-up, and the duration of the additional
+        inferences in nanoseconds.
 
         Args:
             image_rgb: uint8 [H, W, 3], red first.

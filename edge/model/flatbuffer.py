@@ -197,7 +197,8 @@ def _operators(root: Any, graph: Any, tensors: Sequence[TensorInfo], schema: Any
     for number in range(graph.OperatorsLength()):
         operator = graph.Operators(number)
         code = root.OperatorCodes(operator.OpcodeIndex())
-        # a file stores codes below 127 in the older field, which has one byte
+        # A file can store the code of an operator in two fields. The older field has one byte and holds codes below
+        # 127. The unused field holds a smaller number, so that the maximum is the code.
         builtin = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())
         name = _text(code.CustomCode()) if builtin == schema.BuiltinOperator.CUSTOM else names.get(builtin)
         # -1 stands for an optional input that is absent

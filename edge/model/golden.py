@@ -141,8 +141,8 @@ def replay(
         open_model: a function that returns a `Classifier`. It accepts the arguments of the class `Classifier`.
 
     Raises:
-        ModelError: the model cannot be run, or the stored outputs are damaged or belong to another version of the
-            images.
+        ModelError: the model cannot be run, or the stored outputs are damaged, or they were computed from another
+            version of the generated images.
     """
     with open_model(model, runtime=runtime) as classifier:
         golden = classifier.manifest.golden if classifier.manifest else {}

@@ -9,8 +9,8 @@ from dermedge.edge.model.prediction import Prediction
 
 __all__ = ["heat_map"]
 
-# A cell can have a heat of 1 only if the difference that `heat_map` describes is at least this many logits. Without
-# this limit, noise would look hot.
+# This is the smallest difference between logits that is shown with the heat 1; `heat_map` describes the difference.
+# Without this limit, noise would look hot.
 _FULL_HEAT = 2.0
 
 

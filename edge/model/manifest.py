@@ -231,7 +231,7 @@ def _check_thresholds(thresholds: Any, labels: tuple[str, ...], none_label: str 
         alert = _part(thresholds["alert"], "alert")
         _check_probability(alert.get("threshold"), "alert")
         if alert.get("label") not in labels:
-            raise ValueError(f"the alert is for {alert.get('label')!r}, which is not one of its labels")
+            raise ValueError(f"the alert is for {alert.get('label')!r}, which is not a label of the model")
     if "conformal" in thresholds:
         conformal = _part(thresholds["conformal"], "conformal")
         _check_probability(conformal.get("coverage"), "coverage")
@@ -269,7 +269,7 @@ def strip(model: bytes) -> bytes:
 
 
 def _network_bytes(archive: zipfile.ZipFile, file_bytes: int) -> int:
-    """Returns the number of bytes before the zip of a file."""
+    """Returns the number of bytes of the network, which is the part of the file before the zip archive."""
     return min((info.header_offset for info in archive.infolist()), default=file_bytes)
 
 
@@ -345,7 +345,9 @@ def _network_digest(path: Path) -> str:
 
 
 def read_associated_labels(path: Path | str) -> tuple[str, ...] | None:
-    """Returns the lines of the label file in the zip of any .tflite, or None if there is no readable label file.
+    """Returns the lines of the label file that a .tflite contains, or None if the .tflite has no readable label file.
+
+    Tools store a label file in a zip archive at the end of the .tflite.
 
     The label file is ``labels.txt``, or else the first file whose name ends in ``.txt``.
 

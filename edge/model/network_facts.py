@@ -159,7 +159,7 @@ def _scale_of(tensor: Table) -> float:
 def _normalization(root: Table, content: bytes) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Returns the mean and the standard deviation that TFLite Metadata states for the first input.
 
-    Both are empty if the metadata does not state them.
+    The mean and the standard deviation are empty if the metadata does not state them.
     """
     for entry in root.tables(_METADATA):
         if entry.text(0) == METADATA_NAME:

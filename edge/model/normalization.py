@@ -35,8 +35,8 @@ class Normalization:
     def is_affine(self) -> bool:
         """Whether one scale and one offset for all channels describe the normalization.
 
-        The scale and zero point of a quantized input can then state the normalization, and the input holds pixel
-        values.
+        If so, the scale and the zero point of a quantized input can express the normalization, and the input accepts
+        pixel values.
         """
         return len(set(self.mean)) == len(set(self.std)) == 1 and not self.blue_first
 
@@ -54,7 +54,7 @@ class Normalization:
     def on_tensor(self, images: Any) -> Any:
         """Normalizes a float32 tensor [..., 3] of RGB pixel values within a TensorFlow graph."""
         if self.is_affine:
-            # one multiplication, as on the device
+            # One multiplication replaces the division, because the device multiplies too.
             made = (images - self.mean[0]) * (1 / self.std[0])
         else:
             made = (images - np.array(self.mean, np.float32)) * (1 / np.array(self.std, np.float32))

@@ -103,8 +103,8 @@ def open_interpreter(
         xnnpack: whether to use XNNPACK, the default delegate for CPUs.
 
     Raises:
-        ModelError: the file is missing, damaged, not a .tflite, or refused by the runtime; or its network is not the
-            one that its manifest was written for.
+        ModelError: the file is missing, damaged, not a .tflite, or refused by the runtime. This error is also raised if
+            the network in the file is not the network that the manifest in the file describes.
         OptionError: the runtime is unknown, or ``num_threads`` is less than 1.
         MissingExtra: the runtime is not installed.
     """

@@ -75,7 +75,7 @@ class OutputDetails:
 
 
 def find_outputs(interpreter: Interpreter, path: Path) -> OutputDetails:
-    """Returns the outputs. `output_places` recognizes them by their shapes.
+    """Returns the outputs of a classifier, which `output_places` recognizes by their shapes.
 
     Raises:
         ModelError: the outputs are not those of a classifier.
@@ -192,7 +192,7 @@ def _kind_of(shapes: Sequence[Sequence[int]]) -> str:
 
 
 def check_manifest(manifest: Manifest, path: Path, classes: int) -> None:
-    """Raises ModelError if the manifest does not have ``classes`` labels, or needs another preprocessing."""
+    """Raises ModelError if the manifest does not have ``classes`` labels, or names an unknown preprocessing."""
     if len(manifest.labels) != classes:
         raise ModelError(
             f"'{path}' has {classes} classes, but its manifest names {len(manifest.labels)}; "

@@ -64,7 +64,7 @@ class Table:
 
     @classmethod
     def root(cls, content: bytes) -> Self:
-        """Returns the root table of a flatbuffer, whose position the first four bytes state."""
+        """Returns the root table of a flatbuffer. The first four bytes of the flatbuffer state the table's position."""
         return cls(content, _unpack("<I", content, 0))
 
     def offset(self, slot: int) -> int:

@@ -32,7 +32,7 @@ _HASTE = 0.75
 
 @dataclass(frozen=True)
 class Arrival:
-    """A frame on its way to the consumer.
+    """A frame that is delivered to the consumer, with data about its capture.
 
     Attributes:
         capture_ms: the time in milliseconds that the source took to deliver the frame, including waiting, transfer and
@@ -50,8 +50,8 @@ class Outage:
     """A live source delivers nothing at the moment.
 
     Attributes:
-        reason: one line that tells why the camera is lost. If the source will be opened again, the line also tells
-            when.
+        reason: one line that states why the camera is lost. If the source will be opened again, the line also states in
+            how many seconds.
     """
 
     reason: str
@@ -139,7 +139,7 @@ class LatestFrame:
     def _take(self) -> Arrival | Outage | None:
         """Returns an outage if there is one, else the waiting frame, else None.
 
-        Raises the error that ended the capture, if there was such an error and no outage or frame is waiting.
+        If neither an outage nor a frame is waiting, and an error has ended the capture, this method raises the error.
         """
         if self._outage is not None:
             outage, self._outage = self._outage, None
@@ -163,7 +163,7 @@ class LatestFrame:
         return arrival
 
     def _silent_s(self) -> float:
-        """Returns a number of seconds. If no frame arrives for so long, the source counts as lost."""
+        """Returns for how many seconds no frame may arrive until the source counts as lost."""
         interval_s = min(self._intervals, default=0.0)
         return min(max(SILENT_S, _SILENT_INTERVALS * interval_s), _LONGEST_SILENT_S)
 

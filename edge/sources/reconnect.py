@@ -71,7 +71,7 @@ class Reconnecting(FrameSource):
         return frame
 
     def delivery(self) -> Delivery | None:
-        """Returns the delivery that the source reports. While the source is lost, this is the last reported one."""
+        """Returns the delivery that the source reports, or the last reported delivery while the source is lost."""
         source = self._source
         if source is not None:
             self._delivery = source.delivery()

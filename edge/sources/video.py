@@ -87,7 +87,8 @@ class VideoFile(FrameSource):
     def _first(self) -> Frame | None:
         """Returns the first frame if the second frame differs from it, or if there is no second frame.
 
-        Otherwise, skips the frames that equal the first frame, and returns the first frame that differs.
+        If the second frame equals the first frame, this method skips all frames that equal the first frame, and returns
+        the next frame.
         """
         first = self._decode()
         if first is None:
