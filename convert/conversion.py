@@ -239,8 +239,8 @@ def better(conversions: Sequence[Conversion]) -> Conversion:
 
     The best file is the most accurate of the accepted files. If none was accepted, it is the most accurate of all
     files. Accuracy means the balanced accuracy of the most probable class on the proof set. If there are several files,
-    the manifest of the best file maps the name of each form to the accuracy of its file, under the key
-    ``val_balanced_accuracy_argmax_of``.
+    the metrics in the manifest of the best file get a further key, ``val_balanced_accuracy_argmax_of``. The key holds
+    the accuracy of every file, by the name of its form.
     """
     best = max(conversions, key=lambda one: (one.acceptance.passed, one.manifest.metrics[_ARGMAX_SCORE]))
     if len(conversions) == 1:

@@ -96,7 +96,7 @@ class ConversionRequest:
         return self.model.with_name(f"{self.model.stem}-{ending}")
 
     def target_of(self, kind: str) -> Path:
-        """Return the path of the file of one kind of form. It is `target` for every kind except int8 ONNX."""
+        """Return the path of the file to write for a kind of form: `target`, or a path beside it for int8 ONNX."""
         if kind != ONNX_INT8:
             return self.target
         stem = self.target.stem.removesuffix("-float32")

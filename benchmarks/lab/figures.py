@@ -76,7 +76,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _check_documents() -> None:
-    """Checks before the measurement, which takes half an hour, that the tables can be written.
+    """Checks that the tables can be written. The measurement takes half an hour, so this check comes first.
 
     Raises:
         DermedgeError: a table cannot be written.

@@ -132,10 +132,10 @@ def main(argv: Sequence[str]) -> int:
 
 
 def make_board() -> None:
-    """Makes the emulated Python if it is missing or older than its lock file.
+    """Installs the Python for arm64, which runs under emulation, if it is missing or older than its lock file.
 
     Raises:
-        ToolError: the emulated Python cannot be made here.
+        ToolError: the Python for arm64 cannot be installed on this machine.
     """
     target = [f"{BOARD.name}/installed", f"PYTHON={sys.executable}"]
     done = run_program(["make", "--silent", "-C", ROOT, *target], "make")
@@ -159,7 +159,7 @@ def build_plugin(folder: Path) -> Path:
 
 
 def _given(models: Sequence[Path]) -> list[CountedModel]:
-    """Returns the models in these .tflite files."""
+    """Returns a `CountedModel` for each .tflite file in ``models``."""
     return [CountedModel(path.stem, _form(path), path) for path in models]
 
 
@@ -229,7 +229,7 @@ def parts(marks: Sequence[int]) -> list[tuple[int, ...]]:
     """Returns four instruction counts for each run: of the preprocessing, the invoke, the prediction, and the loop.
 
     Args:
-        marks: the counts at the marks of `children.counted_inference`.
+        marks: the number of instructions up to each mark that `children.counted_inference` makes.
     """
     own = marks[1] - marks[0]
     runs = [marks[at : at + MARKS_A_RUN] for at in range(2, len(marks), MARKS_A_RUN)]

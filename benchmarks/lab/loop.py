@@ -75,7 +75,7 @@ _STARTS = 5
 _START_TIMEOUT_S = 60.0
 _MS_PER_S = 1000
 _NS_PER_MS = 1e6
-# The limits of the parts.
+# The limits of the parts overhead, age, viewers, memory and start.
 _MAX_RATIO = 1.15
 _MAX_AGE_INTERVALS = 1.0
 _MAX_VIEWERS_RATIO = 1.05

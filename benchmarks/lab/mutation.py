@@ -96,7 +96,7 @@ class Mutant:
 
 @dataclass(frozen=True)
 class _Change:
-    """A replacement of the source text of a node of the syntax tree.
+    """A change to one node of the syntax tree: the node gets another source text.
 
     Attributes:
         node: the node that is replaced.

@@ -6,9 +6,9 @@ A peer is a runtime, or a way to use a runtime. Each peer runs in a separate pro
 installed once, from a lock file, into a Python environment in the cache folder. The peers run alternately; in a turn,
 one peer classifies all frames.
 
-The time is measured from the frame to the decision: centre square, resizing with averaging, inference, and most
-probable class. `litert-bilinear` resizes without averaging. For `litert-invoke`, only the inference is timed, which is
-the lower limit for all peers with this inference.
+The time is measured from the frame to the decision. This includes four steps: cropping the centre square, resizing with
+averaging, the inference, and finding the most probable class. `litert-bilinear` resizes without averaging. For
+`litert-invoke`, only the inference is timed. No peer that runs the same inference can be faster than `litert-invoke`.
 
 ONNX Runtime and NCNN cannot open a .tflite file. ONNX Runtime runs an int8 network that tf2onnx makes from the .tflite
 file. NCNN runs a float32 network with the weights of the .tflite file, which tf2onnx and pnnx convert. OpenVINO opens
@@ -419,8 +419,9 @@ def _peer(
 def _ratio(
     turns: Sequence[dict[str, Any]], ours: Sequence[dict[str, Any]]
 ) -> tuple[float, float, float] | None:
-    """Returns the time of a peer divided by the time of dermedge: the median over the turns, and the 95 % interval.
+    """Returns the time of a peer divided by the time of dermedge.
 
+    The three values are the median over the turns, and the lower and upper end of the 95 % confidence interval.
     Returns None if there are no turns.
     """
     ratios = [

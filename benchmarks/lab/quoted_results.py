@@ -63,7 +63,7 @@ def manifest_of(path: Path) -> Manifest:
 def estimates_table() -> str:
     """Returns the estimates of the shipped models on all boards in Markdown, with the errors of the boards.
 
-    If the instructions of a model are not stored, the cell is "not counted".
+    If no instruction count of a model is stored, the cell is "not counted".
     """
     boards = read_boards()
     errors = (f"± {100 * board.median_error():.0f} %" for board in boards)

@@ -45,5 +45,8 @@ class RatioInterval:
 
 
 def ratio_of(ratios: Sequence[float]) -> RatioInterval:
-    """Returns the median of ratios, and the interval of the median. The ratios are in the order of the measurement."""
+    """Returns the median of the ratios and the 95 % confidence interval of the median.
+
+    The ratios must be in the order in which they were measured.
+    """
     return RatioInterval(float(np.median(ratios)), *median_interval(ratios), len(ratios))

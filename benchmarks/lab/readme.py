@@ -34,7 +34,7 @@ COMMAND = command_line("readme", [])
 _MACHINES = ROOT / "benchmarks" / "results" / "machines"
 _GOOD = "good"  # the mark of a run that nothing disturbed
 _BYTES_PER_MB = 1e6
-# Titles in the table, each with the name in `dermedge.train.evaluation.figures.FIGURES`.
+# The key is the title of a column. The value is the name of the metric in `dermedge.train.evaluation.figures.FIGURES`.
 _FIGURES = {
     "balanced accuracy, 4 classes": "balanced_accuracy_named",
     "melanoma AUROC": "critical_auroc_all",
@@ -121,7 +121,7 @@ def machines_table(folder: Path = _MACHINES) -> str:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Writes the tables into both documents; returns the exit status."""
+    """Writes the tables into README.md and docs/how-good.md; returns the exit status."""
     experiment_parser(
         "readme", "Write the tables of models and latencies in README.md and docs/how-good.md."
     ).parse_args(argv)

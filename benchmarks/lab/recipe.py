@@ -230,7 +230,7 @@ def _train(name: str, options: argparse.Namespace) -> None:
 
 
 def _run(name: str, variant: RecipeVariant, options: argparse.Namespace) -> RunFolder:
-    """Returns the run of a row. The run is made if it does not exist."""
+    """Returns the run of a variant. If the run folder does not exist, it is created, but not trained yet."""
     from dermedge.train.data.build import build_catalogue
     from dermedge.train.data.splits import with_fold
     from dermedge.train.fit.plan import plan_training
@@ -273,15 +273,15 @@ def _figures(run: RunFolder) -> dict[str, Sequence[float]]:
 
 
 def read_rows(folder: Path) -> list[TrainedVariant]:
-    """Returns the finished rows of a folder, in the order of `VARIANTS`.
+    """Returns the variants whose results are stored in ``folder``, in the order of `VARIANTS`.
 
     Raises:
-        DataError: no row is finished.
+        DataError: the folder holds no results.
     """
     there = [folder / f"{name}.json" for name in VARIANTS]
     rows = [TrainedVariant(**json.loads(path.read_text())) for path in there if path.is_file()]
     if not rows:
-        raise DataError(f"no row is finished in '{folder}'; train rows into this folder first")
+        raise DataError(f"'{folder}' holds no finished row; train a row into this folder first")
     return rows
 
 

@@ -153,7 +153,7 @@ class Acceptance:
     def doubts(self) -> tuple[str, ...]:
         """The reasons why the photos cannot tell whether the file loses more than allowed, one line each.
 
-        The tuple is empty if the photos can tell.
+        The tuple is empty if there are enough photos to decide this.
         """
         doubts = [
             f"the loss of {check.drop.value * POINTS:.1f} percentage points in '{check.name}' is above the allowed "
@@ -272,7 +272,7 @@ def _photo_checks(proof: ProofSet, device: Floats, draws: Floats, limit: float) 
 def _loss(
     name: str, reference: Floats, device: Floats, sizes: Sequence[float], limit: float
 ) -> AcceptanceCheck:
-    """Return the check of a metric for which a higher value is better.
+    """Check a metric for which a higher value is better.
 
     ``reference`` and ``device`` are float [1 + B]: the metric on the photos, followed by the metric on each resample.
     """
@@ -282,7 +282,7 @@ def _loss(
 def _check(
     name: str, reference: Floats, device: Floats, lost: Floats, sizes: Sequence[float], limit: float
 ) -> AcceptanceCheck:
-    """Return the check of a metric from its loss.
+    """Check whether a metric loses more than ``limit``.
 
     ``lost`` is float [1 + B]: the loss on the photos, followed by the loss on each resample. `detectable_loss` explains
     ``sizes``.
@@ -293,7 +293,7 @@ def _check(
 
 
 def _size(proof: ProofSet, among: Bools) -> float:
-    """Return the effective number of independent photos in the mask ``among``, bool [n]."""
+    """Return the effective number of independent photos among those that the mask ``among``, bool [n], selects."""
     _, lesions = np.unique(np.asarray(proof.groups), return_inverse=True)
     return effective_size(lesions[among])
 

@@ -84,9 +84,10 @@ def chance_check(truth: Integers, answers: Integers, groups: Sequence[str]) -> N
 
 
 def compare_with_chance(truth: Integers, answers: Integers, groups: Sequence[str]) -> tuple[bool, str]:
-    """Tell whether the 95 % confidence interval of the balanced accuracy lies above 1/K, if K classes occur.
+    """Tell whether the 95 % confidence interval of the balanced accuracy lies above 1/K.
 
-    A network that always gives the same answer has a balanced accuracy of 1/K, however frequent each class is.
+    K is the number of classes that occur in ``truth``. A network that always gives the same answer has a balanced
+    accuracy of 1/K, however frequent each class is.
 
     Args:
         truth: the true class of each photo, int [n].

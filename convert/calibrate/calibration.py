@@ -24,8 +24,8 @@ __all__ = ["Calibration", "calibrate"]
 # The views get separate temperatures and thresholds only if the file assigns at least this many photos to each view.
 # With fewer photos, the temperature and the thresholds for a view would depend on chance.
 _LEAST_PHOTOS_OF_A_VIEW = 20
-# The user is warned if the file tells the right view for a smaller fraction of the photos. Then too many of the photos
-# that the file takes for close-ups are dermoscopic.
+# The user is warned if the file recognizes the view of less than this fraction of the photos. Then too many dermoscopic
+# photos are mistaken for close-ups.
 _LEAST_VIEW_ACCURACY = 0.9
 
 _Floats = NDArray[np.floating]

@@ -29,7 +29,7 @@ class LogitAdjustment:
     """The amounts that are added to the logits of a run.
 
     Attributes:
-        amounts: one amount per class, float32 [K], with mean 0.
+        amounts: the amount that is added to the logit of each class, float32 [K]. The mean of the amounts is 0.
         metrics: the entries for the manifest: the strength of the adjustment, and the balanced accuracy of the float
             network on the validation photos with the adjustment and without it.
     """

@@ -3,10 +3,10 @@
 `dermedge.edge.model.decision` defines what each threshold does. A named class is any class other than "none of these".
 A photo is declined if its answer is "none of these".
 
-In most of the fractions that are computed here, every class has the same total weight, because classes have other
-frequencies on a device than among the validation photos. There is one exception: in the fraction of photos of named
-classes that are declined, every photo has the same weight. Otherwise, two photos of a rare class could decide this
-fraction.
+Most fractions that are computed here give every class the same total weight. The reason is that a class is not as
+frequent on a device as among the validation photos. There is one exception: the fraction of the photos of named classes
+that are declined. This fraction gives every photo the same weight. Otherwise, two photos of a rare class could decide
+it.
 
 The effect of a threshold is measured on the photos that it was fitted on. So expect slightly worse metrics on new
 photos.
@@ -162,7 +162,8 @@ def scores_of_each(
 ) -> dict[str, float]:
     """Return the same metrics as `decision_scores`, but with separate thresholds for each photo.
 
-    ``each`` holds the thresholds for each photo. If a threshold is absent for all photos, its metrics are absent, too.
+    ``each`` holds one dict of thresholds per photo. If no photo has a certain threshold, the result does not contain
+    the metrics of that threshold.
     """
     named = _named(truth, labels, none_label)
     decisions = [

@@ -98,8 +98,8 @@ def close_up_probability(probe: CloseUpProbe, features: tf.Tensor, rounds: bool)
         return tf.sigmoid(tf.matmul(pooled, weights) + probe.bias, name="close_up")
     largest = max(float(np.abs(probe.weights).max()), _LEAST_WEIGHT)
     rounded = tf.quantization.fake_quant_with_min_max_args(weights, -largest, largest, narrow_range=True)
-    # The rounding of the mean is not simulated, because TensorFlow's converter always gives the mean the range of the
-    # features.
+    # The rounding of the mean needs no simulation here. TensorFlow's converter always quantizes the mean with the range
+    # of the features, which has been simulated already.
     logit = tf.matmul(pooled, rounded) + probe.bias
     return tf.sigmoid(tf.quantization.fake_quant_with_min_max_args(logit, *_LOGIT_ENDS), name="close_up")
 

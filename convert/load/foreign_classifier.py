@@ -62,8 +62,8 @@ def load_foreign(
         file: the classifier.
         request: the request for the conversion. Its ``data`` names the photos: a folder per class, a table of labels,
             or a catalogue.csv.
-        log: a function that is called with lines for the user: the note on the outputs; one line for each output if
-            the labels come from folders; and how labels with other names were understood.
+        log: a function that is called with each line for the user. The lines are: the note on the outputs; a line per
+            output, if the labels come from folders; and a line per label that had to be translated to a diagnosis.
 
     Raises:
         DataError: the photos have other classes or are too few, or the network is no better than chance.

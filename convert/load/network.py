@@ -45,15 +45,17 @@ class Network(Protocol):
         ...
 
     def with_logits_moved(self, amounts: NDArray[np.float32]) -> Self:
-        """Return the network with these amounts, float32 [K], added to its logits.
+        """Return a network that adds ``amounts``, float32 [K], to the logits.
 
-        The logits are the mean of the evidence over all positions. So the amounts are added at each position of the
-        evidence.
+        The logits are the mean of the evidence over all positions of the feature map. So ``amounts`` is added to the
+        evidence at each position.
         """
         ...
 
     def float_tflite(self, form: Form) -> bytes:
-        """Return the float .tflite that will be quantized to this form. `calibration_inputs` yields its inputs.
+        """Return a float .tflite, which will later be quantized to ``form``.
+
+        `calibration_inputs` yields the inputs for the calibration of this .tflite.
 
         Raises:
             ModelError: the network cannot be converted.

@@ -107,9 +107,9 @@ def _check_float(path: Path, dtype: type, model: bytes) -> None:
 
 
 def _normal_form(path: Path, model: bytes, layout: Layout, head: Head, output: int) -> bytes:
-    """Return the file with a float32 [1, h, w, C] input and with the outputs of a `TfliteNetwork`.
+    """Return the file with the input and the outputs that `TfliteNetwork` requires.
 
-    The outputs are the probabilities and, if the network has logits, the evidence.
+    The input is float32 [1, h, w, C]. The outputs are the probabilities and, if the network has logits, the evidence.
     """
     editor = GraphEditor(model)
     if layout.channels_first:

@@ -106,7 +106,8 @@ def normalization(pixels: Any) -> tuple[float, float]:
     quantization gives the original pixel value again. MediaPipe ignores the normalization of a uint8 input, and passes
     the pixel values on unchanged.
 
-    An input that is not quantized expects pixel values, and the graph normalizes them. Then the result is (0, 1).
+    If the input is not quantized, the graph itself normalizes the pixel values. Then the result is (0, 1), which means
+    that the caller must not normalize them.
     """
     quantization = pixels.quantization
     if quantization is None or quantization.scale is None or len(quantization.scale) == 0:

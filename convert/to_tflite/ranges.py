@@ -215,9 +215,9 @@ def _divergence(counts: NDArray[np.float64], first: int, end: int) -> float:
     widths = np.diff([*starts, len(inside)])
     # The values of a level are spread over those bins of the level that are not empty.
     per_bin = np.add.reduceat(inside, starts) / np.maximum(np.add.reduceat(filled.astype(int), starts), 1)
-    # A level that holds only clipped values would have a count of 0, and the divergence would be infinite. So such a
-    # level counts as half a value. The counts of the quantized values sum to less than the reference, because clipped
-    # values are missing. The sums must not be made equal: otherwise, a range that clips everything would fit best.
+    # If a level holds only clipped values, its count would be 0, and the divergence would be infinite. So the count of
+    # such a level is set to 0.5. Clipped values are not counted in ``quantized``, so its sum is less than the sum of
+    # ``reference``. The sums must not be made equal: otherwise, a range that clips everything would fit best.
     quantized = np.maximum(np.repeat(per_bin, widths)[filled], 0.5)
     return float(reference[filled] @ np.log(reference[filled] / quantized))
 

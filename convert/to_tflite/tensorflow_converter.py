@@ -38,7 +38,7 @@ class PixelGraph:
 
 
 def convert_to_float(graph: PixelGraph, form: Form) -> bytes:
-    """Return the float .tflite that will be quantized to a form.
+    """Convert the graph to a float .tflite. It will later be quantized to ``form``.
 
     Raises:
         ModelError: the converter refuses the graph.
