@@ -124,8 +124,8 @@ class Measures:
         cut: the share of the rim that the lesion covers, 0 to 1.
         sharpness: the root mean square of the Laplacian, in grey levels.
         texture: the mean absolute value of the Laplacian, in grey levels.
-        speed: the speed of motion: the shift per second, divided by the side of the crop. None for a photo, and if no
-            frame came in the `_MOTION_GAP_S` seconds before.
+        speed: the shift of the image in one second, divided by the side of the crop. It is None for a photo. It is also
+            None if no frame came in the previous `_MOTION_GAP_S` seconds.
     """
 
     light: float
@@ -220,7 +220,7 @@ class QualityGate:
         coarse = _reduced(grid, _COARSE)
         counts: list[float] = cv2.calcHist([grid], [0], self._reticle, [_BINS], [0, 256]).ravel().tolist()
         threshold, contrast = _otsu(counts)
-        # the reticle is cut out here, because a norm without a mask is several times faster than a norm with a mask
+        # Pixels outside the reticle are set to 0 here, because `cv2.norm` is several times faster without a mask.
         laplacian = cv2.bitwise_and(cv2.Laplacian(grid, cv2.CV_16S), self._reticle_bits)
         area, offset, cut = self._lesion(coarse, threshold)
         return Measures(

@@ -157,7 +157,8 @@ class Classifier:
     def tells_view(self) -> bool:
         """Whether the model tells close-ups from dermoscopic photos.
 
-        False for a file without a manifest, because such a file does not state what an output [N, 1] means.
+        The value is False for a file without a manifest, because such a file does not state what an output [N, 1]
+        means.
         """
         return self._close_up is not None and self.manifest is not None
 

@@ -117,8 +117,8 @@ class Headline:
 
     Attributes:
         title: the label of the answer, or a text that says that no class is clear.
-        nearest: the nearest class, if ``title`` names no class; else None. It is "none of these" only if this is the
-            answer, and less probable than the user demands.
+        nearest: the nearest class, if ``title`` names no class; else None. It is "none of these" only if "none of
+            these" is the answer, and its probability is lower than the confidence that the user demands.
     """
 
     title: str

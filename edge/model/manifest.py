@@ -1,6 +1,6 @@
 """Reads and writes the manifest of a model file. The manifest is in a zip at the end of the .tflite.
 
-TFLite's own associated files are appended in the same way.
+TFLite's own tools append associated files, such as a file of labels, to a .tflite in the same way.
 """
 
 from __future__ import annotations
@@ -187,7 +187,7 @@ def _check_version(version: Any, source: Path | str) -> None:
     Raises ValueError if the version is not a whole number of 1 or more.
     """
     if isinstance(version, bool) or not isinstance(version, int) or version < 1:
-        raise ValueError(f"its version is {version!r:.40}, not a whole number of 1 or more")
+        raise ValueError(f"the manifest's version is {version!r:.40}; it must be a whole number of 1 or more")
     if version > MANIFEST_VERSION:
         raise ModelError(
             f"the manifest in '{source}' has version {version}, and this dermedge reads version {MANIFEST_VERSION}; "
@@ -198,9 +198,9 @@ def _check_version(version: Any, source: Path | str) -> None:
 def _check_labels(labels: tuple[str, ...], none_label: str | None) -> None:
     """Raises ValueError if a label is empty, or if ``none_label`` is not one of the labels."""
     if not all(map(str.strip, labels)):
-        raise ValueError("one of its labels is empty")
+        raise ValueError("one of the labels is empty")
     if none_label is not None and none_label not in labels:
-        raise ValueError(f"its none_label is {none_label!r:.40}, which is not one of its labels")
+        raise ValueError(f"the none_label is {none_label!r:.40}, which is not a label of the model")
 
 
 def _check_types(manifest: Manifest) -> None:
@@ -224,7 +224,7 @@ def _check_thresholds(thresholds: Any, labels: tuple[str, ...], none_label: str 
     if "none" in thresholds:
         _check_probability(thresholds["none"], "none")
         if none_label not in labels:
-            raise ValueError(f"it has a threshold for none of these, but its none_label is {none_label!r}")
+            raise ValueError(f"the thresholds have the key 'none', but the none_label is {none_label!r}")
     if "uncertain" in thresholds:
         _check_probability(thresholds["uncertain"], "uncertain")
     if "alert" in thresholds:
@@ -333,7 +333,7 @@ def check_network(path: Path) -> None:
 
 
 def _network_digest(path: Path) -> str:
-    """Returns the SHA-256 of the bytes before the zip, in hexadecimal."""
+    """Returns the SHA-256 of the network, which is the part of the file before the zip archive, in hexadecimal."""
     with zipfile.ZipFile(path) as archive:
         left = _network_bytes(archive, path.stat().st_size)
     made = hashlib.sha256()

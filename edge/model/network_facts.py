@@ -1,6 +1,6 @@
 """Reads facts from any .tflite that a runtime does not state.
 
-They are the kinds of the outputs, the normalization, the custom operators, and the scales of the logits.
+The facts are the kinds of the outputs, the normalization, the custom operators, and the scales of the logits.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _TENSORS, _INPUTS, _OUTPUTS, _OPERATORS = 0, 1, 2, 3
 _QUANTIZATION, _SCALE, _ZERO_POINT = 4, 2, 3
 _TENSOR_TYPE = 1
 _UINT8, _INT8 = 3, 9
-# The slots in the tables of metadata_schema.fbs, which is a part of TensorFlow Lite Support.
+# These are slots (numbers of fields) in the tables of metadata_schema.fbs, a schema of TensorFlow Lite Support.
 _SUBGRAPH_METADATA, _INPUT_METADATA, _PROCESS_UNITS = 3, 2, 4
 _OPTIONS_TYPE, _OPTIONS, _NORMALIZATION_OPTIONS = 0, 1, 1
 

@@ -58,9 +58,9 @@ def explain_refusal(path: Path, reason: str) -> ModelError:
 def repair_dimensions(model: bytes) -> bytes | None:
     """Returns the model with the quantized dimension of each one-dimensional tensor set to 0.
 
-    Returns None if nothing has to be corrected, or if the model is damaged. Converters of 2020 wrote a wrong quantized
-    dimension for a bias: that of the filter. A bias has only one dimension, so 0 is the only correct value. Older
-    runtimes ignored the mistake; LiteRT 2 refuses the file.
+    Returns None if nothing has to be corrected, or if the model is damaged. A bias has only one dimension, so 0 is the
+    only correct value. But converters of 2020 gave a bias the quantized dimension of its filter. Older runtimes ignored
+    this mistake, whereas LiteRT 2 refuses the file.
     """
     repaired = bytearray(model)
     try:

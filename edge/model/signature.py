@@ -131,8 +131,8 @@ def find_normalization(
         given: a key of `NORMALIZATIONS`, or None. It is ignored if the input is uint8 and not quantized.
 
     Raises:
-        OptionError: the given name is unknown, or its normalization does not fit a gray input. It is also raised if a
-            normalization is needed, but no name is given and the file states none.
+        OptionError: ``given`` is unknown, or this normalization does not fit a gray input. This error is also raised if
+            the network needs a normalization, but ``given`` is None and the file states none.
         ModelError: the metadata of the file states an impossible normalization.
     """
     known = ", ".join(FOREIGN)

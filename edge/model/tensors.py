@@ -8,7 +8,7 @@ from dermedge.edge.model.tables import READ_ERRORS, Table
 
 __all__ = ["describe_inputs_and_outputs"]
 
-# The slots (numbers of the fields) in the tables of TensorFlow's schema.fbs.
+# These are slots (numbers of fields) in the tables of schema.fbs, the schema of .tflite files.
 _SUBGRAPHS, _TENSORS, _INPUTS, _OUTPUTS = 2, 0, 1, 2
 _SHAPE, _TYPE, _NAME, _QUANTIZATION, _SCALE, _ZERO_POINT = 0, 1, 3, 4, 2, 3
 # Values of the enum TensorType in schema.fbs.

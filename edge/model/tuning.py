@@ -94,7 +94,7 @@ def tuned_threads(model: Path, num_threads: int | str, runtime: str = "auto") ->
 def measure(model: Path, runtimes: list[str]) -> Choice:
     """Measures each of these runtimes with each number of threads, and returns the fastest choice.
 
-    The measured numbers of threads are 1, and each number in `_THREADS` that is not greater than the number of cores.
+    The number of threads is 1, and each larger number in `_THREADS` for which the processor has enough cores.
     """
     choices = [
         Choice(runtime, threads, _invoke_ms(model, threads, runtime))

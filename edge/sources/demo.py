@@ -177,7 +177,7 @@ def _furrows(random: _Random, height: int, width: int) -> _Field:
 
 
 def _step(field: _Field, low: float, high: float) -> _Field:
-    """Returns 0 below ``low``, 1 above ``high``, and a smooth step between; the step falls if ``low`` > ``high``."""
+    """Returns a smooth step from 0 at ``low`` to 1 at ``high``. ``low`` may be greater than ``high``."""
     t = np.clip((field - low) / (high - low), 0, 1)
     return t * t * (3 - 2 * t)
 

@@ -196,8 +196,8 @@ class LatestFrame:
     def _hold_back_s(self, now: float) -> float:
         """Returns how many seconds a frame waits for a newer frame.
 
-        The result is 0, except after a stall. Then it is a share of the usual interval, until frames arrive at the
-        usual interval again.
+        Usually, the result is 0. After a stall, the result is `_HASTE` times the usual interval between frames, until
+        frames arrive at the usual interval again.
         """
         if self._arrived_s is None:
             return 0.0

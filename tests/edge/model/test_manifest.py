@@ -127,7 +127,7 @@ def test_each_threshold_may_be_absent_and_a_later_one_is_let_be(key: str) -> Non
         ({"alert": 0.3}, "alert is 0.3"),
         ({"alert": {"label": "a"}}, "alert is None"),
         ({"alert": {"label": "z", "threshold": 0.1}}, "alert is for 'z'"),
-        ({"alert": {"label": ["a"], "threshold": 0.1}}, "not one of its labels"),
+        ({"alert": {"label": ["a"], "threshold": 0.1}}, "not a label of the model"),
         ({"conformal": {"coverage": 0.9}}, "conformal is None"),
         ({"conformal": {"coverage": 90, "thresholds": {"a": 0, "b c": 0}}}, "coverage is 90"),
         ({"conformal": {"coverage": 0.9, "thresholds": {"a": 0}}}, "'b c'"),
@@ -177,7 +177,7 @@ def test_a_golden_test_comes_back_and_a_damaged_one_is_refused_with_the_file() -
 
 def test_a_threshold_for_none_needs_such_a_class() -> None:
     for none_label in (None, "z"):
-        with pytest.raises(ModelError, match=f"its none_label is {none_label!r}"):
+        with pytest.raises(ModelError, match=f"the none_label is {none_label!r}"):
             Manifest.from_json(replace(DECIDING, none_label=none_label).to_json(), "x")
 
 
@@ -190,7 +190,7 @@ def test_a_manifest_of_a_later_version_is_refused() -> None:
     with pytest.raises(ModelError, match="has version 2, and this dermedge reads version 1; install a newer"):
         Manifest.from_json(replace(MANIFEST, version=2).to_json(), "x")
     for version in (0, -1, True, "1", None):
-        with pytest.raises(ModelError, match="its version is"):
+        with pytest.raises(ModelError, match="version is"):
             Manifest.from_json(replace(MANIFEST, version=version).to_json(), "x")  # type: ignore[arg-type]
     values = json.loads(MANIFEST.to_json())
     del values["version"]
@@ -198,9 +198,9 @@ def test_a_manifest_of_a_later_version_is_refused() -> None:
 
 
 def test_labels_that_name_no_class_are_refused() -> None:
-    with pytest.raises(ModelError, match="one of its labels is empty"):
+    with pytest.raises(ModelError, match="one of the labels is empty"):
         Manifest.from_json(replace(MANIFEST, labels=("a", " ")).to_json(), "x")
-    with pytest.raises(ModelError, match="its none_label is 'z', which is not one of its labels"):
+    with pytest.raises(ModelError, match="the none_label is 'z', which is not a label of the model"):
         Manifest.from_json(replace(MANIFEST, none_label="z").to_json(), "x")
 
 
