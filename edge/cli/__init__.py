@@ -1,1 +1,1 @@
-"""The verbs that run on the device: predict, run, review, inspect, models, doctor."""
+"""The commands that run on the device: `dermedge predict`, run, review, inspect, models and doctor."""

@@ -1,4 +1,4 @@
-"""Defines the parser, the argument types and the options that several verbs share."""
+"""Defines the parser, the argument types and the options that several verbs of `dermedge VERB` share."""
 
 from __future__ import annotations
 
@@ -59,8 +59,8 @@ class _HelpFormatter(argparse.HelpFormatter):
 class Parser(argparse.ArgumentParser):
     """An ArgumentParser that raises OptionError for a command line that it does not understand.
 
-    The message of the error has one line. argparse itself would print the usage and exit instead. Options cannot be
-    abbreviated, so that a misspelt option is never taken for another one.
+    The message of the OptionError has one line. An ordinary ArgumentParser would print the usage and exit instead.
+    Options cannot be abbreviated, so that a misspelt option is never taken for another one.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -75,7 +75,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def make_parser(verb: str, description: str, examples: Sequence[str] = ()) -> Parser:
-    """Returns a parser for one verb.
+    """Returns the parser for `dermedge VERB`.
 
     Args:
         examples: commands that the help shows as examples, below the options.
@@ -147,7 +147,7 @@ def add_model_options(parser: OptionGroup, finds_runtime: bool = False) -> None:
     """Adds --model, --labels, --normalization, --tta, --num-threads and --runtime.
 
     Args:
-        finds_runtime: whether the verb measures which of the installed runtimes is fastest.
+        finds_runtime: whether --runtime auto measures which of the installed runtimes is fastest.
     """
     parser.add_argument(
         "--model",
@@ -169,8 +169,8 @@ def add_foreign_options(parser: OptionGroup, finds_normalization: bool = False) 
     """Adds --labels and --normalization, which describe a .tflite that dermedge did not make.
 
     Args:
-        finds_normalization: whether --normalization accepts `AUTO_NORMALIZATION`, for which the verb needs labelled
-            photos.
+        finds_normalization: whether --normalization accepts `AUTO_NORMALIZATION`. Only a command that gets labelled
+            photos can accept this value.
     """
     parser.add_argument(
         "--labels",
@@ -186,7 +186,8 @@ def add_normalization_option(parser: OptionGroup, finds: bool = False) -> None:
     """Adds --normalization, for a .tflite that does not state how its pixels are normalized.
 
     Args:
-        finds: whether the option accepts `AUTO_NORMALIZATION`, for which the verb needs labelled photos.
+        finds: whether the option accepts `AUTO_NORMALIZATION`. Only a command that gets labelled photos can accept this
+            value.
     """
     # imported here, because the module imports NumPy, and `dermedge doctor` must also run if NumPy cannot be imported
     from dermedge.edge.model.normalization import FOREIGN
@@ -220,7 +221,7 @@ def add_runtime_options(parser: OptionGroup, finds: bool = False) -> None:
     """Adds --num-threads and --runtime.
 
     Args:
-        finds: whether the verb measures which of the installed runtimes is fastest.
+        finds: whether --runtime auto measures which of the installed runtimes is fastest.
     """
     parser.add_argument(
         "--num-threads",

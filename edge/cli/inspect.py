@@ -50,7 +50,8 @@ class Inspection:
         manifest: the manifest in the file; None if dermedge did not make the file.
         labels: the class names. They come from the manifest. For a file without a manifest, they come from the label
             file inside the .tflite. Empty if there is no label file either.
-        heads: the kind of each output; empty if the file has a manifest.
+        heads: for each output, whether the operators of the network compute a softmax, a sigmoid, or neither. The tuple
+            is empty if the file has a manifest.
         normalization: a description of how pixels are normalized.
     """
 
@@ -67,7 +68,7 @@ class Inspection:
     def view_output(self) -> str | None:
         """The name of the output that tells close-ups from dermoscopic photos.
 
-        It is None if the file has no such output or no manifest.
+        The name is None if the file has no such output, or if it has no manifest.
         """
         places = output_places([one.shape for one in self.graph.outputs]) or {}
         if self.manifest is None or "close_up" not in places:
@@ -82,7 +83,7 @@ class Inspection:
     def left_in_float(self) -> tuple[Operator, ...]:
         """The operators that compute in floats although the file is quantized to integers.
 
-        Empty if the file is not quantized to integers.
+        The tuple is empty if the file is not quantized to integers.
         """
         floats = tuple(one for one in self.graph.operators if one.is_float)
         integers = [one for one in self.graph.operators if one.macs and not one.is_float]

@@ -50,7 +50,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         check_file(options.output)
     if options.explain:
         check_writable(options.explain)
-    cv2.setNumThreads(1)  # a comment in `dermedge.edge.cli.run` explains why
+    # The images are small. Starting OpenCV's threads would take more time than the threads save.
+    cv2.setNumThreads(1)
     paths = _find_all(options.paths)
     if options.explain:
         _refuse_equal_names(paths)
@@ -81,7 +82,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _find_all(paths: Sequence[Path]) -> list[Path]:
-    """Returns the paths with each folder replaced by the photos in it, in the same order.
+    """Replaces each folder among the paths with the photos in the folder. The order of the paths stays the same.
 
     Raises:
         OptionError: a path names a model file.

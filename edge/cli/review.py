@@ -25,7 +25,8 @@ _STEP_S = 0.5
 def main(argv: Sequence[str] | None = None) -> int:
     """Serves the page until Ctrl-C or SIGTERM. The exit status is 0, because all labels are already on the disk."""
     options = parser().parse_args(argv)
-    from dermedge.edge.review.app import make_review_app  # these imports need the extra serve
+    # imported here, because these modules need the packages of the optional extra "serve"
+    from dermedge.edge.review.app import make_review_app
     from dermedge.edge.views.web.server import WebServer
 
     review = Review(options.folder)

@@ -97,7 +97,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser().parse_args(argv)
     if options.save:
         check_file(options.save)
-    # The images are small, so that starting OpenCV's threads takes more time than the threads save. Besides, the
+    # The images are small. Starting OpenCV's threads would take more time than the threads save. Besides, the TFLite
     # interpreter needs the cores.
     cv2.setNumThreads(1)
     num_threads, runtime = options.num_threads, options.runtime
@@ -167,8 +167,10 @@ def _classifier(options: argparse.Namespace, num_threads: int, runtime: str) -> 
 def _open_views(
     open_view: Callable[[], View], options: argparse.Namespace, model: Classifier, delivery: Delivery | None
 ) -> View:
-    """Returns one view. It combines the view that the user chose with three others, each only if it is used: the
-    recording, the web page, and the messages to systemd.
+    """Returns one view, which passes each result to all views of the run.
+
+    These are the view that the user chose, and up to three more: the recording if --record is given, the web page if
+    --serve is given, and the messages to systemd if the program is a systemd service.
     """
     views: list[View] = []
     facts = {
@@ -187,7 +189,8 @@ def _open_views(
         }
         views.append(RecordView(options.record, session, options.record_limit))
     if options.serve:
-        from dermedge.edge.views.web.photos import PhotoClassifier  # these imports need the extra serve
+        # imported here, because these modules need the packages of the optional extra "serve"
+        from dermedge.edge.views.web.photos import PhotoClassifier
         from dermedge.edge.views.web.server import WebView
 
         beside = PhotoClassifier(partial(_classifier, options, 1, model.runtime), options.conf, options.sets)
@@ -253,7 +256,7 @@ def _signals_end() -> Iterator[None]:
 class _Terminated(BaseException):
     """Raised when SIGTERM or SIGHUP arrives.
 
-    It is a BaseException, so that no `except Exception` treats it as a failure.
+    The class is derived from BaseException. So an `except Exception` does not treat the signal as a failure.
     """
 
 
@@ -395,8 +398,8 @@ def _add_output_options(parser: OptionGroup) -> None:
         "--record",
         type=Path,
         metavar="DIR",
-        help="write the results as JSON lines into a new folder inside DIR, and the frame of each settled answer as a "
-        "photo",
+        help="write the results as JSON lines into a new folder inside DIR; whenever a new answer is shown, also write "
+        "the frame as a photo",
     )
     parser.add_argument(
         "--record-limit",

@@ -1,4 +1,4 @@
-"""Collects counts and times during `dermedge run`, and summarizes them at the end."""
+"""Counts frames and collects latencies during `dermedge run`, and prints a summary at the end."""
 
 from __future__ import annotations
 
@@ -15,25 +15,27 @@ from dermedge.edge.views.text import answer_line, notes_line, set_line
 
 __all__ = ["Session", "counts_line", "frames_of", "rejected_line", "summary"]
 
-# The summary computes medians over this many of the newest classifications: those of five minutes at 30 a second.
+# The summary computes the median latencies of this many classifications, the newest ones. At 30 classifications a
+# second, they cover the last five minutes.
 _WINDOW = 9000
 
 
 @dataclass
 class Session:
-    """The counts and times of one call of `dermedge run`, from which the summary is made.
+    """The frame counts and latencies of one call of `dermedge run`. The summary is computed from them.
 
     A run may last for weeks. Therefore the memory that a session uses is bounded.
 
     Attributes:
         none_label: the label of "none of these", which is not a lesion; None if the model has no such class.
-        counts: the numbers of classified, rejected, dropped and repeated frames, and of outages.
+        counts: the numbers of classified, rejected, dropped and repeated frames, and how often the camera was lost.
         first_s: `time.monotonic` seconds of the first classification.
         last_s: `time.monotonic` seconds of the newest classification.
         best: the classification in which a lesion had the highest probability.
         last: the newest classification.
         delivery: the size, rate and format that the camera reports; None for other sources.
-        drift: the shares of rejected frames and of answers, in the first hour and in the latest hour.
+        drift: how often frames were rejected, and how often each answer was given, in the first hour and in the latest
+            hour of the run.
         splits: one tuple for each of the newest classifications. Each tuple holds five durations in milliseconds:
             capture, preprocess, invoke, postprocess, and end to end.
     """
@@ -49,7 +51,7 @@ class Session:
     splits: deque[tuple[float, ...]] = field(default_factory=lambda: deque(maxlen=_WINDOW))
 
     def add(self, result: FrameResult) -> None:
-        """Adds the result of one frame to the counts and times."""
+        """Adds the result of one frame to the frame counts and latencies."""
         self.counts, self.drift = result.counts, result.drift
         if result.classification is not None:
             self._add(result.classification)

@@ -39,7 +39,8 @@ _MOST_BYTES = 10_000
 def make_review_app(review: Review, guard: Guard) -> Starlette:
     """Returns the web application.
 
-    It answers GET requests for ``/``, ``/status`` and ``/photos/…``, and POST requests to ``/decide`` and ``/undo``.
+    The application answers GET requests for ``/``, ``/status`` and ``/photos/…``. It answers POST requests to
+    ``/decide`` and ``/undo``.
     """
 
     async def file(request: Request) -> Response:

@@ -86,7 +86,7 @@ class Review:
         """Stores the decision on the photo to review next.
 
         Args:
-            path: path of the photo. The path is checked, so that the decision is never applied to another photo.
+            path: path of the photo on which the reviewer decided. It must be the photo to review next.
             label: the class, or an empty text to discard the photo.
             lesion_name: name of the lesion, or empty. The name applies to all photos of the same visit.
 
@@ -105,7 +105,7 @@ class Review:
             return self._status()
 
     def undo(self) -> ReviewStatus:
-        """Undoes the last decision. The next photo to review is the photo of this decision.
+        """Undoes the last decision. The photo of this decision must then be reviewed again, before all others.
 
         A decision from an earlier start of `dermedge review` can be undone too.
 

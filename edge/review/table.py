@@ -116,7 +116,7 @@ class ReviewTable:
         return _lesions(self._rows)
 
     def count_groups(self) -> int:
-        """Returns the number of groups that the photos with a label form."""
+        """Counts the groups of photos that `dermedge train` never splits. Discarded photos do not count."""
         groups: list[set[str]] = []
         for row, (group, lesion) in zip(self._rows, _groups(self._rows), strict=True):
             if not row.label:

@@ -84,10 +84,10 @@ def to_json(result: FrameResult) -> dict[str, Any]:
     ``set`` depend on the state:
 
     - answer, uncertain, none of these: the values describe the shown answer. The probabilities are smoothed over time.
-      Usually, the shown answer is the answer for this frame. If this frame was rejected, or would change the answer too
-      soon, the shown answer is the answer for a frame less than 0.4 s earlier.
-    - reading: there is no answer yet, and the values describe this frame. If this frame was rejected, the values are
-      null.
+      Usually, the shown answer is the answer for this frame. There are two exceptions: this frame was rejected, or the
+      last change of the answer was too recent for another change. Then the shown answer is the answer for an earlier
+      frame, which is less than 0.4 s old.
+    - reading: there is no answer yet. The values describe this frame, or are null if this frame was rejected.
     - searching, hold still, camera lost: the values are null.
 
     ``nearest`` is the class that the headline names after "nearest:", or null if the headline has no such part.

@@ -169,7 +169,7 @@ def _part(image: NDArray[np.uint8], frame: Frame, crop: Region) -> tuple[slice, 
 
 
 def _paint_heat(crop: NDArray[np.uint8], cells: NDArray[np.float32]) -> None:
-    """Blends the heat map over the crop. The higher the value of a place is, the more strongly the place is tinted."""
+    """Blends the heat map over the crop. The higher the value of the heat map, the less transparent is its colour."""
     height, width = crop.shape[:2]
     heat = np.clip(cv2.resize(cells, (width, height), interpolation=cv2.INTER_CUBIC), 0, 1)
     colours = cv2.applyColorMap((255 * heat).astype(np.uint8), cv2.COLORMAP_INFERNO)

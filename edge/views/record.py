@@ -4,9 +4,9 @@
     DIR/20261124T211530Z/frames.jsonl    one JSON object per line, for pandas.read_json(path, lines=True)
     DIR/20261124T211530Z/000042.jpg      a frame; one line in frames.jsonl contains this file name
 
-A line is written when the state or the answer changes, and once a second while neither changes. An answer changes with
-its headline, its alert or its note on a close-up. When a new answer is shown, the frame is stored as a photo, and the
-line contains the file name of the photo. The photo is written to the disk before the line.
+A line is written when the state or the answer changes, and once a second while neither changes. An answer counts as
+changed if the headline, the alert, or the note on a close-up is new. When a new answer is shown, the frame is stored as
+a photo, and the line contains the file name of the photo. The photo is written to the disk before the line.
 
 Each line is on the disk when `show` returns, so a power cut loses at most the last line. If a power cut leaves an
 incomplete line, the next recording into the same folder removes this line.
@@ -106,7 +106,7 @@ class RecordView:
         """Makes the folder of the session, writes session.json and opens frames.jsonl.
 
         Raises:
-            StorageError: if one of these steps fails.
+            StorageError: if the folder cannot be made, or if a file in it cannot be written.
         """
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
@@ -209,7 +209,8 @@ def is_running(part: Path) -> bool:
 def _new_folder(folder: Path) -> Path:
     """Makes a folder whose name is the current time in UTC. If the name is taken, adds a number to the name.
 
-    The name can be taken because a board without a battery-backed clock may show the same time at two starts.
+    A folder with this name can exist, because a board without a battery-backed clock may show the same time at two
+    starts.
     """
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
     for number in range(1, 10000):

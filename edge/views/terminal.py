@@ -280,7 +280,7 @@ def _cut(text: str, columns: int) -> str:
 def _terminal_size() -> tuple[int, int]:
     """Returns the current numbers of columns and rows of the terminal.
 
-    They are read at each update, because the user may resize the terminal at any time.
+    The size is read at each update, because the user may resize the terminal at any time.
     """
     size = os.get_terminal_size(sys.stdout.fileno())
     return (size.columns, size.lines) if size.columns and size.lines else _FALLBACK_SIZE

@@ -65,7 +65,10 @@ def rate_line(fps: float | None, temperature_c: float | None) -> str:
 
 
 def hint_line(result: FrameResult) -> str:
-    """Returns the line below the title: the nearest class, the notes and the hint for the user, or empty."""
+    """Returns the line below the title: the nearest class, the notes, and the hint for the user.
+
+    The line is empty if there is nothing to show.
+    """
     notes = (nearest_line(result.answer), notes_line(result.answer)) if result.answer else ()
     return ", ".join(filter(None, (*notes, printable(result.hint))))
 
@@ -85,7 +88,7 @@ def set_line(prediction_set: Sequence[str]) -> str:
 
 
 def with_legend(text: str, classification: Classification | None) -> str:
-    """Adds the meaning of `_NOT_RULED_OUT` to a text. If there is no prediction set, returns the text unchanged."""
+    """Appends an explanation of the mark `_NOT_RULED_OUT`. Without a prediction set, returns the text unchanged."""
     legend = (
         f"{_NOT_RULED_OUT}not ruled out"
         if classification and classification.prediction_set is not None

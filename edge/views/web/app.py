@@ -38,8 +38,8 @@ _BOUNDARY = "frame"
 def make_app(board: Board, photos: PhotoService, guard: Guard) -> Starlette:
     """Returns the web application.
 
-    It answers GET requests for ``/``, ``/video.mjpg``, ``/state``, ``/metrics``, ``/saved/NAME`` and ``/openapi.json``,
-    and POST requests to ``/save`` and ``/predict``.
+    The application answers GET requests for ``/``, ``/video.mjpg``, ``/state``, ``/metrics``, ``/saved/NAME`` and
+    ``/openapi.json``. It answers POST requests to ``/save`` and ``/predict``.
     """
 
     async def file(request: Request) -> Response:

@@ -89,7 +89,7 @@ class Board:
             self._remember(result)
 
     def has_news(self, shown: int, heat: bool) -> bool:
-        """Tells whether `frame` would now return a frame whose number is not ``shown``."""
+        """Tells whether `frame` would now return another frame than the one with the number ``shown``."""
         encoder = self._encoder(heat)
         if encoder.frame is not None and encoder.frame.number != shown:
             return True
@@ -218,7 +218,8 @@ class Board:
 def _drift_metrics(drift: SessionDrift) -> Iterator[str]:
     """Yields the drift metrics of the first and the latest hour. Each value is 0 to 1.
 
-    The metrics are the share of each defect, the share of each answer, and the mean probability.
+    The metrics are: for each defect, the share of frames that were rejected for this defect; for each answer, the share
+    of classified frames with this answer; and the mean probability of the answered class.
     """
     periods = [
         (name, one) for name, one in (("first_hour", drift.first), ("latest_hour", drift.latest)) if one

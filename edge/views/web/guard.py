@@ -50,7 +50,7 @@ class Guard:
     Args:
         token: the token that each viewer needs. None means that the server listens on the loopback address. Then the
             Host header is checked instead of a token.
-        places: the limits on connections. The guard marks the connection of each accepted request as proved.
+        places: the limits on connections. When the guard accepts a request, it calls `Places.prove` for the connection.
     """
 
     def __init__(self, token: str | None, places: Places) -> None:
@@ -73,7 +73,8 @@ class Guard:
     def service(self, answer: Answer) -> Answer:
         """Wraps a handler whose responses are for programs. If a request is refused, the response is ``{"error": …}``.
 
-        This handler does not accept a token in the URL, because the response would be a redirection.
+        This handler does not accept a token in the URL. `page` answers such a URL with a redirection to the URL without
+        the token, but a program needs the response itself.
         """
 
         async def respond(request: Request) -> Response:

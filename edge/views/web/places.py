@@ -3,11 +3,12 @@
 A connection counts as proved as soon as the server has accepted one request of the connection. If the server needs a
 token, it accepts only requests with the token.
 
-A connection must send each request within `HEAD_TIMEOUT_S`. There is one exception: if a proved connection has sent the
-head of the request in this time, the whole request may take `BODY_TIMEOUT_S`, because the body may be a photo.
+A client must send each request within `HEAD_TIMEOUT_S` seconds. A request with a photo in the body may take longer. So
+there is an exception for a connection on which the server has already accepted a request: after the client has sent
+the head of a further request in time, the whole request may take `BODY_TIMEOUT_S` seconds.
 
-The number of unproved connections is limited, both for each client and in total. If a new connection would exceed a
-limit, the oldest unproved connection is closed.
+The number of connections on which no request has been accepted yet is limited, both for each client and in total. If a
+new connection would exceed a limit, the oldest of these connections is closed.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ __all__ = [
 
 HEAD_TIMEOUT_S = 5.0
 BODY_TIMEOUT_S = 60.0
+# The largest number of connections on which no request has been accepted yet: of all clients, and of one client.
 MOST_UNPROVED = 32
 MOST_OF_A_CLIENT = 16
 
@@ -37,16 +39,20 @@ _Client = tuple[str, int]
 
 
 class Places:
-    """Holds the connections that are not proved yet. Only the event loop of the server may call the methods."""
+    """Holds the connections on which the server has not accepted a request yet.
+
+    Only the event loop of the server may call the methods.
+    """
 
     def __init__(self) -> None:
-        self._unproved: dict[_Client, asyncio.Transport] = {}  # the oldest first
+        self._unproved: dict[_Client, asyncio.Transport] = {}  # the oldest connection comes first
 
     def enter(self, client: _Client, transport: asyncio.Transport) -> None:
-        """Adds a new connection, and closes an older one if there are too many unproved connections.
+        """Adds a new connection. If there are too many connections then, closes an older one.
 
-        If the client has too many unproved connections, the oldest connection of this client is closed. Otherwise, if
-        all clients together have too many, the oldest connection of all clients is closed.
+        Only connections count on which the server has not accepted a request yet. If the client has too many, the
+        oldest connection of this client is closed. Otherwise, if all clients together have too many, the oldest
+        connection of all clients is closed.
         """
         of_client = [other for other in self._unproved if other[0] == client[0]]
         if len(of_client) >= MOST_OF_A_CLIENT:
@@ -56,12 +62,15 @@ class Places:
         self._unproved[client] = transport
 
     def prove(self, client: _Client | None) -> None:
-        """Marks a connection as proved. After that, `enter` no longer closes this connection."""
+        """Marks a connection as proved, because the server has accepted a request of the connection.
+
+        After that, `enter` no longer closes this connection.
+        """
         if client is not None:
             self._unproved.pop((client[0], client[1]), None)
 
     def has_proved(self, client: _Client) -> bool:
-        """Tells whether a connection is proved."""
+        """Tells whether the server has accepted a request of this connection."""
         return client not in self._unproved
 
     def leave(self, client: _Client) -> None:
@@ -101,7 +110,11 @@ class PlacedProtocol(H11Protocol):
             self._deadline = self.loop.call_later(HEAD_TIMEOUT_S, self._expire)
 
     def _expire(self) -> None:
-        """Closes the connection after the time limit. A proved connection that is sending a body gets more time."""
+        """Closes the connection after the time limit.
+
+        There is one exception: if the server has accepted an earlier request of the connection, the client gets more
+        time to send the body of a further request.
+        """
         is_sending = self.conn.their_state is h11.SEND_BODY
         if is_sending and self.client is not None and self._places.has_proved(self.client):
             self._deadline = self.loop.call_later(BODY_TIMEOUT_S - HEAD_TIMEOUT_S, self.transport.abort)

@@ -38,8 +38,8 @@ _LEAST_TOKEN_LENGTH = 16
 # Addresses that are reserved for documentation (RFC 5737 and RFC 3849). Nothing is sent to these addresses. They serve
 # only to find out which address this machine has in its network.
 _ELSEWHERE = {socket.AF_INET: ("192.0.2.1", 9), socket.AF_INET6: ("2001:db8::1", 9)}
-# The largest number of simultaneous connections. Further connections are refused. The limit on unproved connections is
-# lower, so that unproved connections alone never use up all connections.
+# The largest number of simultaneous connections. Further connections are refused. Strangers cannot use up all
+# connections, because `MOST_UNPROVED`, the limit on connections without an accepted request, is lower.
 _MAX_CONNECTIONS = 128
 _STOP_S = 2
 
@@ -223,7 +223,9 @@ def _token() -> str:
 
 
 def _given_token() -> tuple[str | None, str]:
-    """Returns the token that the user chose, or None, and the name of the credential or variable with the token.
+    """Returns two values: the token that the user chose, and the name of the credential or variable that contains it.
+
+    The token is None if the user chose none.
 
     Raises:
         OptionError: if the credential cannot be read.
