@@ -77,7 +77,8 @@ class Finding:
         status: one of three constants. OK: nothing is wrong; WARNING: something is slow, unusual or absent; FAULT:
             something cannot work.
         text: the finding, in words.
-        cure: what the user can do about a warning or a fault. Empty if all is well, or if ``text`` already says it.
+        cure: what the user can do about a warning or a fault. It is empty if nothing is wrong, or if ``text`` already
+            says what to do.
     """
 
     check: str

@@ -127,7 +127,7 @@ def this_installation() -> Installation:
 
 
 def read_origin(direct_url: str | None) -> str | None:
-    """Returns the source from which a package was installed: an existing path, or a URL for pip.
+    """Returns the source from which a package was installed: an existing path, or a URL that pip accepts.
 
     Returns None if the source is not known, or if the path no longer exists.
 

@@ -35,6 +35,7 @@ def _escaped(character: str) -> str:
 def _escaped_in_json(character: str) -> str:
     """Returns a character of a JSON text; a control or format character becomes a JSON escape.
 
-    Such a character occurs only within a string, where JSON allows an escape for any character.
+    In a JSON text, a control or format character occurs only within a string, where JSON allows an escape for any
+    character.
     """
     return character if character.isprintable() else json.dumps(character)[1:-1]

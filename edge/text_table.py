@@ -37,7 +37,7 @@ class TextTable:
     rows: tuple[tuple[str, ...], ...]
 
     def to_text(self) -> str:
-        """Returns aligned lines.
+        """Returns the table as text in aligned columns, below its title.
 
         If a line would be longer than TABLE_WIDTH, the cells of the first column are shortened in their middle.
         """

@@ -34,8 +34,8 @@ def read_associated(path: Path | str, name: str) -> bytes | None:
     """Returns the content of one associated file, or None if the model does not contain the file.
 
     Raises:
-        ModelError: the associated file is damaged, or has more than `MOST_BYTES` according to the zip; or the model
-            cannot be read.
+        ModelError: the model cannot be read, or the associated file is damaged. This error is also raised if the zip
+            archive states that the associated file has more than `MOST_BYTES` bytes.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -45,6 +45,6 @@ def read_associated(path: Path | str, name: str) -> bytes | None:
     except ZIP_ERRORS as error:
         if not zipfile.is_zipfile(path):
             return None
-        raise ModelError(f"'{name}' in '{path}' is damaged ({error}); copy it again") from error
+        raise ModelError(f"'{name}' in '{path}' is damaged ({error}); copy the model again") from error
     except OSError as error:
         raise ModelError(f"cannot read the model '{path}': {error.strerror}") from error

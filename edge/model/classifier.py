@@ -349,7 +349,7 @@ class Classifier:
     ) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Returns the probabilities and the logits, computed from the values that `_read_values` returned.
 
-        With a manifest, the temperature for ``view`` calibrates the probabilities.
+        If the file has a manifest, the probabilities are calibrated with the manifest's temperature for ``view``.
         """
         if self.manifest is not None or self.head is None:
             return softmax(values, self._calibration_of(view).temperature), values

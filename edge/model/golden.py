@@ -173,7 +173,7 @@ def answers(classifier: Classifier) -> dict[str, NDArray[Any]]:
 def allowed_levels(classifier: Classifier) -> dict[str, int]:
     """Returns a dict with the number of levels by which the output ``close_up`` may differ.
 
-    The dict is empty if the model does not have this output, or does not quantize the logit of this output.
+    The dict is empty if the model has no output ``close_up``, or does not quantize the logit of ``close_up``.
     """
     outputs = classifier.interpreter.get_output_details()
     place = (output_places([one["shape"].tolist() for one in outputs]) or {}).get("close_up")

@@ -98,7 +98,8 @@ class Manifest:
         licence: the licence of the weights.
         tools: the versions of the packages that made the file.
         golden: the outputs for the images of `dermedge.edge.model.golden`, or an empty dict.
-        network_sha256: the SHA-256 of the bytes before the zip, in hexadecimal. `attach` sets it. None in older files.
+        network_sha256: the SHA-256 of the network, which is the part of the file before the zip archive, in
+            hexadecimal. `attach` sets it. It is None in the manifests of older versions of dermedge.
         inputs: a description of each input, as `dermedge.edge.model.tensors` makes it. `attach` sets it.
         outputs: a description of each output, in the same format. `attach` sets it.
         version: the version of the format of the manifest.
@@ -178,7 +179,7 @@ def _check_depth(values: Any) -> None:
             for child in (one.values() if isinstance(one, dict) else one)
         ]
     if layer:
-        raise ValueError(f"it is nested deeper than {_MAX_DEPTH} levels")
+        raise ValueError(f"the manifest is nested deeper than {_MAX_DEPTH} levels")
 
 
 def _check_version(version: Any, source: Path | str) -> None:
@@ -260,7 +261,7 @@ def _check_probability(value: Any, name: str) -> None:
 
 
 def strip(model: bytes) -> bytes:
-    """Returns the bytes of a model without the zip at their end. Without such a zip, returns all bytes."""
+    """Returns the bytes of a model without the zip archive at their end. Returns all bytes if there is no archive."""
     try:
         with zipfile.ZipFile(io.BytesIO(model)) as archive:
             return model[: _network_bytes(archive, len(model))]
@@ -305,8 +306,8 @@ def read_manifest(path: Path | str) -> Manifest | None:
     except OSError as error:
         raise ModelError(f"cannot read the model '{path}': {error.strerror}") from error
     except (KeyError, *ZIP_ERRORS) as error:
-        # A damaged zip must not pass for a missing manifest. Otherwise, the model would run without the thresholds and
-        # the class names in its manifest.
+        # A damaged zip archive must not be mistaken for a model without a manifest. Otherwise, the model would run
+        # without the thresholds and the class names in its manifest.
         begun = _BEGUN_MANIFEST if isinstance(error, KeyError) else _BEGUN_ZIP
         if begun.search(Path(path).read_bytes()):
             raise ModelError(f"'{path}' is cut off or damaged in its manifest; copy it again") from error

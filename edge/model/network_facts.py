@@ -1,4 +1,4 @@
-"""Reads facts from any .tflite that a runtime does not state.
+"""Reads facts about the network in a .tflite that the runtimes do not report. The .tflite need not be made by dermedge.
 
 The facts are the kinds of the outputs, the normalization, the custom operators, and the scales of the logits.
 """
@@ -29,7 +29,7 @@ _UINT8, _INT8 = 3, 9
 _SUBGRAPH_METADATA, _INPUT_METADATA, _PROCESS_UNITS = 3, 2, 4
 _OPTIONS_TYPE, _OPTIONS, _NORMALIZATION_OPTIONS = 0, 1, 1
 
-# Values of the enum BuiltinOperator in schema.fbs.
+# These are values of the enum BuiltinOperator in schema.fbs, the schema of .tflite files.
 _CUSTOM, _SOFTMAX, _LOGISTIC, _DIV, _SUM = 32, 25, 14, 42, 74
 # These operators only reshape, cut, convert or average values, so that the output has the same meaning as the input.
 _KEEPING = frozenset({1, 6, 22, 39, 40, 43, 45, 53, 65, 70, 114})

@@ -146,5 +146,8 @@ class Prediction:
 
     @property
     def evidence(self) -> NDArray[np.float32] | None:
-        """The evidence: float32 [h, w, K], whose mean over h and w is the logits. None if the model has no evidence."""
+        """The evidence as float32 [h, w, K], or None if the model has no evidence.
+
+        The mean of the evidence over h and w is the logits.
+        """
         return self.evidence_levels.dequantize() if self.evidence_levels else None

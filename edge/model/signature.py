@@ -210,9 +210,9 @@ def find_labels(
 ) -> tuple[str, ...]:
     """Returns the class names.
 
-    The given labels come first. If none are given, the labels in the manifest are used. A file without a manifest may
-    contain a label file, whose labels are then used. If there is no label file either, the names are "class 0",
-    "class 1" and so on.
+    The function uses the labels ``given`` if they are not None, and else the labels in the manifest. If the file has no
+    manifest, the function uses the label file that the model file contains. If there is no label file either, the names
+    are "class 0", "class 1" and so on.
 
     A file without a manifest and with a single output value has two classes. If there is only one label, it names the
     second class. If there are no labels, the classes are "negative" and "positive".

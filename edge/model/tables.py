@@ -29,7 +29,7 @@ READ_ERRORS = (struct.error, ValueError, IndexError, OverflowError)
 def refusing_damage(
     model: bytes, source: Path | str, errors: tuple[type[Exception], ...] = READ_ERRORS
 ) -> Iterator[None]:
-    """Raises ModelError if a model is no .tflite, or if the ``with`` block raises one of ``errors`` while it reads it.
+    """Raises ModelError if a model is not a .tflite, or if the ``with`` block that reads it raises one of ``errors``.
 
     Args:
         model: the bytes of the file.
@@ -134,6 +134,6 @@ class Table:
 
 def _unpack(layout: str, content: bytes, at: int) -> int:
     if at < 0:
-        raise ValueError("an offset points before the file")
+        raise ValueError("an offset points to a position before the beginning of the file")
     value: int = struct.unpack_from(layout, content, at)[0]
     return value

@@ -85,8 +85,8 @@ def tuned(model: Path, runtime: str = "auto") -> Choice:
 def tuned_threads(model: Path, num_threads: int | str, runtime: str = "auto") -> int:
     """Returns the number of threads to use.
 
-    For ``auto``, this is the number that is fastest with the runtime that `Classifier` chooses for ``runtime``. The
-    errors are then those of `tuned`.
+    If ``num_threads`` is ``auto``, the function returns the number of threads that is fastest with the runtime that
+    `Classifier` chooses for ``runtime``. In this case, the function can raise the errors of `tuned`.
     """
     return tuned(model, choose_runtime(runtime)).num_threads if num_threads == "auto" else int(num_threads)
 

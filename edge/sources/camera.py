@@ -221,7 +221,7 @@ class StreamCapture(LiveCapture):
             ) from error
 
     def _first(self) -> Frame | None:
-        """Returns the first frame that differs from the frame before, or the only frame of a stream.
+        """Skips frames that equal the first frame, and returns the next frame, or the only frame of a stream.
 
         Raises:
             SourceError: no frame arrived, or all frames were the same for `_PROOF_S`.

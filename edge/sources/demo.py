@@ -167,7 +167,7 @@ def _fractal(random: _Random, cell: float, octaves: int = 4) -> _Field:
 
 
 def _furrows(random: _Random, height: int, width: int) -> _Field:
-    """Returns the fine criss-cross lines and the grain of skin, about -1 (in a line) to 0.3."""
+    """Returns the fine criss-cross lines and the grain of skin: about -1 in a line, at most about 0.3 elsewhere."""
     relief = np.zeros((height, width), np.float32)
     for cell, depth in ((19, 0.42), (11, 0.36)):
         ridge = 1 - np.abs(_noise(random, height, width, cell))
@@ -220,7 +220,7 @@ def _network(random: _Random, cell: float) -> _Field:
 
 
 def _skin(tone: _Field, blush: _Field, relief: _Field) -> _Image:
-    """Returns an image of bare skin, with the height and width of the three fields."""
+    """Returns an image of bare skin. All three fields have the height and width of the image."""
     image = np.empty((*tone.shape, 3), np.float32)
     image[...] = _SKIN
     image += 9 * tone[..., None] + 11 * relief[..., None]

@@ -29,8 +29,8 @@ def _timescale(index: bytes) -> int:
     at = index.find(b"mvhd") + 4
     if at < 4 or len(index) < at + 28:
         return 0
-    # Version and flags have 4 bytes. Two times follow, which have 8 bytes each in version 1, and 4 bytes each in
-    # version 0. The time scale comes next.
+    # The version and the flags have 4 bytes. The times of creation and modification follow. Each time has 8 bytes in
+    # version 1, and 4 bytes in version 0. The time scale comes next.
     offset = at + (20 if index[at] == 1 else 12)
     return int(struct.unpack_from(">I", index, offset)[0])
 
@@ -46,7 +46,7 @@ def _edited_durations(index: bytes) -> list[int]:
 
 
 def _edited_duration(index: bytes, at: int) -> int:
-    """Returns the duration of the edit list whose name is at the position ``at``, in time units.
+    """Returns the duration of the edit list in time units. ``at`` is the position of the name "elst" of the edit list.
 
     Empty entries, which only delay the start, do not count. Returns 0 if the edit list is incomplete.
     """

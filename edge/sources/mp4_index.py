@@ -15,7 +15,10 @@ _HDR_TRANSFERS = (16, 18)
 
 
 def is_hdr(path: Path) -> bool:
-    """Tells whether the index of a video states a transfer function of HDR. False for a video without an index."""
+    """Tells whether the index of a video states a transfer function of HDR.
+
+    If the video has no index, the function returns False.
+    """
     index = read_index(path)
     for box in (b"colrnclx", b"colrnclc"):
         at = index.find(box)

@@ -20,7 +20,7 @@ __all__ = ["FORMATS", "PiCamera"]
 
 _NAME = "picamera2"
 _SIZE = (640, 480)
-# values of libcamera's AfModeEnum
+# These are values of libcamera's enum AfModeEnum, which sets the autofocus mode.
 _AF_MANUAL, _AF_CONTINUOUS = 0, 2
 
 # Maps each format of a picamera2 stream to the conversion to BGR. The name of a format gives the order of the colours

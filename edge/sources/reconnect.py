@@ -39,7 +39,7 @@ class Reconnecting(FrameSource):
     While the source is lost, `read` raises SourceLost. Call `read` again.
 
     Args:
-        source: an open source. It is closed when it is lost, and by `close`.
+        source: an open source. It is closed when the source is lost, or when `close` is called.
         reopen: a function that opens the same source, or raises SourceError.
     """
 

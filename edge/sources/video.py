@@ -26,9 +26,9 @@ __all__ = ["PacedVideo", "VideoFile"]
 _UNKNOWN_FPS = 25.0
 # OpenCV reports a damaged stretch as the end of the video. This many reads are tried to get past the damage.
 _MOST_ATTEMPTS = 50
-# A video counts as truncated if more than this share of the video, or more than this time, is missing at the end. Less
-# is tolerated, because some containers only estimate their number of frames, and the sound may last longer than the
-# images.
+# A video counts as truncated if more is missing at the end than the fraction _MISSING_SHARE of its duration or than
+# _MISSING_S seconds. A smaller difference is tolerated, because some containers only estimate the number of frames, and
+# because the sound may last longer than the images.
 _MISSING_SHARE, _MISSING_S = 0.1, 1.0
 # A gap between two frames counts as a damaged stretch if it explains at least this share of the missing frames.
 _GAP_SHARE = 0.8
@@ -54,7 +54,8 @@ class VideoFile(FrameSource):
     def __init__(self, path: Path) -> None:
         self._path = path
         self._name = str(path)
-        # the path is absolute, because FFmpeg takes the text before a colon in a relative path for a protocol
+        # The path must be absolute: in a relative path, FFmpeg treats the text before a colon as the name of a
+        # protocol.
         self._capture = open_capture(os.path.abspath(path), cv2.CAP_FFMPEG)
         if not self._capture.isOpened():
             raise SourceError(f"'{path}' is not a video that can be decoded ({path.stat().st_size} bytes)")
@@ -146,7 +147,8 @@ class VideoFile(FrameSource):
     def _advance(self) -> None:
         """Sets the time of the newest frame.
 
-        It is the time that the stream states. If that time does not advance, it is computed from the frame rate.
+        This is the time that the stream states. If the stream states no later time than for the previous frame, the
+        time of the newest frame is computed from the frame rate.
         """
         position_s, before_s = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000, self._at_s
         if self._number == 1:
@@ -166,7 +168,7 @@ class VideoFile(FrameSource):
             )
 
     def _lacks_end(self, expected: int) -> bool:
-        """Tells whether the last frame comes too early for a video with this number of frames."""
+        """Tells whether frames are missing at the end of a video that should have ``expected`` frames."""
         # the container of a trimmed video also counts the frames that the edit list hides
         whole_s = min(expected / self._fps, presented_s(self._path) or math.inf)
         tolerance_s = max(min(_MISSING_SHARE * whole_s, _MISSING_S), 1.5 / self._fps)
@@ -175,7 +177,8 @@ class VideoFile(FrameSource):
     def _lacks_stretch(self, expected: int) -> bool:
         """Tells whether one long gap between two frames explains most of the missing frames.
 
-        A video whose frame rate is lower than stated lacks frames too, but has many short gaps instead.
+        If the true frame rate of a video is lower than the stated frame rate, frames seem to be missing too. Such a
+        video has many short gaps instead of one long gap.
         """
         missing = expected - self._number
         in_gap = self._longest_s * self._fps - 1

@@ -51,7 +51,7 @@ class CameraIdentity:
 def is_device(spec: str) -> bool:
     """Tells whether a source's name means a camera: a number, the path of a device, or a link to one.
 
-    The camera need not be plugged in.
+    The name of a camera that is not plugged in counts too.
     """
     if re.fullmatch(_NUMBER, spec):
         return True
