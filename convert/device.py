@@ -141,7 +141,7 @@ def check_input(classifier: Classifier, size: tuple[int, int], input_ends: tuple
 
 @contextmanager
 def _written(model: bytes) -> Iterator[Path]:
-    """Yield the path of a temporary file with these bytes."""
+    """Yield the path of a temporary file that contains the bytes ``model``."""
     with tempfile.TemporaryDirectory(prefix="dermedge-") as folder:
         path = Path(folder) / "converted.tflite"
         write_bytes(path, model)

@@ -66,7 +66,8 @@ class SearchResult:
 
     Attributes:
         attempts: the attempts in the order in which they were made.
-        best: the best file. If no file was accepted, it is a refused file. `delivered` tells whether it is written.
+        best: the best file. If no file was accepted, the best file is a refused file. `delivered` tells whether the
+            best file is written.
         layers: the error of each layer of the best file; empty if the activations of the file are not integers.
         delivers_untold: whether a file with the verdict ``cannot tell`` is written, too.
     """
@@ -210,7 +211,7 @@ def mixed_form(source: ConversionInput, form: Form, float_layers: str) -> Form:
             the names of their output tensors, separated by commas.
 
     Raises:
-        OptionError: fewer layers than this number can stay in float, or a given name is not the name of a layer.
+        OptionError: more layers are requested than can stay in float, or a given name is not the name of a layer.
     """
     layers = explain(source, convert_to_form(source, form, 1.0))
     if float_layers.isdecimal():

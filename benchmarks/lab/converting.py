@@ -59,8 +59,8 @@ def main(argv: Sequence[str]) -> int:
         for who in runs:
             runs[who].append(call_in_child(convert_once, who, options.imgsz, options.calibration_photos))
     print(
-        f"MobileNetV2 1.0 at {options.imgsz} pixels, {options.calibration_photos} calibration images, medians of "
-        f"{options.runs} runs, in turn"
+        f"MobileNetV2 1.0 at {options.imgsz} pixels, {options.calibration_photos} calibration images. Medians of "
+        f"{options.runs} runs of each program, which ran alternately."
     )
     for who, found in runs.items():
         print(

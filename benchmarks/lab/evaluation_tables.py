@@ -20,8 +20,9 @@ _Model = dict[str, Any]
 def read_evaluation(path: Path) -> dict[str, Any]:
     """Returns the content of an ``evaluation.json``, in which outdated names are replaced by the current names.
 
-    In older versions, names of metrics of the critical class begin with ``melanoma_`` instead of ``critical_``. Older
-    versions have only the slice ``source``, which they store under the name ``sources``.
+    Files of older versions differ in two ways. The names of the metrics of the critical class begin with ``melanoma_``
+    instead of ``critical_``. There is no key ``slices``: the only groups of photos are the sources, under the key
+    ``sources``.
     """
     evaluation: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     for model in evaluation["models"]:

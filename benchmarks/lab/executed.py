@@ -65,7 +65,10 @@ class ExecutedLines:
     data: coverage.CoverageData
 
     def that_execute(self, path: Path, lines: Collection[int]) -> set[str]:
-        """Returns the tests that execute one of these lines of a file, either themselves or in a shared fixture."""
+        """Returns the tests that execute at least one of the lines ``lines`` of a file.
+
+        A test also counts if one of its shared fixtures executes such a line.
+        """
         by_line = self.data.contexts_by_lineno(str((self.tree / path).resolve()))
         contexts = {_test_of(context) for line in lines for context in by_line.get(line, ())}
         return {
@@ -75,7 +78,7 @@ class ExecutedLines:
         }
 
     def secs(self, tests: Sequence[str]) -> float:
-        """Returns the duration of these tests in seconds, including the fixtures that they share."""
+        """Returns the total duration of ``tests`` in seconds. Shared fixtures are included, each counted once."""
         shared = {
             fixture for test in tests for fixture in self.tests[test].fixtures if fixture in self.shared
         }

@@ -161,7 +161,7 @@ def _time_untrained(
         run_length: duration of the measurement.
 
     Returns:
-        The latency of each pair, and the file size of each network in bytes.
+        The latency of each pair in ``wanted``, and the file size of each network in bytes.
     """
     with TemporaryDirectory() as made, ExitStack() as stack:
         files: dict[NetworkShape, Path] = {}

@@ -1,4 +1,4 @@
-"""Counts the instructions of an inference on arm64 under emulation. Unlike times, the counts hardly vary between runs.
+"""Counts the instructions of an inference on arm64 under emulation. The counts hardly vary between runs.
 
     python -m dermedge.benchmarks.lab instructions [MODEL…] [--output benchmarks/results/arm64-instructions]
 

@@ -15,8 +15,8 @@ Each part is compared with a limit:
 - start: the time from the start of the process to its first answer, minus the time to load the model.
 - page: the phone app in a browser, as the experiment `phone` measures it. This part needs --app.
 
-The limit of a ratio is met if the whole 95 % interval of the ratio is below the limit, and missed if the whole interval
-is above. Otherwise the result is undecided.
+Each ratio is compared with its limit by its 95 % confidence interval. The limit is met if the whole interval is below
+the limit, and missed if the whole interval is above the limit. Otherwise the result is undecided.
 
 All frames show the same photo, which passes the quality gate. Each frame has its own noise, like the frames of a
 camera.
@@ -358,7 +358,10 @@ def _held(is_held: bool) -> str:
 
 
 def _report(settings: LoopSettings, source: str | None, parts: Sequence[str]) -> Iterator[str]:
-    """Yields a line on the machine, and the lines of each part. The last line of a disturbed part names the cause."""
+    """Yields a line on the machine, and the lines of each part.
+
+    If other processes kept the processor busy during a part, the last line of the part says so.
+    """
     with Classifier(settings.model) as classifier:
         machine = describe_machine(classifier.runtime)
         frames = _frames_worth_an_answer(source, classifier)

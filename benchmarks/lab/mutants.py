@@ -2,11 +2,10 @@
 
     python -m dermedge.benchmarks.lab mutants train/fit convert/calibrate --count 60
 
-A mutant is a copy of a code file with one small mistake. The experiment works on a copy of the repository. Two kinds of
-test files belong to a code file: test files that import the code file, and test files of the same folder that import a
-module which imports the code file. These test files run once without a mutant, to record which lines each test
-executes. Then each mutant is tried with the tests that execute the mutated line. A mutant survives if all these tests
-pass. Some mutants survive because they do not change the behaviour.
+A mutant is a copy of a code file with one small mistake. The experiment works on a copy of the repository. First, it
+finds the test files of each code file, as `find_tests` describes. These test files run once without a mutant, to record
+which lines each test executes. Then each mutant is tried with the tests that execute the mutated line. A mutant
+survives if all these tests pass. Some mutants survive because they do not change the behaviour.
 """
 
 from __future__ import annotations

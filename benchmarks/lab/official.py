@@ -1,11 +1,11 @@
-"""Compares latencies of `dermedge benchmark` and of LiteRT's own tool, and measures the cost of measuring.
+"""Compares latencies of `dermedge benchmark` and of LiteRT's own tool, and measures the overhead of the measuring loop.
 
     python -m dermedge.benchmarks.lab official [MODEL] --source photos/ [--pairs 24] [--output DIR]
 
 The tool is `litert-benchmark` of the package ai-edge-litert. The tool and the measurement of `dermedge benchmark` run
-alternately, each time in a new process. Each pair of runs gives a ratio of median inference times. The cost of
-measuring is determined before, in one process: blocks of frames run alternately in a bare loop and in the measuring
-loop, and the cost is the ratio of the times of the two loops.
+alternately, each time in a new process. Each pair of runs gives a ratio of median inference times. The overhead is
+measured first, in one process. Blocks of frames run alternately in a bare loop and in the measuring loop. The overhead
+is the time of the measuring loop divided by the time of the bare loop.
 """
 
 from __future__ import annotations
@@ -158,9 +158,9 @@ def added_by_measuring(
 ) -> RatioInterval:
     """Returns the time of the measuring loop divided by the time of a bare loop over the same frames.
 
-    In a benchmark, the measuring loop reads the state of the machine every LOOK_EVERY_S seconds. A block here is
-    shorter and has no such reading. Therefore the share of time that the readings take in a benchmark is added to the
-    ratio.
+    In a benchmark, the measuring loop also reads the state of the machine every LOOK_EVERY_S seconds. The blocks that
+    are timed here are too short to contain such a reading. Therefore the fraction of the time that the readings take in
+    a benchmark is measured separately and added to the ratio.
     """
     run_length = RunLength(warmup_runs=0, num_runs=_BLOCK_FRAMES, min_secs=0, max_secs=_TOOL_TIMEOUT_S)
     ratios = []

@@ -159,7 +159,7 @@ class PeerResult:
 
 @dataclass
 class PeerAnswers:
-    """The answers of the peers so far.
+    """The answers that the peers have given so far.
 
     Attributes:
         answers: the answers of each peer in each turn. The keys are the names of the peers.

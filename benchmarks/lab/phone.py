@@ -10,8 +10,9 @@ network, smoothing and decision. Three times are measured for each answer:
 - in the worker: from the arrival of the frame to the answer.
 - `model.run()`: the network, including the copies of the input and the outputs.
 
-The report shows the medians of these times. The first two times are also divided by the time of `model.run()` for the
-same answer. The report shows the medians, 95 % intervals and limits of these ratios.
+The report shows the median of each time. The time on the page and the time in the worker are also divided by the time
+of `model.run()` for the same answer. For both ratios, the report shows the median, the 95 % confidence interval and the
+limit.
 """
 
 from __future__ import annotations
@@ -85,7 +86,7 @@ def _files_of(app: Path, source: str | None, rounds: int) -> tuple[dict[str, Ser
 
 @contextmanager
 def _serving(files: dict[str, ServedFile]) -> Iterator[tuple[int, queue.Queue[dict[str, Any]]]]:
-    """Serves these files; yields the port, and a queue of the results that the page sends."""
+    """Serves ``files`` over HTTP; yields the port, and a queue of the results that the page sends."""
     results: queue.Queue[dict[str, Any]] = queue.Queue()
 
     class Handler(FileHandler):

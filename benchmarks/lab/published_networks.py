@@ -1,8 +1,8 @@
 """Builds networks whose latency on known boards was published. The weights of the networks are random.
 
-The layers are those of the papers and of torchvision, tf_keras and EfficientNet-Lite. Where these sources pad
-explicitly and symmetrically, TensorFlow's padding "same" is used, which gives the same output size. The values of the
-weights have no influence on the latency.
+The networks have the same layers as in the papers and in torchvision, tf_keras and EfficientNet-Lite. There is one
+difference: where these sources pad explicitly and symmetrically, TensorFlow's padding "same" is used. It gives the same
+output size. The values of the weights have no influence on the latency.
 """
 
 from __future__ import annotations

@@ -149,7 +149,7 @@ DEGRADED: dict[str, _Degrade] = {
 
 
 def moving(shift: float, imgsz: int, image: _Image, rng: np.random.Generator) -> Measures:
-    """Returns the measures of the second of two frames, between which the camera moved.
+    """Simulates two frames between which the camera moves. Returns the measures of the second frame.
 
     Args:
         shift: motion of the camera as a fraction of the width of the image.
@@ -182,7 +182,7 @@ def measure(images: Sequence[_Image], imgsz: int, degrade: _Degrade | None = Non
 
 
 def errors(measures: Sequence[Measures]) -> GateErrors:
-    """Returns the decisions of the quality gate for these measures."""
+    """Counts how many images the quality gate rejects, for each defect. ``measures`` holds one entry per image."""
     return GateErrors(len(measures), Counter(defect for one in measures if (defect := judge(one))))
 
 
@@ -216,9 +216,9 @@ def sample_photos(catalogue: Path, split: str, per_source: int) -> dict[str, lis
 
 
 def _fitted(measures: Sequence[Measures]) -> dict[str, tuple[float, float]]:
-    """Returns two numbers for each threshold of the quality gate.
+    """Returns two values for each threshold of the quality gate: the threshold in use and the measured quantile.
 
-    The first number is the value in `dermedge.edge.quality`. The second number is the quantile over unchanged photos.
+    The threshold in use is the constant in `dermedge.edge.quality`. The quantile is taken over unchanged photos.
     """
 
     def quantile(name: str, share: float) -> float:

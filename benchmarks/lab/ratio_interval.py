@@ -40,7 +40,7 @@ class RatioInterval:
         return "missed" if self.high < least or self.low > most else "undecided: the interval crosses it"
 
     def against(self, most: float) -> str:
-        """Returns a text with an upper bound and the `verdict` for this bound."""
+        """Returns a text that states the upper bound ``most``, and the `verdict` for this bound."""
         return f"at most {most:g}: {self.verdict(0, most)}"
 
 

@@ -70,11 +70,14 @@ def first_start(photos: Path, run: Path, photos_per_epoch: int) -> TrainingFigur
 
 
 def second_start(photos: Path, run: Path, photos_per_epoch: int) -> TrainingFigures:
-    """Measures two starts: of another training on photos that an earlier training has read, and of a resumed training.
+    """Measures how long two kinds of training need to start, after an earlier training has read the photos.
+
+    The first one is a new training on the same photos, which makes a catalogue. The second one is a resumed training,
+    which has a catalogue already.
 
     Returns:
-        ``start_s``: seconds before the first step of the other training. ``resumed_s``: seconds before the first step
-        of the resumed training, which has a catalogue.
+        ``start_s``: seconds before the first step of the new training. ``resumed_s``: seconds before the first step of
+        the resumed training.
     """
     from dermedge.train.fit.training import Trainer
 

@@ -96,9 +96,10 @@ def mahalanobis(photos: Answered, known: Reference) -> _Floats:
 
 
 def relative_mahalanobis(photos: Answered, known: Reference) -> _Floats:
-    """Returns `mahalanobis` minus the squared Mahalanobis distance to the mean of all photos (Ren et al., 2021).
+    """Returns the difference of two squared Mahalanobis distances (Ren et al., 2021).
 
-    The second distance uses the covariance of all photos together.
+    The first distance is `mahalanobis`. The distance to the mean of all photos in ``known`` is subtracted from it. This
+    second distance uses the covariance of all photos in ``known``, without regard to their classes.
     """
     centre = known.features.mean(axis=0)
     precision = _precision(known.features - centre)

@@ -248,7 +248,7 @@ def _probability_checks(
 
 
 def _photo_checks(proof: ProofSet, device: Floats, draws: Floats, limit: float) -> Iterator[AcceptanceCheck]:
-    """Return the checks of the sure answers that change and of the largest change of any probability.
+    """Return two checks: the fraction of the sure answers that stay the same, and the largest change of a probability.
 
     The probabilities of the file and of the float network are computed with the same temperature.
     """

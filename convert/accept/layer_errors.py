@@ -137,7 +137,7 @@ class _Power:
 
 
 class _Sums(_Power):
-    """The sums over all images for the result of one operator, where `LayerError` explains y, q and f(x)."""
+    """The sums over all images for the result of one operator. `LayerError` explains y, q and f(x)."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -331,7 +331,8 @@ def _influence(
 ) -> dict[int, float]:
     """Return how much of the relative noise of each tensor reaches the outputs of the network.
 
-    The keys are the indices of the tensors. The values are sums over all outputs.
+    The result is a dict from the index of each tensor to a factor: the relative noise that arrives at the outputs,
+    divided by the relative noise of the tensor. If the noise reaches several outputs, their factors are added up.
     """
     influence = dict.fromkeys((index for op in ops for index in (*op.inputs, *op.outputs)), 0.0)
     influence.update(dict.fromkeys(outputs, 1.0))
@@ -353,7 +354,8 @@ def _influence(
 def _cut_apart(model: schema.ModelT) -> tuple[bytes, dict[int, int]]:
     """Cut the operators apart: every operator then reads its activations from new inputs of the network.
 
-    One run of the cut network computes f(x) of all operators, for any choice of x.
+    In the cut network, each operator f can be given any input x. One run of the network computes f(x) for all
+    operators.
 
     Returns:
         The cut network, and a dict from the index of each activation to the index of the input that replaces it.

@@ -53,15 +53,16 @@ def fit_thresholds(
 ) -> dict[str, Any]:
     """Return the ``thresholds`` of a manifest.
 
-    A key is absent if the class that it needs does not exist, or if there are no photos to fit it on.
+    A threshold is absent if the class that it needs does not exist, or if there are no photos to fit the threshold on.
 
     - ``none``: the lowest threshold at which at most 4 % of the photos of named classes are declined.
     - ``alert``: the highest threshold with a sensitivity of at least 90 % for the critical class.
     - ``uncertain``: the highest threshold at which at most 15 % of the answers are uncertain. Only photos of named
       classes that are not declined count.
-    - ``conformal``: one threshold for each class (Sadinle, Lei and Wasserman, 2019; Vovk, 2012). A class with n photos
-      has n probabilities: that of the class for each photo. The threshold is the r-th highest of these probabilities,
-      r = ceil((n + 1) * 0.9). If n < r, the threshold is 0, so that every prediction set holds the class.
+    - ``conformal``: one threshold for each class (Sadinle, Lei and Wasserman, 2019; Vovk, 2012). Take the n photos of
+      the class, and the probability of the class for each of these photos. The threshold is the r-th highest of the n
+      probabilities, r = ceil((n + 1) * 0.9). If n < r, the threshold is 0, so that every prediction set holds the
+      class.
 
     Args:
         probabilities: the calibrated probabilities of the file in the device runtime, float [n, K].
@@ -93,8 +94,8 @@ def _none_threshold(p_none: _Floats) -> float:
 
     ``p_none`` holds the probability of "none of these" for each photo of a named class.
     """
-    # `_reached` finds a probability that more than the allowed fraction of the photos reach. So the threshold must lie
-    # above this probability.
+    # With the probability that `_reached` finds as the threshold, too many photos would be declined. So the threshold
+    # must lie above this probability.
     return min(_above(-_reached(-p_none, np.ones(len(p_none)), _DECLINED_AT_MOST)), 1.0)
 
 
@@ -131,7 +132,7 @@ def decision_scores(
     none_label: str | None,
     thresholds: dict[str, Any],
 ) -> dict[str, float]:
-    """Return the metrics of the decisions on validation photos. The device uses the same function for its decisions.
+    """Return the metrics of the decisions on validation photos. The decisions are made as on the device.
 
     If a threshold is absent, its metrics are absent, too:
 
@@ -246,7 +247,10 @@ def _evenly(truth: _Integers, among: _Bools) -> _Floats:
 
 
 def _reached(values: _Floats, weights: _Floats, share: float) -> float:
-    """Return the highest value for which all smaller values have at most the fraction ``share`` of the weight."""
+    """Return a weighted quantile: the highest value v for which all values below v weigh at most ``share``.
+
+    ``share`` is a fraction of the sum of all weights.
+    """
     order = np.argsort(values, kind="stable")
     cumulative = np.cumsum(weights[order]) / weights.sum()
     return float(values[order][np.searchsorted(cumulative, share + _TOLERANCE, side="right")])

@@ -26,7 +26,7 @@ _Integers = NDArray[np.integer]
 
 
 def useful_temperature(logits: _Floats, truth: _Integers) -> tuple[float, list[str]]:
-    """Return the fitted temperature and an empty list. If it does harm, return 1 and a list of one reason.
+    """Return the temperature, and a list of reasons. If the fitted temperature does harm, return 1 and one reason.
 
     The fitted temperature does harm if it raises the calibration error or the cross-entropy.
 
@@ -61,8 +61,8 @@ def useful_thresholds(
 ) -> tuple[dict[str, Any], list[str]]:
     """Return the thresholds without those that do harm, and a line for each threshold that is left out.
 
-    - ``none`` is left out if it declines photos of named classes at least as often as other photos. It stays, however,
-      if the most probable class alone would separate the photos of named classes from the other photos even worse.
+    - ``none`` is left out if it declines photos of named classes at least as often as other photos. There is one
+      exception: ``none`` is kept if the most probable class alone would separate the two groups of photos even worse.
     - ``alert`` is left out if the alert is on more often for photos of other classes than for photos of its own class.
     - ``uncertain`` is left out if the certain answers are wrong more often than all answers.
 

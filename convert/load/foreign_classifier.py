@@ -161,7 +161,7 @@ def _names_of(folders: Sequence[str]) -> tuple[str, ...]:
 def _two_parts(
     data: Path, labels: tuple[str, ...], folders: Sequence[str], log: Callable[[str], None]
 ) -> tuple[list[LabelledPhoto], list[LabelledPhoto]]:
-    """Return the photos for the calibration and the photos for the proof. No lesion is in both parts."""
+    """Return the photos for the calibration and the photos for the proof set. No lesion is in both."""
     if is_catalogue(data):
         return labelled_photos(data, labels, "train"), labelled_photos(data, labels, "val")
     photos = _photos_in(data, folders) if folders else labelled_photos(data, labels, say=log)

@@ -103,7 +103,7 @@ class TfliteNetwork:
     def _normalizing_convolution(self, offset: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Return the weights [C, C] and the bias [C] of a convolution that normalizes pixel values.
 
-        The convolution reads the pixel values minus the offset.
+        The input of the convolution must be the pixel values minus ``offset``.
         """
         channels, one = self.layout.channels, self.normalization
         mean, std = (np.array(values[:channels], np.float64) for values in (one.mean, one.std))

@@ -16,8 +16,8 @@ from dermedge.train.evaluation.plots import EMPHASIS, INK, LINE_COLOURS, SVG_STY
 __all__ = ["layers_svg"]
 
 _LAYERS_NAMED = 5
-# The axis of the plot reaches from minus this to plus this, in dB. A ratio beyond an end is plotted at this end. For
-# example, a layer without error has an infinite ratio.
+# The axis of the plot reaches from -_MOST_DB to _MOST_DB, in dB. A ratio outside of this range is plotted at the nearer
+# end. For example, a layer without error has an infinite ratio.
 _MOST_DB = 80
 
 

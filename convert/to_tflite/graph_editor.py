@@ -69,7 +69,10 @@ class GraphEditor:
         return index
 
     def end_front(self, written: int, replaced: int) -> None:
-        """Make the operators of the file read ``written`` instead of ``replaced``. Operators added later run last."""
+        """Make the existing operators read the tensor ``written`` instead of the tensor ``replaced``.
+
+        Operators that are added after this call run after all other operators.
+        """
         self._is_front = False
         for operator in self.graph.operators:
             operator.inputs = np.array(
@@ -77,7 +80,7 @@ class GraphEditor:
             )
 
     def set_outputs(self, tensors: Sequence[int], names: Sequence[str]) -> None:
-        """Make these tensors the outputs of the graph, and give them these names."""
+        """Make ``tensors`` the outputs of the graph, and rename each tensor to the corresponding entry of ``names``."""
         self.graph.outputs = np.array(tensors, np.int32)
         for tensor, name in zip(tensors, names, strict=True):
             self.rename(tensor, name)

@@ -2,7 +2,7 @@
 
 The metadata are a flatbuffer with the tables that an image classifier needs. The slot numbers of the fields come from
 metadata_schema.fbs, version 1.5.0, the schema of TensorFlow Lite Support and MediaPipe. All fields that are written
-here exist since version 1.0.0.
+here have existed since version 1.0.0.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def with_metadata(model: bytes, manifest: Manifest) -> bytes:
     """
     root = schema.ModelT.InitFromPackedBuf(strip(model), 0)
     graph = root.subgraphs[0]
-    # The probabilities come first, because MediaPipe reports each output, and its users read the first one.
+    # The probabilities come first, because MediaPipe reports every output, and its users usually read only the first.
     outputs = {name: graph.outputs[place] for name, place in _places(graph).items()}
     graph.outputs = np.array(list(outputs.values()), np.int32)
     content = metadata(graph.tensors[graph.inputs[0]], list(outputs), manifest)

@@ -162,7 +162,7 @@ def to_float16(model: bytes) -> bytes:
 
 
 def _quantizer(model: bytes, form: Form) -> quantizer.Quantizer:
-    """Return a quantizer with the recipe of a form."""
+    """Return litert-quantizer's Quantizer for a float .tflite, with settings that match ``form``."""
     if form.kind == INT16X8:
         made = quantizer.Quantizer(model, recipe.static_wi8_ai16())
     else:

@@ -29,9 +29,9 @@ __all__ = [
 
 Range = tuple[float, float]
 
-# The number of bins of a histogram on each side of 0. Right after the bin width has doubled, only half of the bins are
-# in use. Even then, a range that ends at a sixteenth of the largest value has a bin for each of the 256 levels. No
-# range with fewer bins than levels is tried.
+# The number of bins of a histogram on each side of 0. A range is only tried if it has at least one bin for each of the
+# 256 levels. When the bin width has just doubled, only 4,096 bins are in use. Even then, the range that ends at a
+# sixteenth of the largest value has 256 bins, and can be tried.
 BINS = 8192
 _LEAST_WIDTH = 2.0**-60
 _LEVELS = 256

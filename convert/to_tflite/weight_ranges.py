@@ -38,7 +38,9 @@ _LARGEST_WEIGHT = 127
 def widened_weights(
     model: bytes, ranges: Mapping[str, Range], input_steps: int
 ) -> dict[str, dict[str, NDArray[np.float32]]]:
-    """Return wider ranges for those weights that have a channel whose bias would not fit into 32 bits.
+    """Return wider ranges for the weights of some operators, so that every bias fits into 32 bits.
+
+    An operator gets wider ranges if the bias of at least one of its channels would not fit otherwise.
 
     Args:
         model: a float .tflite.
@@ -46,8 +48,8 @@ def widened_weights(
         input_steps: the number of steps of the activations, `INT8_STEPS` or `INT16_STEPS`.
 
     Returns:
-        A dict from the name of each such weight tensor to the wider range. A range consists of ``min`` and ``max``,
-        each with one value per channel, as litert-quantizer expects it.
+        A dict from the name of each weight tensor that needs a wider range to this range. A range consists of ``min``
+        and ``max``, each with one value per channel, as litert-quantizer expects it.
     """
     root = read_model(model)
     graph, found = root.subgraphs[0], {}
@@ -70,7 +72,10 @@ def widened_weights(
 def _widened(
     weights: NDArray[np.float32], bias: NDArray[np.float32], axis: int, step: float
 ) -> NDArray[np.float32] | None:
-    """Return the largest magnitude of each channel, raised if the bias needs it. Return None if no bias needs it."""
+    """Return the end of the range for each channel of some weights. Return None if no channel needs a wider range.
+
+    The end is the largest magnitude of the weights of the channel. It is raised if the bias would not fit otherwise.
+    """
     others = tuple(one for one in range(weights.ndim) if one != axis)
     largest = np.abs(weights).max(axis=others, keepdims=True)
     needed = (_LARGEST_WEIGHT * np.abs(bias) / (step * _LARGEST_BIAS)).reshape(largest.shape)

@@ -1,11 +1,11 @@
-"""Runs inferences in the emulated Python, so that the experiment `instructions` can count instructions.
+"""Runs inferences under emulation, so that the experiment `instructions` can count their instructions.
 
     python -m dermedge.benchmarks.lab.children.counted_inference MODEL RUNS
 
-Each call of getppid() is a mark, at which QEMU's plugin writes the number of instructions so far. Two marks in a row
-give the instructions of a mark itself. Then each run makes these marks: before the preprocessing, between preprocessing
-and interpreter, after the interpreter, after a whole prediction, and after the loop of `dermedge run` has processed a
-frame.
+Each call of getppid() is a mark: QEMU's plugin then writes the number of instructions that the process has executed so
+far. The first two marks follow directly after each other, so their difference is the cost of a mark itself. Each run
+then makes five marks: before the preprocessing, between preprocessing and interpreter, after the interpreter, after a
+whole prediction, and after the loop of `dermedge run` has processed a frame.
 """
 
 from __future__ import annotations

@@ -2,9 +2,10 @@
 
     python -m dermedge.benchmarks.lab.children.counted_invoke MODEL
 
-Each call of getppid() is a mark, at which QEMU's plugin writes the number of instructions so far. The first inference
-prepares the model. Then two marks in a row give the instructions of a mark itself. Two more marks are before and after
-the second inference, whose instructions are counted.
+Each call of getppid() is a mark: QEMU's plugin then writes the number of instructions that the process has executed so
+far. The first inference prepares the model and is not counted. Two marks follow directly after each other, so their
+difference is the cost of a mark itself. The last two marks stand before and after the second inference, whose
+instructions are counted.
 """
 
 from __future__ import annotations

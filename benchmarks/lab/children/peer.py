@@ -260,7 +260,7 @@ def _openvino_arithmetic(model: str) -> str:
     return "convolutions in " + ", ".join(f"{kind}: {count}" for kind, count in kinds.most_common())
 
 
-# The name of a peer -> a function that describes the data types in which the peer computes a model.
+# The key is the name of a peer. The value is a function that describes the data types in which the peer computes.
 _ARITHMETIC: dict[str, Callable[[str], str]] = {"openvino": _openvino_arithmetic}
 
 
