@@ -82,7 +82,8 @@ def find_photos(
 
     Raises:
         DataError: there are no photos to score, or the class of a photo is not a class of the models.
-        OptionError: the split does not fit the data.
+        OptionError: ``data`` is a catalogue.csv, but ``split`` is missing or unknown; or ``data`` is not a
+            catalogue.csv, but ``split`` is given.
     """
     from dermedge.train.data.sampling import sample_evenly
     from dermedge.train.data.scoring import labelled_photos

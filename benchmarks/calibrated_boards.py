@@ -33,8 +33,8 @@ __all__ = [
     "stored_instructions",
 ]
 
-# This file holds the anchors and the instruction counts of the shipped models. `python -m dermedge.benchmarks.lab
-# anchors` writes the file.
+# This file holds the published latencies to which each board is fitted, and the instruction counts of the shipped
+# models. `python -m dermedge.benchmarks.lab anchors` writes the file.
 ESTIMATES = Path(__file__).with_name("estimates.json")
 # No latency is estimated for a board whose median leave-one-out error exceeds this fraction of the latency.
 MAX_MEDIAN_ERROR = 0.25
@@ -78,7 +78,12 @@ class Anchor:
 
 @dataclass(frozen=True)
 class Factors:
-    """The milliseconds per instruction, and the milliseconds per byte. Neither number is negative."""
+    """The two fitted factors of a board.
+
+    Attributes:
+        per_instruction: milliseconds for each instruction that a network executes, 0 or more.
+        per_byte: milliseconds for each byte that a network reads or writes, 0 or more.
+    """
 
     per_instruction: float
     per_byte: float

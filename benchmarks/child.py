@@ -100,7 +100,10 @@ def with_our_packages() -> dict[str, str]:
 
 
 def last_words(errors: str, status: int) -> str:
-    """Returns the last line that a program wrote to standard error, or its exit status if it wrote none."""
+    """Returns the last line that a program wrote to standard error.
+
+    If the program wrote nothing, returns the exit status as text.
+    """
     return (errors.strip().splitlines() or [f"status {status}"])[-1]
 
 

@@ -37,8 +37,8 @@ class Energy:
 
     Attributes:
         mj: total energy of all blocks in millijoules, divided by the total number of frames.
-        low: lower end of the interval.
-        high: upper end of the interval.
+        low: lower end of the 95 % confidence interval of ``mj``, in millijoules.
+        high: upper end of the 95 % confidence interval of ``mj``, in millijoules.
     """
 
     mj: float

@@ -31,8 +31,9 @@ __all__ = ["MAX_BEYOND", "Estimate", "count_here", "estimate", "to_json", "to_te
 _SCHEMA = "dermedge-estimate/1"
 _LAB = "dermedge.benchmarks.lab"
 _FLOAT, _INTEGER = "float32", "int8"
-# The latency of a network is estimated only if the instruction count of the network is in a certain range: from the
-# smallest count of an anchor divided by this factor to the largest count of an anchor times this factor.
+# The latency of a network is estimated only if the network is not much smaller or larger than the networks with a
+# published latency. Its instruction count must be at least the smallest of their counts divided by this factor, and at
+# most the largest of their counts multiplied by this factor.
 MAX_BEYOND = 2.0
 _MILLION = 1e6
 # A function that counts the instructions of a model. The arguments are the path of the model and QEMU's name of the
@@ -110,7 +111,8 @@ def to_text(estimates: Sequence[Estimate]) -> str:
 def to_json(estimates: Sequence[Estimate]) -> str:
     """Returns all values as JSON.
 
-    The schema is not the schema of measurements, so that no program mistakes an estimate for a measurement.
+    The value of ``schema`` differs from the one in the JSON of measurements. So no program mistakes an estimate for a
+    measurement.
     """
     content = {"schema": _SCHEMA, "disclaimer": DISCLAIMER, "estimates": [asdict(one) for one in estimates]}
     return json.dumps(content, indent=1, allow_nan=False)
@@ -154,7 +156,10 @@ def _estimate(path: Path, board: CalibratedBoard, count: InstructionCounter) -> 
 
 
 def _refused(board: CalibratedBoard, form: str) -> str | None:
-    """Returns the reason why a network of the number type ``form`` cannot be estimated; None if it can be estimated."""
+    """Returns the reason why no latency can be estimated for a network that computes in ``form``.
+
+    Returns None if the latency can be estimated. ``form`` is ``int8`` or ``float32``.
+    """
     if board.median_error() > MAX_MEDIAN_ERROR:
         return f"the median error of {_percent(board.median_error())} is above {_percent(MAX_MEDIAN_ERROR)}"
     if form not in {one.form for one in board.anchors}:

@@ -29,7 +29,7 @@ __all__ = [
 # The usual frame size of a Raspberry Pi camera or a webcam, in pixels.
 FRAME_WIDTH, FRAME_HEIGHT = 640, 480
 # Number of frames that are used in rotation. With this many frames, the fastest processor caches no longer hold a frame
-# when it is used again. The caches do not hold a new camera frame either.
+# when it is used again. This is realistic, because the caches do not hold a new camera frame either.
 FRAMES = 16
 GENERATED = "demo"
 
@@ -39,15 +39,15 @@ Frames = list[NDArray[np.uint8]]
 def frames_of_source(spec: str | None) -> tuple[Frames, str]:
     """Returns at most FRAMES frames of a source, and a description of these frames.
 
-    From a folder of photos, frames are taken at even distances in the sorted list of files. From any other source, the
-    first frames are taken.
+    From a folder of photos, evenly spaced photos of the sorted list of files are used. From any other source, the first
+    frames are used.
 
     Args:
         spec: a source for `open_source`. There is no default source: dermedge ships no photos, and generated frames are
             used only if ``spec`` requests them. Therefore None is an error.
 
     Raises:
-        OptionError: ``spec`` is None.
+        OptionError: no source is given.
         SourceError, PictureError: the source cannot be read.
     """
     if spec is None:
@@ -67,7 +67,7 @@ def frames_of_source(spec: str | None) -> tuple[Frames, str]:
 
 
 def frames_of_photos(paths: Sequence[Path]) -> Frames:
-    """Returns at most FRAMES frames, from photos at even distances in ``paths``.
+    """Returns at most FRAMES frames, which are made from evenly spaced photos of the list ``paths``.
 
     Photos that cannot be decoded are left out.
 

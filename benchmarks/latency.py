@@ -48,7 +48,8 @@ _REPORT_EVERY_ROUNDS = 10
 STEADY_ROUNDS = 32
 STEADY_WITHIN = 0.02
 _MAX_WARMUP_S = 30.0
-# Seconds between two readings of the state of the machine. The round after a reading is not counted.
+# Seconds between two readings of the state of the machine. The round after a reading is not counted, because it only
+# loads the models into the processor caches again.
 LOOK_EVERY_S = 2.0
 # Successive latencies are autocorrelated, so the bootstrap samples blocks of this many consecutive measurements.
 _BLOCK_ROUNDS = 32
@@ -202,13 +203,14 @@ def spread(times_ms: Sequence[float]) -> Spread:
 
 
 def median_interval(times_ms: Sequence[float]) -> tuple[float, float]:
-    """Returns the 95 % confidence interval of the median. It should also contain the median of the next run.
+    """Returns the 95 % confidence interval of the median. The median of a repeated run should lie in this interval too.
 
-    Random variation is estimated by the circular block bootstrap (Politis and Romano, "A circular block-resampling
-    procedure for stationary data", 1992). Slow changes of the machine do not average out, even in a longer run.
-    Therefore 1.96 times the standard deviation of the medians of windows is added in quadrature to each half of the
-    interval. The random part of this standard deviation is subtracted first. Changes that are slower than a run cannot
-    be detected in the run; `python -m dermedge.benchmarks.lab repeat` measures such changes.
+    The interval covers two kinds of variation. The random variation from frame to frame is estimated by the circular
+    block bootstrap (Politis and Romano, "A circular block-resampling procedure for stationary data", 1992). The slow
+    changes of the machine do not average out, even in a longer run. To estimate them, the run is divided into windows.
+    `_wander` computes the standard deviation of the medians of the windows without the random variation. 1.96 times
+    this value is added in quadrature to each half of the bootstrap's interval. Changes that are slower than a run
+    cannot be detected in the run; `python -m dermedge.benchmarks.lab repeat` measures such changes.
 
     Args:
         times_ms: one or more latencies in milliseconds, in the order of the measurement.
@@ -294,7 +296,7 @@ def take_rounds(
         walls_s.append((now := perf_counter()) - started)
         if now - looked > LOOK_EVERY_S:
             conditions.append(look())
-            _round(predictors, frames, len(rounds))  # this round fills the caches again
+            _round(predictors, frames, len(rounds))  # not counted; it loads the models into the caches again
             looked = perf_counter()
         if len(rounds) % _REPORT_EVERY_ROUNDS == 0:
             progress(f"latency: run {len(rounds)} of {run_length.num_runs} or more")
@@ -336,7 +338,7 @@ def warm_up(
 def one_opencv_thread() -> Iterator[None]:
     """Limits OpenCV to one thread.
 
-    Otherwise the preprocessing would use all cores, and the threads of OpenCV would sleep and wake between two frames.
+    With more threads, the preprocessing would use all cores, and OpenCV's threads would sleep and wake for each frame.
     """
     threads = cv2.getNumThreads()
     cv2.setNumThreads(1)
@@ -383,10 +385,11 @@ def _parts(total: int, size: int) -> list[int]:
 
 
 def _wander(times: NDArray[np.float64], count: int) -> float:
-    """Returns the standard deviation of the medians of ``count`` windows, without the random part.
+    """Returns how much the medians of ``count`` windows differ because the machine changes slowly, in milliseconds.
 
-    The random part is estimated from two order statistics of each window. Their ranks lie one standard deviation of the
-    binomial distribution below and above the rank of the median.
+    This is the standard deviation of the medians, after the random variation from frame to frame is subtracted. The
+    random variation is estimated from two sorted latencies of each window: those whose ranks lie one standard deviation
+    of the binomial distribution below and above the rank of the median.
     """
     length = len(times) // count
     if length < _LEAST_WINDOW:

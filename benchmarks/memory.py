@@ -49,8 +49,8 @@ class ColdStart:
         first_ms: time of the first invoke, which also fills caches and finishes deferred work.
         peak_mb: highest resident memory of the process, in 10^6 bytes.
         steady_mb: resident memory after the warm-up, in 10^6 bytes.
-        model_mb: memory that the model adds: ``peak_mb`` minus the peak memory before the model is loaded, when Python
-            has imported NumPy, OpenCV and the runtime.
+        model_mb: memory that the model adds, in 10^6 bytes. It is ``peak_mb`` minus the peak memory just before the
+            model is loaded. At that time, Python has already imported NumPy, OpenCV and the runtime.
         starts: number of starts.
     """
 

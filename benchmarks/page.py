@@ -130,7 +130,10 @@ def answer(report: BenchmarkReport) -> str:
 
 
 def _best(report: BenchmarkReport, fastest: ModelResult) -> str:
-    """Returns the end of the sentence of `answer`, on the accuracy; an empty string if no photos were scored."""
+    """Returns the part of the sentence of `answer` that states the accuracy.
+
+    The part is an empty string if no photos were scored.
+    """
     scored = scored_rows(report)
     if not scored:
         return ""

@@ -98,7 +98,7 @@ class _Scale:
         self._low, self._high, self._start, self._end = low, high, start, end
 
     def at(self, value: float) -> float:
-        """Returns the position of a value."""
+        """Returns the position at which a value is drawn, in SVG units."""
         return self._start + (value - self._low) / (self._high - self._low) * (self._end - self._start)
 
     def ticks(self) -> list[float]:

@@ -182,13 +182,14 @@ def _write_names(axes: Any, rows: Sequence[ModelResult], points: Mapping[int, tu
 
 
 def spread_out(heights: Sequence[float], spacing: float) -> list[float]:
-    """Moves heights up until neighbours are at least ``spacing`` apart, and returns the new heights.
+    """Spreads the labels of a plot vertically, so that they do not overlap. Returns the new heights of the labels.
 
-    If the highest new height exceeds 1, all heights are moved down together.
+    A label is moved up until it is at least ``spacing`` above the label below it. If the highest label then lies above
+    1, all labels are moved down by the same distance.
 
     Args:
-        heights: heights from 0 to 1, in increasing order.
-        spacing: the minimum distance between two heights.
+        heights: heights of the labels, in increasing order. 0 is the bottom and 1 is the top of the plot.
+        spacing: the minimum distance between two labels, in the same unit.
     """
     moved: list[float] = []
     for height in heights:

@@ -149,10 +149,10 @@ def cut(root: Any, number: int, unpacking: dict[int, int]) -> bytes:
 
 
 def _unpacking(root: Any) -> dict[int, int]:
-    """Finds the ops that compute a tensor from constants only.
+    """Finds the ops that only unpack constants: all their inputs are constants.
 
-    An example of such an op is DEQUANTIZE of float16 weights. The result maps the index of the tensor to the index of
-    the op.
+    An example is a DEQUANTIZE op whose input is float16 weights. Returns a dict from the index of the tensor that an op
+    computes to the index of the op.
     """
     return {
         int(operator.outputs[0]): number

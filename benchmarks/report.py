@@ -127,7 +127,7 @@ class BenchmarkReport:
     unreadable: tuple[str, ...] = ()
 
     def invoke_ratio(self, row: ModelResult) -> float:
-        """Returns the median invoke time of a row divided by the median invoke time of the first row."""
+        """Returns the median invoke time of a row of the report divided by the median invoke time of the first row."""
         return row.latency.invoke.median / self.rows[0].latency.invoke.median
 
     def mark(self, row: ModelResult) -> str:
@@ -223,7 +223,10 @@ def notes(report: BenchmarkReport) -> list[str]:
 
 
 def _unreadable(report: BenchmarkReport) -> list[str]:
-    """Returns one line with the number of photos that could not be decoded; an empty list if all were decoded."""
+    """Returns a list with one line, which states how many photos could not be decoded.
+
+    The list is empty if all photos were decoded.
+    """
     count = len(report.unreadable)
     return [f"photos that could not be decoded and are not scored: {count}"] if count else []
 
@@ -470,7 +473,7 @@ def _profile_tables(row: ModelResult, profile: Profile) -> list[TextTable]:
 
 
 def _profile_rows(times: Sequence[tuple[str, int, float]], profile: Profile) -> tuple[tuple[str, ...], ...]:
-    """Returns the cells of a table.
+    """Returns the rows of cells of a table of op times.
 
     Args:
         times: name, multiply-accumulates and milliseconds of each row.

@@ -165,7 +165,10 @@ def named_source(source: str | None) -> str:
 
 
 def _open_all(settings: BenchmarkSettings, runtime: str, stack: ExitStack) -> list[Classifier]:
-    """Opens each model once for each number of threads; with ``settings.tta``, also with test-time augmentation."""
+    """Opens each model once for each number of threads.
+
+    If ``settings.tta`` is true, each model is also opened a second time, with test-time augmentation.
+    """
     return [
         stack.enter_context(
             Classifier(model, settings.labels, threads, runtime, tta, normalization=settings.normalization)
@@ -221,7 +224,8 @@ def _measure_all(
     meter, energies = _energies(classifiers, shown.frames)
     loop_s = min(LOOP_S, settings.run_length.min_secs)
     loops = [measure_loop(shown.open_again, one, loop_s, progress) for one in classifiers]
-    # neither the cold start nor the operators depend on test-time augmentation
+    # test-time augmentation changes neither the cold start nor the times of the operators. So they are measured only
+    # once for each model and number of threads
     pairs = [(model, threads) for model in settings.models for threads in settings.num_threads]
     starts = {pair: _cold_start(*pair, runtime, settings.normalization, progress) for pair in pairs}
     profiles = {pair: _profile(*pair, runtime, progress) for pair in pairs if settings.profile}

@@ -42,8 +42,8 @@ __all__ = [
 ]
 
 _SCHEMA = "dermedge-soak/1"
-# The run is divided into this many windows. If such a window would be shorter than MIN_WINDOW_S or longer than
-# MAX_WINDOW_S, the windows get this minimum or maximum length, and their number differs.
+# A run is divided into this many windows. But a window is never shorter than MIN_WINDOW_S or longer than MAX_WINDOW_S.
+# So a very short run has fewer windows, and a very long run has more.
 _WINDOWS = 60
 MIN_WINDOW_S, MAX_WINDOW_S = 1.0, 30.0
 _S_PER_MINUTE = 60.0
@@ -189,7 +189,7 @@ def _windows(
         for _ in zip(range(WARMUP_RESULTS), running, strict=False):
             pass
         began = started = perf_counter()
-        # only the latencies are stored, because the frame results hold images
+        # only the latencies are stored: the frame results hold images, and would fill the memory in a long run
         company, seen = OtherProcesses(), list[float | None]()
         for result, at_s in running:
             seen.append(result.classification.end_to_end_ms if result.classification else None)
@@ -301,9 +301,9 @@ def save_plot(found: SoakRun, path: Path) -> None:
 
 
 def _limits(values: Sequence[float]) -> tuple[float, float]:
-    """Returns the limits of an axis.
+    """Returns the lowest and the highest value that the axis of a series shows.
 
-    The limits span at least a tenth of the largest value, so that tiny changes look small.
+    The axis spans at least a tenth of the largest value, so that tiny changes look small.
     """
     least, most = min(values), max(values)
     margin = max(0.1 * (most - least), 0.05 * abs(most) - (most - least) / 2, 1e-9)

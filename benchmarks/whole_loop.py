@@ -43,9 +43,9 @@ OpenSource = Callable[[], FrameSource]
 
 @dataclass(frozen=True)
 class LoopTimes:
-    """The times of the loop of one model, in milliseconds unless stated otherwise.
+    """The durations of the steps of the loop with one model, in milliseconds unless stated otherwise.
 
-    Only the frames that the quality gate accepted are included in the times.
+    The times are measured only on the frames that the quality gate accepted.
 
     Attributes:
         capture: time for waiting for the source, transferring the frame and decoding it.
@@ -149,7 +149,7 @@ def measure_loop(
 
 
 def summarize(seen: list[FrameResult], stamps: list[float]) -> LoopTimes | None:
-    """Returns the times of the loop; None if the quality gate rejected all frames.
+    """Returns the durations of the steps of the loop; None if the quality gate rejected all frames.
 
     Args:
         seen: at least two results.
