@@ -308,7 +308,7 @@ def check_model(model: Path, runtime: str = "auto") -> Finding:
             classifier.predict(golden_image(0))
             tools = classifier.manifest.tools if classifier.manifest else {}
     except DermedgeError as error:
-        return Finding(check, FAULT, str(error))  # the message of the error names its own cure
+        return Finding(check, FAULT, str(error))  # the error's message already states the cure
     if replayed is None:
         return Finding(check, WARNING, "the model runs, but it has no golden test", _CONVERT_AGAIN)
     if replayed.passed:

@@ -77,7 +77,7 @@ _CLIPPED, _WHITE = 240, 252
 _RIM = 0.84
 # The weight of a pixel decreases with its distance from the middle, down to this value.
 _LEAST_WEIGHT = 0.02
-# Motion is not measured between frames that are further apart in time than this.
+# Motion is measured between two frames only if at most this many seconds lie between them.
 _MOTION_GAP_S = 0.5
 
 
@@ -147,14 +147,14 @@ MIN_LIGHT = 72.0
 MAX_CLIPPED = 0.3
 MAX_GLARE = 0.003
 MIN_CONTRAST = 12.0
-# If the contrast is below MIN_SHADE_CONTRAST, a dark area counts as a shadow if it covers more than the share MAX_SHADE
-# of the rim.
+# A dark area counts as a shadow if the contrast is below MIN_SHADE_CONTRAST, and if the area covers more than the
+# fraction MAX_SHADE of the rim.
 MIN_SHADE_CONTRAST = 16.0
 MAX_SHADE = 0.3
 MAX_AREA = 0.9
 MIN_AREA = 0.015
 MAX_OFFSET = 0.65
-# A lesion counts as cut off if it covers more than the share MAX_CUT of the rim, and its centre is more than
+# A lesion counts as cut off if it covers more than the fraction MAX_CUT of the rim, and if its centre is more than
 # MAX_CUT_OFFSET radii away from the centre of the reticle.
 MAX_CUT, MAX_CUT_OFFSET = 0.2, 0.55
 MIN_SHARPNESS = 5.0
@@ -239,7 +239,7 @@ class QualityGate:
     def _lesion(self, coarse: NDArray[np.uint8], threshold: int) -> tuple[float, float, float]:
         """Returns the lesion's ``area``, ``offset`` and ``cut``, which `Measures` describes.
 
-        All three are 0 if no pixel is dark.
+        If no pixel is dark, ``area``, ``offset`` and ``cut`` are 0.
         """
         dark = cv2.threshold(coarse, threshold, 1, cv2.THRESH_BINARY_INV)[1]
         dark = cv2.bitwise_and(dark, self._coarse_reticle)

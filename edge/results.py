@@ -55,9 +55,9 @@ class Classification:
     def is_uncertain(self) -> bool:
         """Whether the answer is uncertain.
 
-        It is uncertain if the probability of the answered class is below the model's threshold or below the requested
-        confidence. It is also uncertain if the photo was accepted although the answered class is not the most probable
-        one.
+        The answer is uncertain if the probability of the answered class is below the model's threshold or below the
+        requested confidence. The answer is also uncertain if the photo was accepted although the answered class is not
+        the most probable class.
         """
         decision = self.prediction.decision
         is_weak = decision.uncertain or self.label == UNCERTAIN
@@ -92,7 +92,8 @@ class Classification:
     def view_note(self) -> str:
         """The note that views show with the answer for a close-up.
 
-        It is empty for other frames. It is always empty if the model does not tell close-ups from dermoscopic photos.
+        The note is empty for a frame that is not a close-up. If the model does not tell close-ups from dermoscopic
+        photos, the note is always empty.
         """
         return _CLOSE_UP_NOTE if self.prediction.view == CLOSE_UP else ""
 
@@ -159,7 +160,8 @@ class FrameResult:
     def shown(self) -> Classification | None:
         """The classification whose numbers are shown.
 
-        It is the answer, if there is one, and otherwise the classification of this frame.
+        These are the numbers of the shown answer. If there is no answer, they are the numbers of this frame's
+        classification.
         """
         return self.answer or self.classification
 

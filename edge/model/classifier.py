@@ -164,7 +164,10 @@ class Classifier:
 
     @property
     def alert_label(self) -> str | None:
-        """The class whose alert can be on, for dermoscopic photos or for close-ups. None if the model has no alert."""
+        """The class for which the model has an alert, or None if the model has no alert.
+
+        The alert may exist only for dermoscopic photos, or only for close-ups.
+        """
         labels = (self._alert_label(one.thresholds) for one in (self.calibration, self.close_up_calibration))
         return next(filter(None, labels), None)
 

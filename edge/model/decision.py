@@ -46,7 +46,7 @@ __all__ = [
     "softmax",
 ]
 
-# The text that replaces the label of an answer whose probability is too low.
+# This text replaces the label of an answer whose probability is too low.
 UNCERTAIN = "uncertain"
 
 

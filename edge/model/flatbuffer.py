@@ -122,7 +122,8 @@ def read_graph(model: bytes, source: Path | str) -> Graph:
     # the generated code does not check offsets; a damaged offset raises one of these exceptions
     with refusing_damage(model, source, (*READ_ERRORS, TypeError, AttributeError)):
         root = schema.Model.GetRootAs(model)
-        # large files, and files of some tools, store values after the flatbuffer; the buffer then has an offset
+        # In large files, and in the files of some tools, the values of constants follow the flatbuffer. The buffer of
+        # such a constant has an offset.
         constant = [
             bool(root.Buffers(index).DataLength() and root.Buffers(index).DataAsNumpy().size)
             or root.Buffers(index).Offset() > 1

@@ -278,8 +278,8 @@ def _expected(
     """Returns the stored outputs, with the types and shapes of the outputs ``got`` on this machine."""
     if golden.get("drawing") != DRAWING:
         raise ModelError(
-            f"the golden test of '{model}' has version {golden.get('drawing')!r} of the images, and this dermedge "
-            f"has version {DRAWING}; install the version of dermedge that converted the model"
+            f"the golden test of '{model}' needs version {golden.get('drawing')!r} of the generated images, but this "
+            f"dermedge generates version {DRAWING}; install the version of dermedge that converted the model"
         )
     try:
         return {

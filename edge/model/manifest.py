@@ -251,7 +251,7 @@ def _check_views(views: Any, labels: tuple[str, ...], none_label: str | None) ->
 
 def _part(value: Any, name: str) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise ValueError(f"{name} is {value!r}, which is not an object")
+        raise ValueError(f"{name} is {value!r}, which is not a JSON object")
     return value
 
 
@@ -321,15 +321,15 @@ def check_network(path: Path) -> None:
     Does nothing if the file has no manifest, or if the manifest states no SHA-256.
 
     Raises:
-        ModelError: the two digests differ, or the manifest is damaged.
+        ModelError: the SHA-256 differs from the one that the manifest states, or the manifest is damaged.
     """
     manifest = read_manifest(path)
     if manifest is None or manifest.network_sha256 is None:
         return
     if manifest.network_sha256 != _network_digest(path):
         raise ModelError(
-            f"'{path}' is damaged: its network is not the one that its manifest was written for "
-            "(the SHA-256 differs); copy it again, or convert it again"
+            f"'{path}' is damaged: the network in the file is not the network that the manifest describes "
+            "(the SHA-256 differs); copy the file again, or convert the model again"
         )
 
 

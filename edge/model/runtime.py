@@ -167,8 +167,8 @@ def _allocated(make: Callable[..., Interpreter], **options: Any) -> Interpreter:
 def without_native_log() -> Iterator[None]:
     """Discards what C++ code writes to standard error, such as "Created TensorFlow Lite XNNPACK delegate for CPU".
 
-    Neither runtime has a setting that turns such lines off. If a runtime fails, the reason is not lost, because the
-    exception contains it too.
+    Neither runtime has a setting that turns off the messages of its C++ code. If a runtime fails, the reason is not
+    lost, because the exception contains the reason too.
     """
     try:
         kept = os.dup(_STDERR)
@@ -201,7 +201,7 @@ interpreter.invoke()
 def _try_in_child(path: Path, module: str) -> None:
     """Runs a file once in a child process, because tflite-runtime does not verify files and crashes on damaged ones.
 
-    A file with a manifest needs no such trial, because its SHA-256 has been checked.
+    `open_interpreter` does not call this function for a file with a manifest, because it has checked the SHA-256.
     """
     # raises ModelError if the tables of the file are damaged; with such a file, the runtime might run for minutes
     read_facts(path)

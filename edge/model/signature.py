@@ -120,9 +120,9 @@ def find_normalization(
 ) -> Normalization | None:
     """Returns the normalization for a file without a manifest: the given one, or else the one in the file's metadata.
 
-    Returns None if the input holds pixel values. A uint8 input holds pixel values if no normalization is given, as in
-    TFLite's own task libraries, or if the input is not quantized. An int8 input holds pixel values minus 128 if no
-    normalization is given and the metadata of the file states none.
+    Returns None if the input holds pixel values. A uint8 input that is not quantized always holds pixel values. A
+    quantized uint8 input holds pixel values if ``given`` is None, as in TFLite's own task libraries. An int8 input
+    holds pixel values minus 128 if ``given`` is None and the metadata of the file states no normalization.
 
     Args:
         path: path of the model.

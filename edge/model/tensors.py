@@ -11,7 +11,7 @@ __all__ = ["describe_inputs_and_outputs"]
 # These are slots (numbers of fields) in the tables of schema.fbs, the schema of .tflite files.
 _SUBGRAPHS, _TENSORS, _INPUTS, _OUTPUTS = 2, 0, 1, 2
 _SHAPE, _TYPE, _NAME, _QUANTIZATION, _SCALE, _ZERO_POINT = 0, 1, 3, 4, 2, 3
-# Values of the enum TensorType in schema.fbs.
+# Maps values of the enum TensorType in schema.fbs to names of NumPy types.
 _DTYPES = {0: "float32", 1: "float16", 2: "int32", 3: "uint8", 4: "int64", 6: "bool", 7: "int16", 9: "int8"}
 
 

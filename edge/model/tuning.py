@@ -73,7 +73,8 @@ def tuned(model: Path, runtime: str = "auto") -> Choice:
     key = " ".join([digest(model), platform.machine(), str(os.cpu_count()), *map(_version, runtimes)])
     path = cache_folder() / FILE
     remembered = _read(path)
-    with suppress(KeyError, TypeError):  # TypeError: another version of dermedge stored other fields
+    # a TypeError means that another version of dermedge stored a choice with other fields
+    with suppress(KeyError, TypeError):
         return Choice(**remembered[key])
     measured = measure(model, runtimes)
     # if the file cannot be written, the next start measures again
@@ -127,7 +128,7 @@ def _version(runtime: str) -> str:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """Returns the stored choices. Empty if the file is missing or is not JSON."""
+    """Returns the stored choices. The dict is empty if the file is missing or is not JSON."""
     try:
         return dict(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):

@@ -45,7 +45,7 @@ def unpack(archive: zipfile.ZipFile, name: str, path: Path | str, most_bytes: in
     if info.file_size > most_bytes:
         raise ModelError(
             f"'{name}' in '{path}' would unpack to {info.file_size:,} bytes, but dermedge reads at most "
-            f"{most_bytes:,}; replace it with a smaller file"
+            f"{most_bytes:,} bytes; replace '{name}' with a smaller file"
         )
     with archive.open(info) as packed:
         # The file may be larger than the zip states. Without a size, `read` would unpack the whole file before it

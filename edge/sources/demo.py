@@ -53,14 +53,15 @@ class Demo(FrameSource):
     def read(self) -> Frame | None:
         """Waits until the next frame is due, and returns it.
 
-        If a frame was late, the next frame is due a full interval after it.
+        If the caller reads a frame late, the next frame is due one full interval after this read.
         """
         now = time.monotonic()
         time.sleep(max(self._due - now, 0))
         self._due = max(self._due, now) + 1 / FPS
         number, self._number = self._number, self._number + 1
         image = generate(number)
-        # the time of the scene, so that a frame that is painted late does not look like motion
+        # ``at_s`` is the time in the scene. If it were the time of arrival, a frame that is painted late would seem to
+        # move at another speed.
         return Frame(image, number, time.monotonic(), _NAME, at_s=number / FPS)
 
     def close(self) -> None:
@@ -159,7 +160,7 @@ def _noise(random: _Random, height: int, width: int, cell: float) -> _Field:
 
 
 def _fractal(random: _Random, cell: float, octaves: int = 4) -> _Field:
-    """Returns noise for one station with detail at ``octaves`` scales, about -1 to 1."""
+    """Returns noise for one station. The noise has ``octaves`` levels of detail, and values of about -1 to 1."""
     field = np.zeros((_PITCH, _PITCH), np.float32)
     for octave in range(octaves):
         field += _noise(random, _PITCH, _PITCH, cell / 2**octave) / 2**octave

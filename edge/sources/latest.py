@@ -85,7 +85,7 @@ class LatestFrame:
     def __init__(self, source: FrameSource) -> None:
         self._source = source
         self._lock = threading.Lock()
-        self._news: SimpleQueue[None] = SimpleQueue()  # wakes the consumer
+        self._news: SimpleQueue[None] = SimpleQueue()  # an item wakes the consumer
         self._slot: Arrival | None = None
         self._outage: Outage | None = None
         self._error: Exception | None = None
@@ -216,7 +216,11 @@ class LatestFrame:
         self._wake()
 
     def _wake(self) -> None:
-        """Wakes the consumer. One token is enough, because the consumer looks for news after it took the token."""
+        """Wakes the consumer.
+
+        One item in the queue is enough, because the consumer first takes the item, and then looks for everything that
+        is new.
+        """
         if self._news.empty():
             self._news.put(None)
 

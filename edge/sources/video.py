@@ -63,8 +63,8 @@ class VideoFile(FrameSource):
         self._last: NDArray[np.uint8] | None = None
         self._at_s = 0.0
         self._longest_s = 0.0
-        # the numbers of decoded frames, of skipped frames, of frames skipped since the last delivered frame, and of
-        # damaged stretches
+        # _number counts the decoded frames, _repeated the skipped frames, and _gaps the damaged stretches. _same counts
+        # the frames that were skipped since the last delivered frame.
         self._number = self._repeated = self._same = self._gaps = 0
         self._waiting: Frame | None = None
 

@@ -62,5 +62,7 @@ def test_a_method_that_unpacks_all_at_once_is_refused(method: int) -> None:
 
 
 def test_a_file_with_more_bytes_than_are_read_is_refused() -> None:
-    with pytest.raises(ModelError, match="would unpack to 1,001 bytes, but dermedge reads at most 1,000;"):
+    with pytest.raises(
+        ModelError, match="would unpack to 1,001 bytes, but dermedge reads at most 1,000 bytes;"
+    ):
         unpacked(packed(bytes(MOST_BYTES + 1), zipfile.ZIP_STORED))
