@@ -219,8 +219,8 @@ def _decided_by(validated_by: Conversion, made: Conversion, draft: Manifest) -> 
     """Return the file ``made`` with the temperature, thresholds, metrics and acceptance of ``validated_by``.
 
     ``validated_by`` is the file of the run that validated the recipe. The network of ``made`` was trained on the photos
-    of the proof set, so ``made`` looks better on these photos than it is. Therefore, the acceptance of ``made`` is only
-    used if it refuses the file.
+    of the proof set, so ``made`` looks better on these photos than it is. Therefore, the acceptance of ``validated_by``
+    is used. There is one exception: if only ``made`` does not pass, the acceptance of ``made`` is used.
     """
     accepted_there = validated_by.acceptance.passed and not made.acceptance.passed
     acceptance = made.acceptance if accepted_there else validated_by.acceptance
@@ -253,9 +253,9 @@ def better(conversions: Sequence[Conversion]) -> Conversion:
 def explain(source: ConversionInput, conversion: Conversion) -> list[LayerError]:
     """Measure the error of each layer of an 8-bit or 16-bit file on some of the calibration images.
 
-    Layers of the two networks are matched by the names of their tensors. Most tensors of a quantization-aware network
-    have other names than in the float network, so only a few of its layers are measured. The error of the last layer
-    includes the effect of the bias correction.
+    Layers of the float network and of the file are matched by the names of their tensors. Most tensors of a
+    quantization-aware network have other names than in the float network, so only a few layers of such a file are
+    measured. The error of the last layer includes the effect of the bias correction.
     """
     images = source.calibration[:_EXPLAINED_IMAGES]
     float_model = source.network.float_tflite(conversion.form)

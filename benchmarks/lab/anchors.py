@@ -207,7 +207,10 @@ def count_invoke(model: Path, cpu: str, plugin: Path) -> int:
 
 
 def _boards(folder: Path, plugin: Path) -> dict[str, Any]:
-    """Returns the boards and their anchors in the format that `dermedge.benchmarks.calibrated_boards` reads."""
+    """Returns the boards in the format that `dermedge.benchmarks.calibrated_boards` reads.
+
+    Each board has a list of anchors. An anchor is a published latency, together with the counted cost of the network.
+    """
     boards: dict[str, Any] = {key: {**board, "anchors": []} for key, board in BOARDS.items()}
     for one in PUBLISHED_LATENCIES:
         boards[one.board]["anchors"].append(_anchor(one, folder, plugin))

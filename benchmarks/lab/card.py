@@ -35,7 +35,8 @@ KEY_CLASSES = _RESULTS / "nine-classes" / "key-classes" / "evaluation.json"
 _ALL_CLASSES = _RESULTS / "nine-classes" / "all-classes" / "evaluation.json"
 COMMON_LESIONS = _RESULTS / "nine-classes" / "common-lesions" / "evaluation.json"
 COMMAND = command_line("card", [])
-# Names in `dermedge.train.evaluation.figures.FIGURES`, each with the title of the row or column in the model card.
+# The key is the name of a metric in `dermedge.train.evaluation.figures.FIGURES`. The value is the title of the row or
+# column in the model card.
 _KEY_FIGURES = {
     "balanced_accuracy_named": "balanced accuracy, four classes",
     "critical_auroc_named": "melanoma AUROC, four classes",

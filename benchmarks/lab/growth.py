@@ -1,4 +1,4 @@
-"""Measures how latency, file size, training, audit and accuracy grow with the size of the network or the photos.
+"""Measures how costs and accuracy grow with the size of the network, the number of threads or the number of photos.
 
     python -m dermedge.benchmarks.lab growth latency --source photos/ --output DIR
     python -m dermedge.benchmarks.lab growth training --data catalogue.csv --output DIR
@@ -6,9 +6,10 @@
     python -m dermedge.benchmarks.lab growth photos photos/ --counts 2000,25000 --output DIR
     python -m dermedge.benchmarks.lab growth accuracy A.tflite B.tflite --data catalogue.csv --split val --output DIR
 
-Each command writes a CSV file, a plot and a page. ``latency``, ``training`` and ``audit`` also fit power laws. The
-networks of ``latency`` have random weights. Trained networks have the same latencies and file sizes, but the
-predictions of networks with random weights mean nothing. The extras ``train`` and ``benchmark`` must be installed.
+The costs are the latency, the file size, and the duration of training and audit. Each command writes a CSV file, a plot
+and a page. ``latency``, ``training`` and ``audit`` also fit power laws. The networks of ``latency`` have random
+weights. Trained networks have the same latencies and file sizes, but the predictions of networks with random weights
+mean nothing. The extras ``train`` and ``benchmark`` must be installed.
 """
 
 from __future__ import annotations

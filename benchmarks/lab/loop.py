@@ -331,7 +331,7 @@ def watching(port: int, count: int) -> Iterator[None]:
 
 
 def _rate(results: Pipeline, web: WebView, secs: float) -> float:
-    """Runs the loop for ``secs`` seconds, and returns its frames per second."""
+    """Runs the loop for ``secs`` seconds, and returns the number of frames per second."""
     began, count = time.monotonic(), 0
     while time.monotonic() - began < secs:
         web.show(next(results))
@@ -459,7 +459,8 @@ def _add_length_options(parser: argparse.ArgumentParser) -> None:
         "--periods",
         type=positive_int,
         default=12,
-        help="repeat the measurement this many times, each time one period without viewers and then one with viewers",
+        help="measure the effect of viewers with this many pairs of periods. The first period of a pair has no "
+        "viewers, and the second one has viewers",
     )
     parser.add_argument(
         "--frames",

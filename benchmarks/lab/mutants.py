@@ -245,11 +245,11 @@ def copy_tree(root: Path, target: Path) -> Path:
 
 
 def record_tests(runner: TestRunner, paths: Iterable[Path], folder: Path) -> ExecutedLines:
-    """Records which lines the tests of these files execute. Tests that fail without a mutant are printed.
+    """Records which lines the tests of some code files execute. Tests that fail without a mutant are printed.
 
     Args:
         runner: runs the tests of the tree.
-        paths: paths of the files, relative to the root of the tree.
+        paths: paths of the code files, relative to the root of the tree.
         folder: an empty folder for the recorded data.
     """
     imports = _imports(runner.tree)
@@ -294,9 +294,11 @@ def choose_tests(
 ) -> list[str]:
     """Returns the tests that execute the statement of a mutant, ordered by rising duration.
 
-    A statement that runs at the import of the module defines names. For such a statement, the tests that execute a use
-    of these names are returned instead. Tests of ``files`` are preferred: tests of other files are returned only if no
-    suitable test is in ``files``. If there is no suitable test at all, all tests of ``files`` are returned.
+    Almost every test executes a statement that runs at the import of the module. For such a statement, the names that
+    it defines are looked up, and the tests that execute a line with one of these names are returned instead.
+
+    Tests of ``files`` are preferred: tests of other files are returned only if no suitable test is in ``files``. If
+    there is no suitable test at all, all tests of ``files`` are returned.
 
     Args:
         recording: the lines that the tests execute.
@@ -353,7 +355,7 @@ def find_tests(path: Path, imports: Mapping[Path, set[str]]) -> tuple[Path, ...]
 
     Args:
         path: path of the file, relative to the root of the tree.
-        imports: path of a file -> names of the modules that the file imports.
+        imports: the names of the modules that each file imports. The keys are the paths of the files.
     """
     names, seen = {_module(path)}, {_module(path)}
     found = _tests_of(names, imports)

@@ -76,7 +76,7 @@ class Mutant:
     """The source of a module with one mistake.
 
     Attributes:
-        line: line of the mistake, from 1.
+        line: number of the line with the mistake; the first line is 1.
         statement: lines of the statement with the mistake. The lines of a block inside the statement are not included.
         defines: names that the statement defines at the import of the module; None if the statement is in a function.
         what: kind of the mistake.
@@ -163,13 +163,16 @@ class _Module:
         return any(line in lines for lines in self._functions)
 
     def names_at(self, line: int) -> frozenset[str]:
-        """Returns the names that the statement at a line defines, and the names of the classes around the line."""
+        """Returns the names that the statement at a line defines, and the names of the classes that hold the line."""
         node = next((node for lines, node in self._statements if line in lines), None)
         names = {name for lines, name in self._classes if line in lines}
         return frozenset(names | (_defined(node) if node else set()))
 
     def uses(self, words: re.Pattern[str]) -> Iterator[int]:
-        """Yields the lines that contain one of these words, and all lines of a class whose name is one of the words."""
+        """Yields the numbers of two kinds of lines. ``words`` is a pattern that matches certain names.
+
+        The first kind are lines that contain such a name. The second kind are the lines of a class with such a name.
+        """
         for number, text in enumerate(self.lines, 1):
             if words.search(text) or any(
                 number in lines and words.fullmatch(name) for lines, name in self._classes
@@ -218,7 +221,7 @@ def _defined(node: ast.AST) -> set[str]:
 
 
 def users_of(names: frozenset[str], sources: Mapping[Path, str]) -> dict[Path, set[int]]:
-    """Returns, for each file, the lines in functions that use one of these names directly or indirectly.
+    """Returns, for each file, the lines in functions that use at least one of ``names``, directly or indirectly.
 
     A line uses a name X indirectly if the line uses another name whose definition uses X.
 

@@ -11,8 +11,8 @@ averaging, the inference, and finding the most probable class. `litert-bilinear`
 `litert-invoke`, only the inference is timed. No peer that runs the same inference can be faster than `litert-invoke`.
 
 ONNX Runtime and NCNN cannot open a .tflite file. ONNX Runtime runs an int8 network that tf2onnx makes from the .tflite
-file. NCNN runs a float32 network with the weights of the .tflite file, which tf2onnx and pnnx convert. OpenVINO opens
-the .tflite file, and reports the number types of its convolutions. A peer is not timed if the peer and dermedge find
+file. NCNN runs a float32 network that tf2onnx and pnnx make from the weights in the .tflite file. OpenVINO opens the
+.tflite file, and reports the number types of its convolutions. A peer is not timed if the peer and dermedge find
 different most probable classes on more than 20 % of the frames.
 """
 
@@ -421,8 +421,8 @@ def _ratio(
 ) -> tuple[float, float, float] | None:
     """Returns the time of a peer divided by the time of dermedge.
 
-    The three values are the median over the turns, and the lower and upper end of the 95 % confidence interval.
-    Returns None if there are no turns.
+    The three values are the median over the turns, and the lower and upper end of the 95 % confidence interval. Returns
+    None if there are no turns.
     """
     ratios = [
         float(np.median(theirs["ns"]) / np.median(own["ns"]))

@@ -61,9 +61,10 @@ def manifest_of(path: Path) -> Manifest:
 
 
 def estimates_table() -> str:
-    """Returns the estimates of the shipped models on all boards in Markdown, with the errors of the boards.
+    """Returns a table in Markdown with the estimated latencies of the shipped models on all boards.
 
-    If no instruction count of a model is stored, the cell is "not counted".
+    The head of the table states the error of the estimates for each board. If no instruction count of a model is
+    stored, the cell is "not counted".
     """
     boards = read_boards()
     errors = (f"± {100 * board.median_error():.0f} %" for board in boards)

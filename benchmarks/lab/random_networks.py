@@ -45,10 +45,10 @@ class NetworkShape:
 
 
 def write_random_network(shape: NetworkShape, folder: Path) -> Path:
-    """Writes a network of this shape as a .tflite file without a manifest.
+    """Writes a network with random weights as a .tflite file without a manifest.
 
     Args:
-        shape: shape of the network.
+        shape: properties of the network.
         folder: folder of the file.
 
     Returns:

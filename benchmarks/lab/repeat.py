@@ -2,8 +2,8 @@
 
     python -m dermedge.benchmarks.lab repeat [MODEL] --source photos/ [--runs 20] [--secs 5] [--output DIR]
 
-Each run is a separate process. Two runs agree if their confidence intervals overlap. The limit is met if at least
-19 of 20 pairs of good runs agree. Runs that are marked noisy or throttled do not count.
+Each run is a separate process. Two runs agree if their confidence intervals overlap. The limit is met if at least 19 of
+20 pairs of good runs agree. Runs that are marked noisy or throttled do not count.
 """
 
 from __future__ import annotations

@@ -90,7 +90,11 @@ def second_start(photos: Path, run: Path, photos_per_epoch: int) -> TrainingFigu
 
 
 def _catalogued(photos: Path, run: Path, photos_per_epoch: int) -> tuple[TrainingFigures, RunFolder]:
-    """Builds a catalogue; returns the seconds this took, and a run folder like a run folder of `dermedge train`."""
+    """Builds a catalogue and a run folder, as `dermedge train` does.
+
+    Returns:
+        ``reading_s`` and ``comparing_s``, as in `first_start`; and the run folder.
+    """
     from dermedge.train.data.build import build_catalogue
     from dermedge.train.fit.run_folder import RunFolder
 

@@ -194,7 +194,7 @@ def accept(proof: ProofSet, device: Floats, max_drop: float) -> Acceptance:
     - the calibration error, after a separate temperature was fitted for the file and for the float network;
     - the fraction of the float network's sure answers that stay the same. `SURE_LEAD` defines when an answer is sure.
 
-    If a loss is larger, the file is refused only if the bootstrap over lesions shows that the loss is not chance.
+    If a metric loses more, the file is refused only if the bootstrap over lesions shows that the loss is not chance.
 
     Args:
         proof: the photos with the float network's logits.

@@ -126,7 +126,7 @@ class Quantized:
 
 
 class _Power:
-    """The sums of y^2 and of (q - y)^2 over the images, where `LayerError` explains y and q."""
+    """The power of a signal and of its noise: the sums of y^2 and of (q - y)^2. `LayerError` explains y and q."""
 
     def __init__(self) -> None:
         self.signal = self.noise = 0.0
@@ -380,9 +380,9 @@ def _cut_apart(model: schema.ModelT) -> tuple[bytes, dict[int, int]]:
 
 
 def _results(model: schema.ModelT) -> dict[tuple[str, tuple[int, ...]], Quantized]:
-    """Return a dict from the name and shape of each operator's result to this result.
+    """Return the result of each operator. The keys are the name and the shape of the result.
 
-    For an operator in `_CASTS`, the input stands for the result, because both have the same values.
+    For an operator in `_CASTS`, the input is returned in place of the result, because both have the same values.
     """
     tensors = model.subgraphs[0].tensors
     results = {}

@@ -1,7 +1,7 @@
 """Check that a file classifies better than chance.
 
-The comparison with the float network cannot show this. If the float network itself is no better than chance, the file
-cannot lose accuracy, and passes the comparison.
+This check is needed in addition to the comparison with the float network. If the float network itself is no better than
+chance, the file cannot lose accuracy, so a useless file would pass the comparison.
 """
 
 from __future__ import annotations

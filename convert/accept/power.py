@@ -26,14 +26,15 @@ def detectable_loss(drop: Score, sizes: Sequence[float], limit: float) -> float:
     (Cohen, "Statistical Power Analysis for the Behavioral Sciences", 1988).
 
     s is the larger of two standard errors. The first one is computed from the bootstrap interval of the loss. The
-    second one, sqrt(d (1 - d) / n), assumes a file that gets the fraction d of n photos wrong that the float network
-    gets right, and no photo the other way round. The second one is needed because the bootstrap interval has no width
+    second one, sqrt(d (1 - d) / n), assumes that the answers to the fraction d of n photos change from right to wrong,
+    and that no answer changes from wrong to right. The second one is needed because the bootstrap interval has no width
     if the file changes no answer.
 
     Args:
         drop: the loss with its confidence interval.
-        sizes: one effective number of photos for each fraction that the metric is the mean of. For the balanced
-            accuracy, these fractions are the recalls of the classes. Most other metrics are a single fraction.
+        sizes: the effective number of photos behind each fraction. A metric is the mean of one or more fractions. For
+            the balanced accuracy, the fractions are the recalls of the classes. Most other metrics are a single
+            fraction.
         limit: the largest loss that is accepted, where 0.01 is one percentage point.
     """
     seen = (drop.high - drop.low) / (2 * Z)

@@ -1,7 +1,8 @@
 """Fit the temperature and the thresholds of a converted file to the outputs of the file on the proof set.
 
 The view of a photo is dermoscopic or close-up. A file that tells the view gets a temperature and thresholds for each
-view. They are fitted on the photos that the file assigns to the view, because the device applies them to such photos.
+view. On the device, the file itself chooses the view of each photo. So the temperature and the thresholds of a view are
+fitted on the photos that the file assigns to this view.
 """
 
 from __future__ import annotations

@@ -134,7 +134,7 @@ def decision_scores(
 ) -> dict[str, float]:
     """Return the metrics of the decisions on validation photos. The decisions are made as on the device.
 
-    If a threshold is absent, its metrics are absent, too:
+    The metrics of each threshold are listed here. If a threshold is absent, its metrics are absent, too:
 
     - all thresholds together: ``val_accuracy`` and ``val_balanced_accuracy`` of the answers. For comparison,
       ``val_balanced_accuracy_argmax`` is the balanced accuracy of the most probable classes.

@@ -51,9 +51,9 @@ def load_foreign(
 ) -> ConversionInput:
     """Load the labels, the normalization and the photos of a classifier that dermedge did not train.
 
-    The labels come from the first of these that states labels: the request, the file, and the class folders. Class
-    folders are sorted by their names on disk, as Keras sorts them, and the label of a folder is the diagnosis that its
-    name stands for.
+    The labels are looked for in the request, then in the file, then in the names of the class folders. The first place
+    that states labels is used. Class folders are sorted by their names on disk, as Keras sorts them. The label of a
+    class folder is the diagnosis that the name of the folder stands for.
 
     The photos of half of the lesions are used for the calibration, and the other photos for the proof set. If there is
     a catalogue.csv, its training photos are used for the calibration, and its validation photos for the proof set.

@@ -107,7 +107,7 @@ def is_keras_zip(path: Path) -> bool:
 
 
 def code_in_config(config: Any) -> str | None:
-    """Return the first layer of a configuration that would run code, with the reason. Return None if none would.
+    """Return the first layer of a configuration that would run code, with the reason. Return None if no layer would.
 
     The compile settings are not inspected, because they are not loaded.
     """

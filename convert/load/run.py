@@ -106,7 +106,7 @@ def load_run(
 
 
 def _validating_run(run: RunFolder) -> RunFolder:
-    """Return the run that validated the recipe. It was trained by this recipe, but without the validation photos."""
+    """Return the run that validated the recipe: a run with the same recipe, trained without the validation photos."""
     validating = RunFolder(Path(run.config().validated))
     if not validating.progress().finished:
         raise DataError(

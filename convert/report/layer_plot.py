@@ -46,7 +46,7 @@ def layers_svg(layers: Sequence[LayerError]) -> str:
 
 
 def _name_worst(axes: Axes, layers: Sequence[LayerError], own: Sequence[float]) -> None:
-    """Number the layers that contribute most to the error of the network, and name these layers in the legend."""
+    """Mark the layers that contribute most to the error of the network with numbers, and name them in the legend."""
     worst = sorted(range(len(layers)), key=lambda at: layers[at].contribution, reverse=True)[:_LAYERS_NAMED]
     for number, at in enumerate((at for at in worst if layers[at].contribution > 0), 1):
         label = f"{number}  {layers[at].kind}  {short_name(layers[at].name)}"

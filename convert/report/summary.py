@@ -46,7 +46,7 @@ def summary(result: SearchResult) -> str:
 
 
 def _made_from(kind: str) -> str:
-    """Return words for the network that a file was made from. The logits of the file are compared with this network.
+    """Describe the network with which the logits of a file are compared: the network that the file was made from.
 
     A quantization-aware file was made from the fine-tuned network, which simulates the rounding to 8 bits.
     """
@@ -107,7 +107,7 @@ def view_line(metrics: Mapping[str, Any]) -> str:
 
 
 def _fitted_lines(manifest: Manifest) -> list[str]:
-    """Return lines with the temperature, the thresholds, and the effect of each."""
+    """Return lines on the temperature and on each threshold. Each line also states the effect on validation photos."""
     metrics, thresholds = manifest.metrics, manifest.thresholds
     return [
         f"temperature {manifest.temperature:.2f}: calibration error {metrics['val_ece']:.3f} with the temperature, "

@@ -20,8 +20,8 @@ _TENSOR_TYPES = {
     "int8": schema.TensorType.INT8,
     "int32": schema.TensorType.INT32,
 }
-# The schema has an older field for the code of an operator. The field has one byte, and holds this value if the code is
-# larger.
+# The schema has an older and a newer field for the code of an operator. The older field has only one byte. If the older
+# field holds this value, the code is in the newer field.
 _NEWER_FIELD = 127
 
 

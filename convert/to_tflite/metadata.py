@@ -29,7 +29,7 @@ _FEATURE_PROPERTIES, _IMAGE_PROPERTIES = 1, 2
 _RGB, _GRAYSCALE = 1, 2
 _NORMALIZATION_OPTIONS = 1
 _TENSOR_AXIS_LABELS = 2
-# An int8 input expects the pixel value minus this.
+# An int8 input expects the pixel value minus this number.
 _INT8_OFFSET = 128
 
 

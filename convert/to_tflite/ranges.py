@@ -60,10 +60,11 @@ _MOVES = {
 
 
 class Histogram:
-    """A histogram of the values of one activation. It needs only one pass, and the range need not be known before.
+    """A histogram of the values of one activation.
 
-    The width of a bin is a power of two. It doubles when a value lies outside all bins. Zeros are not counted, because
-    every range holds 0 exactly, and because most values are 0 after a ReLU.
+    The values are read only once, and their range need not be known beforehand. The width of a bin is a power of two,
+    and doubles when a value lies outside all bins. Zeros are not counted, because every range holds 0 exactly, and
+    because most values are 0 after a ReLU.
 
     Attributes:
         counts: the counts, int64 [2 * BINS]. Bin i counts the values from (i - BINS) * width to (i + 1 - BINS) * width.

@@ -5,9 +5,9 @@
 TREE is the folder in which the tests run. Each line of standard input is a request: a JSON object with the arguments of
 `_answer`. Each line of standard output is the answer to a request: the exit status of pytest, or `STOPPED`.
 
-The tests of a request run in a process that is forked from this one. This process has imported TensorFlow and the other
-large libraries, but has not called functions of these libraries. It never imports dermedge, so the tests of each
-request import the current content of the files of dermedge.
+This program imports TensorFlow and the other large libraries, but does not call functions of these libraries. For each
+request, the program forks itself, and the forked process runs the tests. This program never imports dermedge, so the
+tests of each request import the current content of the files of dermedge.
 """
 
 from __future__ import annotations
