@@ -206,7 +206,7 @@ class Pipeline:
             self._outages += 1
 
     def _wait(self) -> None:
-        """Waits until the next frame is due. If a frame was late, the next frame is due a full interval after it."""
+        """Waits until the next frame is due. After a late frame, a full interval passes before the next one is due."""
         now = time.monotonic()
         if self._due_s > now:
             time.sleep(self._due_s - now)

@@ -328,7 +328,8 @@ class Classifier:
     def _read_values(self) -> tuple[Tensor | None, tuple[float, ...], float | None]:
         """Returns the evidence, the logits, and the probability of a close-up.
 
-        For a file without a manifest, the second value is the output of the network, which need not be logits.
+        For a file without a manifest, the function returns the output of the network in place of the logits. This
+        output need not be logits.
         """
         evidence = None if self._evidence is None else self._read(self._evidence)
         close_up = self._read_close_up()

@@ -68,7 +68,8 @@ class Decision:
     Attributes:
         index: the index of the class that is the answer.
         declined: whether the answer is "none of these".
-        uncertain: whether the share of the answer is below the threshold ``uncertain``; False for "none of these".
+        uncertain: whether the share of the answer, which the module's docstring defines, is below the threshold
+            ``uncertain``. It is False if the answer is "none of these".
         alert: whether the probability of the alert's class reached the alert's threshold, whatever the answer is.
     """
 

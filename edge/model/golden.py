@@ -49,9 +49,9 @@ IMAGE_COUNT = 12
 # outputs are compared only if the two versions are equal.
 DRAWING = 1
 _HEIGHT, _WIDTH = 240, 320
-# A float output may differ by this share of the greatest expected value. Between x86-64 and arm64, the measured
-# difference was 6e-7 for float networks. It was 9e-4 for a dynamic-range network, because such a network rounds the
-# activations at run time.
+# A float output may differ by at most this fraction of the greatest expected value. Between x86-64 and arm64, the
+# measured difference was 6e-7 for float networks. It was 9e-4 for a dynamic-range network, because such a network
+# rounds the activations at run time.
 _FLOAT_TOLERANCE = 1e-2
 # The sigmoid function has this slope at a probability of 0.5. The slope is smaller at any other probability.
 _SIGMOID_SLOPE = 0.25
@@ -114,9 +114,9 @@ class GoldenResult:
 def record(model: Path) -> dict[str, Any]:
     """Returns the entry ``golden`` for the manifest of a model.
 
-    The entry has three keys. ``drawing`` is the version of the images. ``pixels`` is the SHA-256 of the network's
-    inputs. ``outputs`` maps the name of each output to the base64 of its raw little-endian values for all images.
-    LiteRT computes the outputs with XNNPACK on one thread.
+    The entry has three keys. ``drawing`` is the version of the generated images. ``pixels`` is the SHA-256 of the
+    network's inputs. ``outputs`` maps the name of each output to the base64 of its raw little-endian values for all
+    images. LiteRT computes the outputs with XNNPACK on one thread.
 
     Raises:
         ModelError: the model cannot be run.

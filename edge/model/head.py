@@ -36,8 +36,8 @@ def probabilities_of(head: Head, outputs: Sequence[float]) -> tuple[float, ...]:
     """Returns one probability for each class.
 
     Probabilities that the network computes are returned unchanged. Logits are turned into probabilities. If the output
-    is a single value, it is the probability p, or the logit, of the second of two classes. The result is then
-    (1 - p, p).
+    is a single value, there are two classes. The value is the probability p of the second class, or the logit of p. The
+    function then returns (1 - p, p).
     """
     if len(outputs) == 1:
         positive = _sigmoid(outputs[0]) if head is Head.LOGITS else outputs[0]

@@ -310,7 +310,9 @@ def read_manifest(path: Path | str) -> Manifest | None:
         # without the thresholds and the class names in its manifest.
         begun = _BEGUN_MANIFEST if isinstance(error, KeyError) else _BEGUN_ZIP
         if begun.search(Path(path).read_bytes()):
-            raise ModelError(f"'{path}' is cut off or damaged in its manifest; copy it again") from error
+            raise ModelError(
+                f"the manifest at the end of '{path}' is cut off or damaged; copy the file again"
+            ) from error
         return None
     return Manifest.from_json(text, path)
 

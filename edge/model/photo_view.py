@@ -47,8 +47,8 @@ def view_by_probability(close_up: float | None) -> str | None:
 def calibration_of(manifest: Manifest | None, view: str | None) -> ViewCalibration:
     """Returns the temperature and thresholds for photos of a view.
 
-    The manifest's ``views`` states them. If ``views`` does not contain the view, the manifest's ``temperature`` and
-    ``thresholds`` are used. Without a manifest, the temperature is 1 and there are no thresholds.
+    They come from the manifest's ``views``. If ``views`` does not contain the view, they are the manifest's
+    ``temperature`` and ``thresholds``. If the manifest is None, the temperature is 1 and there are no thresholds.
     """
     if manifest is None:
         return ViewCalibration(1.0, {})

@@ -23,7 +23,7 @@ _COMPILED = {
 }
 _FLEX = "Flex"
 
-# The slots (numbers of the fields) in the tables of TensorFlow's schema.fbs.
+# These are slots (numbers of fields) in the tables of schema.fbs, the schema of .tflite files.
 _SUBGRAPHS, _TENSORS, _SHAPE, _QUANTIZATION, _DIMENSION = 2, 0, 0, 4, 6
 
 

@@ -118,7 +118,7 @@ def output_places(shapes: Sequence[Sequence[int]]) -> dict[str, int] | None:
 def find_normalization(
     path: Path, pixels: dict[str, Any], layout: Layout, given: str | None
 ) -> Normalization | None:
-    """Returns the normalization for a file without a manifest: the given one, or else the one in the file's metadata.
+    """Returns the normalization for a file without a manifest: ``given``, or else the one in the file's metadata.
 
     Returns None if the input holds pixel values. A uint8 input that is not quantized always holds pixel values. A
     quantized uint8 input holds pixel values if ``given`` is None, as in TFLite's own task libraries. An int8 input

@@ -24,8 +24,8 @@ _SILENT_INTERVALS, _LONGEST_SILENT_S = 3, 10.0
 # seem slow.
 _INTERVALS = 4
 # A source counts as stalled if it delivers no frame for `_STALL_S` seconds and for `_STALL_INTERVALS` frame intervals.
-# The frames of a stall may have waited in a buffer. Frames from a buffer follow each other faster than new frames:
-# after less than the share `_HASTE` of the usual interval.
+# Frames that arrive after a stall may have waited in a buffer. Two such frames follow each other faster than new
+# frames: the interval between them is less than `_HASTE` times the usual interval.
 _STALL_S, _STALL_INTERVALS = 0.3, 3
 _HASTE = 0.75
 
