@@ -1,4 +1,4 @@
-"""Define the request for a conversion, and check the request as far as this needs no TensorFlow."""
+"""Define the request for a conversion, and make those checks of the request that do not need TensorFlow."""
 
 from __future__ import annotations
 

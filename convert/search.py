@@ -208,7 +208,7 @@ def mixed_form(source: ConversionInput, form: Form, float_layers: str) -> Form:
         source: the classifier and its photos.
         form: the form with all layers in int8.
         float_layers: which layers stay in float. A number n stands for the n worst layers. Any other text is a list of
-            the names of their output tensors, separated by commas.
+            names, separated by commas. The name of a layer is the name of the output tensor of the layer.
 
     Raises:
         OptionError: more layers are requested than can stay in float, or a given name is not the name of a layer.

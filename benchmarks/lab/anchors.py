@@ -73,7 +73,7 @@ class PublishedLatency:
 
 @dataclass(frozen=True)
 class LeftOut:
-    """A published latency that is not used to fit a board, and the reason."""
+    """A published latency that is left out when the estimates for a board are fitted, with the reason."""
 
     board: str
     network: str

@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs one experiment, or lists all experiments if none is named.
 
     Returns:
-        The exit status: that of the experiment, 2 for an error that the user can correct, or 130 for Ctrl-C.
+        The exit status of the experiment; 2 after an error that the user can correct; 130 after Ctrl-C.
     """
     given = list(sys.argv[1:] if argv is None else argv)
     if not given or given[0] in ("-h", "--help"):

@@ -65,10 +65,7 @@ class ExecutedLines:
     data: coverage.CoverageData
 
     def that_execute(self, path: Path, lines: Collection[int]) -> set[str]:
-        """Returns the tests that execute at least one of the lines ``lines`` of a file.
-
-        A test also counts if one of its shared fixtures executes such a line.
-        """
+        """Returns the tests that execute at least one of ``lines`` of a file, themselves or in a shared fixture."""
         by_line = self.data.contexts_by_lineno(str((self.tree / path).resolve()))
         contexts = {_test_of(context) for line in lines for context in by_line.get(line, ())}
         return {
@@ -172,9 +169,9 @@ def read_recording(folder: Path, tree: Path) -> ExecutedLines:
 
 
 def _environment(tree: Path) -> dict[str, str]:
-    """Returns the environment variables for a Python that imports the copied tree instead of the checkout.
+    """Returns the environment variables with which Python imports the copied tree instead of the checkout.
 
-    This Python stores no bytecode, because mutants change the source.
+    One variable keeps Python from storing bytecode, because mutants change the source.
     """
     # the import of dermedge.train has set environment variables that TensorFlow and OpenCV read when they are imported
     assert dermedge.train

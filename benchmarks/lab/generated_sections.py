@@ -20,7 +20,7 @@ def replace_section(document: str, command: str, text: str) -> str:
     """Replaces the text between the marks of a command, and returns the new document.
 
     Raises:
-        DataError: the document does not have exactly one section of this command.
+        DataError: the document does not have exactly one section of ``command``.
     """
     pattern = f"{re.escape(begin(command))}.*?{re.escape(END)}"
     new = f"{begin(command)}\n{text}\n{END}"

@@ -73,7 +73,8 @@ _RUN_LENGTH = RunLength(num_runs=512, min_secs=10.0, max_secs=150.0)
 _TRAINING_COUNTS = (256, 512, 1024, 2048)
 _AUDIT_COUNTS = (500, 1000, 2000, 4000)
 _PHOTO_COUNTS, _PHOTOS_PER_EPOCH = (2000, 25000), 1024
-# The series of the command ``photos``, each with the name of the value in `training_costs` and the unit.
+# The key is the name of a series of the command ``photos``. The value is the name that `training_costs` gives to the
+# measured quantity, and the unit of the quantity.
 PHOTO_SERIES = {
     "reading all photos for the catalogue": ("reading_s", "s"),
     "searching for duplicates": ("comparing_s", "s"),
@@ -94,8 +95,8 @@ _SCORES = {
     "balanced_accuracy": "balanced accuracy",
     "melanoma_sensitivity": "melanoma sensitivity at 90 % specificity",
 }
-# A quantity that is varied: the name, the description, and the networks to measure. For each network, the list has the
-# value of the quantity, the network, and the number of threads.
+# A quantity that is varied. The tuple holds the name of the quantity, the description, and the measurements to make.
+# A measurement has three parts: the value of the quantity, the network, and the number of threads.
 _Varied = tuple[str, str, list[tuple[float, NetworkShape, int]]]
 
 
@@ -503,7 +504,7 @@ def _add_counts(parser: argparse.ArgumentParser, default: tuple[int, ...] | None
         "--counts",
         type=_numbers(int),
         default=default,
-        help=f"measure with these numbers of photos, separated by commas{without}",
+        help=f"measure once with each of these numbers of photos, separated by commas{without}",
     )
 
 

@@ -3,8 +3,8 @@
     python -m dermedge.benchmarks.lab instructions [MODEL…] [--output benchmarks/results/arm64-instructions]
 
 QEMU's user mode runs the packages of the device and emulates the processors of a Raspberry Pi 4 (cortex-a72) and a
-Raspberry Pi 5 (cortex-a76). A plugin counts the executed instructions. The duration does not follow from the count,
-because instructions differ in duration and wait for memory.
+Raspberry Pi 5 (cortex-a76). A plugin counts the executed instructions. The duration cannot be computed from the count,
+because some instructions take longer than others, and some wait for memory.
 
 Without MODEL, the experiment measures each shipped model, and a float32 network with the same architecture, the same
 size and random weights. The float32 networks need the extra ``train``. The experiment needs make, a C compiler, and the
@@ -226,7 +226,7 @@ def count(
 
 
 def parts(marks: Sequence[int]) -> list[tuple[int, ...]]:
-    """Returns four instruction counts for each run: of the preprocessing, the invoke, the prediction, and the loop.
+    """Returns four instruction counts for each run: preprocessing, interpreter, whole prediction, and whole loop.
 
     Args:
         marks: the number of instructions up to each mark that `children.counted_inference` makes.
@@ -292,7 +292,7 @@ def _circumstances(counts: Sequence[InstructionCount]) -> list[str]:
 
 
 def counted_marks(child: str, arguments: Sequence[str], expected: int, cpu: str, plugin: Path) -> list[int]:
-    """Returns the counts at the marks of one process under emulation.
+    """Runs a module under emulation, and returns the number of instructions up to each mark.
 
     Args:
         child: module of `dermedge.benchmarks.lab.children` that runs in the process.

@@ -90,7 +90,8 @@ class LoopSettings:
     Attributes:
         model: a .tflite file.
         pairs: number of pairs of measurements for the overhead.
-        secs: duration in seconds of two measurements: of the age with each network, and of each period for the viewers.
+        secs: duration in seconds of the measurement of the age with each network, and of each period without or with
+            viewers.
         periods: number of pairs of periods. The first period of a pair has no viewers, and the second one has viewers.
         frames: number of frames over which the growth of the memory is measured.
         source: source of the frames for the phone app.

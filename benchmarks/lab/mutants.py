@@ -349,9 +349,9 @@ def _status(runner: TestRunner, tests: Sequence[str], limit_s: float) -> int:
 def find_tests(path: Path, imports: Mapping[Path, set[str]]) -> tuple[Path, ...]:
     """Returns the test files of a code file.
 
-    A test file is found if it imports the code file. A test file is also found if two conditions are met: it imports a
-    module that imports the code file, and it stands in the folder of tests for the folder of the code file. If no test
-    file is found, the search goes on: a test file may be one more import away from the code file at each step.
+    A test file is found if it imports the code file. A test file in the test folder that corresponds to the folder of
+    the code file is also found if it imports a module that imports the code file. If no test file is found, longer
+    chains of imports are searched: one more import at each step.
 
     Args:
         path: path of the file, relative to the root of the tree.

@@ -159,7 +159,7 @@ class _Module:
         return next((lines for lines, _ in self._statements if line in lines), range(line, line + 1))
 
     def in_function(self, line: int) -> bool:
-        """Tells whether a line is in the body of a function, so that it does not run at the import of the module."""
+        """Tells whether a line is in the body of a function. Such a line does not run when the module is imported."""
         return any(line in lines for lines in self._functions)
 
     def names_at(self, line: int) -> frozenset[str]:
@@ -169,9 +169,9 @@ class _Module:
         return frozenset(names | (_defined(node) if node else set()))
 
     def uses(self, words: re.Pattern[str]) -> Iterator[int]:
-        """Yields the numbers of two kinds of lines. ``words`` is a pattern that matches certain names.
+        """Yields the numbers of the lines that contain a name that ``words`` matches.
 
-        The first kind are lines that contain such a name. The second kind are the lines of a class with such a name.
+        If ``words`` matches the name of a class, all lines of the class are included.
         """
         for number, text in enumerate(self.lines, 1):
             if words.search(text) or any(

@@ -163,7 +163,7 @@ class PeerAnswers:
 
     Attributes:
         answers: the answers of each peer in each turn. The keys are the names of the peers.
-        failures: for the name of each peer that failed, the reason.
+        failures: the reason why each failed peer failed. The keys are the names of the peers.
     """
 
     answers: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
@@ -217,7 +217,7 @@ def main(argv: Sequence[str]) -> int:
         "--num-runs",
         type=positive_int,
         default=_NUM_RUNS,
-        help=f"time each runtime on at least this many frames, in turns of {FRAMES} frames",
+        help=f"time each runtime on at least this many frames. The runtimes run alternately, {FRAMES} frames at a time",
     )
     arguments = parser.parse_args(argv)
     check_options(arguments)
@@ -239,8 +239,8 @@ def make_environments(progress: ShowStatus) -> tuple[dict[str, Path], dict[str, 
     """Makes the environments of all peers.
 
     Returns:
-        Two dicts, whose keys are the names of lock files: the Python program of each environment; and for each
-        environment that could not be made, the reason.
+        Two dicts, whose keys are the names of lock files. The first dict holds the Python program of each environment.
+        The second dict holds the reasons why the other environments could not be made.
     """
     pythons, missing = dict[str, Path](), dict[str, str]()
     for lock in dict.fromkeys(lock for way in PEERS.values() for lock in way.locks()):

@@ -45,7 +45,8 @@ __all__ = ["BROWSER", "ROUNDS", "main", "measure_page"]
 BROWSER, ROUNDS = "chromium", 8
 
 _PAGE = Path(__file__).resolve().parent / "phone_page"
-# For each place of measurement, the limit for the ratio of the time of an answer to the time of `model.run()`.
+# The time of an answer is divided by the time of `model.run()`. This is the limit of the ratio for each place where the
+# time of an answer is measured.
 _BARS = {"in the worker": 1.15, "on the page": 1.2}
 _TIMEOUT_S = 300
 _END_TIMEOUT_S = 10

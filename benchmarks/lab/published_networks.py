@@ -84,7 +84,7 @@ def _conv(x: _Tensor, filters: int, kernel: int, stride: int = 1, relu: bool = T
 def _resnet(blocks: Sequence[int], bottleneck: bool) -> Callable[[_Tensor], _Tensor]:
     """Returns a function that builds a ResNet (He et al., 2015).
 
-    In a bottleneck, the 3x3 convolution has the stride, as in torchvision.
+    In a bottleneck block, the 3x3 convolution is the one with the stride, as in torchvision.
     """
 
     def build(x: _Tensor) -> _Tensor:

@@ -43,7 +43,7 @@ _CAMERA_FPS = 30
 # Motion of the camera between two frames, as a fraction of the width of the image: _TREMOR for a steady hand, _SWEEP
 # for an unsteady hand.
 _TREMOR, _SWEEP = 0.002, 0.03
-# Share of the unchanged photos that the threshold of one measure may reject.
+# Each threshold of the quality gate may reject this fraction of the unchanged photos.
 _REJECTED = 0.005
 _NO_LESION = ("not_a_lesion",)
 

@@ -22,8 +22,8 @@ from dermedge.edge.text_table import NOT_MEASURED, TextTable, measured
 __all__ = ["RESULTS", "estimates_table", "is_shipped", "manifest_of", "runtimes_section"]
 
 RESULTS = ROOT / "benchmarks" / "results"
-# Files that were measured before the manifest held the digest of the network: the SHA-256 of each file, and the digest
-# of the network in the file.
+# Some files were measured before the manifest contained the digest of the network. The key is the SHA-256 digest of
+# such a file. The value is the digest of the network in the file.
 _MEASURED_BEFORE = {
     "98a3361d7a9c80266587f1a3b02e95b46d8a1252e5d629a0ee8c92445cad026e": (
         "1e7ad787172376446e9cb8f8e61197734f63e80ccc2ce7beb2b322ac1596f537"
@@ -96,7 +96,7 @@ def _estimated(path: Path, board: str) -> str:
 
 
 def _newest(results: Path, name: str) -> dict[str, Any] | None:
-    """Returns the newest result of an experiment with a model that ships."""
+    """Returns the newest result of an experiment, among the results that were measured on models that ship."""
     contents = [json.loads(path.read_text(encoding="utf-8")) for path in results.glob(f"*/{name}.json")]
     shipped = [one for one in contents if is_shipped(Path(one["model"]).stem, one["sha256"])]
     return max(shipped, key=lambda one: str(one["created"]), default=None)

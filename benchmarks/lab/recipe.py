@@ -2,10 +2,10 @@
 
     python -m dermedge.benchmarks.lab recipe OUT --data PATH... --weights efficientnet_lite0_trunk=FILE [--rows NAME...]
 
-A row of the table is one variant of the recipe. It is trained like a run of `dermedge train`, on one half of the photos
-outside the test split. The float network is scored on the other half, because the validation split has too few photos
-of rare classes to compare recipes. If the training of a row was stopped, the training is resumed. A finished row is not
-trained again, so rows can be added one by one.
+A row of the table is one variant of the recipe. Each variant is trained like a run of `dermedge train`, on one half of
+the photos outside the test split. The float network is scored on the other half, because the validation split has too
+few photos of rare classes to compare recipes. If the training of a row was stopped, the training is resumed. A finished
+row is not trained again, so rows can be added one by one.
 """
 
 from __future__ import annotations
@@ -54,8 +54,8 @@ class RecipeVariant:
         what: description of the change.
         config: fields of `dermedge.train.fit.run_folder.Config` that differ from those of the recipe.
         recipe: recipe of the run.
-        teachers: names of other rows. The network of this row learns from the networks of those rows and from the
-            labels.
+        teachers: names of other variants. The network of this variant learns from the networks of the teachers and from
+            the labels.
     """
 
     what: str
@@ -142,7 +142,7 @@ class TrainedVariant:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Trains the rows that are not finished, and writes the table of all finished rows; returns the exit status."""
+    """Trains the variants that are not finished, and writes the table of all finished ones; returns the exit status."""
     options = _parse(argv)
     for name in options.rows:
         _train(name, options)
@@ -157,7 +157,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
         "recipe", "Train with one part of the recipe changed at a time, and compare the results."
     )
     parser.add_argument(
-        "output", type=Path, metavar="OUT", help="store the runs and results of all rows in this folder"
+        "output", type=Path, metavar="OUT", help="store the runs and results of all variants in this folder"
     )
     parser.add_argument(
         "--data",
@@ -298,7 +298,10 @@ def to_csv(rows: Sequence[TrainedVariant]) -> str:
 
 
 def to_table(rows: Sequence[TrainedVariant]) -> TextTable:
-    """Returns a table of the rows. The last line is the standard deviation over the seeds of the recipe."""
+    """Returns a table with a row for each variant.
+
+    If the default recipe was trained with several seeds, the last row holds the standard deviation over the seeds.
+    """
     cells = [(row.what, str(row.epochs), *(_interval(row.figures[name]) for name in _SHOWN)) for row in rows]
     seeds = [row for row in rows if row.name in _SEEDS]
     if len(seeds) > 1:

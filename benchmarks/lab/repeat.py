@@ -61,7 +61,7 @@ class RepeatedRun:
 
 @dataclass(frozen=True)
 class RunAgreement:
-    """Counts of pairs of runs that agree.
+    """The number of pairs of runs, and how many of the pairs agree.
 
     Attributes:
         pairs: number of all pairs.

@@ -112,7 +112,7 @@ def _vary(photo_bgr: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.
         photo_bgr, matrix, (WIDTH, HEIGHT), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101
     )
     # OpenCV samples noise faster than NumPy. The seed does not affect other threads, because each thread has a separate
-    # generator
+    # generator.
     cv2.setRNGSeed(int(rng.integers(2**31)))
     grain = np.empty(varied.shape, np.int16)
     cv2.randn(grain, (0, 0, 0), (_GRAIN, _GRAIN, _GRAIN))  # type: ignore[call-overload]

@@ -70,10 +70,9 @@ def first_start(photos: Path, run: Path, photos_per_epoch: int) -> TrainingFigur
 
 
 def second_start(photos: Path, run: Path, photos_per_epoch: int) -> TrainingFigures:
-    """Measures how long two kinds of training need to start, after an earlier training has read the photos.
+    """Measures how long a new and a resumed training need to start, after an earlier training has read the photos.
 
-    The first one is a new training on the same photos, which makes a catalogue. The second one is a resumed training,
-    which has a catalogue already.
+    The new training makes a catalogue of the photos. The resumed training has a catalogue already.
 
     Returns:
         ``start_s``: seconds before the first step of the new training. ``resumed_s``: seconds before the first step of

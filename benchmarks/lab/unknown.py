@@ -68,7 +68,7 @@ def main(argv: Sequence[str]) -> int:
 def compare_scores(
     photos: Sequence[Photo], answered: Answered, known: Reference
 ) -> dict[str, dict[str, Score]]:
-    """Returns the AUROC of each score, for each kind of unknown photos against the photos of the named classes.
+    """Returns the AUROC with which each score separates each kind of unknown photos from photos of the named classes.
 
     Args:
         photos: held-out photos with their labels.
@@ -76,7 +76,7 @@ def compare_scores(
         known: features of training photos of the named classes.
 
     Returns:
-        For each name of a score, the AUROC of each kind of photos.
+        A dict from the name of each score to a dict, which maps each kind of unknown photos to the AUROC.
     """
     kinds = np.array([_kind(photo) for photo in photos])
     lesions = np.unique([photo.group for photo in photos], return_inverse=True)[1]

@@ -46,7 +46,7 @@ class Answered:
 
 @dataclass(frozen=True)
 class Reference:
-    """The features of training photos of the named classes. The features of other photos are compared with these.
+    """The features of training photos of the named classes, with which the features of other photos are compared.
 
     Attributes:
         features: float64 [m, F].
@@ -88,7 +88,7 @@ def energy(photos: Answered, known: Reference) -> _Floats:
 def mahalanobis(photos: Answered, known: Reference) -> _Floats:
     """Returns the squared Mahalanobis distance to the nearest class mean (Lee et al., 2018).
 
-    This distance uses the covariance within the classes.
+    The distance uses the covariance within the classes.
     """
     centres = np.searchsorted(np.unique(known.labels), known.labels)
     precision = _precision(known.features - known.means[centres])

@@ -153,7 +153,7 @@ class Acceptance:
     def doubts(self) -> tuple[str, ...]:
         """The reasons why the photos cannot tell whether the file loses more than allowed, one line each.
 
-        The tuple is empty if there are enough photos to decide this.
+        The tuple is empty if there are enough photos to tell.
         """
         doubts = [
             f"the loss of {check.drop.value * POINTS:.1f} percentage points in '{check.name}' is above the allowed "
@@ -194,7 +194,8 @@ def accept(proof: ProofSet, device: Floats, max_drop: float) -> Acceptance:
     - the calibration error, after a separate temperature was fitted for the file and for the float network;
     - the fraction of the float network's sure answers that stay the same. `SURE_LEAD` defines when an answer is sure.
 
-    If a metric loses more, the file is refused only if the bootstrap over lesions shows that the loss is not chance.
+    If a metric loses more than ``max_drop``, the file is refused only if the bootstrap over lesions shows that the loss
+    is not chance.
 
     Args:
         proof: the photos with the float network's logits.
@@ -274,7 +275,8 @@ def _loss(
 ) -> AcceptanceCheck:
     """Check a metric for which a higher value is better.
 
-    ``reference`` and ``device`` are float [1 + B]: the metric on the photos, followed by the metric on each resample.
+    ``reference`` and ``device`` are float [1 + B]: the metric on the photos, followed by the metric on each of the B
+    bootstrap resamples.
     """
     return _check(name, reference, device, reference - device, sizes, limit)
 
@@ -284,8 +286,8 @@ def _check(
 ) -> AcceptanceCheck:
     """Check whether a metric loses more than ``limit``.
 
-    ``lost`` is float [1 + B]: the loss on the photos, followed by the loss on each resample. `detectable_loss` explains
-    ``sizes``.
+    ``lost`` is float [1 + B]: the loss on the photos, followed by the loss on each of the B bootstrap resamples.
+    `detectable_loss` explains ``sizes``.
     """
     drop = score_of(lost)
     detectable = detectable_loss(drop, sizes, limit) if drop.measured else np.nan

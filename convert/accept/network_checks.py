@@ -112,8 +112,8 @@ def compare_with_chance(truth: Integers, answers: Integers, groups: Sequence[str
 def missed_class(proof: ProofSet, device: NDArray[np.floating]) -> str | None:
     """Return a warning if the file recognizes no photo of the critical class.
 
-    The result is None in three cases: the file recognizes at least one such photo; there is no such photo; or there is
-    no critical class.
+    The result is None in three cases: the file recognizes at least one photo of the critical class; there are no photos
+    of this class; or there is no critical class.
     """
     if proof.critical is None:
         return None

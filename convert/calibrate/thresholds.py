@@ -5,8 +5,8 @@ A photo is declined if its answer is "none of these".
 
 Most fractions that are computed here give every class the same total weight. The reason is that a class is not as
 frequent on a device as among the validation photos. There is one exception: the fraction of the photos of named classes
-that are declined. This fraction gives every photo the same weight. Otherwise, two photos of a rare class could decide
-it.
+that are declined. In this fraction, every photo has the same weight. Otherwise, it would depend too much on the few
+photos of a rare class.
 
 The effect of a threshold is measured on the photos that it was fitted on. So expect slightly worse metrics on new
 photos.
@@ -27,8 +27,8 @@ from dermedge.train.evaluation.metrics import accuracy, balanced_accuracy, confu
 
 __all__ = ["decision_scores", "fit_thresholds", "scores_of_each", "uncertain_threshold"]
 
-# The largest fraction of photos of named classes that may be declined here. The target for new photos is 5 %, so one
-# percentage point is left as a margin.
+# The largest fraction of the validation photos of named classes that may be declined. The target for new photos is 5 %,
+# so one percentage point is left as a margin.
 _DECLINED_AT_MOST = 0.04
 _ALERT_SENSITIVITY = 0.90
 _UNCERTAIN_SHARE = 0.15
@@ -100,7 +100,7 @@ def _none_threshold(p_none: _Floats) -> float:
 
 
 def _alert_threshold(p_critical: _Floats) -> float:
-    """Return the alert threshold from the probability of the critical class for each photo of this class."""
+    """Return the alert threshold. ``p_critical`` holds the probability of the critical class for each photo of it."""
     return _at_most(_reached(p_critical, np.ones(len(p_critical)), 1 - _ALERT_SENSITIVITY))
 
 
@@ -134,7 +134,7 @@ def decision_scores(
 ) -> dict[str, float]:
     """Return the metrics of the decisions on validation photos. The decisions are made as on the device.
 
-    The metrics of each threshold are listed here. If a threshold is absent, its metrics are absent, too:
+    Each threshold has metrics of its own. If a threshold is absent, its metrics are absent, too. The metrics are:
 
     - all thresholds together: ``val_accuracy`` and ``val_balanced_accuracy`` of the answers. For comparison,
       ``val_balanced_accuracy_argmax`` is the balanced accuracy of the most probable classes.
@@ -267,6 +267,6 @@ def _above(value: float) -> float:
 
 
 def _conformal_threshold(of_own_class: _Floats) -> float:
-    """Return the conformal threshold of a class from the probability of this class for each photo of the class."""
+    """Return the conformal threshold of a class. ``of_own_class`` holds its probability for each photo of the class."""
     rank = ceil((len(of_own_class) + 1) * _COVERAGE - _TOLERANCE)
     return _at_most(float(np.sort(of_own_class)[-rank])) if rank <= len(of_own_class) else 0.0

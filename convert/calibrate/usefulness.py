@@ -26,7 +26,7 @@ _Integers = NDArray[np.integer]
 
 
 def useful_temperature(logits: _Floats, truth: _Integers) -> tuple[float, list[str]]:
-    """Return the temperature, and a list of reasons. If the fitted temperature does harm, return 1 and one reason.
+    """Fit the temperature, and return it with an empty list. If it does harm, return 1 and a list with the reason.
 
     The fitted temperature does harm if it raises the calibration error or the cross-entropy.
 

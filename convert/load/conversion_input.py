@@ -147,7 +147,7 @@ def make_proof_set(
     critical: str | None,
     views: Sequence[str] = (),
 ) -> ProofSet:
-    """Return a proof set. If no critical class is given, it is melanoma, if melanoma is one of the labels.
+    """Return a proof set. The default for ``critical`` is melanoma, if melanoma is one of the labels.
 
     Raises:
         OptionError: the critical class is not one of the labels.
@@ -180,7 +180,10 @@ def draft_manifest(
 
 
 def sigmoids_note(head: Head, outputs: int) -> str:
-    """Return one line for the user on how independent sigmoids are converted. The line is empty for any other head."""
+    """Return one line for the user on how several independent sigmoids are converted.
+
+    The line is empty if the network has other outputs.
+    """
     if head is not Head.SIGMOID or outputs == 1:
         return ""
     return (

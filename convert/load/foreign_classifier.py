@@ -90,7 +90,7 @@ def load_foreign(
 
 def _decoded(photos: Sequence[LabelledPhoto], layout: Layout) -> _Photos:
     with tempfile.TemporaryDirectory(prefix="dermedge-") as folder:
-        # The array is mapped from a file, which may be deleted while it is mapped.
+        # The array is mapped from a file in ``folder``. The array can still be used after the file was deleted.
         pixels = cached_pixels([one.path for one in photos], layout.height, Path(folder), width=layout.width)
     return _Photos(pixels, np.array([one.label_index for one in photos]), [one.entry.group for one in photos])
 

@@ -117,7 +117,7 @@ def code_in_config(config: Any) -> str | None:
 
 
 def _code_within(part: Any, layer: str) -> Iterator[str]:
-    """Yield each object in a part of a configuration that would run code, with the reason.
+    """Search a part of a configuration for objects that would run code. Yield a reason for each such object.
 
     ``layer`` is the name of the layer that the part belongs to.
     """

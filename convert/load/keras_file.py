@@ -179,7 +179,7 @@ def _from_saved_model(path: Path, size: int | None) -> KerasFile:
     name = next(iter(inputs))
 
     def answer(images: tf.Tensor, owner: Any = loaded) -> Any:
-        # The argument ``owner`` keeps the variables alive. A reference to the signature alone would not.
+        # The argument ``owner`` keeps the variables alive. A reference to the signature alone would not keep them.
         answers = list(owner.signatures["serving_default"](**{name: images}).values())
         return answers[0] if len(answers) == 1 else answers
 

@@ -51,7 +51,7 @@ class KerasHead:
 def find_head(
     path: Path, answer: Callable[[tf.Tensor], Any], layout: Layout, last_layer: Any = None
 ) -> KerasHead:
-    """Return the head of a network.
+    """Find out whether the outputs of a network are logits or probabilities. `KerasHead` describes the result.
 
     Args:
         path: the path of the file, for error messages.

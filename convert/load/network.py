@@ -55,7 +55,7 @@ class Network(Protocol):
     def float_tflite(self, form: Form) -> bytes:
         """Return a float .tflite, which will later be quantized to ``form``.
 
-        `calibration_inputs` yields the inputs for the calibration of this .tflite.
+        The inputs for the calibration of the .tflite are those that `calibration_inputs` yields.
 
         Raises:
             ModelError: the network cannot be converted.

@@ -158,7 +158,7 @@ def _adjustment(
 
 
 def _view_sample(photos: _RunPhotos, validated_by: ConversionInput | None, seed: int) -> ViewSample | None:
-    """Return the training photos that the output for the view is fitted on.
+    """Return the training photos on which the output for the view of a photo is fitted.
 
     The result is None if there are too few photos of a view in this run, or in the run that validated the recipe.
     """
@@ -170,7 +170,7 @@ def _view_sample(photos: _RunPhotos, validated_by: ConversionInput | None, seed:
 
 @dataclass(frozen=True)
 class _Builder:
-    """A builder of the networks that are converted for a run.
+    """Builds the networks of a run that are converted.
 
     Attributes:
         run: the folder of the run.

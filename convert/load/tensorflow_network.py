@@ -117,7 +117,7 @@ def network_of(
     evidence: bool = True,
     probe: CloseUpProbe | None = None,
 ) -> TensorFlowNetwork:
-    """Return the network of a Keras model.
+    """Return a Keras model as a network that can be converted.
 
     Args:
         model: a Keras model of `dermedge.train.fit.networks`, which maps normalized images to logits, or the

@@ -71,7 +71,7 @@ class GraphEditor:
     def end_front(self, written: int, replaced: int) -> None:
         """Make the existing operators read the tensor ``written`` instead of the tensor ``replaced``.
 
-        Operators that are added after this call run after all other operators.
+        Operators that are added after the call of `end_front` run after all other operators.
         """
         self._is_front = False
         for operator in self.graph.operators:

@@ -29,14 +29,14 @@ def normalizes_inside(normalization: Normalization, form: Form) -> bool:
 
 
 def input_dtype(form: Form) -> str:
-    """Return the dtype of the input in the float file, which is quantized afterwards."""
+    """Return the dtype of the input in the float file that will later be quantized."""
     return "float32" if form.kind in (*PTQ_KINDS, INT8_QAT) else form.io
 
 
 def calibration_inputs(
     network: Network, form: Form, images: Sequence[NDArray[np.uint8]]
 ) -> Iterator[NDArray[Any]]:
-    """Yield an input for the file of `Network.float_tflite` from each calibration image, each [1, h, w, C].
+    """Yield one input for each calibration image: [1, h, w, C], for the file that `Network.float_tflite` returns.
 
     If the graph normalizes the pixels, the inputs are pixel values. Otherwise, the inputs are normalized images,
     float32.

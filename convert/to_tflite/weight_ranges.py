@@ -72,9 +72,9 @@ def widened_weights(
 def _widened(
     weights: NDArray[np.float32], bias: NDArray[np.float32], axis: int, step: float
 ) -> NDArray[np.float32] | None:
-    """Return the end of the range for each channel of some weights. Return None if no channel needs a wider range.
+    """Return the largest weight that the range of each channel must hold. Return None if no range must be wider.
 
-    The end is the largest magnitude of the weights of the channel. It is raised if the bias would not fit otherwise.
+    This is the largest magnitude of the weights of the channel, or a larger value if the bias would not fit otherwise.
     """
     others = tuple(one for one in range(weights.ndim) if one != axis)
     largest = np.abs(weights).max(axis=others, keepdims=True)

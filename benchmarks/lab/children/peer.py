@@ -132,7 +132,7 @@ def _litert(model: str, threads: int) -> _Answer:
 
 
 def _litert_bilinear(model: str, threads: int) -> _Answer:
-    """Opens LiteRT's interpreter. Frames are resized without averaging, which is faster but ignores pixels."""
+    """Opens LiteRT's interpreter. Frames are resized without averaging, which is faster, but skips pixels."""
     from ai_edge_litert.interpreter import Interpreter
 
     return _interpreter_answer(Interpreter(model_path=model, num_threads=threads), cv2.INTER_LINEAR)
