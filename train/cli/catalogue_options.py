@@ -36,9 +36,10 @@ def add_catalogue_options(parser: Parser) -> None:
         "--groups-from",
         choices=GROUP_SOURCES,
         default="auto",
-        help="Choose how photos are found that must stay in the same split. Copies of a photo always stay together. "
-        "table: group photos that have the same lesion or person in a table; auto: as table, and also group the photos "
-        "in a folder below a class folder, and those in the folder of a person. Default: auto.",
+        help="Choose which photos are grouped. All photos of a group stay in the same split. Copies of a photo are "
+        "always grouped. table: also group photos that have the same lesion or person in a table; auto: group as with "
+        "table, and also group the photos of each folder below a class folder, and the photos of each person's folder. "
+        "Default: auto.",
     )
     parser.add_argument(
         "--keep-parts",

@@ -273,8 +273,8 @@ def _check_options(options: argparse.Namespace, argv: Sequence[str]) -> None:
             raise OptionError(f"--data is '{path}', which does not exist; check the path")
     if options.strategy == "multi-worker" and not (options.resume or options.output):
         raise OptionError(
-            "--strategy multi-worker needs --output RUN; give the same folder, which all workers can reach, to each "
-            "worker"
+            "--strategy multi-worker needs --output RUN; give the same folder to all workers. All machines must be "
+            "able to reach this folder"
         )
 
 
@@ -352,7 +352,7 @@ def _start_weights(given: Sequence[str]) -> tuple[str, tuple[str, ...]]:
 def _start_refit(
     options: argparse.Namespace, command: str, strategy: tf.distribute.Strategy, guard: InterruptGuard
 ) -> Path:
-    """Makes the folder of a run that repeats the run of --refit, with the validation photos as training photos, too."""
+    """Makes the folder of a run that repeats the run of --refit, but also trains on the validation photos."""
     from dermedge.train.fit.distribution import check_batch
     from dermedge.train.fit.parents import check_parents
     from dermedge.train.fit.run_networks import start_network
@@ -410,14 +410,14 @@ def _start(
 
 
 def _keep_learned_before(path: Path, config: Config) -> None:
-    """Stores which photos the parents were trained on, in the new run or in the run of each fold."""
+    """Stores in each new run which photos the parents (the teachers and the starting models) were trained on."""
     from dermedge.train.fit.parents import learned_before
 
     learned = learned_before(config)
     if learned is None:
         print(
-            f"warning: '{config.weights}' does not state which photos it was trained on; if some of them are among "
-            "your validation or test photos, the scores on these will be too good"
+            f"warning: '{config.weights}' does not state which photos it was trained on; if it was trained on some of "
+            "your validation or test photos, the scores of this run on val and test will be too good"
         )
     for run in _runs(path):
         run.keep_learned_before(learned or b"")
@@ -436,7 +436,8 @@ def _check_before_reading(
     check_batch(options.batch, strategy)
     if options.epochs == 0 and not is_run(weights):
         raise OptionError(
-            f"--epochs 0 uses weights unchanged and needs finished runs as --weights RUN, not '{weights}'"
+            f"--epochs 0 does not train the float stage, so that it needs finished runs as --weights RUN, and not "
+            f"'{weights}'; give a finished run, or more epochs"
         )
     for teacher in options.teacher or ():
         RunFolder(teacher).config()
@@ -506,7 +507,7 @@ def _assist(run: RunFolder, strategy: tf.distribute.Strategy) -> None:
 
     if run.progress().finished:
         return
-    # This call waits until the chief has decoded the photos and calls this function, too.
+    # This call waits for the chief, which calls `wait_for_all` after it has decoded the photos.
     wait_for_all(strategy)
     with worker_copy(run, strategy) as copy:
         Trainer(copy, strategy, say=lambda line: None).fit()

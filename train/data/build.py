@@ -141,7 +141,7 @@ def _understood(
 ) -> tuple[_Draft, tuple[str, ...], tuple[str, ...]]:
     """Finds the labels and the classes of the photos, and calls ``say`` with lines that explain the labels and classes.
 
-    Returns the photos with their classes, the order of the classes, and the lines.
+    Returns the photos with their classes, the order of the classes, and the explaining lines.
     """
     found = label_files(paths, labels_from, groups_from)
     left_out.update(found.skipped)
@@ -221,8 +221,9 @@ def _labelled(files: Sequence[LabelledFile], left_out: Counter[str], skipped: Ma
         folders = some_of(sorted({Path(file.photo.path).parent.name for file in files}))
         raise DataError(
             f"none of {plural(len(files), 'photo')} has a label: {reasons}. The photos are in folders that were not "
-            f"read as classes: {folders}. Give a table of labels (path,label, or a publisher's table), or say which "
-            f"folder is the class with --labels-from folder or parent{_left_out_text(skipped)}"
+            f"read as classes: {folders}. Give a table of labels (path,label, or a publisher's table). Or add "
+            "--labels-from folder if the first folder is the class, or --labels-from parent if the folder that "
+            f"contains the photos is the class{_left_out_text(skipped)}"
         )
     return _Draft(
         [file.photo for file in labelled], [file.links for file in labelled], [file.part for file in labelled]

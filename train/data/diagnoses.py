@@ -296,8 +296,8 @@ _FINER_PATTERNS = {
     diagnosis: re.compile(rf"(({words}|nos) )*({core})( ({words}|nos))*")
     for diagnosis, (core, words) in _FINER_FORMS.items()
 }
-# Two patterns for what does not belong to the diagnosis in a folder's name: a number in front, as in "1. Melanoma", and
-# a word or count at the end, as in "nevus images" and "nevus (120)".
+# Match the parts of a folder's name that do not belong to the diagnosis: a number in front, as in "1. Melanoma", and a
+# word or count at the end, as in "nevus images" and "nevus (120)".
 _NUMBER_IN_FRONT = re.compile(r"^\d{1,2}[.):]? ")
 _WORD_BEHIND = re.compile(r" (images?|photos?|pictures?|cases?|class|\(\d+\))")
 # A name counts as a misspelling of a known name if the similarity of the two names, from 0 to 1, is at least _LIKENESS,
@@ -320,9 +320,9 @@ def diagnosis_of(name: str | None) -> str | None:
     """Returns the diagnosis that a publisher's code or a folder's name means.
 
     Returns:
-        Known diagnosis: the name that dermedge uses for all datasets. Other skin lesion, or ambiguous name such as
-        akiec: the name in lower case. Name that means "unknown": None. Any other name: the name without spaces around
-        it.
+        For a known diagnosis, the name that dermedge uses for all datasets. For any other skin lesion, and for an
+        ambiguous name such as akiec, the name in lower case. For a name that means "unknown", None. For any other
+        name, the same name without spaces around it.
     """
     normal = normal_name(name or "")
     if name is None or normal in _UNKNOWN:

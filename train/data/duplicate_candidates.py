@@ -154,7 +154,7 @@ class Index:
     def _alike(
         self, photos: NDArray[np.intp], descriptors: NDArray[np.uint8]
     ) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float64]]:
-        """Returns the matches of descriptors with features of later photos in the index.
+        """Looks up descriptors in the index, and returns the similar features of later photos.
 
         Returns:
             The indices of the descriptors, the numbers of the features, and the weights of the matches.
@@ -185,7 +185,10 @@ class Index:
         features: NDArray[np.intp],
         weights: NDArray[np.float64],
     ) -> tuple[NDArray[np.uint64], NDArray[np.float64]]:
-        """Returns the pairs of photos with matches that agree, and the largest total weight of such matches.
+        """Returns the pairs of photos that have agreeing matches, and a weight for each pair.
+
+        For each match, the weights of the match and of all matches that agree with it are added. The weight of a pair
+        is the largest of these sums.
 
         A pair is one number: the upper 32 bits hold the index of the first photo, the lower 32 bits the index of the
         second photo.
@@ -246,9 +249,9 @@ def maps_of(ones: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[n
 
 
 def agree(maps: NDArray[np.complex64], others: NDArray[np.complex64]) -> NDArray[np.bool_]:
-    """Tells whether ``others`` agree with ``maps`` in position, rotation and scale, within the tolerances.
+    """Tells whether two matches imply nearly the same position, rotation and scale of one photo in the other photo.
 
-    ``maps`` and ``others`` are arrays [3, ...] as `maps_of` returns them.
+    ``maps`` and ``others`` are arrays [3, ...] that `maps_of` returns, and are compared element by element.
     """
     apart = others[1] - maps[1]
     error = np.abs(maps[2] * (others[0] - maps[0]) - apart)
@@ -311,9 +314,9 @@ def _codes(projected: NDArray[np.floating]) -> NDArray[np.uint64]:
 
 
 def _codes_nearby(projected: NDArray[np.floating]) -> NDArray[np.uint64]:
-    """Returns, for each descriptor, the own code and PROBES codes with one uncertain sign flipped.
+    """Returns, for each descriptor, its own code and PROBES similar codes, as an array [features, 1 + PROBES].
 
-    The shape is [features, 1 + PROBES].
+    In each similar code, one sign is flipped: the sign of a projection that is close to 0.
     """
     uncertain = np.argpartition(np.abs(projected), PROBES, axis=1)[:, :PROBES]
     own = _codes(projected)[:, None]

@@ -25,7 +25,7 @@ _PARTS = {
     "holdout": "test",
     "heldout": "test",
 }
-# Words in the names of folders that say nothing about the photos.
+# If the name of a folder contains only such words, the name says nothing about the photos.
 _PLAIN = frozenset(
     {
         "images",
@@ -56,7 +56,7 @@ _DATE = re.compile(
     r"(19|20)\d\d([ .-]?\d\d){0,2}|\d{1,2}[ .-]\d{1,2}[ .-](19|20)\d\d|"
     r"(\d{1,2} )?(jan(uary)?|feb(ruary)?|mar(ch)?|apr(il)?|may|june?|july?|aug(ust)?|sept?(ember)?|oct(ober)?|"
     r"nov(ember)?|dec(ember)?)( ?\d{1,4})?( (19|20)\d\d)?|"
-    r"(19|20)\d{6}t\d{6}z( \d+)?"  # a session of `dermedge run --record`
+    r"(19|20)\d{6}t\d{6}z( \d+)?"  # the name of a folder that `dermedge run --record` made
 )
 
 
@@ -116,7 +116,7 @@ def _words(name: str) -> list[str]:
 def _is_plain(words: list[str]) -> bool:
     """Tells whether the words of a folder's name say nothing about the photos.
 
-    This is the case if at least one word is in `_PLAIN`, and all other words are numbers or names of publishers.
+    Such a name has at least one word of `_PLAIN`, and all its other words are numbers or names of publishers.
     """
     plain = [re.sub(r"\d+$", "", word) in _PLAIN for word in words]
     others = [word for word, is_plain in zip(words, plain, strict=True) if not is_plain]

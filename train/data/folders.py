@@ -27,7 +27,8 @@ _TABLE_SUFFIXES = (".csv", ".tsv", ".xlsx", ".xls")
 # Names of files that operating systems create. These files are ignored, and are not counted as skipped.
 _SYSTEM_FILES = frozenset({".ds_store", "thumbs.db", "desktop.ini"})
 _MASK_ENDINGS = ("_segmentation", "_superpixels", "_mask", "_seg", "_lesion")
-# A file of the ISIC archive whose name matches is a mask, even if the photo of the mask was not found.
+# Matches the names of the ISIC archive's masks. A file with such a name is a mask, even if the photo of the mask is
+# missing.
 _MASK_OF_ISIC = re.compile(r"ISIC_\d{7}_(segmentation|superpixels|attribute_[a-z_]+)", re.IGNORECASE)
 _THUMBNAIL_FOLDERS = frozenset({"thumbs", "thumb", "thumbnails", "thumbnail"})
 _ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar", ".bz2", ".xz")
@@ -179,7 +180,7 @@ def _mask_of(photo: FoundPhoto) -> str | None:
 
 
 def _is_utf8(path: Path) -> bool:
-    """Tells whether a path can be encoded as UTF-8, and therefore written to a table."""
+    """Tells whether a path can be encoded as UTF-8. Otherwise, it cannot be written to a table."""
     try:
         str(path).encode()
     except UnicodeEncodeError:

@@ -47,8 +47,8 @@ def with_groups(
 ) -> list[Photo]:
     """Returns the photos with their groups.
 
-    Two photos are in one group if they are duplicates, or if they share a link, a group name or an image id. Of the
-    names of the group, the first in alphabetical order is kept.
+    Two photos are in one group if they are duplicates, or if they share a link, a group name or an image id. If the
+    photos of a group have several group names, all of them get the name that comes first in alphabetical order.
 
     Args:
         photos: photos whose ``group`` is the id of the lesion or the photo.

@@ -60,8 +60,8 @@ def label_files(
         references: further table files.
 
     Raises:
-        DataError: there is no photo, a folder or table cannot be read, the folders can be read in two ways, or a table
-            among ``paths`` names none of the photos.
+        DataError: there is no photo; a folder or table cannot be read; it is unclear which level of the folders is the
+            class; or a table among ``paths`` names none of the photos.
         OptionError: a file among ``paths`` or ``references`` is not a table that can be understood.
     """
     paths, labels_from = _with_folders_of_tables(paths, labels_from)
@@ -92,7 +92,10 @@ def label_files(
 
 
 def _check_used(paths: Sequence[Path], tables: Tables) -> None:
-    """Raises DataError if a table among ``paths`` names none of the photos, because its photos would be missing."""
+    """Raises DataError if a table among ``paths`` names none of the photos that were found.
+
+    Such a table shows that the folder of its photos was not given, or that the table has wrong names.
+    """
     given = {Path(os.path.abspath(path)): path for path in paths}
     for account in tables.accounts:
         if account.path not in given or account.photos:
@@ -125,7 +128,7 @@ def class_folders(data: Path) -> list[str]:
     """Returns the names of the class folders below ``data`` in alphabetical order. Keras numbers classes in this order.
 
     Raises:
-        DataError: there is no photo, or the folders can be read in two ways.
+        DataError: there is no photo, or it is unclear which level of the folders is the class.
     """
     photos = find_files([data]).photos
     placements = read_layout(photos, [False] * len(photos))
@@ -133,7 +136,7 @@ def class_folders(data: Path) -> list[str]:
 
 
 def _in_tables(tables: Tables, count: int, labels_from: str) -> list[bool]:
-    """Tells, for each photo, whether a table states the label, so that the names of folders are not needed."""
+    """Tells, for each photo, whether the label is read from a table. The names of its folders are then not needed."""
     if labels_from == AUTO:
         return [index in tables.facts and tables.facts[index].diagnosis is not None for index in range(count)]
     return [labels_from == TABLE] * count
@@ -256,9 +259,9 @@ def _links(
 
 
 def _one_spelling(names: Iterable[str]) -> dict[str, str]:
-    """Returns, for each name of a folder, the most frequent spelling.
+    """Returns, for each name of a folder, the most frequent spelling of the name.
 
-    Spellings of one name differ only in capitals, spaces and underscores.
+    Two names count as spellings of one name if they differ only in capitals, spaces and underscores.
     """
     counts = Counter(names)
     spellings: dict[str, list[str]] = defaultdict(list)

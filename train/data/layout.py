@@ -11,8 +11,9 @@
 4. If there are many folders above the class folders, and each has few photos, each of these folders is a person or a
    lesion. The photos of such a folder form a group.
 5. If two levels of folders could be the classes, known diagnoses decide: ``clinic/nevus`` has classes below datasets,
-   and ``nevus/clinic`` has groups below classes. Otherwise, the first level has the classes. If the second level may
-   be the classes as well, because it has known diagnoses or because the same names recur, an error names both readings.
+   and ``nevus/clinic`` has groups below classes. Without known diagnoses, the first level has the classes, unless many
+   names of the second level recur. If both levels may have the classes, dermedge stops with an error message, and the
+   user must choose with --labels-from.
 """
 
 from __future__ import annotations
@@ -84,7 +85,7 @@ def read_layout(
             folder that directly contains the photo; auto and table: the rules of this module decide.
 
     Raises:
-        DataError: the folders can be read in two ways.
+        DataError: folders of two different levels may be the classes, and ``labels_from`` is auto.
     """
     by_root: dict[Path, list[int]] = defaultdict(list)
     for index, photo in enumerate(photos):
@@ -115,7 +116,7 @@ def _chain(root: Path, folders: Sequence[str]) -> _Chain:
 def _class_depths(
     root: Path, chains: Sequence[_Chain], in_table: Sequence[bool], labels_from: str
 ) -> list[int]:
-    """Returns, for each photo, the number of names in the chain above the name of the class folder."""
+    """Returns, for each photo, the index of the class folder in ``names`` of the photo's chain."""
     if labels_from == PARENT:
         return [max(0, len(chain.names) - 1) for chain in chains]
     common = _common_depth(chains)
@@ -130,7 +131,7 @@ def _class_depths(
 
 
 def _common_depth(chains: Sequence[_Chain]) -> int:
-    """Returns the number of nested folders that each contain all photos and are not classes."""
+    """Returns how many levels of folders are above the classes because they only hold one folder with all photos."""
     depth = 0
     while all(len(chain.names) > depth + 1 for chain in chains):
         firsts = {chain.names[depth] for chain in chains}
@@ -146,7 +147,10 @@ def _are_diagnoses(names: set[str]) -> bool:
 
 
 def _persons_above(chains: Sequence[_Chain], depths: Sequence[int]) -> frozenset[str]:
-    """Returns the folders above the class folders if they are persons or lesions: many folders with few photos each."""
+    """Returns the folders above the class folders if each of these folders is a person or a lesion.
+
+    This is assumed if there are many such folders with few photos each. Otherwise, the result is empty.
+    """
     above = Counter(
         chain.names[depth - 1]
         for chain, depth in zip(chains, depths, strict=True)
@@ -185,7 +189,7 @@ def _holds_parts_of_classes(chain: _Chain) -> bool:
 def _second_is_the_class(root: Path, chains: Sequence[_Chain]) -> bool:
     """Tells whether the first folder is a dataset and the second one the class.
 
-    Raises DataError if this cannot be decided.
+    Raises DataError if the names of the folders do not show which of the two is the class.
     """
     parents: dict[str, set[str]] = defaultdict(set)
     for chain in chains:
@@ -250,8 +254,8 @@ def _insisted(folders: Sequence[str], labels_from: str) -> str:
 def _group(root: Path, folders: Sequence[str], class_name: str) -> str:
     """Returns the name of the folder whose photos form a group; empty if there is none.
 
-    This is the folder of a person or lesion at any level. If there is no such folder, it is the first folder below the
-    class folder that is neither a part nor a container.
+    The group is the folder of a person or lesion at any level. If there is no such folder, the group is the first
+    folder below the class folder that is neither a part (train, val, test) nor a container.
     """
     for name in folders:
         if name != class_name and folder_kind(name) is FolderKind.GROUP:

@@ -1,4 +1,7 @@
-"""Applies a function to many items in a few threads. The results come in order, and only a few are in memory."""
+"""Applies a function to many items in a few threads.
+
+The results come in the order of the items. Only a few results are in memory at the same time.
+"""
 
 from __future__ import annotations
 

@@ -124,7 +124,7 @@ def _image_column(columns: Sequence[str], rows: _Rows, names_photo: Callable[[st
 def _are_different(column: str, rows: _Rows) -> bool:
     """Tells whether nearly all cells of a column are different.
 
-    This separates numbers of photos, which all differ, from ages and class numbers, which repeat.
+    A column with the numbers of photos has different cells. In a column of ages or class numbers, cells repeat.
     """
     return len({row[column] for row in rows}) >= _NEARLY_ALL * len(rows)
 
@@ -132,8 +132,8 @@ def _are_different(column: str, rows: _Rows) -> bool:
 def _label_columns(columns: Sequence[str], rows: _Rows) -> tuple[str, ...]:
     """Returns the columns of diagnoses.
 
-    If there are none, returns the label columns with other words. If there are none of these either, returns the label
-    columns with numbers.
+    If there are no columns of diagnoses, returns the label columns that hold other words. If no column holds such words
+    either, returns the label columns that hold numbers.
     """
     filled = [column for column in columns if any(row[column] for row in rows)]
     kinds = {column: _kind_of_label(column, rows) for column in _usual("label", filled)}

@@ -84,7 +84,7 @@ RECORD = np.dtype(
 
 @dataclass(frozen=True)
 class Prints:
-    """The records of all files, for the search for duplicates.
+    """What the search for duplicates needs to know about all files.
 
     Attributes:
         digests: SHA-256 of the bytes of each file, in hexadecimal; empty for a file that cannot be read.

@@ -63,7 +63,8 @@ def release_pages(pixels: NDArray[Any]) -> None:
 def files_key(paths: Iterable[Path], *what: str) -> str:
     """Returns a key for the file name of a result that is computed from ``paths``.
 
-    The key changes if the path, size or modification time of a file changes, or if ``what`` changes.
+    ``what`` identifies the method of the computation. The key changes if the method changes, or if the path, size or
+    modification time of a file changes.
     """
     states = [(str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
     return hashlib.sha256(repr((*what, states)).encode()).hexdigest()[:16]
@@ -74,8 +75,8 @@ def _decode_into(
 ) -> None:
     header = {"descr": "|u1", "fortran_order": False, "shape": (len(paths), *shape, 3)}
     with target.open("wb") as handle:
-        # the images are written to the file and not to a mapping, because a full disk would kill a process that
-        # writes to a mapping
+        # The images are written with write(), and not into a memory-mapped array. If the disk is full, write() raises
+        # an error, but a write into a memory-mapped array kills the process.
         np.lib.format.write_array_header_1_0(handle, header)
         images = ordered_map(lambda path: Preprocessor(*shape)(read_picture(path)), paths)
         for index, image in enumerate(images, 1):

@@ -49,7 +49,8 @@ class LabelledPhoto:
 def check_unlearned(data: Path, split: str | None, classifiers: Sequence[Classifier]) -> None:
     """Checks that no model is scored on validation photos that it was trained on.
 
-    `dermedge train --refit` trains on the photos of train and val.
+    A model that was trained with `dermedge train --refit` has learned the validation photos too, so that its score on
+    them would be too good.
 
     Args:
         data: as in `labelled_photos`.

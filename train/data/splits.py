@@ -93,10 +93,10 @@ def _fill_empty_splits(
 def _kept_splits(
     photos: Iterable[Photo], earlier: Iterable[Photo], names: Mapping[str, Iterable[str]]
 ) -> dict[str, str]:
-    """Returns the split of each group that is known from ``earlier``.
+    """Returns the groups whose split ``earlier`` determines. The key is the name of the group, the value is its split.
 
-    A group is known if a photo of the group and a photo in ``earlier`` have the same path, bytes, image id, lesion or
-    person.
+    ``earlier`` determines the split of a group if a photo of the group and a photo in ``earlier`` have the same path,
+    bytes, image id, lesion or person.
     """
     known: dict[str, str] = {}
     for photo in earlier:
@@ -113,7 +113,7 @@ def _kept_splits(
 def _identities(photo: Photo) -> set[str]:
     """Returns the path, the ids and the digest of a photo.
 
-    If two photos share one of these values, they show the same photo, lesion or person.
+    Two photos that share the path, an id or the digest show the same lesion or person.
     """
     return {os.path.abspath(photo.path), photo.image_id, photo.lesion_id, photo.patient_id, photo.digest} - {
         ""
@@ -151,15 +151,15 @@ def with_fold(photos: Iterable[Photo], fold: int, folds: int, seed: int) -> tupl
     """
     if folds < 2 or not 0 <= fold < folds:
         raise OptionError(
-            f"there is no fold {fold} of {folds}; at least two folds are needed, and the first one is 0"
+            f"there is no fold {fold} of {folds}; use at least two folds, and number them from 0"
         )
     photos = tuple(photos)
     ordered = sorted((photo for photo in photos if photo.split != "test"), key=lambda photo: photo.path)
     strata: dict[tuple[str, str], list[str]] = defaultdict(list)
     for group, stratum in _strata(ordered).items():
         strata[stratum].append(group)
-    # the groups of all strata are dealt out in one sequence, because otherwise the first folds would get the remainder
-    # of every stratum
+    # The groups of all strata form one sequence, and each fold gets every n-th group of the sequence. If each stratum
+    # were divided alone, the first folds would get the remaining groups of every stratum.
     dealt = [group for stratum in sorted(strata) for group in _shuffled(strata[stratum], seed)]
     held_out = set(dealt[fold::folds])
     return tuple(
@@ -171,7 +171,7 @@ def with_fold(photos: Iterable[Photo], fold: int, folds: int, seed: int) -> tupl
 
 
 def with_source_tested(photos: Iterable[Photo], source: str) -> tuple[Photo, ...]:
-    """Returns the photos with one source as the test split, to compare models on a source without training photos.
+    """Returns the photos with one source as the test split. No photo of this source is left in train.
 
     All photos of the original test split are left out, including photos of ``source``, so that the original test split
     stays unused. A photo of another source is left out if its group contains a photo of ``source``.
@@ -193,7 +193,8 @@ def with_source_tested(photos: Iterable[Photo], source: str) -> tuple[Photo, ...
     )
     if not any(photo.source == source for photo in cut):
         raise DataError(
-            f"all photos of '{source}' are in the test split, which stays unused; give another source"
+            f"all photos of the source '{source}' are in the original test split, which --test-source does not use; "
+            "give another source"
         )
     lost = {photo.label for photo in photos} - {photo.label for photo in cut if photo.split == "train"}
     if lost:

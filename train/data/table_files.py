@@ -107,7 +107,7 @@ def read_table_text(path: Path) -> TableText:
     skipped = 0
     delimiter = None
     if text[:4].lower() == "sep=" and len(text) > 4:
-        # Excel writes such a first line to name the delimiter
+        # Excel can write the delimiter in the first line, as in "sep=;"
         delimiter = text[4]
         text, skipped = text.partition("\n")[2], 1
     first, _, rest = text.partition("\n")
@@ -145,8 +145,7 @@ def spreadsheet_text(path: Path) -> str:
 def _is_utf_16(content: bytes) -> bool:
     """Tells whether bytes seem to be UTF-16 text.
 
-    This is the case if they begin with a byte order mark, or if nearly every second byte is 0, as in UTF-16 text with
-    Latin letters.
+    UTF-16 text begins with a byte order mark, or nearly every second byte is 0 because the letters are Latin.
     """
     start = content[:_LOOKED_AT]
     return start.startswith((b"\xff\xfe", b"\xfe\xff")) or any(_zeros_at(start, place) for place in (0, 1))

@@ -1,13 +1,16 @@
 """The formats of publishers' tables. A table is recognized by the names of its columns; the file name does not matter.
 
-The names of the columns have these sources:
-- HAM10000 (Harvard Dataverse DBW86T), ISIC 2019, ISIC 2018 task 3, MILK10k, PAD-UFES-20 (Mendeley zr7vgbcyr2), and the
-  ISIC archive's export: the publishers' files themselves.
-- ISIC 2016 part 3 (no header: id and benign or malignant), ISIC 2017 part 3 (image_id, melanoma,
-  seborrheic_keratosis; all other photos are nevi), ISIC 2020 (image_name, patient_id, …, diagnosis, benign_malignant;
-  version 2 adds lesion_id), ISIC 2024 (isic_id, target, …, iddx_full, iddx_1 to iddx_5), DDI (DDI_file, disease),
-  derm7pt (case_num, diagnosis, derm, clinic), and Roboflow's ``_classes.csv`` (filename and one column for each class):
-  the pages of the challenges, and public code that reads the files.
+The names of these columns were read in the publishers' files: HAM10000 (Harvard Dataverse DBW86T), ISIC 2019, ISIC 2018
+task 3, MILK10k, PAD-UFES-20 (Mendeley zr7vgbcyr2), and the ISIC archive's export.
+
+The names of the following columns were read on the pages of the challenges, and in public code that reads the files:
+- ISIC 2016 part 3: no header; the columns are the id, and benign or malignant
+- ISIC 2017 part 3: image_id, melanoma, seborrheic_keratosis; all other photos are nevi
+- ISIC 2020: image_name, patient_id, …, diagnosis, benign_malignant; version 2 adds lesion_id
+- ISIC 2024: isic_id, target, …, iddx_full, iddx_1 to iddx_5
+- DDI: DDI_file, disease
+- derm7pt: case_num, diagnosis, derm, clinic
+- Roboflow's ``_classes.csv``: filename, and one column for each class
 
 When names of columns are compared, upper and lower case do not matter, and spaces count as underscores.
 """
@@ -100,7 +103,7 @@ def _columns(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-# The formats of publishers. A table has the first format in this order that fits.
+# The formats of publishers. If the columns of a table fit several formats, the first of them in this order is used.
 FORMATS = (
     TableFormat(
         "HAM10000",

@@ -250,7 +250,7 @@ def _not_understood(text: TableText) -> str:
 
 @dataclass
 class _Noted:
-    """The group columns and the unclear cells of one table, for its `TableAccount`.
+    """Collects the group columns and the unclear cells of one table. A `TableAccount` is made from them.
 
     Attributes:
         groups, unclear: as in `TableAccount`.
@@ -439,7 +439,7 @@ def _take_further_groups(
 
 
 def _one_photo_formats(known: TableFormat) -> list[TableFormat]:
-    """Returns a format for each photo that a row names."""
+    """Returns one format for each column that names a photo, because a row of some tables names two photos."""
     if not known.image_of_view:
         return [known]
     return [replace(known, image=(column,), view=view) for column, view in known.image_of_view.items()]

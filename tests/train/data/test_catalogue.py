@@ -442,7 +442,7 @@ def test_a_source_can_be_the_test_and_nothing_of_its_lesions_is_learned() -> Non
     assert find_leaks(cut) == []
     with pytest.raises(OptionError, match="There are: s1, s2, s4"):
         with_source_tested(photos, "s3")
-    with pytest.raises(DataError, match="all photos of 's4' are in the test split"):
+    with pytest.raises(DataError, match="all photos of the source 's4' are in the original test split"):
         with_source_tested(photos, "s4")
     with pytest.raises(DataError, match="without the source 's2', no photo of the class 'x' is left"):
         with_source_tested([photos[2], photos[3]], "s2")

@@ -88,7 +88,7 @@ def finding_of(
     noun: str,
     line: Callable[[str], str] = lambda where: where,
 ) -> AuditFinding | None:
-    """Returns the finding that counts ``cases``, or None if there are no cases.
+    """Returns a finding that summarizes all cases of one defect, or None if there are no cases.
 
     Args:
         kind: a short name for the kind of defect.

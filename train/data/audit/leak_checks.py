@@ -38,9 +38,9 @@ _LEAK_ADVICE = (
 
 
 def _parts(one: AuditedPhoto, other: AuditedPhoto) -> str:
-    """Returns the splits of two files, such as "test and train of clinic".
+    """Returns a text that names the two splits and the dataset of two files, such as "test and train of clinic".
 
-    The text is empty if the files are in the same split, if a split is unknown, or if the files are from two
+    The text is empty in three cases: the files are in the same split, a split is unknown, or the files are from two
     datasets.
     """
     if one.source != other.source or not one.part or not other.part or one.part == other.part:

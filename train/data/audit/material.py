@@ -150,7 +150,7 @@ def lesion_cases(
 ) -> Iterator[DefectCase]:
     """Yields at most one case for each lesion: the first pair of different photos for which ``where`` returns a text.
 
-    The text is the group of the case in the breakdown of the finding.
+    The text of ``where`` names the group that the case belongs to in the breakdown of the finding.
     """
     for lesion, pairs in _lesion_pairs(material):
         for one, other in pairs:
@@ -178,7 +178,8 @@ def contradict(one: str, other: str) -> bool:
 def with_equal_bytes(material: AuditMaterial, cases: list[DefectCase]) -> Callable[[str], str]:
     """Returns a function that turns the name of a group of cases into a line of the report.
 
-    The line is the name of the group. If the files of some cases have equal bytes, the number of these cases is added.
+    The line begins with the name of the group. If the group has cases whose files have equal bytes, the line also gives
+    the number of these cases.
     """
     equal = Counter(case.where for case in cases if material.equal(*case.files))
     return lambda where: f"{where} ({equal[where]:,} with equal bytes)" if equal[where] else where
