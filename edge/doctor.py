@@ -295,7 +295,8 @@ def check_throttling(
 def check_model(model: Path, runtime: str = "auto") -> Finding:
     """Tells whether a model runs on this machine, and whether it passes the golden test.
 
-    The golden test compares the outputs for generated images with those that the conversion stored in the model file.
+    The golden test compares the outputs for generated images with the outputs that the model file stores. The outputs
+    were stored when the model was converted.
     """
     from dermedge.edge.model.classifier import Classifier
     from dermedge.edge.model.golden import IMAGE_COUNT, golden_image, replay

@@ -46,9 +46,9 @@ class SessionDrift:
 
     Attributes:
         first: the results of the first hour. While the first hour lasts, these are the results of the full minutes so
-            far. None before the first minute is over.
-        latest: the results of the latest hour. Minutes of the first hour do not count here. Therefore this is None
-            until one more minute after the first hour is over.
+            far. The value is None until the first minute is over.
+        latest: the results of the latest hour, without the minutes of the first hour. Therefore the value is None until
+            the first minute after the first hour is over.
     """
 
     first: Shares | None = None

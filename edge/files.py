@@ -88,7 +88,7 @@ def write_beside(path: Path | str) -> Iterator[Path]:
 
 @contextmanager
 def whole_folder(folder: Path) -> Iterator[Path]:
-    """Yields an empty temporary folder beside ``folder``. If the block succeeds, this folder is renamed.
+    """Yields an empty temporary folder, which is renamed to ``folder`` if the block succeeds.
 
     If the block fails, the temporary folder is removed.
 

@@ -52,9 +52,10 @@ class Region(NamedTuple):
 def crop_region(height: int, width: int, rows: int, columns: int) -> Region:
     """Returns the region of a frame that the network sees. The network's input may have any aspect ratio.
 
-    Usually, it is the largest centred region with the aspect ratio of the input, rounded down to whole pixels. If this
-    region can be trimmed so that repeated halving reaches exactly the input size, the trimmed region is returned
-    instead. The fraction of the height that is trimmed is at most MAX_TRIM. For a square input, the region is a square.
+    Usually, the function returns the largest centred region with the aspect ratio of the input, rounded down to whole
+    pixels. If this region can be trimmed so that repeated halving reaches exactly the input size, the function returns
+    the trimmed region instead. At most the fraction MAX_TRIM of the height is trimmed. For a square input, the region
+    is a square.
 
     Args:
         height: height of the frame, in pixels.

@@ -204,7 +204,7 @@ class QualityGate:
         self._weights = np.maximum(1 - squared, _LEAST_WEIGHT).ravel()
 
     def check(self, crop_rgb: NDArray[np.uint8], at_s: float | None) -> Defect | None:
-        """Measures a crop, and returns the defect to correct first, or None. The arguments are those of `measure`."""
+        """Measures a crop, and returns the defect to correct first, or None. `measure` describes the arguments."""
         return judge(self.measure(crop_rgb, at_s))
 
     def measure(self, crop_rgb: NDArray[np.uint8], at_s: float | None) -> Measures:

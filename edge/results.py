@@ -124,9 +124,9 @@ class FrameResult:
     Attributes:
         state: the state of the state machine.
         hint: the advice for the user, or the reason why the camera is lost; empty if there is nothing to do.
-        frame: the newest frame. While the camera is lost, it is the last frame before the outage. None before the
-            first frame.
-        crop: the region of the frame that the network sees; None without a frame.
+        frame: the newest frame. While the camera is lost, it is the last frame before the outage. It is None until the
+            first frame arrives.
+        crop: the region of the frame that the network sees; None if ``frame`` is None.
         classification: the classification of this frame; None if the quality gate rejected the frame, or if the
             camera is lost.
         answer: the answer that is shown in the states of `ANSWERED`; None in the other states. Usually, it is the
@@ -160,8 +160,7 @@ class FrameResult:
     def shown(self) -> Classification | None:
         """The classification whose numbers are shown.
 
-        These are the numbers of the shown answer. If there is no answer, they are the numbers of this frame's
-        classification.
+        If an answer is shown, this is the answer. Otherwise, this is the classification of the newest frame.
         """
         return self.answer or self.classification
 

@@ -26,8 +26,8 @@ The hint for a rejected frame is shown immediately. The frame ends the answer on
 GRACE_S, so that a short disturbance does not end an answer. When an answer has ended, and after an outage, smoothing
 starts again.
 
-A frame with another answer changes the shown answer only if no frame has agreed with the shown answer for GRACE_S. So
-the answer does not flicker while two answers are almost equally probable. While an answer stays, the views show the
+A frame with a different answer changes the shown answer only if no frame has agreed with the shown answer for GRACE_S.
+So the answer does not flicker while two answers are almost equally probable. While an answer stays, the views show the
 numbers of the last frame that agreed with this answer.
 """
 

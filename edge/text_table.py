@@ -70,7 +70,7 @@ def aligned_lines(rows: Sequence[Sequence[str]], max_width: int | None = None) -
 
 
 def csv_of(columns: Sequence[str], lines: Iterable[Mapping[str, Any]]) -> str:
-    """Returns the lines as CSV with a header, as pandas can read it. None becomes an empty cell."""
+    """Returns CSV with a header, which pandas can read. The value None becomes an empty cell."""
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()

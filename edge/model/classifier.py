@@ -341,7 +341,7 @@ class Classifier:
         return evidence, calibrated_logits_of(self.head, outputs), close_up
 
     def _read_close_up(self) -> float | None:
-        """Returns the dequantized probability of a close-up, or None if the model has no such output."""
+        """Returns the dequantized probability of a close-up, or None if the model does not tell it."""
         if self._close_up is None or self.manifest is None:
             return None
         scale, zero_point = self._close_up["quantization"]

@@ -4,19 +4,19 @@ The manifest stores the thresholds of a decision, which `dermedge convert` fits 
 keys may be absent:
 
 - ``none``: a threshold for the probability of "none of these". If p(none of these) >= ``none``, the answer is "none of
-  these", and the photo is called declined. Otherwise, the answer is the most probable of the other classes. Without
-  this key, the answer is the most probable of all classes.
+  these", and the photo is called declined. Otherwise, the answer is the most probable of the other classes. If the key
+  is absent, the answer is the most probable of all classes.
 - ``uncertain``: a threshold for the share of the answer, p(answer) / sum of p over all classes except "none of these".
   If the answer is not "none of these" and its share is below ``uncertain``, the answer is uncertain (Chow, "On Optimum
   Recognition Error and Reject Tradeoff", 1970).
 - ``alert``: an object with the keys ``label`` and ``threshold``. The alert is on if p(label) >= threshold, whatever the
   answer is.
-- ``conformal``: an object with the keys ``coverage`` and ``thresholds``; the latter maps each label to a threshold. The
-  prediction set holds each class whose p is at least the threshold of the class. The set may be empty, and it may hold
-  several classes. If the photos of each class are sampled like the validation photos of this class, the set holds the
-  true class with a probability of at least ``coverage``. The method is that of least ambiguous set-valued classifiers
-  (Sadinle, Lei and Wasserman, "Least Ambiguous Set-Valued Classifiers with Bounded Error Levels", 2019), with one
-  threshold for each class (Vovk, "Conditional Validity of Inductive Conformal Predictors", 2012).
+- ``conformal``: an object with the keys ``coverage`` and ``thresholds``. The value of ``thresholds`` maps each label to
+  a threshold. The prediction set holds each class whose p is at least the threshold of the class. The set may be empty,
+  and it may hold several classes. If the photos of each class are sampled like the validation photos of this class, the
+  set holds the true class with a probability of at least ``coverage``. The method is that of least ambiguous set-valued
+  classifiers (Sadinle, Lei and Wasserman, "Least Ambiguous Set-Valued Classifiers with Bounded Error Levels", 2019),
+  with one threshold for each class (Vovk, "Conditional Validity of Inductive Conformal Predictors", 2012).
 
 The `Headline` is the text of an answer. The terminal, the window and the web page all show the same text. The headline
 names a single class only if this class is the most probable of all classes and its probability is high enough. So the

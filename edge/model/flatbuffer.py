@@ -54,8 +54,8 @@ class TensorInfo:
         name: the name that the converter gave the tensor.
         shape: the shape. A dimension of unknown size is 1.
         dtype: the type of the values, as NumPy calls it.
-        scales: the scales of the quantization: one scale, or one for each channel. Empty if the tensor is not
-            quantized.
+        scales: the scales of the quantization: one scale, or one for each channel. The tuple is empty if the tensor is
+            not quantized.
         zero_points: the zero points of the quantization, one for each scale.
         is_constant: whether the file stores the values of the tensor.
     """
@@ -145,7 +145,7 @@ def read_graph(model: bytes, source: Path | str) -> Graph:
 
 
 def float_ops(model: bytes) -> tuple[Operator, ...]:
-    """Returns the operators of a .tflite that compute in floats. Empty if the file computes in integers only.
+    """Returns the operators of a .tflite that compute in floats, or an empty list if all compute in integers.
 
     Operators that only convert one type into another, such as a float input into int8, are not included.
     """

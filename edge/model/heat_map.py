@@ -9,8 +9,8 @@ from dermedge.edge.model.prediction import Prediction
 
 __all__ = ["heat_map"]
 
-# This is the smallest difference between logits that is shown with the heat 1; `heat_map` describes the difference.
-# Without this limit, noise would look hot.
+# A cell can have the heat 1 only if its evidence for the answer exceeds the mean evidence for the other classes by at
+# least this many logits. Without this limit, noise would look hot.
 _FULL_HEAT = 2.0
 
 

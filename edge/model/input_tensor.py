@@ -52,8 +52,9 @@ class InputTensor:
     Args:
         details: the details of the tensor, as the interpreter returns them.
         layout: the layout of the tensor.
-        normalization: the normalization with which the network was trained. None if the tensor holds pixel values:
-            int8 holds the pixel value minus 128; the other types hold the pixel value unchanged.
+        normalization: the normalization with which the network was trained. It is None if the tensor holds pixel
+            values. An int8 tensor then holds the pixel value minus 128. Tensors of all other types hold the pixel value
+            unchanged.
     """
 
     def __init__(self, details: dict[str, Any], layout: Layout, normalization: Normalization | None) -> None:

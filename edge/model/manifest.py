@@ -1,6 +1,6 @@
 """Reads and writes the manifest of a model file. The manifest is in a zip at the end of the .tflite.
 
-TFLite's own tools append associated files, such as a file of labels, to a .tflite in the same way.
+TFLite's own tools also append a zip archive, with associated files such as a file of labels.
 """
 
 from __future__ import annotations
@@ -183,7 +183,7 @@ def _check_depth(values: Any) -> None:
 
 
 def _check_version(version: Any, source: Path | str) -> None:
-    """Raises ModelError for a later version, in which keys may have another meaning.
+    """Raises ModelError for a later version of the format, in which keys may have a different meaning.
 
     Raises ValueError if the version is not a whole number of 1 or more.
     """
@@ -261,7 +261,7 @@ def _check_probability(value: Any, name: str) -> None:
 
 
 def strip(model: bytes) -> bytes:
-    """Returns the bytes of a model without the zip archive at their end. Returns all bytes if there is no archive."""
+    """Returns a model's bytes without the zip archive at the end, or all bytes if there is no archive."""
     try:
         with zipfile.ZipFile(io.BytesIO(model)) as archive:
             return model[: _network_bytes(archive, len(model))]
@@ -350,9 +350,9 @@ def _network_digest(path: Path) -> str:
 def read_associated_labels(path: Path | str) -> tuple[str, ...] | None:
     """Returns the lines of the label file that a .tflite contains, or None if the .tflite has no readable label file.
 
-    Tools store a label file in a zip archive at the end of the .tflite.
+    TFLite's tools store a label file in a zip archive at the end of the .tflite.
 
-    The label file is ``labels.txt``, or else the first file whose name ends in ``.txt``.
+    The label file is ``labels.txt``. If there is no such file, it is the first file whose name ends in ``.txt``.
 
     Raises:
         ModelError: the label file is too large, or is compressed with a method that dermedge does not read.

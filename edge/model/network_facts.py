@@ -47,10 +47,10 @@ class NetworkFacts:
         heads: the kind of each output, in the file's order.
         custom_operators: the names of the operators that are not TFLite's own.
         mean: the mean in the normalization (p - mean) / std of pixel values p from 0 to 255. TFLite Metadata states
-            one number, or one number for each channel. Empty if the file does not state it.
+            one number, or one number for each channel. The tuple is empty if the file does not state the mean.
         std: the standard deviation in this normalization, with as many numbers as ``mean``.
-        logit_scales: one number for each output. It is the scale of the logits if a sigmoid computes the output from
-            quantized logits, and else 0.
+        logit_scales: one number for each output. If a sigmoid computes the output from quantized logits, the number is
+            the quantization scale of these logits. Otherwise, it is 0.
     """
 
     heads: tuple[Head, ...]

@@ -35,8 +35,8 @@ class Normalization:
     def is_affine(self) -> bool:
         """Whether one scale and one offset for all channels describe the normalization.
 
-        If so, the scale and the zero point of a quantized input can express the normalization, and the input accepts
-        pixel values.
+        If the normalization is affine, the scale and the zero point of a quantized input can express it. The input then
+        accepts pixel values.
         """
         return len(set(self.mean)) == len(set(self.std)) == 1 and not self.blue_first
 

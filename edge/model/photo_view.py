@@ -47,8 +47,9 @@ def view_by_probability(close_up: float | None) -> str | None:
 def calibration_of(manifest: Manifest | None, view: str | None) -> ViewCalibration:
     """Returns the temperature and thresholds for photos of a view.
 
-    They come from the manifest's ``views``. If ``views`` does not contain the view, they are the manifest's
-    ``temperature`` and ``thresholds``. If the manifest is None, the temperature is 1 and there are no thresholds.
+    If the manifest's ``views`` contains the view, the function takes the temperature and thresholds from ``views``.
+    Otherwise, it takes the manifest's ``temperature`` and ``thresholds``. If the manifest is None, the temperature is 1
+    and there are no thresholds.
     """
     if manifest is None:
         return ViewCalibration(1.0, {})

@@ -201,7 +201,8 @@ interpreter.invoke()
 def _try_in_child(path: Path, module: str) -> None:
     """Runs a file once in a child process, because tflite-runtime does not verify files and crashes on damaged ones.
 
-    `open_interpreter` does not call this function for a file with a manifest, because it has checked the SHA-256.
+    `open_interpreter` does not call this function for a file with a manifest, because it has checked the SHA-256 of the
+    file's network.
     """
     # raises ModelError if the tables of the file are damaged; with such a file, the runtime might run for minutes
     read_facts(path)

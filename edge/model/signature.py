@@ -183,7 +183,10 @@ def _not_a_classifier(path: Path, what: str) -> ModelError:
 
 
 def _kind_of(shapes: Sequence[Sequence[int]]) -> str:
-    """Returns, in parentheses, the kind of network that usually has such outputs. Empty if the kind is not clear."""
+    """Returns, in parentheses, the kind of network that usually has outputs of these shapes.
+
+    The text is empty if the kind is not clear.
+    """
     if len(shapes) == 4 or (len(shapes) <= 2 and all(len(one) == 3 for one in shapes)):
         return " (as an object detector has)"
     if len(shapes) == 1 and len(shapes[0]) == 4:

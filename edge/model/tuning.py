@@ -95,7 +95,8 @@ def tuned_threads(model: Path, num_threads: int | str, runtime: str = "auto") ->
 def measure(model: Path, runtimes: list[str]) -> Choice:
     """Measures each runtime in ``runtimes`` with each number of threads, and returns the fastest choice.
 
-    The number of threads is 1, and each larger number in `_THREADS` for which the processor has enough cores.
+    The function tries one thread, and each larger number of threads in `_THREADS` for which the processor has enough
+    cores.
     """
     choices = [
         Choice(runtime, threads, _invoke_ms(model, threads, runtime))

@@ -138,7 +138,7 @@ class CameraCapture(LiveCapture):
         except SourceError:
             self.close()
             raise
-        # the settings are read now, because another thread may be in `read` later
+        # The settings are read now, because another thread may run `read` later.
         self._delivery = self._read_back()
 
     def delivery(self) -> Delivery | None:
@@ -173,7 +173,7 @@ class CameraCapture(LiveCapture):
         if mode.lock_exposure or mode.lock_white_balance:
             self._settle()
         if mode.lock_exposure:
-            # The present value is also set explicitly. Otherwise, some drivers return to an earlier value: the last one
+            # The present value is also set explicitly. Without this call, some drivers would return to the last value
             # that was set manually.
             found = self._capture.get(cv2.CAP_PROP_EXPOSURE)
             self._set(cv2.CAP_PROP_AUTO_EXPOSURE, _V4L2_EXPOSURE_MANUAL, "--lock-exposure")
@@ -221,7 +221,9 @@ class StreamCapture(LiveCapture):
             ) from error
 
     def _first(self) -> Frame | None:
-        """Skips frames that equal the first frame, and returns the next frame, or the only frame of a stream.
+        """Skips frames that equal the first frame, and returns the next frame.
+
+        If the stream has only one frame, this method returns it.
 
         Raises:
             SourceError: no frame arrived, or all frames were the same for `_PROOF_S`.

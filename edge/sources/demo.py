@@ -1,6 +1,6 @@
 """The built-in demo: a camera that moves over skin, painted by this module.
 
-It needs no file and no network, and shows no patient.
+The demo needs no file and no network, and shows no patient.
 
 GENERATED IMAGES. Nothing here is a photo of skin, and the answers of a classifier mean nothing. The demo shows that
 capture, classifier and views work together. It is deterministic: frame n is always the same.

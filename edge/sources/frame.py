@@ -47,7 +47,7 @@ class Delivery:
         height: the height of the frames, in pixels.
         fps: the number of frames a second; None if the camera does not report it.
         pixel_format: the format in which the camera sends frames: a FOURCC such as ``MJPG``, or a format of picamera2.
-            Empty if the camera does not report it.
+            The text is empty if the camera does not report its format.
     """
 
     width: int
@@ -90,7 +90,7 @@ class FrameSource(Protocol):
         return ""
 
     def close(self) -> None:
-        """Releases the device or file. Do not call it while another thread is in `read`."""
+        """Releases the device or file. Do not call this method while another thread runs `read`."""
 
     def __enter__(self) -> Self:
         return self

@@ -21,7 +21,8 @@ def http_advice(address: str) -> str | None:
         address: a URL that begins with ``http://`` or ``https://``. It may contain a user name and a password.
 
     Returns:
-        One line with the server's answer and a cure, without the URL. None if the answer does not tell the reason.
+        One line with the server's answer and a cure, without the URL. The function returns None if the server's answer
+        does not tell the reason.
     """
     try:
         parts = urlsplit(address)

@@ -163,7 +163,7 @@ class LatestFrame:
         return arrival
 
     def _silent_s(self) -> float:
-        """Returns for how many seconds no frame may arrive until the source counts as lost."""
+        """Returns after how many seconds without a frame the source counts as lost."""
         interval_s = min(self._intervals, default=0.0)
         return min(max(SILENT_S, _SILENT_INTERVALS * interval_s), _LONGEST_SILENT_S)
 

@@ -35,8 +35,8 @@ class _Kind:
 
     Attributes:
         matches: a function that tells whether the name of a source means this kind.
-        opener: a function that returns another function. That function opens the source, at the start and again after
-            an outage. Modules that are rarely needed are imported only when the source is opened.
+        opener: a function that returns a second function. The second function opens the source, at the start and again
+            after an outage. It imports modules that are rarely needed.
         takes_mode: whether the source is a camera, which accepts a `CameraMode`.
     """
 
@@ -78,9 +78,9 @@ def open_source(
             every source.
 
     Raises:
-        SourceError: no source has this name, the source cannot be opened, or it refuses a setting.
-        OptionError: a setting for cameras was given for another source, or ``realtime`` for a source other than a
-            video.
+        SourceError: no source has this name, or the source cannot be opened, or the camera refuses a setting.
+        OptionError: a setting for cameras was given for a source that is not a camera, or ``realtime`` was given for a
+            source that is not a video.
         MissingExtra: picamera2 is not installed.
     """
     mode = CameraMode(width, height, fps, focus, lock_exposure, lock_white_balance, pixel_format)

@@ -94,7 +94,7 @@ class PiCamera(FrameSource):
                 main={"size": size, "format": "RGB888"}, controls=controls
             )
         )
-        # picamera2 may have chosen another format or size without reporting it
+        # picamera2 may have chosen a different format or size, which it does not report
         chosen = self._camera.camera_configuration()["main"]
         self._format, (self._width, height) = chosen["format"], chosen["size"]
         self._delivery = Delivery(self._width, height, mode.fps, self._format)

@@ -101,7 +101,7 @@ class VideoFile(FrameSource):
         return first
 
     def _has_more(self) -> bool:
-        """Tells whether the video may have a second frame. False only if the container states exactly one frame."""
+        """Tells whether the video may have a second frame. If the container states exactly one frame, it has none."""
         return self._capture.get(cv2.CAP_PROP_FRAME_COUNT) != 1
 
     def _next(self) -> Frame | None:
@@ -133,7 +133,7 @@ class VideoFile(FrameSource):
         return replace(frame, at_s=self._at_s, repeated=self._repeated)
 
     def _image(self) -> NDArray[np.uint8] | None:
-        """Returns the next image; None at the end.
+        """Returns the next image, or None at the end of the video.
 
         A failed read is repeated, because OpenCV can go on after some damaged stretches.
         """
@@ -147,8 +147,8 @@ class VideoFile(FrameSource):
     def _advance(self) -> None:
         """Sets the time of the newest frame.
 
-        This is the time that the stream states. If the stream states no later time than for the previous frame, the
-        time of the newest frame is computed from the frame rate.
+        The time of the newest frame is the time that the stream states. If this time is not later than the time of the
+        previous frame, the time is computed from the frame rate instead.
         """
         position_s, before_s = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000, self._at_s
         if self._number == 1:

@@ -35,8 +35,8 @@ class CameraIdentity:
 
     Attributes:
         bus: the path of the camera's device in sysfs, which tells where the camera is plugged in.
-        model: the numbers of the vendor and the product, if it is a USB camera. Otherwise, the name that the driver
-            gives to the camera.
+        model: for a USB camera, the numbers of the vendor and the product. For any other camera, the name that the
+            driver gives to the camera.
         serial: the serial number of a USB camera; empty if the camera has no serial number.
         index: the number of this device node among all device nodes of the camera. Webcams have a second device node,
             which delivers metadata.
@@ -51,7 +51,7 @@ class CameraIdentity:
 def is_device(spec: str) -> bool:
     """Tells whether a source's name means a camera: a number, the path of a device, or a link to one.
 
-    The name of a camera that is not plugged in counts too.
+    The name of a camera that is not plugged in also means a camera.
     """
     if re.fullmatch(_NUMBER, spec):
         return True
@@ -67,7 +67,7 @@ def device_path(spec: str) -> Path:
 
 
 def video_nodes(folder: Path | None = None) -> list[Path]:
-    """Returns the paths in a folder whose names are those of video devices, such as video0, in order of their numbers.
+    """Returns the paths in a folder that are named like video devices, such as video0, in the order of the numbers.
 
     Args:
         folder: a folder in which Linux names video devices. None means the folder of the device nodes.
@@ -77,7 +77,7 @@ def video_nodes(folder: Path | None = None) -> list[Path]:
 
 
 def identify(node: Path) -> CameraIdentity | None:
-    """Returns the identity of the camera at ``/dev/videoN``; None if sysfs does not state it."""
+    """Returns the identity of the camera at ``/dev/videoN``, or None if sysfs does not describe the camera."""
     entry = _SYSFS / node.name
     if not re.fullmatch(_NODE, node.name) or not (entry / "device").exists():
         return None
