@@ -40,22 +40,22 @@ def parser() -> Parser:
     """Returns the options of `dermedge doctor`."""
     made = make_parser(
         "doctor",
-        "Check the installation and the cameras, and repeat the golden test of a model.",
+        "Check the installation and the cameras. Check with the golden test that a model computes the same outputs on "
+        "this machine as at its conversion.",
         ("dermedge doctor", "dermedge doctor --model mine.tflite", "dermedge doctor --json"),
     )
     made.add_argument(
         "--model",
         type=model_path,
         default=DEFAULT_MODEL,
-        help="repeat the golden test of this .tflite file, or of one of the models that ship with dermedge: "
-        f"{', '.join(SHIPPED)}",
+        help="run the golden test for this .tflite file, or for one of the models that ship with dermedge: "
+        f"{', '.join(SHIPPED)}. The golden test compares the outputs on this machine with those that the file stores",
     )
     made.add_argument(
         "--runtime",
         choices=("auto", *RUNTIMES),
         default="auto",
-        help="repeat the golden test with this TFLite runtime; auto: litert if it is installed, otherwise "
-        "tflite-runtime",
+        help="run the golden test with this TFLite runtime; auto: litert if it is installed, otherwise tflite-runtime",
     )
     made.add_argument("--json", action="store_true", help="print the results as one JSON object")
     return made

@@ -68,7 +68,7 @@ class Inspection:
     def view_output(self) -> str | None:
         """The name of the output that tells close-ups from dermoscopic photos.
 
-        The name is None if the file has no such output, or if it has no manifest.
+        The name is None if the model does not tell close-ups from dermoscopic photos, or if the file has no manifest.
         """
         places = output_places([one.shape for one in self.graph.outputs]) or {}
         if self.manifest is None or "close_up" not in places:

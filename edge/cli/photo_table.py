@@ -114,7 +114,7 @@ def _class_columns(labels: Sequence[str]) -> str:
 
 
 def _class_cells(labels: Sequence[str], probabilities: Sequence[float]) -> str:
-    """Returns the cells of one photo that stand below the titles that `_class_columns` returns."""
+    """Returns the probabilities of one photo as the text below the column titles of `_class_columns`."""
     pairs = list(zip(labels, probabilities, strict=True))
     if len(labels) > _MOST_COLUMNS:
         most = sorted(pairs, key=lambda pair: -pair[1])[:_MOST_PROBABLE]

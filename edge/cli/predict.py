@@ -66,8 +66,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     ) as classifier:
         if options.explain and not classifier.has_heat_map:
             raise OptionError(
-                f"--explain needs a model with an evidence output, from which the heat map is computed; "
-                f"'{options.model}' has none. Leave --explain out, or use a model that `dermedge models` lists"
+                f"--explain needs a model that can compute a heat map, but '{options.model}' has no output for it. "
+                f"Leave --explain out, or use a model that `dermedge models` lists"
             )
         if options.sets:
             classifier.require_prediction_sets()
@@ -112,9 +112,7 @@ def _predict(
 
 
 def _explain(classifications: Iterable[Classification], folder: Path) -> Iterator[Classification]:
-    """Writes the annotated photo of each classification, with the heat map, into ``folder``, and then yields the
-    classification.
-    """
+    """Yields each classification, after a copy of the photo with the answer and the heat map was written."""
     for classification in classifications:
         name = Path(classification.frame.name).name + _EXPLAINED_SUFFIX
         write_bytes(folder / name, encode_image(paint_classification(classification, heat=True), ".png"))

@@ -125,7 +125,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         except SourceError as error:
             if not frames_of(session.counts):
                 raise
-            # the answers before the failure remain valid
+            # the answers before the failure remain valid. So the summary is printed first, and the error after it
             failure = str(error)
         finally:
             session.delivery = source.delivery()
@@ -138,7 +138,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _readable(results: Iterator[FrameResult], unreadable: list[PictureError]) -> Iterator[FrameResult]:
-    """Yields the results of the photos that can be read. Prints and collects the error of each other photo."""
+    """Yields the results of the photos that can be read. If a photo cannot be read, prints and collects the error."""
     while True:
         try:
             yield next(results)
@@ -169,8 +169,8 @@ def _open_views(
 ) -> View:
     """Returns one view, which passes each result to all views of the run.
 
-    These are the view that the user chose, and up to three more: the recording if --record is given, the web page if
-    --serve is given, and the messages to systemd if the program is a systemd service.
+    The views are the one that the user chose, and up to three more: the recording if --record is given, the web page
+    if --serve is given, and the messages to systemd if the program is a systemd service.
     """
     views: list[View] = []
     facts = {
@@ -224,7 +224,7 @@ def _print_delivery(delivery: Delivery | None, options: argparse.Namespace) -> N
 def _print_code(url: str) -> None:
     """Prints a URL as a QR code, if the package segno is installed."""
     try:
-        import segno  # the package is in the extra phone
+        import segno  # the package belongs to the optional extra "phone"
     except ImportError:
         return
     segno.make(url, micro=False).terminal(out=sys.stderr, compact=True)
@@ -342,7 +342,7 @@ def _add_source_options(parser: OptionGroup) -> None:
         type=_zoom,
         default=1.0,
         metavar="FACTOR",
-        help="cut out the middle of each frame of any source; with 2, half of the width and half of the height remain",
+        help="cut out the middle of each frame of any source. The width and the height are divided by FACTOR",
     )
 
 
@@ -406,7 +406,7 @@ def _add_output_options(parser: OptionGroup) -> None:
         type=positive_number,
         default=1000.0,
         metavar="MB",
-        help="stop recording when the folder of --record reaches this size",
+        help="stop recording when the folder of --record has grown to this many MB",
     )
     parser.add_argument(
         "--serve",

@@ -33,7 +33,7 @@ class Session:
         last_s: `time.monotonic` seconds of the newest classification.
         best: the classification in which a lesion had the highest probability.
         last: the newest classification.
-        delivery: the size, rate and format that the camera reports; None for other sources.
+        delivery: the size, rate and format that the camera reports; None if the source is not a camera.
         drift: how often frames were rejected, and how often each answer was given, in the first hour and in the latest
             hour of the run.
         splits: one tuple for each of the newest classifications. Each tuple holds five durations in milliseconds:

@@ -97,10 +97,11 @@ def build_app(model: Path, folder: Path) -> Build:
 def _describe(model: Path) -> dict[str, Any]:
     """Returns the values of a model that the page reads from app.json.
 
-    The page needs the manifest, the kind of the output (``head``), and the scale, zero point and shape of each output.
+    The page needs the manifest, whether the network computes a softmax or a sigmoid (``head``), and the scale, zero
+    point and shape of each output.
 
     Raises:
-        ModelError: in the cases that `build_app` lists.
+        ModelError: if the phone app cannot run the model. `build_app` lists the reasons.
     """
     manifest = read_manifest(model)
     if manifest is None:
@@ -189,7 +190,7 @@ def _paint_icon(size: int, radius: float) -> NDArray[np.uint8]:
 
 
 def _shown(manifest: Manifest) -> dict[str, Any]:
-    """Returns the manifest without the golden answers. The page does not use these large values."""
+    """Returns the manifest without the outputs for the golden test. They are large, and the page does not use them."""
     return {name: value for name, value in asdict(manifest).items() if name != "golden"}
 
 

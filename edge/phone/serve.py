@@ -188,10 +188,7 @@ def make_server(
 
 
 def trust_files(authority: Authority, app_url: str) -> dict[str, ServedFile]:
-    """Returns two files: the certificate of the authority, and a page.
-
-    The page explains how a phone can trust the authority.
-    """
+    """Returns the certificate of the authority, and a page that explains how a phone can trust the certificate."""
     text = _TRUST_PAGE.read_text(encoding="utf-8").format(app=escape(app_url), mark=authority.fingerprint)
     return {
         "/": make_file(text.encode(), ".html"),

@@ -30,7 +30,7 @@ class ReviewStatus:
         total: number of photos in the recording.
         decided: number of photos with a decision.
         decisions: the number of photos with each decision.
-        groups: number of groups that the photos with a label form.
+        groups: number of groups of photos that `dermedge train` never splits. Discarded photos do not count.
     """
 
     photo: RecordedPhoto | None
@@ -67,7 +67,8 @@ class Review:
         self.table_path = folder / TABLE_NAME
         self._folder = folder
         self._table = ReviewTable(self.table_path)
-        # least confidence sampling (Lewis and Gale, "A Sequential Algorithm for Training Text Classifiers", 1994)
+        # The photo with the least certain answer comes first. This is least confidence sampling (Lewis and Gale, "A
+        # Sequential Algorithm for Training Text Classifiers", 1994)
         self._photos = sorted(recording.photos, key=lambda photo: (photo.certainty, photo.path))
         self._again = ""
         self._lock = threading.Lock()

@@ -28,7 +28,7 @@ __all__ = ["CONFIRMED", "CORRECTED", "DISCARDED", "TABLE_NAME", "ReviewRow", "Re
 
 TABLE_NAME = "review.csv"
 CONFIRMED, CORRECTED, DISCARDED = _DECISIONS = ("confirmed", "corrected", "discarded")
-# The values in these two columns are computed from the other columns of all rows.
+# The values of the columns ``group`` and ``lesion`` are computed from the other columns of all rows.
 _GROUP, _LESION = "group", "lesion"
 
 

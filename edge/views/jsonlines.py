@@ -16,7 +16,7 @@ from dermedge.edge.states import State
 
 __all__ = ["JsonLinesView", "to_json"]
 
-# With `may_drop`, the buffer of the pipe is reduced to this size. About 20 lines fit into such a buffer.
+# If `may_drop` is true, the buffer of the pipe is reduced to this size. About 20 lines fit into such a buffer.
 _PIPE_BYTES = 16384
 
 

@@ -35,7 +35,7 @@ LEGIBLE_SIZE = (480, 320)
 _WHITE: Colour = (245, 245, 245)
 _GREY: Colour = (205, 205, 205)
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
-# The layout is designed for frames of this size in pixels. For other frames, the layout is scaled.
+# The sizes of text and lines are chosen for frames of this size in pixels. For other frames, they are scaled.
 _LAYOUT_WIDTH, _LAYOUT_HEIGHT = 640, 480
 _LEAST_SCALE = 0.85  # at a smaller scale, text would be illegible
 _PANEL_OPACITY = 0.62
@@ -94,7 +94,7 @@ def paint_frame(result: FrameResult, heat: bool = False) -> NDArray[np.uint8]:
 
 
 def _frame_and_reticle(result: FrameResult, heat: bool) -> tuple[NDArray[np.uint8], float]:
-    """Returns a copy of the newest frame with the reticle, and the scale of the layout."""
+    """Returns two values: a copy of the newest frame with the reticle, and the scale factor for text and lines."""
     blank = np.zeros((LEGIBLE_SIZE[1], LEGIBLE_SIZE[0], 3), np.uint8)
     image, scale = _canvas(result.frame.image_bgr if result.frame else blank)
     if result.shown is not None:
@@ -107,7 +107,10 @@ def _frame_and_reticle(result: FrameResult, heat: bool) -> tuple[NDArray[np.uint
 
 
 def _canvas(frame_bgr: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], float]:
-    """Returns a copy of a frame, enlarged if text would be illegible, and the scale of the layout."""
+    """Returns two values: a copy of a frame, and the scale factor for text and lines.
+
+    A frame smaller than `LEGIBLE_SIZE` is enlarged.
+    """
     image = _enlarge(frame_bgr)
     return image, max(min(image.shape[0] / _LAYOUT_HEIGHT, image.shape[1] / _LAYOUT_WIDTH), _LEAST_SCALE)
 

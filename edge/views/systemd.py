@@ -14,7 +14,7 @@ __all__ = ["ServiceView", "is_service"]
 _SOCKET_VARIABLE = "NOTIFY_SOCKET"
 _WATCHDOG_VARIABLE = "WATCHDOG_USEC"
 _US_PER_S = 1e6
-# If systemd has no watchdog for this service, a status message is sent at this interval.
+# If systemd has no watchdog for this service, a status message is sent whenever this many seconds have passed.
 _STATUS_INTERVAL_S = 5.0
 
 

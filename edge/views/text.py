@@ -37,7 +37,7 @@ def answer_line(classification: Classification) -> str:
 
 
 def answer_title(classification: Classification) -> str:
-    """Returns the title of the headline. If the title is a label, the probability follows.
+    """Returns the first part of the headline. If this part is a class, the probability of the class follows.
 
     Examples: "nevus  84%", "uncertain".
     """

@@ -76,7 +76,7 @@ def make_app(board: Board, photos: PhotoService, guard: Guard) -> Starlette:
 async def _save(board: Board, request: Request) -> Response:
     """Saves the newest result as an image on the device.
 
-    Refuses a request without the header that the page's own script sends.
+    A request without the header that the page's own script sends is refused.
     """
     require_own_script(request)
     try:

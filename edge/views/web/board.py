@@ -25,7 +25,7 @@ __all__ = ["HISTORY", "INTERVAL_S", "Board", "EncodedFrame"]
 # The largest number of answers in the history.
 HISTORY = 50
 _JPEG_QUALITY = 80
-# In the history, the next headline replaces a headline that was shown for less than this time.
+# If a headline was shown for less than this many seconds, the next headline replaces it in the history.
 _STAND_S = 1.0
 # The live video shows at most one new frame in this time, even if the camera is faster or there are many viewers.
 INTERVAL_S = 0.1
@@ -59,7 +59,7 @@ class Board:
     Args:
         facts: the labels of the metric ``dermedge_info``, such as the name and the digest of the model.
         folder: the folder in which images are saved.
-        has_heat_map: whether the model has an evidence output for the heat map.
+        has_heat_map: whether the model can compute a heat map.
 
     Attributes:
         saves: the saved images.
@@ -111,7 +111,7 @@ class Board:
         }
 
     def frame(self, heat: bool) -> EncodedFrame | None:
-        """Returns a recent frame with the reticle as a JPEG, or None before the first frame.
+        """Returns a recent frame as a JPEG, with the circle for the lesion. Returns None before the first frame.
 
         A new frame is encoded at most once in `INTERVAL_S` seconds. In between, the last encoded frame is returned.
         If several threads call this method at the same time, one thread encodes the frame. The other threads wait, and
@@ -140,7 +140,7 @@ class Board:
             heat: whether to paint the heat map. It is not painted if the model has no heat map.
 
         Raises:
-            StorageError: in the cases that `Saves.add` lists.
+            StorageError: if the image cannot be saved. `Saves.add` lists the reasons.
         """
         result = self._result
         if result is None or result.frame is None:
@@ -189,8 +189,9 @@ class Board:
     def _remember(self, result: FrameResult) -> None:
         """Adds an answer to the history.
 
-        The answer replaces the last entry in two cases: both have the same headline, or the last headline was shown
-        for less than `_STAND_S`. But the first answer after a result without an answer never replaces an entry.
+        The answer replaces the last entry of the history in two cases: the entry has the same headline as the answer,
+        or the headline of the entry was shown for less than `_STAND_S` seconds. But the first answer after a result
+        without an answer never replaces an entry.
         """
         answer = result.answer
         if answer is None:

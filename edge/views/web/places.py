@@ -1,7 +1,7 @@
 """Limits the connections to the web server, so that a stranger who opens many connections cannot lock the owner out.
 
-A connection counts as proved as soon as the server has accepted one request of the connection. If the server needs a
-token, it accepts only requests with the token.
+A connection counts as proved as soon as the server has accepted one request on it. If the server needs a token, it
+accepts only requests with the token.
 
 A client must send each request within `HEAD_TIMEOUT_S` seconds. A request with a photo in the body may take longer. So
 there is an exception for a connection on which the server has already accepted a request: after the client has sent
@@ -30,7 +30,8 @@ __all__ = [
 
 HEAD_TIMEOUT_S = 5.0
 BODY_TIMEOUT_S = 60.0
-# The largest number of connections on which no request has been accepted yet: of all clients, and of one client.
+# All clients together may have at most MOST_UNPROVED connections on which no request has been accepted yet. One client
+# may have at most MOST_OF_A_CLIENT such connections.
 MOST_UNPROVED = 32
 MOST_OF_A_CLIENT = 16
 
@@ -48,11 +49,11 @@ class Places:
         self._unproved: dict[_Client, asyncio.Transport] = {}  # the oldest connection comes first
 
     def enter(self, client: _Client, transport: asyncio.Transport) -> None:
-        """Adds a new connection. If there are too many connections then, closes an older one.
+        """Adds a new connection. If the connection would exceed a limit, closes an older connection.
 
-        Only connections count on which the server has not accepted a request yet. If the client has too many, the
-        oldest connection of this client is closed. Otherwise, if all clients together have too many, the oldest
-        connection of all clients is closed.
+        A connection counts only until the server has accepted a request on it. If this client has too many
+        connections, the oldest connection of this client is closed. Otherwise, if all clients together have too many
+        connections, the oldest connection of all clients is closed.
         """
         of_client = [other for other in self._unproved if other[0] == client[0]]
         if len(of_client) >= MOST_OF_A_CLIENT:
@@ -62,7 +63,7 @@ class Places:
         self._unproved[client] = transport
 
     def prove(self, client: _Client | None) -> None:
-        """Marks a connection as proved, because the server has accepted a request of the connection.
+        """Marks a connection as proved, because the server has accepted a request on it.
 
         After that, `enter` no longer closes this connection.
         """
@@ -70,7 +71,7 @@ class Places:
             self._unproved.pop((client[0], client[1]), None)
 
     def has_proved(self, client: _Client) -> bool:
-        """Tells whether the server has accepted a request of this connection."""
+        """Tells whether the server has accepted a request on this connection."""
         return client not in self._unproved
 
     def leave(self, client: _Client) -> None:
@@ -79,7 +80,7 @@ class Places:
 
 
 class PlacedProtocol(H11Protocol):
-    """Uvicorn's HTTP/1.1 protocol, with the limits of `Places` and a time limit for each request."""
+    """Uvicorn's HTTP/1.1 protocol, with limits on the number of connections and on the duration of each request."""
 
     def __init__(self, places: Places, **uvicorn_arguments: Any) -> None:
         super().__init__(**uvicorn_arguments)
@@ -110,10 +111,10 @@ class PlacedProtocol(H11Protocol):
             self._deadline = self.loop.call_later(HEAD_TIMEOUT_S, self._expire)
 
     def _expire(self) -> None:
-        """Closes the connection after the time limit.
+        """Closes the connection after the time limit, or gives the client more time.
 
-        There is one exception: if the server has accepted an earlier request of the connection, the client gets more
-        time to send the body of a further request.
+        The client gets more time if it is sending the body of a request, and if the server has already accepted an
+        earlier request on this connection.
         """
         is_sending = self.conn.their_state is h11.SEND_BODY
         if is_sending and self.client is not None and self._places.has_proved(self.client):

@@ -116,12 +116,12 @@ class WebView:
     Args:
         address: ``HOST:PORT``. Port 0 stands for any free port.
         facts: the labels of the metric ``dermedge_info``, such as the name and the digest of the model.
-        has_heat_map: whether the model has an evidence output for the heat map.
+        has_heat_map: whether the model can compute a heat map.
         photos: the classifier for the photos of `POST /predict`. The view closes this classifier at the exit. If
             ``photos`` is None, the default model classifies the photos.
 
     Raises:
-        OptionError: in the cases that `WebServer` lists.
+        OptionError: if the address or the token is not valid, or if the server cannot listen on the address.
     """
 
     def __init__(
@@ -155,11 +155,11 @@ def parse_address(text: str) -> tuple[str, int]:
     """Splits ``HOST:PORT``, ``HOST`` or ``:PORT`` into host and port. `DEFAULT_ADDRESS` supplies a missing part.
 
     Raises:
-        OptionError: if the text has another format.
+        OptionError: if the text is neither ``HOST:PORT`` nor ``HOST`` nor ``:PORT``.
     """
     default_host, default_port = DEFAULT_ADDRESS.split(":")
     if _is_address(text):
-        return text, int(default_port)  # the last colon of ::1 does not precede a port
+        return text, int(default_port)  # an IPv6 address such as ::1 contains colons, but no port
     host, colon, port = text.rpartition(":") if not text.endswith("]") else (text, "", "")
     if not colon:
         host, port = host or port, default_port
