@@ -41,7 +41,7 @@ def storage_error(path: Path | str, error: OSError) -> StorageError:
 def check_writable(folder: Path) -> None:
     """Raises StorageError if ``folder`` cannot be created or written to. This function creates nothing.
 
-    Call it before long work whose results will be written to ``folder``.
+    Call this function before long work whose results will be written to ``folder``.
     """
     nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if not nearest.is_dir():

@@ -127,7 +127,7 @@ class Preprocessor:
         return cv2.cvtColor(resized, cv2.COLOR_RGBA2RGB, dst=out)  # type: ignore[return-value]
 
     def region(self, height: int, width: int) -> Region:
-        """Returns the region that the network sees of a frame of this size. `crop_region` describes it."""
+        """Returns the region that the network sees in a frame of this size. `crop_region` describes the region."""
         if (height, width) != self._frame_size:
             self._region = crop_region(height, width, self._rows, self._columns)
             self._make_buffers(self._region.height, self._region.width)

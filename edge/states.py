@@ -22,7 +22,7 @@ The probability of a close-up is smoothed in the same way, and decides the view.
 this probability is at least 0.5. After that, the view changes to a close-up at 0.6 or more, and to dermoscopic at 0.4
 or less. Between these two thresholds, the view does not change, so that it does not flicker.
 
-The hint for a rejected frame is shown immediately. The frame ends the answer only if there was no good frame for
+The hint for a rejected frame is shown immediately. A rejected frame ends the answer only if there was no good frame for
 GRACE_S, so that a short disturbance does not end an answer. When an answer has ended, and after an outage, smoothing
 starts again.
 

@@ -299,7 +299,7 @@ class Classifier:
     def _mean_with_turns(
         self, image_rgb: NDArray[np.uint8], values: tuple[float, ...], close_up: float | None
     ) -> tuple[tuple[float, ...], float | None, int]:
-        """Averages the values, and the probability of a close-up, over an image and the three images of `_TURNS`.
+        """Averages the network's values and the probability of a close-up over an image and its three `_TURNS`.
 
         Returns the averaged values, the averaged probability of a close-up, and the duration of the additional
         inferences in nanoseconds.

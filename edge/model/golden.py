@@ -2,7 +2,7 @@
 
 The images are computed with integers only, so that they are the same on all machines and need not be stored. The
 manifest stores the raw values of the outputs. XNNPACK computes bit-identical int8 probabilities on x86-64 and ARM.
-Other kernels do not, and float outputs differ in their last digits.
+The int8 probabilities of other kernels are not bit-identical. Float outputs differ in their last digits.
 
 The quantized output ``close_up`` may differ by a few levels. The limit is the greatest change that one level of the
 logit can cause. The logit is computed from averages of features over positions. After quantization-aware training, an

@@ -23,8 +23,8 @@ _LEAST_PROBABILITY = 1e-12
 class Head(StrEnum):
     """The kind of an output.
 
-    SOFTMAX: probabilities of classes that exclude each other; SIGMOID: probabilities of independent labels; LOGITS:
-    logits.
+    SOFTMAX stands for probabilities of classes that exclude each other, SIGMOID for probabilities of independent
+    labels, and LOGITS for logits.
     """
 
     SOFTMAX = "softmax"

@@ -201,9 +201,9 @@ class CameraCapture(LiveCapture):
 class StreamCapture(LiveCapture):
     """A network stream that OpenCV reads with FFmpeg.
 
-    If the video is interlaced, OpenCV returns the same memory again and again, which is black or holds an old image.
-    Therefore the first frames are skipped until a frame differs from the frame before it. Parts of the stream that
-    cannot be decoded are skipped too.
+    If the video is interlaced, OpenCV returns the same image again and again: a black image or an old image. Therefore
+    the first frames are skipped until a frame differs from the frame before it. Parts of the stream that cannot be
+    decoded are skipped too.
     """
 
     def read(self) -> Frame | None:

@@ -14,8 +14,8 @@ from dermedge.edge.sources.redact import without_secrets
 
 __all__ = ["OPEN_TIMEOUT_S", "READ_TIMEOUT_S", "as_bgr", "check_encoding", "open_capture", "text_of_fourcc"]
 
-# Opening a camera or stream may take OPEN_TIMEOUT_S seconds. Reading a frame may take READ_TIMEOUT_S seconds. After
-# that time, the source counts as lost.
+# Opening a camera or stream may take OPEN_TIMEOUT_S seconds. Reading a frame may take READ_TIMEOUT_S seconds. If one of
+# these steps takes longer, the source counts as lost.
 OPEN_TIMEOUT_S = 5
 READ_TIMEOUT_S = 3
 

@@ -103,8 +103,8 @@ def _camera_x(seconds: float) -> float:
 def _strip() -> NDArray[np.uint8]:
     """Returns all stations side by side.
 
-    The last station is repeated before the first one, and the first station after the last one, so that the window can
-    go round.
+    The strip begins with a copy of the last station and ends with a copy of the first station. So the window can return
+    from the last station to the first station without a jump.
     """
     random = np.random.default_rng(2026)
     width = len(STATIONS) * _PITCH
@@ -185,7 +185,7 @@ def _step(field: _Field, low: float, high: float) -> _Field:
 
 @cache
 def _polar() -> tuple[_Field, _Field]:
-    """Returns the distance in pixels from a station's centre, and the angle."""
+    """Returns the distance from a station's centre in pixels, and the angle in radians."""
     y, x = np.mgrid[0:_PITCH, 0:_PITCH].astype(np.float32) - _PITCH / 2
     return np.hypot(x, y), np.arctan2(y, x)
 

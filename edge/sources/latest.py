@@ -69,9 +69,9 @@ def _capture(source: FrameSource) -> Arrival | None:
 class LatestFrame:
     """Delivers the newest frame of a live source, or each frame of any other source in order.
 
-    Use it in a ``with`` statement. While the block runs, a thread reads a live source, so that a slow consumer gets a
-    fresh frame and not a queue of old frames. At most one frame is kept. Frames that newer frames replace are counted
-    as dropped. The caller closes the source after the block.
+    Use a LatestFrame in a ``with`` statement. While the block runs, a thread reads a live source, so that a slow
+    consumer gets a fresh frame and not a queue of old frames. At most one frame is kept. Frames that newer frames
+    replace are counted as dropped. The caller closes the source after the block.
 
     After a stall, frames that waited in a buffer of the source arrive quickly one after the other, the oldest first.
     These frames are dropped too: a frame is delivered only if no other frame follows within `_HASTE` of the usual

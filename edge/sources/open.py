@@ -106,7 +106,7 @@ def _opener(spec: str, mode: CameraMode) -> Callable[[], FrameSource]:
 
 
 def _kind_of(spec: str) -> _Kind:
-    """Returns the first kind that matches. Raises SourceError if none does."""
+    """Returns the first kind that matches. Raises SourceError if no kind matches."""
     if not spec:
         # an empty path would mean the current folder
         raise SourceError(f"the name of the source is empty. Known: {KNOWN}.")
@@ -149,7 +149,7 @@ def _open_picamera2(spec: str, mode: CameraMode) -> FrameSource:
 def _anew(
     open_one: Callable[[str, CameraMode], FrameSource],
 ) -> Callable[[str, CameraMode], Callable[[], FrameSource]]:
-    """Returns a `_Kind.opener` for a kind of source that ``open_one`` opens, at the start and after each outage."""
+    """Returns a `_Kind.opener`, whose function calls ``open_one`` at the start and again after each outage."""
     return partial(partial, open_one)
 
 

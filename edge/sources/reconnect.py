@@ -36,7 +36,7 @@ TICK_S = 0.25
 class Reconnecting(FrameSource):
     """A live source that `read` opens again after an outage. The numbers of the frames continue after the outage.
 
-    While the source is lost, `read` raises SourceLost. Call `read` again.
+    While the source is lost, `read` raises SourceLost. The caller calls `read` again after this error.
 
     Args:
         source: an open source. It is closed when the source is lost, or when `close` is called.
@@ -104,7 +104,7 @@ class Reconnecting(FrameSource):
         return before is not None and not is_flat(image) and equals_last(image, before)
 
     def _try_again(self) -> FrameSource:
-        """Returns the source, opened again if an attempt is due.
+        """Opens the source again if an attempt is due, and returns the open source.
 
         Raises:
             SourceLost: no attempt is due yet, or the source cannot be opened.

@@ -39,7 +39,7 @@ _MOST_SAME_AT_START = 500
 class VideoFile(FrameSource):
     """The frames of a video file, in order.
 
-    If the video is interlaced, OpenCV returns the same memory again and again, and reports success. Therefore a frame
+    If the video is interlaced, OpenCV returns the same image again and again, and reports success. Therefore a frame
     that equals the previous frame, byte for byte, is skipped and counted. The first frame is delivered only if the
     second frame differs from it, or if it is the only frame.
 
