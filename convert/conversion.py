@@ -50,8 +50,8 @@ class Conversion:
             on the proof set.
         acceptance: the checks that decide whether the file is accepted.
         invoke_ms: the median time of an inference on this machine in ms, measured on the proof set.
-        warnings: the warnings for the user, one line each. They name each temperature or threshold that was left out or
-            is useless, and a critical class that the file never recognizes.
+        warnings: the warnings for the user, one line each. A warning names a temperature or threshold that was left out
+            or is useless, or a critical class that the file never recognizes.
     """
 
     form: Form
@@ -204,7 +204,7 @@ def _make_onnx(
     tools = manifest.tools | tool_versions(("onnx", "onnxruntime", "tf2onnx"))
     manifest = replace(manifest, network_sha256=digest, inputs=inputs, outputs=outputs, tools=tools)
     answers = onnx_logits(model, source.proof.pixels, show)
-    # LiteRT computes all golden answers. It cannot run ONNX files, so they have no golden answers.
+    # LiteRT computes all golden answers. LiteRT cannot run ONNX files, so an ONNX file has no golden answers.
     run = DeviceRun(answers.logits, answers.close_up, answers.invoke_ms, golden={})
     return _Made(model, manifest, run)
 

@@ -31,7 +31,8 @@ class DeviceRun:
         logits: the logits, float64 [n, K].
         close_up: the probability that an image is a close-up, float64 [n]; None if the file has no output for it.
         invoke_ms: the median time of an inference on this machine, in ms.
-        golden: the golden answers for the manifest; empty if none were recorded.
+        golden: the golden answers for the manifest, which are the outputs for generated test images. Empty if no golden
+            answers were recorded.
     """
 
     logits: NDArray[np.float64]

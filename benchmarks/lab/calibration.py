@@ -37,7 +37,7 @@ class CalibrationResult:
         sampling: how the calibration photos are sampled. ``evenly``: equal numbers per class; ``as they come``: at
             random from the training split.
         ranges: method that chooses the activation ranges; see `dermedge.convert.to_tflite.form.Form`.
-        agreement: share of the photos for which the int8 file and the float network give the same answer.
+        agreement: fraction of the photos for which the int8 file and the float network give the same answer.
         logits_apart: mean absolute difference between the logits of the int8 file and the logits of the float network.
         balanced_accuracy: balanced accuracy of the int8 file, if the most probable class is always the answer.
     """

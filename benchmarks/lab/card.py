@@ -88,8 +88,8 @@ _VIEW_FIGURES = {
     "calibration_error": "calibration error",
     "declined_named": "declined: photos of the eight lesion classes",
 }
-# The slices that group photos by origin. All other slices of `dermedge.train.evaluation.slices` group photos by
-# properties of people and lesions.
+# `dermedge.train.evaluation.slices` groups photos by several properties. These two properties tell where a photo comes
+# from. All other properties are those of people and lesions.
 _PLACES = ("source", "view")
 
 

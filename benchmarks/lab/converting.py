@@ -1,4 +1,4 @@
-"""Compares dermedge and a bare TFLiteConverter script: the time and memory that they need for an int8 conversion.
+"""Compares the time and the memory that dermedge and a bare TFLiteConverter script need for an int8 conversion.
 
     python -m dermedge.benchmarks.lab converting [--runs 3] [--calibration-photos 200] [--imgsz 224]
 

@@ -63,7 +63,7 @@ def slice_table(
         title: title of the table.
         models: the models of an evaluation.
         names: titles of the columns. The keys are names in `dermedge.train.evaluation.figures.FIGURES`.
-        slices: names of slices, such as ``source``. Each value of a slice is a group of photos.
+        slices: properties by which photos are grouped, such as ``source``. Photos with the same value form a group.
     """
     head = [f"{model['name']}: {text}" for model in models for text in names.values()]
     rows = tuple(

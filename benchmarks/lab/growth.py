@@ -126,7 +126,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def latency(options: argparse.Namespace) -> GrowthResult:
-    """Times networks with several input sizes, width multipliers and numbers of threads. They run alternately."""
+    """Times networks of several input sizes and widths, on several numbers of threads. The networks run alternately."""
     frames, origin = frames_of_source(options.source)
     cores = [count for count in (1, 2, 4, 8) if count <= (os.cpu_count() or 1)]
     base = NetworkShape(options.arch, SIZE)

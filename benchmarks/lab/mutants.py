@@ -349,9 +349,9 @@ def _status(runner: TestRunner, tests: Sequence[str], limit_s: float) -> int:
 def find_tests(path: Path, imports: Mapping[Path, set[str]]) -> tuple[Path, ...]:
     """Returns the test files of a code file.
 
-    A test file is found if it imports the code file. A test file in the test folder that corresponds to the folder of
-    the code file is also found if it imports a module that imports the code file. If no test file is found, longer
-    chains of imports are searched: one more import at each step.
+    A test file belongs to the code file if it imports the code file. If the test file is in the corresponding folder of
+    tests, it may also import the code file through one other module. If no test file is found, longer chains of
+    imports are searched: one more import at each step.
 
     Args:
         path: path of the file, relative to the root of the tree.
@@ -414,7 +414,7 @@ def _describe(trial: Trial) -> str:
 
 
 def folder_table(trials: Sequence[Trial]) -> TextTable:
-    """Returns a table of the share of mutants that survived, for each folder and in total."""
+    """Returns a table with the fraction of the mutants that survived, for each folder and in total."""
     by_folder: dict[str, list[Trial]] = defaultdict(list)
     for trial in trials:
         by_folder[trial.path.parent.as_posix()].append(trial)

@@ -3,8 +3,8 @@
     python -m dermedge.benchmarks.lab peers [MODEL] --source photos/ [--num-threads 1] [--num-runs 1024]
 
 A peer is a runtime, or a way to use a runtime. Each peer runs in a separate process. The packages of a peer are
-installed once, from a lock file, into a Python environment in the cache folder. The peers run alternately; in a turn,
-one peer classifies all frames.
+installed once, from a lock file, into a Python environment in the cache folder. The peers run alternately. In one turn,
+a peer classifies all frames once.
 
 The time is measured from the frame to the decision. This includes four steps: cropping the centre square, resizing with
 averaging, the inference, and finding the most probable class. `litert-bilinear` resizes without averaging. For
@@ -111,7 +111,7 @@ PEERS = {
     "mediapipe": PeerSetup("mediapipe", takes_threads=False),
     "opencv-dnn": PeerSetup("device"),
 }
-# A peer is not timed if it gives the same answer as dermedge on less than this fraction of the frames, because then it
+# A peer is not timed if it gives the same answer as dermedge on less than this fraction of the frames. Such a peer
 # probably does not run the same network.
 LEAST_AGREEMENT = 0.8
 _NUM_RUNS = 1024
@@ -133,7 +133,7 @@ class PeerResult:
         ratio: time of the peer divided by the time of dermedge in the same turn; median over all turns.
         ratio_low: lower end of the 95 % confidence interval of the ratio.
         ratio_high: upper end of the 95 % confidence interval of the ratio.
-        agreement: share of the frames on which the peer and dermedge have the same most probable class.
+        agreement: fraction of the frames on which the peer and dermedge have the same most probable class.
         furthest: largest difference between a probability from the peer and the same probability from LiteRT's
             interpreter, 0 to 1. None for dermedge, because its probabilities are calibrated.
         cores: mean number of cores that the peer kept busy.
@@ -261,13 +261,13 @@ def measure_peers(
     missing: Mapping[str, str],
     progress: ShowStatus,
 ) -> list[PeerResult]:
-    """Runs the peers in turns until each peer has classified ``num_runs`` frames.
+    """Runs one turn of each peer after the other, until each peer has classified ``num_runs`` frames.
 
     If a peer fails, the result of the peer holds the reason. After Ctrl-C, the measurements so far are returned.
 
     Args:
         model: the .tflite file.
-        frames: uint8 [h, w, 3] BGR frames of one turn.
+        frames: the frames that a peer classifies in each turn, uint8 [h, w, 3] BGR.
         num_threads: number of threads of the peers whose threads can be set.
         num_runs: minimum number of frames for each peer.
         pythons: first result of `make_environments`: the Python programs of the environments.

@@ -62,7 +62,7 @@ class GateErrors:
 
     @property
     def rejected(self) -> float:
-        """The share of the images that were rejected, 0 to 1."""
+        """The fraction of the images that were rejected, 0 to 1."""
         return self.defects.total() / self.count
 
 
@@ -239,7 +239,7 @@ def _fitted(measures: Sequence[Measures]) -> dict[str, tuple[float, float]]:
 
 
 def _report(catalogue: Path, imgsz: int, per_source: int) -> Iterator[str]:
-    """Yields the lines of the table of thresholds and of the table of errors."""
+    """Yields the lines of two tables: the thresholds and the errors."""
     fit = [
         image
         for name, images in sample_photos(catalogue, "train", per_source).items()

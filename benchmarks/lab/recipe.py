@@ -125,12 +125,13 @@ class TrainedVariant:
     """The result of one variant of the recipe whose training has finished: a row of the experiment table.
 
     Attributes:
-        name: name of the row.
+        name: name of the variant.
         what: description of the change.
         epochs: number of epochs.
         photos_per_epoch: number of photos that an epoch samples.
         seed: seed of the training.
-        figures: for the name of each metric of the evaluation, the value and the ends of the 95 % confidence interval.
+        figures: the value of each metric, with the ends of the 95 % confidence interval. The keys are the names of the
+            metrics.
     """
 
     name: str

@@ -4,8 +4,8 @@
 
 Training and bare steps run alternately in one process: after each epoch of a real training, `train_on_batch` runs the
 same number of steps on one batch in memory. The difference is the cost of sampling, augmentation, mixup, the average of
-the weights, and the training loop. The photos are generated, because their content has no influence on the time. They
-are decoded before the first epoch. The first round is a warm-up and is not counted.
+the weights, and the training loop. The photos are generated, because their content has no influence on the time. All
+photos are decoded before the first epoch. The first round is a warm-up and is not counted.
 """
 
 from __future__ import annotations

@@ -174,8 +174,8 @@ class Acceptance:
     def failed(self) -> tuple[NetworkCheck | AcceptanceCheck, ...]:
         """The checks that the file does not pass.
 
-        The failed ``checks`` come first. They are sorted by how far the loss exceeds the limit, in descending order.
-        The failed ``network_checks`` follow.
+        The failed ``checks`` come first. The check whose loss exceeds the limit by the most is the first one. The
+        failed ``network_checks`` follow.
         """
         failed = [check for check in self.checks if not check.passed]
         failed.sort(key=lambda check: check.limit - check.drop.value)

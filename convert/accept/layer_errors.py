@@ -169,7 +169,7 @@ def compare_layers(
     Args:
         float_model: a float .tflite, such as `Network.float_tflite` returns.
         quantized_model: the quantized file, with uint8, int8 or float32 input.
-        images: normalized images, each float32 [1, h, w, C]. They are quantized before the quantized file reads them.
+        images: normalized images, each float32 [1, h, w, C]. The images are quantized for the quantized file.
 
     Returns:
         The errors of the operators, in the order in which the operators run.

@@ -5,8 +5,8 @@ A photo is declined if its answer is "none of these".
 
 Most fractions that are computed here give every class the same total weight. The reason is that a class is not as
 frequent on a device as among the validation photos. There is one exception: the fraction of the photos of named classes
-that are declined. In this fraction, every photo has the same weight. Otherwise, it would depend too much on the few
-photos of a rare class.
+that are declined. In this fraction, every photo has the same weight. Otherwise, the fraction would depend too much on
+the few photos of a rare class.
 
 The effect of a threshold is measured on the photos that it was fitted on. So expect slightly worse metrics on new
 photos.
@@ -55,7 +55,8 @@ def fit_thresholds(
 
     A threshold is absent if the class that it needs does not exist, or if there are no photos to fit the threshold on.
 
-    - ``none``: the lowest threshold at which at most 4 % of the photos of named classes are declined.
+    - ``none``: the lowest threshold at which at most 4 % of the photos of named classes are declined, which means that
+      the answer is "none of these".
     - ``alert``: the highest threshold with a sensitivity of at least 90 % for the critical class.
     - ``uncertain``: the highest threshold at which at most 15 % of the answers are uncertain. Only photos of named
       classes that are not declined count.
@@ -113,7 +114,7 @@ def uncertain_threshold(
 ) -> float | None:
     """Return the threshold ``uncertain`` of `fit_thresholds`. It depends on the other thresholds.
 
-    The result is None if all photos of named classes are declined.
+    The result is None if the answer to all photos of named classes is "none of these".
     """
     decisions = _decisions(probabilities, labels, none_label, thresholds)
     answered = _named(truth, labels, none_label) & ~np.array([one.declined for one in decisions])

@@ -37,8 +37,8 @@ class KerasHead:
     Attributes:
         outputs: the number of outputs.
         classes: the number of classes. A single output stands for two classes.
-        compute: a function from images to the probabilities [n, K]. If there are logits, it also returns the evidence
-            [n, 1, 1, K].
+        compute: a function from images to the probabilities [n, K]. If there are logits, the function also returns the
+            evidence (the logits at each position) [n, 1, 1, K].
         note: one line about the outputs for the user; empty if there is nothing to say.
     """
 

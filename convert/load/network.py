@@ -47,8 +47,8 @@ class Network(Protocol):
     def with_logits_moved(self, amounts: NDArray[np.float32]) -> Self:
         """Return a network that adds ``amounts``, float32 [K], to the logits.
 
-        The logits are the mean of the evidence over all positions of the feature map. So ``amounts`` is added to the
-        evidence at each position.
+        The evidence holds logits for each position of the feature map, and the logits are the mean of the evidence. So
+        ``amounts`` is added to the evidence at each position.
         """
         ...
 

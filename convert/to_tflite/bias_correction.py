@@ -34,8 +34,8 @@ def to_corrected_tflite(
     """Convert a network to a .tflite, with bias correction for `PTQ_KINDS`.
 
     For these kinds, the network is converted twice. The mean shift of the logits is measured on the first file, and
-    subtracted before the second conversion. A network without an evidence output is not corrected, and is converted
-    once.
+    subtracted before the second conversion. A network without an output for the logits (the evidence) is not corrected,
+    and is converted once.
 
     Args:
         network: the network. For ``int8-qat``, it is the quantization-aware copy.
@@ -62,7 +62,8 @@ def mean_shift(network: Network, model: bytes, images: NDArray[np.uint8]) -> NDA
     """Return the mean shift of the logits, float32 [K]: the logits of a .tflite minus those of the float network.
 
     The images are RGB, uint8 [n, h, w, 3]. The mean of the result over the classes is set to 0, because a constant that
-    is added to all logits changes no probability. The result is None if the file has no evidence output.
+    is added to all logits changes no probability. The result is None if the file has no output for the logits (the
+    evidence).
     """
     with open_on_device(model) as classifier:
         if not classifier.has_heat_map:

@@ -61,8 +61,8 @@ def quantize(
         form: a form whose kind is in `CALIBRATED_KINDS`. For ``int16x8``, the input and the outputs of the model must
             already have their final dtypes.
         inputs: the calibration inputs, each [1, h, w, C], with the dtype of the model's input.
-        input_ends: the real values that the pixel values 0 and 255 stand for. They become the range of the input. If
-            None, the range of the input is found on the calibration inputs.
+        input_ends: the range of the input: the real values that the pixel values 0 and 255 stand for. If None, the
+            range of the input is found on the calibration inputs.
 
     Returns:
         The quantized .tflite. The same model and inputs always give the same bytes.
