@@ -20,9 +20,10 @@ _BYTES_PER_MB = 1e6
 _WIDTH = 80
 _NOTE = (
     "The accuracies were measured on the validation photos. The temperature and the thresholds were chosen on the same "
-    "photos. Balanced accuracy is the mean recall of the classes. The model card, models/README.md, has the accuracies "
-    "on photos that were not used to train or choose a model. The licence applies to the weights; the licence of the "
-    "code is Apache-2.0. To score a model on your own photos, run: dermedge evaluate MODEL --data PHOTOS"
+    "photos. Balanced accuracy is the mean recall of the classes. The more classes a model tells apart, the lower it "
+    "is. The model card, models/README.md, has the accuracies on photos that were not used to train or choose a model. "
+    "The licence applies to the weights; the licence of the code is Apache-2.0. To score a model on your own photos, "
+    "run: dermedge evaluate MODEL --data PHOTOS"
 )
 
 
@@ -64,14 +65,13 @@ def _described(name: str, path: Path) -> dict[str, Any]:
 
 
 def _table(models: Sequence[dict[str, Any]]) -> TextTable:
-    head = ("model", "pixels", "MB", "classes", "accuracy", "balanced", "licence")
+    head = ("model", "pixels", "MB", "classes", "bal. accuracy", "licence")
     rows = tuple(
         (
             f"{one['name']} (default)" if one["default"] else one["name"],
             str(one["input_size"]),
             f"{one['bytes'] / _BYTES_PER_MB:.2f}",
             str(len(one["labels"])),
-            measured(one["accuracy"], ".3f"),
             measured(one["balanced_accuracy"], ".3f"),
             one["licence"] or "not stated",
         )

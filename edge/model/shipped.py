@@ -9,7 +9,7 @@ from dermedge.edge.errors import ModelError
 __all__ = [
     "DEFAULT_MODEL",
     "FAST_MODEL",
-    "NINE_CLASSES_MODEL",
+    "FIVE_CLASSES_MODEL",
     "SHIPPED",
     "model_argument",
     "model_path",
@@ -17,13 +17,13 @@ __all__ = [
 ]
 
 _MODELS = Path(__file__).resolve().parents[2] / "models"
-DEFAULT_MODEL = _MODELS / "dermedge-192.tflite"
-# The latency of this model is at most half of the latency of the default model.
+# This model names eight kinds of lesions, and recognizes close-ups.
+DEFAULT_MODEL = _MODELS / "dermedge-nine-192.tflite"
+# The latency of this model is at most half of the latency of dermedge-192.
 FAST_MODEL = _MODELS / "dermedge-128.tflite"
-# This model recognizes close-ups, and names four common kinds of lesions. The other models answer "none of these" for
-# these four kinds.
-NINE_CLASSES_MODEL = _MODELS / "dermedge-nine-192.tflite"
-SHIPPED = {path.stem: path for path in (DEFAULT_MODEL, FAST_MODEL, NINE_CLASSES_MODEL)}
+# This model names four kinds of lesions. It answers "none of these" for all others.
+FIVE_CLASSES_MODEL = _MODELS / "dermedge-192.tflite"
+SHIPPED = {path.stem: path for path in (DEFAULT_MODEL, FIVE_CLASSES_MODEL, FAST_MODEL)}
 
 
 def model_path(text: str) -> Path:

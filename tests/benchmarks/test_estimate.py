@@ -29,7 +29,7 @@ def test_a_shipped_model_is_estimated_from_stored_counts() -> None:
     factors = board.factors()
     by_hand = factors.per_instruction * instructions + factors.per_byte * bytes_moved(DEFAULT_MODEL)
     assert found.ms == pytest.approx(by_hand)
-    assert (found.model, found.board, found.threads) == ("dermedge-192", "Raspberry Pi 5", 4)
+    assert (found.model, found.board, found.threads) == (DEFAULT_MODEL.stem, "Raspberry Pi 5", 4)
 
 
 def test_another_file_is_counted_for_the_boards_processor(tmp_path: Path) -> None:

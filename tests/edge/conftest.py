@@ -24,6 +24,7 @@ from dermedge.edge.model.golden import DRAWING, IMAGE_COUNT, answers, golden_ima
 from dermedge.edge.model.input_tensor import Layout
 from dermedge.edge.model.manifest import attach, read_manifest
 from dermedge.edge.model.prediction import Crop, Outputs, Prediction, Tensor, Timing
+from dermedge.edge.model.shipped import FIVE_CLASSES_MODEL
 from dermedge.edge.preprocess import Region, crop_region, to_input
 from dermedge.edge.quality import Defect
 from dermedge.edge.results import Classification, FrameCounts, FrameResult
@@ -202,19 +203,19 @@ def noted_classification(make_classification: Callable[..., Classification]) -> 
 
 
 @pytest.fixture
-def make_deciding_model(model_path: Path, tmp_path: Path) -> Callable[..., Path]:
-    """A function that gives the shipped network other thresholds in both views, and none that is not named.
+def make_deciding_model(tmp_path: Path) -> Callable[..., Path]:
+    """A function that gives the shipped network of five classes other thresholds, and none that is not named.
 
     With ``has_none=False`` no class stands for "none of these".
     """
 
     def make(has_none: bool = True, **thresholds: Any) -> Path:
-        manifest = read_manifest(model_path)
+        manifest = read_manifest(FIVE_CLASSES_MODEL)
         assert manifest is not None
         path = tmp_path / "deciding.tflite"
         none_label = manifest.none_label if has_none else None
-        decided = replace(manifest, thresholds=thresholds, views={}, none_label=none_label)
-        path.write_bytes(attach(model_path.read_bytes(), decided))
+        decided = replace(manifest, thresholds=thresholds, none_label=none_label)
+        path.write_bytes(attach(FIVE_CLASSES_MODEL.read_bytes(), decided))
         return path
 
     return make

@@ -85,7 +85,7 @@ def test_the_page_checks_the_digests_of_model_and_machine_code(build: Build) -> 
     assert described["manifest"]["input_size"] == 192
     # the logits are the mean of the evidence, so that no head is taken off
     assert described["head"] is None
-    assert described["close_up"] is None
+    assert described["close_up"] == {"shape": [1], "scale": 1 / 256, "zero_point": 0}
     for name in ("probabilities", "evidence"):
         assert described[name]["shape"][-1] == len(described["manifest"]["labels"]), name
     # a uint8 probability has 256 levels

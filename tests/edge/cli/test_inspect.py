@@ -24,7 +24,7 @@ def test_text_and_json_tell_the_same_of_the_shipped_model(
 ) -> None:
     assert cli.main(["inspect", str(model_path)]) == 0
     text = capsys.readouterr().out
-    assert cli.main(["inspect", "--json", "dermedge-192"]) == 0
+    assert cli.main(["inspect", "--json", model_path.stem]) == 0
     values = json.loads(capsys.readouterr().out)
     manifest = read_manifest(model_path)
     assert manifest is not None

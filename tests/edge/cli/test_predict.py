@@ -15,6 +15,7 @@ import pytest
 
 from dermedge import cli
 from dermedge.edge.model.manifest import read_manifest
+from dermedge.edge.model.shipped import FIVE_CLASSES_MODEL
 
 
 def predict(model: Path, *arguments: object) -> int:
@@ -78,9 +79,9 @@ def test_csv_and_jsonl_tell_the_same(
 
 
 @pytest.fixture
-def deciding_model(make_deciding_model: Callable[..., Path], model_path: Path) -> Path:
+def deciding_model(make_deciding_model: Callable[..., Path]) -> Path:
     """Declines everything, with the alert on, and rules out all classes but nevus and melanoma."""
-    of_classes = dict.fromkeys(read_manifest(model_path).labels, 1)
+    of_classes = dict.fromkeys(read_manifest(FIVE_CLASSES_MODEL).labels, 1)
     alert = {"label": "melanoma", "threshold": 0, "sensitivity": 0.9}
     conformal = {"coverage": 0.9, "thresholds": {**of_classes, "melanoma": 0, "nevus": 0}}
     return make_deciding_model(none=0, alert=alert, conformal=conformal)

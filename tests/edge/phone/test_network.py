@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from dermedge.edge.model.classifier import Classifier
 from dermedge.edge.model.golden import IMAGE_COUNT, golden_image
 from dermedge.edge.model.heat_map import heat_map
-from dermedge.edge.model.shipped import NINE_CLASSES_MODEL
+from dermedge.edge.model.shipped import DEFAULT_MODEL
 from dermedge.edge.phone import build
 from dermedge.edge.quality import HINTS, QualityGate
 
@@ -110,7 +110,7 @@ def test_the_shipped_model_of_nine_classes_answers_as_in_python(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(build, "_fetch_litert", lambda folder: shutil.copytree(app / "litert", folder))
-    nine = build.build_app(NINE_CLASSES_MODEL, tmp_path / "app").folder
+    nine = build.build_app(DEFAULT_MODEL, tmp_path / "app").folder
     few = photos(FEW_PHOTOS)
     for result, expected in zip(classify(node, nine, few), classified_by_python(nine, few), strict=True):
         assert result == expected

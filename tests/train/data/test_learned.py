@@ -68,7 +68,7 @@ def test_lists_are_merged_in_order_and_each_photo_stays_once(tmp_path: Path) -> 
 
 
 def test_the_record_has_the_name_that_shipped_models_hold_it_by() -> None:
-    nine = DEFAULT_MODEL.with_name("dermedge-nine-192.tflite")
+    nine = DEFAULT_MODEL
     learned = read_associated(nine, "learned-photos.bin")
     assert LEARNED_NAME == "learned-photos.bin"
     assert learned is not None

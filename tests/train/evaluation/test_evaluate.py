@@ -294,7 +294,8 @@ def test_photos_that_a_model_has_learned_from_are_counted(
     caution = "learned was trained on 4 of these 36 photos"
     assert f"caution: {caution}" in capsys.readouterr().out
     values, page = report(tmp_path / "out")
-    assert [model["learned_photos"] for model in values["models"]] == [4, None]
+    # the default model states what it has learned from, and these photos are not among them
+    assert [model["learned_photos"] for model in values["models"]] == [4, 0]
     assert caution in page.text
 
 

@@ -178,7 +178,7 @@ def test_models_of_one_report_have_the_same_classes_and_different_files(
     [alone] = models_of_files([ours])
     assert alone.name == model_path.stem
     assert alone.facts | {"SHA-256": ""} == {
-        "file": "dermedge-192",
+        "file": model_path.stem,
         "size": f"{model_path.stat().st_size / 1e6:.2f} MB",
         "input": "192 x 192 pixels",
         "SHA-256": "",
@@ -186,6 +186,7 @@ def test_models_of_one_report_have_the_same_classes_and_different_files(
         "quantization": ours.manifest.quantization,
         "network": ours.manifest.architecture,
         "temperature": f"{ours.manifest.temperature:g}",
+        "temperature of close-ups": f"{ours.close_up_calibration.temperature:g}",
     }
     assert alone.facts["SHA-256"] == hashlib.sha256(model_path.read_bytes()).hexdigest()
 
