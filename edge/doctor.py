@@ -224,7 +224,7 @@ def check_picamera2(
     Args:
         board: the file that holds the name of the board.
         load: a function that imports a module by its name.
-        environment: the folder of the virtual environment; None if Python runs outside of a virtual environment.
+        environment: the folder of the virtual environment. It is None if Python runs outside of a virtual environment.
         system_packages: the folder in which Debian installs Python packages.
         python: the version of the running Python.
     """
@@ -336,7 +336,7 @@ def check_model(model: Path, runtime: str = "auto") -> Finding:
 
 
 def ask_firmware(what: str) -> str | None:
-    """Asks the firmware of a Raspberry Pi with ``vcgencmd``; returns the answer, or None on other machines.
+    """Asks the firmware of a Raspberry Pi with ``vcgencmd``. Returns the answer, or None on other machines.
 
     Args:
         what: the question, such as ``measure_temp``.
@@ -368,7 +368,7 @@ def _version(package: str) -> str | None:
 
 
 def _read(path: Path) -> str | None:
-    """Returns the content of a small text file; None if the file is empty or cannot be read.
+    """Returns the content of a small text file, or None if the file is empty or cannot be read.
 
     White space and NUL characters are removed at both ends, because the texts of the device tree end in NUL.
     """

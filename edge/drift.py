@@ -31,7 +31,7 @@ class Shares:
         rejected: for each defect that occurred, the share of frames that the quality gate rejected for this defect,
             0 to 1.
         answers: for each answer that occurred, the share of the classified frames with this answer, 0 to 1.
-        probability: the mean probability of the answered class, 0 to 1; None if no frame was classified.
+        probability: the mean probability of the answered class, 0 to 1. It is None if no frame was classified.
     """
 
     frames: int
@@ -172,7 +172,7 @@ def _pairs(first: Shares, latest: Shares) -> Iterator[tuple[str, float, float]]:
 def drift_to_json(drift: SessionDrift) -> dict[str, Any]:
     """Returns a JSON-serializable dict with the keys ``first_hour`` and ``latest_hour``.
 
-    The value is None for a period that has no results yet.
+    The value of a key is None if the period has no results yet.
     """
     return {"first_hour": _shares_to_json(drift.first), "latest_hour": _shares_to_json(drift.latest)}
 

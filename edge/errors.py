@@ -77,7 +77,7 @@ class MissingExtra(DermedgeError):  # noqa: N818 - the name is clear without the
 
     Args:
         package: the name of the package.
-        extra: the extra of dermedge that installs the package; None for a package without an extra.
+        extra: the extra of dermedge that installs the package. It is None if no extra installs the package.
         note: a relative clause about the package, such as "which is the only runtime for 32 bits". The message appends
             this clause to the name of the package.
         cure: the advice for the user. If it is empty, the message advises to install the package.

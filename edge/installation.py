@@ -45,8 +45,8 @@ class Installation:
         manager: the tool that installs packages into the environment. It is ``pipx`` or ``uv tool`` if this tool made
             the environment, and ``uvx`` if uv made the environment for one call. For any other environment, it is
             ``pip`` if pip is installed there, and else ``uv pip``.
-        origin: the folder, wheel, source archive or URL from which dermedge was installed; None if it is not known or
-            no longer exists.
+        origin: the folder, wheel, source archive or URL from which dermedge was installed. It is None if the origin is
+            not known or no longer exists.
         is_editable: whether the code runs from the folder ``origin``.
         requirements: the packages that dermedge and its extras need, as the metadata field ``Requires-Dist`` lists
             them.
@@ -132,8 +132,8 @@ def read_origin(direct_url: str | None) -> str | None:
     Returns None if the source is not known, or if the path no longer exists.
 
     Args:
-        direct_url: the content of the package's file direct_url.json; None if there is no such file. PEP 610 specifies
-            the format of the file.
+        direct_url: the content of the package's file direct_url.json, whose format PEP 610 specifies. It is None if
+            there is no such file.
     """
     if not direct_url:
         return None
@@ -158,7 +158,7 @@ def install_hint(package: str, extra: str | None) -> str:
 
     Args:
         package: the missing package.
-        extra: the extra of dermedge that installs the package; None for a package without an extra.
+        extra: the extra of dermedge that installs the package. It is None if no extra installs the package.
     """
     installation = this_installation()
     command = installation.command_for(extra) if extra else installation.pip("install", package)

@@ -46,10 +46,11 @@ class Pipeline:
 
     Args:
         source: a name or path that `dermedge.open_source` accepts, or an open source.
-        classifier: a name or path that `dermedge.Classifier` accepts, or an open classifier; None uses the default
+        classifier: a name or path that `dermedge.Classifier` accepts, or an open classifier. None means the default
             model.
         confidence: the probability, 0 to 1, below which the label of a classification is ``uncertain``.
-        max_fps: the largest number of frames a second to classify, so that the device stays cool; None sets no limit.
+        max_fps: the largest number of frames to classify in one second. A limit keeps the device cool. None sets no
+            limit.
         gated: whether the quality gate (`dermedge.edge.quality`) rejects frames that are too bad for an answer.
         sets: whether each classification has a prediction set.
 

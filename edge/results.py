@@ -30,13 +30,13 @@ class Classification:
         labels: the model's classes, in the order of the prediction's probabilities.
         label: the answered class, or `UNCERTAIN` if the probability of that class is below the requested confidence.
         headline: the text that every view shows for the answer.
-        prediction_set: the classes that are not ruled out; None if no prediction set was asked for.
+        prediction_set: the classes that are not ruled out. It is None if no prediction set was asked for.
         crop: the region of the frame that the network sees.
         dropped: the number of frames of a live source that newer frames have replaced so far.
         capture_ms: the time in milliseconds that the source took to deliver the frame, including waiting, transfer and
             decoding.
         frame_age_ms: the milliseconds from the frame's arrival to the decision, including the wait for the classifier.
-        fps: the rate of the last frames, in frames a second; None for the first frame.
+        fps: the rate of the last frames, in frames a second. It is None for the first frame.
     """
 
     frame: Frame
@@ -123,18 +123,18 @@ class FrameResult:
 
     Attributes:
         state: the state of the state machine.
-        hint: the advice for the user, or the reason why the camera is lost; empty if there is nothing to do.
+        hint: the advice for the user, or the reason why the camera is lost. It is empty if there is nothing to do.
         frame: the newest frame. While the camera is lost, it is the last frame before the outage. It is None until the
             first frame arrives.
-        crop: the region of the frame that the network sees; None if ``frame`` is None.
-        classification: the classification of this frame; None if the quality gate rejected the frame, or if the
+        crop: the region of the frame that the network sees. It is None if ``frame`` is None.
+        classification: the classification of this frame. It is None if the quality gate rejected the frame, or if the
             camera is lost.
-        answer: the answer that is shown in the states of `ANSWERED`; None in the other states. Usually, it is the
-            answer for this frame. It is the answer for an earlier frame if this frame was rejected, or if the answer
-            for this frame would replace the shown answer too soon.
+        answer: the answer that is shown in the states of `ANSWERED`. In the other states, it is None. Usually, it is
+            the answer for this frame. It is the answer for an earlier frame if this frame was rejected, or if the
+            answer for this frame would replace the shown answer too soon.
         defect: the reason why the quality gate rejected the frame, or None.
         counts: the numbers of frames that were classified, rejected, dropped and repeated so far.
-        fps: the rate of the last frames, in frames a second; None for the first frame.
+        fps: the rate of the last frames, in frames a second. It is None for the first frame.
         temperature_c: the temperature of the processor, in °C, or None if it cannot be read.
         drift: the shares of rejected frames and of answers, in the first hour and in the latest hour.
     """

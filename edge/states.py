@@ -88,8 +88,8 @@ class StateUpdate:
 
     Attributes:
         state: the state that the device shows.
-        hint: the advice for the user, in plain words; empty if there is nothing to do.
-        agrees: whether the answer for this frame is the answer that is shown; False if no answer is shown.
+        hint: the advice for the user, in plain words. It is empty if there is nothing to do.
+        agrees: whether the answer for this frame is the answer that is shown. It is False if no answer is shown.
     """
 
     state: State
@@ -110,7 +110,7 @@ class Smoother:
         self._last_s = 0.0
 
     def add(self, probabilities: Sequence[float], at_s: float | None) -> tuple[float, ...]:
-        """Adds the probabilities of one more frame; returns the smoothed probabilities.
+        """Adds the probabilities of one more frame, and returns the smoothed probabilities.
 
         Args:
             probabilities: the probabilities of the frame, one for each class.
@@ -149,7 +149,7 @@ class ViewTracker:
         self._view = None
 
     def add(self, close_up: float | None, at_s: float | None) -> str | None:
-        """Adds one more frame; returns the view.
+        """Adds one more frame, and returns the view.
 
         Args:
             close_up: the probability that the frame is a close-up. If the model does not tell this probability, it is
@@ -193,7 +193,12 @@ class StateMachine:
         return StateUpdate(self._state, reason)
 
     def defective(self, defect: Defect, at_s: float | None) -> StateUpdate:
-        """Reports that the quality gate rejected a frame. ``at_s`` is the frame's time in seconds; None for a photo."""
+        """Reports that the quality gate rejected a frame.
+
+        Args:
+            defect: the defect of the frame.
+            at_s: the time of the frame in seconds, or None for a photo.
+        """
         if at_s is None or self._good_s is None or not 0 <= at_s - self._good_s < GRACE_S:
             self._forget()
             self._state = State.HOLD_STILL if defect in OF_A_LESION else State.SEARCHING
@@ -204,7 +209,7 @@ class StateMachine:
 
         Args:
             answer: the state of `ANSWERED` that follows from the smoothed probabilities.
-            at_s: the time of the frame in seconds; None for a photo.
+            at_s: the time of the frame in seconds, or None for a photo.
             meaning: the words that are shown for the answer. Answers with the same state but different words are
                 different answers.
         """

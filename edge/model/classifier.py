@@ -70,8 +70,8 @@ class Classifier:
         manifest: the manifest in the file, or None if there is none.
         labels: the class names, in the order of the outputs.
         layout: the shape of the input.
-        normalization: the normalization of the pixels before they are written into the input; None if the input holds
-            pixel values.
+        normalization: the normalization of the pixels before they are written into the input. It is None if the input
+            holds pixel values.
 
     Raises:
         ModelError: the file is missing, cannot be run, or is not an image classifier.

@@ -90,7 +90,7 @@ def decide(
     Args:
         probabilities: the calibrated probabilities, one for each class.
         labels: the labels of the classes, in the same order.
-        none_label: the label that stands for "none of these"; None if there is no such class.
+        none_label: the label that stands for "none of these", or None if there is no such class.
         thresholds: the thresholds in a manifest. If the dict is empty, the answer is the most probable class.
     """
     none_index = labels.index(none_label) if none_label in labels else None

@@ -94,7 +94,7 @@ class GoldenResult:
 
     Attributes:
         same_pixels: whether the preprocessing computed the same network inputs as when the model was converted.
-        moved: the outputs that differ; empty if all outputs are as expected.
+        moved: the outputs that differ. It is empty if all outputs are as expected.
         other_class: the number of images for which the most probable class differs.
         is_xnnpack: whether the runtime used XNNPACK. This is checked only if an output differs; otherwise, the value is
             True. If turning XNNPACK off does not change the outputs, the value is False: the runtime's own kernels

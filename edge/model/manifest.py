@@ -80,7 +80,7 @@ class Manifest:
         architecture: the name of the network's architecture.
         preprocessing: a description of the steps from a photo to the input. It must equal
             `dermedge.edge.preprocess.PREPROCESSING`.
-        none_label: the label that stands for "none of these"; None if there is no such class.
+        none_label: the label that stands for "none of these", or None if there is no such class.
         temperature: the number that divides the logits before the softmax. It was fitted on the validation photos.
         thresholds: the thresholds of the decision, which `dermedge.edge.model.decision` describes. If the dict is
             empty, the answer is the most probable class.

@@ -39,7 +39,7 @@ class Tensor:
 
     Attributes:
         values: the values without the batch dimension: uint8, int8, int16 or float32.
-        scale: the scale of the quantization; 0 if the values are not quantized.
+        scale: the scale of the quantization. It is 0 if the values are not quantized.
         zero_point: the zero point of the quantization.
     """
 
@@ -66,7 +66,7 @@ class Tensor:
 
 @dataclass(frozen=True)
 class Crop:
-    """The region of a frame that the network sees, at the network's size.
+    """The region of a frame that the network sees, resized to the size of the network's input.
 
     Attributes:
         image_rgb: uint8 [H, W, 3], 0 to 255, red first.
@@ -88,9 +88,10 @@ class Outputs:
             manifest, they are the probabilities that the network computes. They sum to 1, except for independent
             labels.
         logits: one logit for each class, not divided by the temperature.
-        evidence_levels: the output tensor of the evidence, not dequantized; None if the model has no such output.
+        evidence_levels: the output tensor of the evidence, not dequantized, or None if the model has no evidence.
         timing: the durations of the steps from the frame to these outputs.
-        close_up: the probability, 0 to 1, that the photo is a close-up; None if the model has no such output.
+        close_up: the probability, 0 to 1, that the photo is a close-up. It is None if the model does not tell this
+            probability.
         view: the view whose temperature calibrates the probabilities: ``dermoscopic``, ``close-up`` or None, as in
             `Prediction`.
     """
@@ -110,12 +111,12 @@ class Prediction:
     Attributes:
         label: the label of the answer.
         decision: the decision: which class is the answer, and whether the answer is uncertain.
-        alert: the label of the class whose alert is on, whatever the answer is; None if the alert is off.
+        alert: the label of the class whose alert is on, whatever the answer is. It is None if the alert is off.
         probabilities: one probability for each class, on which the decision is based. In a live view, they are
             smoothed over time.
         logits: one logit for each class, for this frame alone, not divided by the temperature.
         timing: the durations of the steps of this prediction.
-        evidence_levels: the output tensor of the evidence, not dequantized; None if the model has no such output.
+        evidence_levels: the output tensor of the evidence, not dequantized, or None if the model has no evidence.
         view: the view whose thresholds were used: ``dermoscopic`` or ``close-up``. It is None if the model does not
             tell close-ups from dermoscopic photos.
     """

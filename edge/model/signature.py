@@ -66,7 +66,7 @@ class OutputDetails:
     Attributes:
         probabilities: the output [N, K]. If it is the only output, it may also be [N, 1, 1, K].
         evidence: the output [N, h, w, K], or None if there is none.
-        close_up: the output [N, 1], the probability that the photo is a close-up; None if there is none.
+        close_up: the output [N, 1], the probability that the photo is a close-up, or None if there is none.
     """
 
     probabilities: dict[str, Any]

@@ -20,7 +20,7 @@ OPEN_TIMEOUT_S = 5
 READ_TIMEOUT_S = 3
 
 # OpenCV reads these environment variables once, when it opens its first video or camera.
-os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # AV_LOG_QUIET
+os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # -8 is AV_LOG_QUIET
 os.environ.setdefault("OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT", str(READ_TIMEOUT_S))
 
 

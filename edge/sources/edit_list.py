@@ -25,7 +25,7 @@ def presented_s(path: Path) -> float | None:
 
 
 def _timescale(index: bytes) -> int:
-    """Returns how many time units of an edit list make one second; 0 if this is unknown."""
+    """Returns how many time units of an edit list make one second, or 0 if the number is unknown."""
     at = index.find(b"mvhd") + 4
     if at < 4 or len(index) < at + 28:
         return 0

@@ -45,7 +45,7 @@ class Delivery:
     Attributes:
         width: the width of the frames, in pixels.
         height: the height of the frames, in pixels.
-        fps: the number of frames a second; None if the camera does not report it.
+        fps: the number of frames a second, or None if the camera does not report the number.
         pixel_format: the format in which the camera sends frames: a FOURCC such as ``MJPG``, or a format of picamera2.
             The text is empty if the camera does not report its format.
     """
@@ -82,11 +82,11 @@ class FrameSource(Protocol):
         """
 
     def delivery(self) -> Delivery | None:
-        """Returns the size, rate and format that the camera reports; None for a source that is not a camera."""
+        """Returns the size, rate and format that the camera reports, or None if the source is not a camera."""
         return None
 
     def notice(self) -> str:
-        """Returns one line that the user should know about the source; empty if there is nothing to know."""
+        """Returns one line that the user should know about the source, or an empty text."""
         return ""
 
     def close(self) -> None:

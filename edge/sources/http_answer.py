@@ -62,7 +62,7 @@ def _refused(error: HTTPError, has_name: bool) -> str | None:
 
 
 def _phrase(code: int) -> str:
-    """Returns a space and the standard phrase for a status code; empty for an unknown code."""
+    """Returns a space and the standard phrase for a status code, or an empty text for an unknown code."""
     try:
         return f" {HTTPStatus(code).phrase}"
     except ValueError:

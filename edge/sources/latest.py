@@ -74,7 +74,7 @@ class LatestFrame:
     replace are counted as dropped. The caller closes the source after the block.
 
     After a stall, frames that waited in a buffer of the source arrive quickly one after the other, the oldest first.
-    These frames are dropped too: a frame is delivered only if no other frame follows within `_HASTE` of the usual
+    These frames are dropped too: a frame is delivered only if no other frame follows within `_HASTE` times the usual
     interval.
 
     A signal may end the consumer at any moment, even while the consumer takes the lock. A `threading.Condition` could

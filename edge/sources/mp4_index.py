@@ -29,7 +29,7 @@ def is_hdr(path: Path) -> bool:
 
 
 def read_index(path: Path) -> bytes:
-    """Returns the content of the box ``moov``; empty if the file has no such box, or cannot be read."""
+    """Returns the content of the box ``moov``, or empty bytes if the file has no such box or cannot be read."""
     try:
         with path.open("rb") as handle:
             return _index(handle)

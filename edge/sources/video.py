@@ -105,7 +105,7 @@ class VideoFile(FrameSource):
         return self._capture.get(cv2.CAP_PROP_FRAME_COUNT) != 1
 
     def _next(self) -> Frame | None:
-        """Returns the next frame that differs from the previous frame; None after the last frame."""
+        """Returns the next frame that differs from the previous frame, or None after the last frame."""
         while (frame := self._decode()) is not None:
             if self._same == 0:
                 return frame
@@ -119,7 +119,7 @@ class VideoFile(FrameSource):
         return None
 
     def _decode(self) -> Frame | None:
-        """Returns the next frame that can be decoded; None after the last frame."""
+        """Returns the next frame that can be decoded, or None after the last frame."""
         image = self._image()
         if image is None:
             return None

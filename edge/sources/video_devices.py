@@ -37,7 +37,7 @@ class CameraIdentity:
         bus: the path of the camera's device in sysfs, which tells where the camera is plugged in.
         model: for a USB camera, the numbers of the vendor and the product. For any other camera, the name that the
             driver gives to the camera.
-        serial: the serial number of a USB camera; empty if the camera has no serial number.
+        serial: the serial number of a USB camera. It is empty if the camera has no serial number.
         index: the number of this device node among all device nodes of the camera. Webcams have a second device node,
             which delivers metadata.
     """
@@ -122,7 +122,7 @@ def identified() -> Iterator[tuple[Path, CameraIdentity]]:
 
 
 def _text(path: Path) -> str:
-    """Returns the content of a file in sysfs, which is one line; empty if the file does not exist."""
+    """Returns the content of a file in sysfs, which is one line, or an empty text if there is no file."""
     try:
         return path.read_text(encoding="utf-8", errors="replace").strip()
     except OSError:
