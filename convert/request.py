@@ -132,7 +132,10 @@ def check_request(request: ConversionRequest) -> None:
 
 def _check_model_options(request: ConversionRequest) -> None:
     if request.is_run and not (request.model / "config.json").is_file():
-        raise DataError(f"'{request.model}' holds neither a run of dermedge train nor a SavedModel")
+        raise DataError(
+            f"'{request.model}' holds neither a run of dermedge train nor a SavedModel; name the folder of a run, or "
+            "the folder that holds saved_model.pb"
+        )
     if request.is_run:
         _refuse_options(
             {

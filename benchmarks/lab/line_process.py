@@ -17,7 +17,7 @@ __all__ = ["LineProcess"]
 
 
 class LineProcess:
-    """A child process, as a context manager. The constructor starts the program, and the end of the block kills it.
+    """A child process, as a context manager. The constructor starts it, and the end of the ``with`` block kills it.
 
     Args:
         command: the program and its arguments.

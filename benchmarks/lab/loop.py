@@ -315,7 +315,7 @@ def _served(model: Path, frames: Sequence[NDArray[np.uint8]]) -> Iterator[tuple[
 
 @contextmanager
 def watching(port: int, count: int) -> Iterator[None]:
-    """Runs viewers of the web page in another process while the block runs.
+    """Runs viewers of the web page in another process, until the ``with`` block ends.
 
     Raises:
         DermedgeError: one of the viewers received nothing.

@@ -476,7 +476,7 @@ def _doubts(others_cores: float | None, num_threads: int) -> list[str]:
 
 
 def _standing(peers: Sequence[PeerResult]) -> list[str]:
-    """Returns notes that name the slower peers, the faster peers, and the peers whose ratio interval includes 1."""
+    """Returns notes that name the slower peers, the faster peers, and the peers whose difference may be chance."""
     rivals = [peer for peer in peers if peer.name not in (OURS, LIMIT) and peer.ratio is not None]
     ahead = [peer for peer in rivals if peer.ratio_low is not None and peer.ratio_low > 1]
     behind = [peer for peer in rivals if peer.ratio_high is not None and peer.ratio_high < 1]

@@ -117,7 +117,7 @@ def _command_of(browser: str) -> tuple[str, ...]:
 
 @contextmanager
 def _browsing(command: Sequence[str], address: str) -> Iterator[None]:
-    """Opens a URL in a browser without a window and with a new profile. The browser runs while the block runs."""
+    """Opens a URL in a browser without a window and with a new profile. The browser ends with the ``with`` block."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         words = [one.format(profile=profile) for one in command]
         process = subprocess.Popen([*words, address], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

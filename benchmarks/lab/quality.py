@@ -278,7 +278,7 @@ def _ends(side: int) -> tuple[slice, slice]:
 
 
 def _minified(image: _Image, scale: float) -> _Image:
-    """Blurs an image that is to be reduced, so that there is no aliasing."""
+    """Blurs an image before it is reduced, which prevents aliasing."""
     if scale > 0.8:
         return image
     return cv2.GaussianBlur(image, (0, 0), 0.4 / scale)  # type: ignore[return-value]

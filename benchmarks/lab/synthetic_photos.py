@@ -1,8 +1,8 @@
 """Makes any number of synthetic photos from fewer real photos.
 
-A synthetic photo shows a part of a real photo, rotated, mirrored and enlarged, with sensor noise. Its file has the
-usual size and decoding time, and it is not a duplicate of another photo. A network cannot learn anything new from such
-photos.
+A synthetic photo shows a part of a real photo, rotated, mirrored and enlarged, with sensor noise. The file has the
+usual size and decoding time, and the photo is not a duplicate of another photo. A network cannot learn anything new
+from such photos.
 """
 
 from __future__ import annotations

@@ -265,7 +265,7 @@ def _photo_checks(proof: ProofSet, device: Floats, draws: Floats, limit: float) 
     yield _check("sure answers that stay the same", np.ones(1), 1 - lost, lost, [_size(proof, sure)], limit)
     change = float(np.abs(before - after).max())
     score = Score(change, change, change)
-    # The largest change is not an estimate: every change above the limit is found.
+    # The largest change is measured, and not estimated from a sample. So every change above the limit is found.
     detectable = _LARGEST_CHANGE
     yield AcceptanceCheck("largest change of a probability", None, change, score, _LARGEST_CHANGE, detectable)
 

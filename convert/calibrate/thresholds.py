@@ -112,7 +112,7 @@ def uncertain_threshold(
     none_label: str | None,
     thresholds: dict[str, Any],
 ) -> float | None:
-    """Return the threshold ``uncertain`` of `fit_thresholds`. It depends on the other thresholds.
+    """Return the threshold ``uncertain`` of `fit_thresholds`. This threshold depends on the other thresholds.
 
     The result is None if the answer to all photos of named classes is "none of these".
     """

@@ -1,8 +1,9 @@
 """Fit the output that tells close-ups from dermoscopic photos: a linear probe on features of a trained network.
 
 The features are the inputs of the network's last downsampling layer, averaged over all positions. The network itself is
-not changed. The features of the last layer, from which the classes are computed, tell the view less well, because they
-were trained to tell the classes. `dermedge convert` prints for how many validation photos the view is right.
+not changed. The classes are computed from the features of the last layer. These features tell the view less well,
+because they were trained to tell the classes. `dermedge convert` prints for how many validation photos the view is
+right.
 
 Source: Alain and Bengio, "Understanding intermediate layers using linear classifier probes", 2016.
 """

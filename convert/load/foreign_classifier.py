@@ -127,7 +127,7 @@ def _folders(file: ForeignClassifier, data: Path) -> tuple[str, ...]:
     """Return the folders of the classes, sorted by their names on disk. Keras numbers the classes in this order."""
     if data.is_file():
         raise OptionError(
-            f"'{data}' does not say in which order the {file.classes} classes of '{file.path}' are; give --labels"
+            f"'{data}' does not say in which order the {file.classes} classes of '{file.path}' are; give --labels FILE"
         )
     folders = class_folders(data)
     _check_number(file, f"'{data}' has", folders)

@@ -98,7 +98,7 @@ def read_config(path: Path) -> Any:
 
 
 def is_keras_zip(path: Path) -> bool:
-    """Tell whether Keras opens a file as a zip archive. It does if the name ends in ``.keras``, in small letters.
+    """Tell whether Keras opens a file as a zip archive. Keras does so if the name ends in ``.keras``, in lowercase.
 
     Keras opens any other file as HDF5. A file can be a valid zip archive and a valid HDF5 file at the same time. So the
     file must be inspected in the format in which Keras opens it.

@@ -208,7 +208,10 @@ def _layout(path: Path, shapes: Sequence[tuple[int | None, ...]], size: int | No
     if None in sides and size is None:
         raise OptionError(f"'{path}' accepts images of any size; choose a size with --imgsz")
     if size is not None and any(side not in (None, size) for side in sides):
-        raise OptionError(f"--imgsz is {size}, but '{path}' expects {sides[0]} x {sides[1]} pixels")
+        raise OptionError(
+            f"--imgsz is {size}, but '{path}' expects {sides[0]} x {sides[1]} pixels; leave --imgsz out, or give the "
+            "size that the network expects"
+        )
     height, width = (int(side or size or 0) for side in sides)
     return Layout(height, width, int(shape[3]), channels_first=False)
 

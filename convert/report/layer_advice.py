@@ -61,7 +61,7 @@ def short_name(name: str) -> str:
 
 
 def advice(layers: Sequence[LayerError], cures: Cures = _ALL_CURES) -> list[str]:
-    """Return one line for each of the worst layers, the worst first, and then one line for each fault that layers have.
+    """Return one line for each of the worst layers, the worst first. Then return one line for each kind of fault.
 
     Args:
         layers: the errors of the layers.

@@ -136,7 +136,7 @@ def _record(tests: list[str], folder: Path) -> int:
 
 
 class _Recorder:
-    """A plugin of pytest that tells coverage which test or which shared fixture is running."""
+    """A plugin of pytest that tells the package ``coverage`` which test or which shared fixture is running."""
 
     def __init__(self, measured: coverage.Coverage) -> None:
         self._measured = measured
