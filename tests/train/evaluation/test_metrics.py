@@ -256,3 +256,10 @@ def test_the_default_resamples_are_those_of_seed_0() -> None:
     for row, lesions in zip(draws[1:], chosen, strict=True):
         times = [int((lesions == lesion).sum()) for lesion in (0, 0, 1, 2)]
         assert row.tolist() == times
+
+
+def test_another_seed_draws_other_resamples() -> None:
+    groups = [str(number) for number in range(20)]
+    first, other = (metrics.lesion_draws(groups, resamples=3, seed=seed) for seed in (0, 1))
+    assert np.array_equal(first[0], other[0])
+    assert all(not np.array_equal(one, two) for one, two in zip(first[1:], other[1:], strict=True))

@@ -120,6 +120,7 @@ def test_shifts_are_parts_of_the_side_along_both_axes() -> None:
     assert np.abs(shifts).max() <= 20.5
     assert (shifts.min(axis=0) < -16).all()
     assert (shifts.max(axis=0) > 16).all()
+    assert abs(np.corrcoef(shifts.T)[0, 1]) < 0.25, "rows and columns are shifted independently"
 
 
 def test_what_lies_beyond_the_border_is_a_reflection() -> None:
@@ -184,6 +185,13 @@ def test_white_balance_takes_a_tint_and_keeps_the_mean_light() -> None:
     assert balance_white(flat(255, 1, 1)).max() <= 255
 
 
+def test_white_balance_of_a_channel_that_is_black_everywhere_stays_finite() -> None:
+    with np.errstate(all="raise"):
+        balanced = balance_white(flat(100, 100, 0))
+    # one is added to all levels: 101, 101 and 1 all become their mean of 67.7, and one is taken off again
+    assert np.abs(balanced.astype(int) - 66).max() <= 1
+
+
 def test_shrinking_takes_fine_detail_and_keeps_the_size() -> None:
     how = replace(NONE, shrink_pixels=16)
     fine = np.indices((64, 64)).sum(axis=0) % 2 * 255
@@ -192,6 +200,10 @@ def test_shrinking_takes_fine_detail_and_keeps_the_size() -> None:
     assert shrink(image, rng(), how).shape == image.shape
     assert min(spreads) < 5
     assert max(spreads) > 20
+    # the old size is among the sizes
+    assert any(
+        np.array_equal(shrink(image, rng(seed), replace(how, shrink_pixels=60)), image) for seed in range(40)
+    )
     # at its own size nothing changes
     assert np.array_equal(shrink(image, rng(), replace(how, shrink_pixels=64)), image)
     assert np.array_equal(shrink(noise(16), rng(), how), noise(16))
@@ -241,6 +253,22 @@ def test_a_patch_is_a_square_of_one_colour() -> None:
     assert np.array_equal(image, noise(40))
 
 
+def test_patches_lie_anywhere_and_have_any_colour() -> None:
+    black = np.zeros((40, 40, 3), np.uint8)
+    patches = [cover(black, rng(seed), replace(NONE, patch=(0.25, 0.25))) for seed in range(200)]
+    corners = np.array([[axis.min() for axis in np.nonzero(one.any(axis=2))] for one in patches])
+    colours = np.array([one.reshape(-1, 3).max(axis=0) for one in patches])
+    # a patch of 10 pixels begins in one of the first 30 rows and columns
+    assert corners.min() <= 1
+    assert corners.max() in (28, 29)
+    # rows and columns, and the three channels, are sampled independently
+    for values in (corners, colours):
+        correlations = np.corrcoef(values.T)[np.triu_indices(values.shape[1], 1)]
+        assert np.abs(correlations).max() < 0.25
+    assert colours.min() < 10
+    assert colours.max() > 245
+
+
 def test_compression_keeps_the_colours_in_their_order() -> None:
     for quality in ((90, 91), (90, 90)):
         packed = compress(flat(220, 120, 20), rng(), replace(NONE, jpeg_quality=quality))
@@ -251,6 +279,20 @@ def test_compression_keeps_the_colours_in_their_order() -> None:
         for ends in ((90, 91), (10, 11))
     ]
     assert losses[0] < losses[1]
+
+
+def test_the_upper_end_of_the_jpeg_quality_is_excluded(monkeypatch: pytest.MonkeyPatch) -> None:
+    qualities = []
+    encode = cv2.imencode
+
+    def record(suffix: str, image: NDArray[np.uint8], options: list[int]) -> tuple[bool, NDArray[np.uint8]]:
+        qualities.append(options[1])
+        return encode(suffix, image, options)
+
+    monkeypatch.setattr("dermedge.train.fit.augment.cv2.imencode", record)
+    for seed in range(60):
+        compress(noise(8), rng(seed), replace(NONE, jpeg_quality=(30, 33)))
+    assert set(qualities) == {30, 31, 32}
 
 
 @pytest.mark.parametrize("name", ["white_balance", "shrink", "blur", "hair", "patch", "jpeg"])

@@ -104,6 +104,20 @@ def test_after_the_warm_up_an_average_has_its_own_decay() -> None:
             assert float(model.weights[0].numpy()[0, 0]) == pytest.approx(expected)
 
 
+def test_the_moving_statistics_of_batch_norms_are_averaged_too() -> None:
+    model = keras.Sequential([keras.Input((1,)), keras.layers.BatchNormalization()])
+    (norm,) = model.layers
+    average = WeightAverage(model, 0.5)
+    norm.moving_mean.assign([11.0])
+    norm.gamma.assign([12.0])
+    average.update()
+    # the decay of the first step is 2/11; the averages begin at a mean of 0 and a gamma of 1
+    with average.applied():
+        assert float(norm.moving_mean.numpy()[0]) == pytest.approx(9.0)
+        assert float(norm.gamma.numpy()[0]) == pytest.approx(10.0)
+    assert float(norm.moving_mean.numpy()[0]) == 11.0
+
+
 def test_logits_come_in_the_order_of_the_images_and_from_normalized_pixels() -> None:
     class Mean:
         """A network that tells the mean of each image."""
@@ -150,6 +164,8 @@ def test_what_is_given_stays_in_the_plan() -> None:
     assert plan_training(40, False, epochs=3) == Plan(3, 40, 1e-3)
     assert plan_training(1_000, True, photos_per_epoch=500) == Plan(28, 500, 3e-4)
     assert plan_training(1_000, True, 0, 7, 1e-2) == Plan(0, 7, 1e-2)
+    # one epoch, even if it has more samples than the whole training would have
+    assert plan_training(100, True, photos_per_epoch=50_000) == Plan(1, 50_000, 3e-4)
     assert "10 epochs of 640 photos, in total 160 times the number of training photos (40)" in plan_training(
         40, True
     ).describe(40)
