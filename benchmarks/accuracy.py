@@ -34,8 +34,8 @@ class Accuracy:
         balanced_accuracy: mean recall of the classes that have photos.
         melanoma_sensitivity: sensitivity for melanoma. The threshold is chosen on the scored photos, so that the
             specificity for all other photos is 90 %. None if no photo shows a melanoma.
-        recall: class -> share of the photos of the class that are predicted as this class; None for a class without
-            photos.
+        recall: for each class, the share of the photos of this class whose predicted class is right; None for a class
+            without photos.
         photos: number of photos that were scored.
         lesions: number of lesions that the scored photos show. The bootstrap samples lesions, not photos.
     """

@@ -130,14 +130,14 @@ def fit(anchors: Sequence[Anchor]) -> Factors:
     Args:
         anchors: two or more published latencies.
     """
-    # each row is the cost of one anchor divided by the latency of the anchor. If the factors estimate this latency
-    # exactly, the product of the row and the factors is 1
+    # Each row is the cost of one anchor divided by the latency of the anchor. If the factors estimate this latency
+    # exactly, the product of the row and the factors is 1.
     rows = np.array([(one.cost.instructions / one.ms, one.cost.bytes / one.ms) for one in anchors])
     both = np.linalg.lstsq(rows, np.ones(len(rows)), rcond=None)[0]
     if (both >= 0).all():
         return Factors(*both.tolist())
-    # a fitted factor is negative, so one factor is set to 0. The best value of the other factor is sum(x) / sum(x²),
-    # where x is the column of this factor. Both choices are tried
+    # The best fit has a negative factor. So one of the two factors must be 0. Both choices are tried. The best value of
+    # the other factor is sum(x) / sum(x²), where x is the column of this factor.
     alone = rows.sum(axis=0) / np.square(rows).sum(axis=0)
     choices = (np.array([alone[0], 0.0]), np.array([0.0, alone[1]]))
     best = min(choices, key=lambda factors: float(np.square(rows @ factors - 1).sum()))
@@ -164,7 +164,7 @@ def read_boards(
         content: parsed content of the file `ESTIMATES`. If it is None, the file is read.
 
     Raises:
-        OptionError: a key is not known.
+        OptionError: no board has one of the keys.
     """
     described = (content or _content())["boards"]
     for key in keys:

@@ -22,7 +22,7 @@ _FASTER, _SLOWER, _SAME = "faster", "slower", "no difference beyond noise"
 
 @dataclass(frozen=True)
 class ModelChange:
-    """The comparison of one model with one number of threads in two results.
+    """How the results of one model, with one number of threads, differ between two results.json files.
 
     Attributes:
         model: name of the model in the first result.

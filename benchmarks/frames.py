@@ -43,8 +43,8 @@ def frames_of_source(spec: str | None) -> tuple[Frames, str]:
     frames are used.
 
     Args:
-        spec: a source for `open_source`. There is no default source: dermedge ships no photos, and generated frames are
-            used only if ``spec`` requests them. Therefore None is an error.
+        spec: a source for `open_source`; None if the user named no source. There is no default source, because dermedge
+            ships no photos. Generated frames are used only if the source is `GENERATED`.
 
     Raises:
         OptionError: no source is given.

@@ -85,9 +85,9 @@ class RunLength:
         warmup_runs: minimum number of warm-up rounds. After these rounds, the warm-up continues until the models are
             steady.
         num_runs: minimum number of measured rounds, 1 or more.
-        min_secs: minimum duration of the measurement.
-        max_secs: maximum duration of the warm-up, and maximum duration of the measurement. No round starts after this
-            time, but a started round is finished.
+        min_secs: minimum duration of the measurement in seconds.
+        max_secs: maximum duration of the warm-up in seconds. This is also the maximum duration of the measurement. No
+            round starts after this time, but a started round is finished.
     """
 
     warmup_runs: int = 50
@@ -153,8 +153,8 @@ class Measurement:
         warmup_runs: number of warm-up rounds.
         is_steady: whether the models had become steady when the warm-up ended.
         secs: seconds from the start of the first measured round to the end of the last one.
-        harness: time that the measuring adds to a round, divided by the time of the predictions in the round; median
-            over all rounds. The latencies do not include the added time.
+        harness: time that the benchmark itself adds to a round, as a fraction of the time of the predictions in the
+            round; median over all rounds. The latencies do not include the added time.
         others_cores: mean number of cores that other processes kept busy; None if the system does not report it.
         conditions: state of the machine before the warm-up, during the measurement and after the measurement.
     """
@@ -176,8 +176,8 @@ class MeasuredRounds:
         timings: for each round, the timing of each model.
         cpu_ms: for each model, the mean processor time of a frame.
         secs: seconds from the start of the first round to the end of the last one.
-        harness: see `Measurement`.
-        others_cores: see `Measurement`.
+        harness: time that the benchmark itself adds to a round, as a fraction of the time of the predictions.
+        others_cores: mean number of cores that other processes kept busy; None if the system does not report it.
         conditions: state of the machine during the rounds.
     """
 
@@ -254,8 +254,8 @@ def measure(
             frame. If all predictors got the same frame, the first predictor would load it into the caches for the
             others.
         run_length: duration of the warm-up and of the measurement.
-        progress: shows the status.
-        look: reads the state of the machine.
+        progress: a function that shows a text as the current status.
+        look: a function that reads the state of the machine.
     """
     before = look()
     with one_opencv_thread():

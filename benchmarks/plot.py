@@ -52,8 +52,8 @@ def save_plot(report: BenchmarkReport, path: Path) -> None:
     """Plots scores against the median end-to-end latency, with the Pareto front.
 
     One panel shows the balanced accuracy, and one panel the sensitivity for melanoma, with 95 % confidence intervals. A
-    model is on the front if every other model is slower or has a lower score. The markers of the models on the front
-    are filled. The area of a marker is in proportion to the file size.
+    model is on the Pareto front if every other model is slower or has a lower score. The markers of the models on the
+    Pareto front are filled. The area of a marker is in proportion to the file size.
 
     Raises:
         StorageError: the file cannot be written.
@@ -81,8 +81,8 @@ def save_plot(report: BenchmarkReport, path: Path) -> None:
 def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
     """Returns the indices of the (cost, score) points on the Pareto front, ordered by rising cost.
 
-    A point is on the front if every other point has a higher cost or a lower score. Equal points are on the front
-    together.
+    A point is on the Pareto front if every other point has a higher cost or a lower score. Of several equal points,
+    either all or none are on the Pareto front.
     """
     front: list[int] = []
     for index in sorted(range(len(points)), key=lambda index: (points[index][0], -points[index][1])):

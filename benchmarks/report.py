@@ -53,7 +53,7 @@ _MAX_CLASSES_SHOWN = 20
 
 @dataclass(frozen=True)
 class ModelResult:
-    """The results of one model at one number of threads.
+    """The results of one model with one number of threads.
 
     Attributes:
         model: a short name, unique in the report.
@@ -99,8 +99,8 @@ class BenchmarkReport:
         data: description of the photos that were scored; None if accuracy was not measured.
         warmup_runs: number of warm-up rounds.
         secs: duration of the measured rounds.
-        harness: time that the measuring adds, divided by the time of the predictions. The latencies do not include the
-            added time.
+        harness: time that the benchmark itself adds, as a fraction of the time of the predictions. The latencies do not
+            include the added time.
         others_cores: mean number of cores that other processes kept busy; None if the system does not report it.
         meter: name of the energy meter; None if the machine has no meter.
         conditions: state of the machine before, during and after the measurement.
@@ -265,7 +265,10 @@ def _state(report: BenchmarkReport) -> list[str]:
 
 
 def _course(values: Sequence[float | None], unit: str) -> str | None:
-    """Returns a text with the first value, the range and the last value; None if there are no values."""
+    """Describes how a value changed during the run: the first value, the range and the last value.
+
+    Returns None if there are no values.
+    """
     known = [value for value in values if value is not None]
     if not known:
         return None
@@ -492,7 +495,7 @@ def _profile_rows(times: Sequence[tuple[str, int, float]], profile: Profile) -> 
 
 
 def _first_rows(report: BenchmarkReport) -> list[ModelResult]:
-    """Returns the first row of each model, because accuracy does not depend on the number of threads."""
+    """Returns the first row of each model. The other rows of the model have the same accuracy."""
     return list({row.model: row for row in reversed(report.rows)}.values())[::-1]
 
 

@@ -1,4 +1,4 @@
-"""Measures several models side by side: loads all, times them alternately, and scores them on the same photos."""
+"""Measures several models side by side: times the models alternately, and scores them on the same photos."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class BenchmarkSettings:
         run_length: duration of the measurement.
         profile: whether each operator is timed too.
         tta: whether each model is measured a second time, with test-time augmentation.
-        command: command line for the report.
+        command: the command line, which becomes part of the report.
     """
 
     models: tuple[Path, ...]
@@ -80,7 +80,7 @@ class _Input:
     Attributes:
         frames: frames for the measurement of the latency.
         frames_origin: description of the frames.
-        open_again: opens the source of the whole loop.
+        open_again: a function that opens the source of the whole loop.
         scores: scores of the classifiers; None without labelled photos.
         data: description of the labelled photos; None without labelled photos.
     """
@@ -114,8 +114,8 @@ def benchmark(
 
     Args:
         settings: the settings.
-        progress: called with a text that names the current measurement.
-        say: called with each line of text on how the labelled photos were read.
+        progress: a function that is called with a text that names the current measurement.
+        say: a function that is called with each line of text on how the labelled photos were read.
 
     Raises:
         DermedgeError: a file, option or photo cannot be used. Most of these errors are raised before the measurement
@@ -150,7 +150,7 @@ def benchmark(
 
 
 def short_names(models: Sequence[Path]) -> list[str]:
-    """Returns the names of the files without .tflite. If two names are equal, folder names are added to all names."""
+    """Returns the names of the files without .tflite. If two names would be equal, folder names are added."""
     plain = [model.resolve().with_suffix("") for model in models]
     for depth in range(1, max(len(path.parts) for path in plain)):
         names = ["/".join(path.parts[-depth:]) for path in plain]

@@ -141,16 +141,16 @@ def soak(
     keep: Callable[[SoakRun], None],
     progress: ShowStatus = lambda text: None,
 ) -> SoakRun:
-    """Runs the loop for some minutes. Ctrl-C ends the loop early; the run so far is returned.
+    """Runs the loop for some minutes. If the user presses Ctrl-C, the loop ends and the results so far are returned.
 
     Args:
         classifier: the loaded model.
-        open_again: opens the source. When the source ends, it is opened again.
+        open_again: a function that opens the source. It is called again whenever the source has ended.
         minutes: duration of the run, above 0.
         source: description of the source of the frames.
-        command: command line for the result.
-        keep: called after each window with the run so far.
-        progress: shows the status.
+        command: the command line, which becomes part of the result.
+        keep: a function that is called after each window with the results so far.
+        progress: a function that shows a text as the current status.
 
     Raises:
         SourceError, PictureError: the source cannot be read.

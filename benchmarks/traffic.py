@@ -1,4 +1,4 @@
-"""Counts the bytes that an inference moves, from the shapes in a .tflite file."""
+"""Counts the bytes that an inference reads and writes. The count is computed from the shapes in a .tflite file."""
 
 from __future__ import annotations
 

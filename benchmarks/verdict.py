@@ -12,9 +12,10 @@ __all__ = ["GOOD", "MAX_OTHERS_CORES", "NOISY", "faults_of_model", "faults_of_ru
 # A run is noisy if other processes use more cores than this. It is also noisy if the latencies did not become steady in
 # the warm-up.
 MAX_OTHERS_CORES = 0.1
-# The latency of a model is noisy if it exceeds one of the three limits below. All are fractions of the median latency.
-# _MAX_HALF_INTERVAL: half the width of the 95 % confidence interval of the median. _MAX_DRIFT: the change of the median
-# from the first half of the run to the second half. _MAX_TAIL: the distance from the median to the 90th percentile.
+# The latency of a model is noisy if one of these three values exceeds its limit. Each limit is a fraction of the median
+# latency. _MAX_HALF_INTERVAL: half the width of the 95 % confidence interval of the median. _MAX_DRIFT: the change of
+# the median from the first half of the run to the second half. _MAX_TAIL: the distance from the median to the 90th
+# percentile.
 _MAX_HALF_INTERVAL = 0.02
 _MAX_DRIFT = 0.05
 _MAX_TAIL = 0.25
@@ -55,7 +56,7 @@ def faults_of_model(latency: Latency) -> list[str]:
 
 
 def mark(faults: Sequence[str]) -> str:
-    """Returns ``good``, ``noisy`` or ``throttled``, from the faults of a model and the faults of the run."""
+    """Combines the faults of a model and the faults of the run into one mark: ``good``, ``noisy`` or ``throttled``."""
     if any(fault.startswith(_THROTTLED) for fault in faults):
         return _THROTTLED
     return NOISY if faults else GOOD

@@ -76,7 +76,7 @@ class EndlessSource(FrameSource):
     """A source that is opened again when it ends, so that a few photos are enough for the whole measurement.
 
     Args:
-        open_again: opens the source from its start.
+        open_again: a function that opens the source from its start.
     """
 
     def __init__(self, open_again: OpenSource) -> None:
