@@ -129,9 +129,9 @@ class FrameResult:
         crop: the region of the frame that the network sees. It is None if ``frame`` is None.
         classification: the classification of this frame. It is None if the quality gate rejected the frame, or if the
             camera is lost.
-        answer: the answer that is shown in the states of `ANSWERED`. In the other states, it is None. Usually, it is
-            the answer for this frame. It is the answer for an earlier frame if this frame was rejected, or if the
-            answer for this frame would replace the shown answer too soon.
+        answer: the answer that is shown in the states of `ANSWERED`. Usually, it is the answer for this frame. It is
+            the answer for an earlier frame if this frame was rejected, or if the answer for this frame would replace
+            the shown answer too soon. In the other states, it is None.
         defect: the reason why the quality gate rejected the frame, or None.
         counts: the numbers of frames that were classified, rejected, dropped and repeated so far.
         fps: the rate of the last frames, in frames a second. It is None for the first frame.
