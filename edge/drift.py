@@ -1,9 +1,9 @@
 """Detects changes over a long run by comparing the latest hour with the first hour.
 
 This module compares the share of rejected frames, the share of each answer and the mean probability. A change can mean
-that the camera loses its focus, that a lamp ages, or that the lesions are of another kind than at the start. Frames are
-counted by the minute. Memory does not grow during the run: the counts of the first hour are added up, and later counts
-are deleted when they are more than one hour old.
+that the camera loses its focus, that a lamp ages, or that the lesions are of a different kind than at the start. Frames
+are counted by the minute. Memory does not grow during the run: the counts of the first hour are added up, and later
+counts are deleted when they are more than one hour old.
 """
 
 from __future__ import annotations

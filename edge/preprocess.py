@@ -75,10 +75,11 @@ def crop_region(height: int, width: int, rows: int, columns: int) -> Region:
 class Preprocessor:
     """Turns frames into network inputs of one size. It reuses its buffers, because allocating new ones is slow.
 
-    As long as the image is at least twice as large as the input, 2x2 blocks are averaged; an odd last row or column is
-    left out. If the image then still does not have the size of the input, the last step resizes it bilinearly. A single
-    step of OpenCV's INTER_AREA would be slow, because the factor is usually not a whole number. OpenCV's exact bilinear
-    resizing is slow with three channels. Therefore the last step resizes an image with a fourth channel.
+    As long as the image is at least twice as large as the input, 2x2 blocks are averaged. An odd last row or column is
+    left out. If the image does not have the size of the input after these steps, the last step resizes it bilinearly. A
+    single step of OpenCV's INTER_AREA would be slow, because the factor is usually not a whole number. OpenCV's exact
+    bilinear resizing is slower with three channels than with four. Therefore the last step resizes an image with a
+    fourth channel.
 
     Do not use one Preprocessor from several threads at the same time.
 

@@ -7,8 +7,8 @@ The int8 probabilities of other kernels are not bit-identical. Float outputs dif
 The quantized output ``close_up`` may differ by a few levels. The limit is the greatest change that one level of the
 logit can cause. The logit is computed from averages of features over positions. After quantization-aware training, an
 average has the same scale as the features. The average then often lies halfway between two levels, and the kernels for
-x86-64 and ARM do not all round such a value in the same direction. For the models that ship with dermedge, one output
-differed by one level.
+x86-64 and ARM do not all round such a value in the same direction. So two processors can compute different levels. For
+the models that ship with dermedge, one output differed by one level.
 """
 
 from __future__ import annotations

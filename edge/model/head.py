@@ -59,9 +59,10 @@ def calibrated_logits_of(head: Head, outputs: Sequence[float]) -> tuple[float, .
     """Returns one logit for each class, which the caller divides by the manifest's temperature.
 
     Only the differences between the logits have a meaning. If the network computes probabilities, the logits are the
-    logarithms of the probabilities. Before the logarithm, a lower limit replaces smaller probabilities, because a
-    quantized 0 may stand for any value below half a step of uint8. For up to 51 classes, the limit is half a step,
-    0.5 / 256. For K > 51 classes, the limit is 0.1 / K. edge/phone/page/decision.js implements the same function.
+    logarithms of the probabilities. Before the logarithms are computed, probabilities below a limit are set to the
+    limit, because a quantized 0 may stand for any value below half a step of uint8. For up to 51 classes, the limit is
+    half a step, 0.5 / 256. For K > 51 classes, the limit is 0.1 / K. edge/phone/page/decision.js implements the same
+    function.
     """
     if head is Head.LOGITS:
         return tuple(outputs)

@@ -28,8 +28,8 @@ def without_secrets(spec: str) -> str:
 
     The user name and the password before the host of a URL are removed. Values of parameters with names such as
     ``password``, ``pwd``, ``token`` and ``key`` are replaced by `HIDDEN`. In a GStreamer pipeline, values of properties
-    such as ``user-pw`` are replaced too. If it is unclear where a password ends, too much is removed, because a
-    password may contain any character.
+    such as ``user-pw`` are replaced too. A password may contain any character. If it is unclear where a password ends,
+    more than the password is removed.
     """
     if _PIPELINE in spec:
         shown = re.sub(r"(:/+)(\S+)", _without_user, spec)
