@@ -51,8 +51,8 @@ class Classifier:
         num_threads: the number of threads of the interpreter, 1 or more.
         runtime: the TFLite runtime: ``auto``, ``litert`` or ``tflite-runtime``.
         tta: whether to use test-time augmentation. The network then runs on four images: the crop, the mirror image of
-            the crop, and both images rotated by 180 degrees. The four vectors of logits are averaged; without a
-            manifest, the outputs of the network are averaged instead. The probability of a close-up is averaged too.
+            the crop, and both images rotated by 180 degrees. The four vectors of logits are averaged. If the file has
+            no manifest, the outputs of the network are averaged instead. The probability of a close-up is averaged too.
             The evidence is not averaged: it is the evidence for the crop.
         xnnpack: whether to use XNNPACK, the default library of kernels for CPUs. False uses the runtime's own kernels.
         normalization: how to normalize pixels for a file without a manifest: a key of

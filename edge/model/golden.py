@@ -96,9 +96,9 @@ class GoldenResult:
         same_pixels: whether the preprocessing computed the same network inputs as when the model was converted.
         moved: the outputs that differ. It is empty if all outputs are as expected.
         other_class: the number of images for which the most probable class differs.
-        is_xnnpack: whether the runtime used XNNPACK. This is checked only if an output differs; otherwise, the value is
-            True. If turning XNNPACK off does not change the outputs, the value is False: the runtime's own kernels
-            computed the outputs, and are the reason for the difference.
+        is_xnnpack: whether the runtime used XNNPACK. This is checked only if an output differs. If no output differs,
+            the value is True. If an output differs, but the outputs stay the same without XNNPACK, the value is False.
+            In this case, the runtime's own kernels computed the outputs, and are the reason for the difference.
     """
 
     same_pixels: bool
@@ -192,7 +192,8 @@ def compare(
         expected: the stored outputs.
         got: the outputs on this machine.
         levels: a dict from the name of a quantized output to the number of levels by which the output may differ. A
-            quantized output that is not in the dict may not differ. A float output may differ by `_FLOAT_TOLERANCE`.
+            quantized output that is not in the dict may not differ. A float output may differ by `_FLOAT_TOLERANCE`
+            times the greatest expected value.
     """
     moved = []
     for name, values in got.items():

@@ -77,7 +77,7 @@ class FrameSource(Protocol):
 
         Raises:
             SourceError: a camera or stream stopped delivering frames. The message names the source.
-            SourceLost: a source stopped delivering frames, and reconnects by itself. Call `read` again.
+            SourceLost: a source stopped delivering frames, and reconnects by itself. The caller can call `read` again.
             PictureError: a photo cannot be decoded.
         """
 
