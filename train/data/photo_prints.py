@@ -155,7 +155,7 @@ def _scratch_file(folder: Path | None) -> Iterator[IO[bytes]]:
 def _read(path: Path) -> tuple[str, tuple[int, int], NDArray[np.void], str]:
     """Returns the digest, the size and the record of a file, and a text that says why the file cannot be decoded.
 
-    The text is empty if the file was decoded.
+    If the file can be decoded, the text is empty.
     """
     nothing = np.zeros((), RECORD)
     try:

@@ -35,7 +35,7 @@ class BetterOrder:
     swaps: tuple[str, ...]
 
     def describe(self) -> str:
-        """Returns one line with both balanced accuracies and the first wrong labels."""
+        """Returns one line with the balanced accuracies of both orders, and with the first wrong labels."""
         return (
             f"another order fits clearly better, with a balanced accuracy of {self.other:.3f} instead "
             f"of {self.here:.3f}: {some_of(self.swaps, _SWAPS_SHOWN)}"

@@ -1,7 +1,7 @@
 """Scores a model on some of its classes, and counts all other classes of the model as "none of these".
 
-In this way, models with different classes can be compared on the same photos, for instance a model with five classes
-and a model with nine classes.
+Models with different classes can then be compared on the same photos, for instance a model with five classes and a
+model with nine classes.
 """
 
 from __future__ import annotations

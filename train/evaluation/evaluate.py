@@ -215,8 +215,8 @@ def models_of_files(
         classes: classes to score the models on, as in `merge_classes`; None for all classes of the models.
 
     Raises:
-        OptionError: a file is given twice; or ``classes`` is None and the models have different classes; or
-            `merge_classes` raises OptionError.
+        OptionError: a file is given twice; or ``classes`` is None and the models have different classes; or ``classes``
+            does not fit a model, as in `merge_classes`.
     """
     if classes is None:
         common_labels(classifiers)

@@ -29,11 +29,11 @@ class Figure:
     needs: str | None = None
 
     def titled(self, critical: str | None) -> str:
-        """Returns the title, with the name of the critical class in place of ``{critical}``."""
+        """Returns the title of the metric. ``{critical}`` is replaced by the name of the critical class."""
         return self.title.format(critical=critical)
 
     def defined(self, critical: str | None) -> str:
-        """Returns the definition, with the name of the critical class in place of ``{critical}``."""
+        """Returns the definition of the metric. ``{critical}`` is replaced by the name of the critical class."""
         return self.definition.format(critical=critical)
 
 
@@ -239,5 +239,5 @@ SLICE_FIGURES = (
 
 
 def applicable(has: Collection[str]) -> list[Figure]:
-    """Returns all metrics that need nothing, and all metrics whose need is in ``has``."""
+    """Returns the metrics whose `Figure.needs` is None or one of ``has``."""
     return [one for one in FIGURES.values() if one.needs is None or one.needs in has]

@@ -1,8 +1,8 @@
 """Computes 95 % confidence intervals that are also valid for shares near 0 or 1, and for few photos.
 
-A bootstrap interval is not valid in these cases. For instance, if all of 6 answers are right, all answers are also
-right in every resample, and the bootstrap interval collapses to [1, 1]. The formulas in this module give intervals of a
-sensible width.
+A bootstrap interval is not valid for such shares. For instance, if all of 6 answers are right, all answers are also
+right in every resample, and the bootstrap interval has the width 0: it is [1, 1]. The formulas in this module give
+intervals of a sensible width.
 
 Lesions are the independent units, and the photos of one lesion are treated as identical. If the lesions have
 m_1, m_2, ... photos, these photos count as n independent photos:
@@ -146,8 +146,8 @@ def sensitivity_score(
 
     Operating points are not interpolated. The returned interval is the smallest one that contains the bootstrap
     interval and Wilson's interval. The bootstrap interval includes the uncertainty of the threshold. Wilson's interval
-    does not collapse if all positive photos are found. The score is `NOT_MEASURED` if all photos are positive or all
-    are negative.
+    has a width above 0 even if all positive photos are found. The score is `NOT_MEASURED` if all photos are positive or
+    all are negative.
 
     Args:
         specificity: lowest allowed specificity, 0 to 1.
@@ -193,8 +193,8 @@ def _end(area: float, border: float, positives: float, negatives: float) -> floa
 def _area_variance(area: float, positives: float, negatives: float) -> float:
     """Returns Hanley and McNeil's variance of an area under the ROC curve.
 
-    Two terms of their formula contain the number of positive photos or the number of negative photos. As in Newcombe's
-    method 5, both terms use the mean of the two numbers instead.
+    One term of the original formula contains the number of positive photos, and another term contains the number of
+    negative photos. Here, both terms contain the mean of the two numbers, as in Newcombe's method 5.
     """
     beyond = max((positives + negatives) / 2 - 1, 0.0)
     spread = 1 + beyond * (1 - area) / (2 - area) + beyond * area / (1 + area)

@@ -168,7 +168,7 @@ class Counts:
     def f1(self) -> Floats:
         """The F1 score of each class: 2 TP / (2 TP + FP + FN).
 
-        It is NaN for a class that has no photos and was never answered.
+        The score is NaN for a class that has no photos and was never answered.
         """
         return _ratio(2 * self.hits, self.truths + self.answers)
 
@@ -281,8 +281,9 @@ def _bins(confidence: Floats) -> NDArray[np.int64]:
 def calibration_error(confidence: Floats, right: Bools, draws: Floats) -> Score:
     """Returns the expected calibration error.
 
-    This is the mean distance between accuracy and mean confidence over 15 bins, weighted by the number of photos in
-    each bin. Source: Guo et al., "On Calibration of Modern Neural Networks", 2017, equation 3.
+    The expected calibration error is computed from 15 bins of the confidence. It is the mean distance between the
+    accuracy and the mean confidence of a bin, weighted by the number of photos in the bin. Source: Guo et al., "On
+    Calibration of Modern Neural Networks", 2017, equation 3.
 
     Args:
         confidence: float [N], the highest probability of each photo, 0 to 1.

@@ -127,7 +127,8 @@ def to_json(evaluation: Evaluation, command: str) -> str:
 def _diagnoses(evaluation: Evaluation) -> list[tuple[str, str, int]]:
     """Returns a row for each diagnosis: the diagnosis, the class or kind that it counts as, and the number of photos.
 
-    The rows are sorted by this class or kind, and then by the number of photos, the largest number first.
+    The rows are sorted by the class or kind. Rows of the same class or kind are sorted by the number of photos, the
+    largest number first.
     """
     truth = evaluation.truth
 

@@ -1,7 +1,6 @@
 """Computes the metrics of one model on labelled photos.
 
-The code and the JSON call these metrics figures. A card holds all metrics of a model, of a class, or of a group of
-photos.
+The code and the JSON call metrics figures. A card holds all metrics of a model, of a class, or of a group of photos.
 """
 
 from __future__ import annotations
@@ -124,7 +123,7 @@ class Truth:
         )
 
     def where(self, chosen: Bools | NDArray[np.intp]) -> Truth:
-        """Returns the truth about the chosen photos. ``chosen`` is a bool [N] mask, or the indices of the photos."""
+        """Returns the properties of the chosen photos. ``chosen`` is a bool [N] mask, or indices of photos."""
         return replace(
             self,
             index=self.index[chosen],
@@ -172,7 +171,7 @@ class ModelOutputs:
 
 @dataclass(frozen=True)
 class Answers:
-    """The answers of one model to N photos. The device decides the answers by the same rules.
+    """The answers of one model to N photos. The rules that decide the answers are the rules of the device.
 
     Attributes:
         logits: float64 [N, K].
@@ -198,7 +197,7 @@ class Answers:
     of_close_ups: ViewCalibration | None = None
 
     def where(self, chosen: Bools | NDArray[np.intp]) -> Answers:
-        """Returns the answers to the chosen photos. ``chosen`` is a bool [N] mask, or the indices of the photos."""
+        """Returns the answers to the chosen photos. ``chosen`` is a bool [N] mask, or indices of photos."""
         close_up = None if self.close_up is None else self.close_up[chosen]
         return replace(self, logits=self.logits[chosen], close_up=close_up)
 
@@ -272,8 +271,8 @@ class Answers:
     def sets(self) -> Bools | None:
         """The classes in the prediction set of each photo, bool [N, K]; None without thresholds for prediction sets.
 
-        If such thresholds exist only for the other view, the prediction set of a photo contains all classes, as on the
-        device.
+        If thresholds for prediction sets exist only for one view, the prediction sets of photos of the other view
+        contain all classes, as on the device.
         """
         if "conformal" not in self.threshold_names:
             return None
@@ -382,7 +381,7 @@ def _slice_card(truth: Truth, answers: Answers) -> SliceCard:
 
 
 def needs_met(truth: Truth, models: Sequence[Answers]) -> set[str]:
-    """Returns the needs of metrics (`Figure.needs`) that the photos or at least one of the models meet."""
+    """Returns the values of `Figure.needs` that the photos or at least one of the models have."""
     found = set()
     if truth.none_index is not None:
         found.add(NONE_CLASS)
@@ -399,8 +398,8 @@ def needs_met(truth: Truth, models: Sequence[Answers]) -> set[str]:
 def critical_class(labels: Sequence[str], asked: str | None, models: Sequence[Answers]) -> str | None:
     """Returns the class that must not be missed, or None if there is none.
 
-    It is ``asked`` if that is given. Otherwise, it is the class of the first model's alert. If the first model has no
-    alert, it is melanoma, provided that melanoma is one of ``labels``.
+    If ``asked`` is given, ``asked`` is returned. Otherwise, the class of the first model's alert is returned. If the
+    first model has no alert, melanoma is returned, provided that melanoma is one of ``labels``.
 
     Raises:
         OptionError: ``asked`` is not one of ``labels``.
@@ -483,7 +482,7 @@ def _critical_parts(truth: Truth, answers: Answers) -> dict[str, tuple[Bools, Bo
         element of a triple is a bool [N] mask that chooses the photos. The second element says for each chosen photo
         whether it shows the critical class. The third element is the score of the critical class for each chosen photo.
         For "all", the score is the probability of the critical class. For "named", the score is this probability
-        divided by the sum of the probabilities of the named classes, because no photo may be declined.
+        divided by the sum of the probabilities of the named classes, because "none of these" is not a possible answer.
     """
     if truth.critical is None:
         return {}
@@ -640,8 +639,8 @@ def compare(names: tuple[str, str], truth: Truth, first: Answers, other: Answers
 def gain(truth: Truth, first: Answers, other: Answers, draws: Floats) -> Score:
     """Returns the balanced accuracy of ``other`` minus the balanced accuracy of ``first``.
 
-    The interval of the difference comes from a paired bootstrap: both balanced accuracies are computed on the same
-    resamples ``draws``.
+    The interval of the difference comes from a paired bootstrap: the balanced accuracies of the two models are computed
+    on the same resamples ``draws``.
     """
     before, after = (
         metrics.count(truth.index, one.index, len(truth.labels), draws).balanced_accuracy

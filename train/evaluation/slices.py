@@ -1,6 +1,6 @@
 """Divides photos into groups that are scored separately: by source, by view, and by properties of people and lesions.
 
-The code and the JSON call such a group a slice.
+The code and the JSON call a group of photos a slice.
 """
 
 from __future__ import annotations

@@ -147,6 +147,6 @@ def perturbed(frame_bgr: _Frame, name: str, step: int, seed: int) -> _Frame:
         seed: seed of the random numbers.
     """
     kind = PERTURBATIONS[name]
-    # The seed does not depend on the severity, so that a stronger severity draws the strokes of a milder severity and
-    # further ones.
+    # The seed does not depend on the severity. A stronger severity therefore draws the strokes of the milder severity,
+    # and additional strokes.
     return kind.apply(frame_bgr, kind.severities[step], np.random.default_rng(seed))

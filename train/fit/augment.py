@@ -1,6 +1,6 @@
 """Changes training images at random.
 
-In this way, a network learns that the orientation, size, place, light and sharpness of a lesion may vary.
+From changed images, a network learns that the orientation, size, place, light and sharpness of a lesion may vary.
 """
 
 from __future__ import annotations

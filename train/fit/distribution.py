@@ -135,7 +135,7 @@ def read_cluster(text: str) -> Cluster:
         places = [(job, index) for job in _JOBS for index in range(len(jobs.get(job, [])))]
         addresses = tuple(_address(jobs[job][index]) for job, index in places)
         if set(jobs) - set(_JOBS) or len(jobs.get("chief", [])) > 1:
-            raise ValueError("other tasks than one chief and workers")
+            raise ValueError("the only allowed tasks are one chief and workers")
         return Cluster(addresses, places.index((task["type"], task["index"])))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         given = f"'{text}'" if text else "not set"
@@ -197,7 +197,7 @@ def _why_unreachable(address: tuple[str, int]) -> str:
 def _stopped_at_once() -> Iterator[None]:
     """Lets Ctrl-C end the process immediately within a ``with`` block.
 
-    Python cannot handle the signal itself while TensorFlow waits for other workers.
+    Python's own handler of Ctrl-C would only run after TensorFlow has stopped waiting for other workers.
     """
     before = signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
@@ -289,7 +289,7 @@ def end_stalled_training(
 def _abort_collectives(message: str) -> None:
     """Makes each operation of this process that waits for other workers fail with UnavailableError.
 
-    TensorFlow's own check for lost workers does the same.
+    TensorFlow's own check for lost workers makes these operations fail in the same way.
     """
     from tensorflow.python.eager import context
 
@@ -310,7 +310,7 @@ def worker_copy(run: RunFolder, strategy: tf.distribute.Strategy) -> Iterator[Ru
     copy = run.path.with_name(f".{run.path.name}.{cluster.task_type}{cluster.task_id}")
     try:
         shutil.rmtree(copy, ignore_errors=True)
-        # Leaves out plots and temporary files, because the chief may be writing them.
+        # Plots and temporary files are not copied, because the chief may be writing them.
         shutil.copytree(run.path, copy, ignore=shutil.ignore_patterns(run.plots.name, ".*"))
         yield RunFolder(copy)
     except shutil.Error as error:
@@ -385,8 +385,7 @@ class _SharedGenerator:
     def uniform(self, shape: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
         """Returns random numbers from 0 to 1 for one replica.
 
-        ``shape`` is the shape of the result. The first axis of this shape is the number of rows in the share of the
-        replica.
+        ``shape`` is the shape of the result. ``shape[0]`` is the number of images that the replica gets from a batch.
         """
         replica = tf.distribute.get_replica_context()
         rows = shape[0]
@@ -418,7 +417,7 @@ def share_dropout(model: keras.Model) -> None:
 def reseed_dropout(model: keras.Model, seed: int, sample: int) -> None:
     """Seeds the dropout of one epoch, so that a resumed run uses the same dropout masks as an uninterrupted run.
 
-    A checkpoint does not store the states of the random generators.
+    This is necessary because a checkpoint does not store the states of the random generators.
 
     Args:
         model: network in training.

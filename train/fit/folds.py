@@ -92,7 +92,7 @@ def runs_below(path: Path) -> list[RunFolder]:
 
 
 def pooled_figures(runs: Sequence[RunFolder]) -> tuple[dict[str, Score], list[dict[str, Score]]]:
-    """Returns the metrics on the held-out photos after the last training stage.
+    """Scores the network of each fold, after its last training stage, on the held-out photos of the fold.
 
     Returns:
         The pooled metrics on the held-out photos of all folds, and a list with the metrics of each single fold.
@@ -148,7 +148,7 @@ def report_folds(path: Path, runs: Sequence[RunFolder], say: Callable[[str], Non
     }
     content = {"schema": "dermedge-cross-validation/1", "command": runs[0].config().command, "figures": rows}
     write_text(path / "cross-validation.json", json.dumps(content, indent=1) + "\n")
-    say(f"{len(runs)} folds; each photo was scored by the run that did not learn from the lesion on it:")
+    say(f"{len(runs)} folds; each photo was scored by the run that was not trained on photos of its lesion:")
     for name in rows:
         score = together[name]
         spread = np.std([one[name].value for one in alone])

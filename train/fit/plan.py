@@ -1,9 +1,9 @@
 """Chooses the default length of the training from the number of training photos.
 
 The float stage samples each training photo 14 times on average. The total number of samples is limited to the range
-from 6,400 (200 steps of 32 photos) to 200,000. The factor of 14 is that of the teachers of dermedge-192 and
-dermedge-128: 18 epochs of 4,000 photos, with about 5,000 training photos. An epoch samples as many photos as there are
-training photos, but at least 640 and at most 4,000.
+from 6,400 (200 steps of 32 photos) to 200,000. The number 14 comes from the teachers of dermedge-192 and dermedge-128.
+They were trained for 18 epochs of 4,000 samples, on about 5,000 training photos, so that each photo was sampled about
+14 times. An epoch samples as many photos as there are training photos, but at least 640 and at most 4,000.
 
 The peak learning rate does not depend on the number of photos. It is 0.0003 with pretrained weights, and 0.001 with
 random weights.

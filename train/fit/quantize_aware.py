@@ -149,7 +149,8 @@ def restore_input_range(twin: keras.Model) -> None:
 def _set_weight_ranges(twin: keras.Model, size: int) -> None:
     """Sets the ranges of the weights of a quantization-aware copy.
 
-    The copy measures these ranges only in training mode. All other changes that the training mode makes are undone.
+    The copy measures the ranges of its weights only in training mode. All other changes that the training mode makes
+    are undone.
     """
     others = [v for v in twin.weights if not v.name.endswith(("kernel_min:0", "kernel_max:0"))]
     before = [variable.numpy() for variable in others]

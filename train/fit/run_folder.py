@@ -53,8 +53,8 @@ class Config:
         data_digest: digest of the catalogue.
         command: command line that started the run.
         teachers: folders of the runs whose probabilities are a part of the targets.
-        validated: folder of the run that was given with --refit. This run repeats the training of that run, and is also
-            trained on the validation photos of that run. Empty if --refit was not given.
+        validated: folder of the run that was given with --refit. The new run repeats the training of the given run, and
+            is also trained on the validation photos of the given run. Empty if --refit was not given.
         averaged: folders of further finished runs. If there are any, ``weights`` is also a run, and the network starts
             with the mean of the weights of all these runs.
         recipe: settings of the sampling, the augmentation, the targets and the weights.
@@ -176,8 +176,8 @@ class RunFolder:
     def config(self) -> Config:
         """Returns the settings.
 
-        If another run or a weights file has moved together with this run, the settings contain its new path beside this
-        run.
+        The settings may name other runs or a weights file. If one of them has moved together with this run, the result
+        contains the new path.
 
         Raises:
             DataError: the folder is not a run.
@@ -190,7 +190,10 @@ class RunFolder:
         return _with_paths(config, self._found)
 
     def _found(self, path: str) -> str:
-        """Returns the current path of a file or folder in the settings: the old path, or a path beside this run."""
+        """Returns the current path of a file or folder that the settings name.
+
+        A file or folder that has moved together with the run is found beside the run. Any other path is unchanged.
+        """
         beside = self.path.parent / Path(path).name
         return str(beside) if not Path(path).exists() and beside.exists() else path
 
@@ -205,7 +208,7 @@ class RunFolder:
     def learned_before(self) -> bytes:
         """Returns the photos that the parents of the run were trained on, as `dermedge.train.data.learned` packs them.
 
-        The result is empty if the run has no parents, or if their photos are not known.
+        The result is empty if the run has no parents, or if it is not known which photos the parents were trained on.
         """
         return self._learned_before.read_bytes() if self._learned_before.is_file() else b""
 
@@ -310,7 +313,7 @@ class RunFolder:
     def _known(self, kind: type[Config | RunProgress], name: str) -> dict[str, Any]:
         """Returns those values of a JSON file whose names are fields of ``kind``.
 
-        Other values are ignored, because another version of dermedge may have written them.
+        Values with unknown names are ignored, because another version of dermedge may have written them.
         """
         names = {one.name for one in fields(kind)}
         return {key: value for key, value in self._json(name).items() if key in names}

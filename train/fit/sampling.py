@@ -13,7 +13,8 @@ from dermedge.train.fit.recipe import Recipe
 
 __all__ = ["class_shares", "label_indices", "sample_balanced", "sample_epoch"]
 
-# Indices of photos, by the label of a class, and then by the (diagnosis, source) of a stratum of this class.
+# The first key is the label of a class, and the second key is the (diagnosis, source) of a stratum of this class. The
+# value is a list of the indices of the stratum's photos.
 Strata = dict[str, dict[tuple[str, str], list[int]]]
 
 

@@ -17,7 +17,8 @@ class WarmupCosine(keras.optimizers.schedules.LearningRateSchedule):
     In step s of a warm-up of w steps, the rate is peak * (s + 1) / w. In a later step s of a stage with n steps, it is
     peak * (1 + cos(pi * (s - w) / (n - w))) / 2. Source: Loshchilov and Hutter, "SGDR", 2017, without restarts.
 
-    The rate depends only on the step count of the optimizer. A resumed run therefore continues with the right rate.
+    The learning rate depends only on the step count of the optimizer. A resumed run therefore continues with the right
+    learning rate.
 
     Args:
         peak: highest learning rate.

@@ -76,7 +76,7 @@ def start_labels(weights: str) -> tuple[str, ...]:
 def take_tflite_weights(network: keras.Model, weights: str, classes: Sequence[str]) -> None:
     """Copies the weights of a .tflite into a network.
 
-    In the last layer, only the outputs whose classes are also classes of the file get weights. The other outputs are
+    In the last layer, an output gets weights only if the file has an output for the same class. The other outputs are
     not changed.
 
     Args:
@@ -146,7 +146,7 @@ def _kernels(path: Path) -> list[_Kernel]:
         model = strip(path.read_bytes())
     except OSError as error:
         raise DataError(f"cannot read '{path}': {error.strerror or error}") from error
-    # This call raises ModelError if the file is damaged. The generated classes below would not notice the damage.
+    # `read_graph` raises ModelError if the file is damaged. `InitFromPackedBuf` would not notice the damage.
     read_graph(model, path)
     schema = tflite_schema()
     root = schema.ModelT.InitFromPackedBuf(model)
@@ -167,7 +167,8 @@ def _kernels(path: Path) -> list[_Kernel]:
 def _check_input(pixels: Any, path: Path) -> None:
     """Checks that the quantization of the input does the whole normalization of the pixels.
 
-    In other files, the first layer does a part of the normalization, and its weights do not fit a network of dermedge.
+    If a file has another quantization of the input, its first layer does a part of the normalization. The weights of
+    such a layer do not fit a network of dermedge.
 
     Raises:
         OptionError: the input is not quantized, or its scale is not the one of the normalization.

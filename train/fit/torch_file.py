@@ -109,7 +109,9 @@ class _TensorUnpickler(pickle.Unpickler):
             ("torch._utils", "_rebuild_tensor_v2"): _view,
         }
         if (module, name) not in known:
-            raise pickle.UnpicklingError(f"it refers to '{module}.{name}', which weights do not need")
+            raise pickle.UnpicklingError(
+                f"it refers to '{module}.{name}', which a file of weights does not need"
+            )
         return known[module, name]
 
     def persistent_load(self, pid: Any) -> _Storage:

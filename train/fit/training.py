@@ -125,7 +125,8 @@ class Trainer:
     def warning(self) -> str | None:
         """Returns a warning if the validation balanced accuracy of the last epoch is no better than random guessing.
 
-        Returns None if the balanced accuracy is better, or if the last epoch was not scored on validation photos.
+        Returns None if the balanced accuracy is better than random guessing, or if the last epoch was not scored on
+        validation photos.
         """
         history = self.run.history()
         if not self.val_photos or not history or "val_balanced_accuracy" not in history[-1]:
@@ -144,7 +145,7 @@ class Trainer:
     def calibration_batches(self) -> list[NDArray[np.float32]]:
         """Returns batches of training images without augmentation, float32 [n, s, s, 3] normalized RGB.
 
-        All classes are equally frequent.
+        The photos are sampled so that all classes are equally frequent.
         """
         count = min(_CALIBRATION_PHOTOS, len(self.train_photos))
         chosen = sample_balanced(self.train_photos, count, np.random.default_rng(self.config.seed))
@@ -234,7 +235,8 @@ class Trainer:
     def _batch_rate(self) -> float:
         """Returns the number of photos that are prepared per second.
 
-        Photos are augmented and blended. If the run has a teacher, the teacher also predicts each photo.
+        Each photo is augmented and blended with another photo. If the run has a teacher, the teacher also predicts each
+        photo.
         """
         batches = self._batches(0)
         batches[0]
