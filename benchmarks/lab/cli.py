@@ -82,7 +82,7 @@ def _module_main(name: str) -> Callable[[Sequence[str]], int]:
 def _with_clear_line(command: Callable[[], int]) -> Callable[[], int]:
     """Returns a function that runs the command and then clears the status line.
 
-    Therefore an error message begins on an empty line.
+    The status line is cleared so that an error message begins on an empty line.
     """
 
     def run() -> int:

@@ -65,7 +65,7 @@ class ExecutedLines:
     data: coverage.CoverageData
 
     def that_execute(self, path: Path, lines: Collection[int]) -> set[str]:
-        """Returns the tests that execute at least one of ``lines`` of a file, themselves or in a shared fixture."""
+        """Returns the tests that execute at least one of ``lines`` of a file, directly or in a shared fixture."""
         by_line = self.data.contexts_by_lineno(str((self.tree / path).resolve()))
         contexts = {_test_of(context) for line in lines for context in by_line.get(line, ())}
         return {

@@ -50,7 +50,7 @@ class LineProcess:
             self._input.flush()
 
     def read_line(self, timeout_s: float, prefix: str = "") -> str:
-        """Returns the next line of the output of the program that starts with ``prefix``.
+        """Returns the next output line that starts with ``prefix``.
 
         If there is no such line within ``timeout_s`` seconds, the program is killed and the result is "". The result is
         also "" if the program ends.

@@ -1,4 +1,7 @@
-"""Converts a .tflite file to the formats of runtimes that cannot open it, with programs of separate environments."""
+"""Converts a .tflite file to the formats of runtimes that cannot open it.
+
+The programs for the conversions are installed in separate Python environments.
+"""
 
 from __future__ import annotations
 

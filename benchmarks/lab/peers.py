@@ -163,7 +163,7 @@ class PeerAnswers:
 
     Attributes:
         answers: the answers of each peer in each turn. The keys are the names of the peers.
-        failures: the reason why each failed peer failed. The keys are the names of the peers.
+        failures: the reason why a peer failed. The keys are the names of the peers that failed.
     """
 
     answers: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
@@ -476,7 +476,10 @@ def _doubts(others_cores: float | None, num_threads: int) -> list[str]:
 
 
 def _standing(peers: Sequence[PeerResult]) -> list[str]:
-    """Returns notes that name the slower peers, the faster peers, and the peers whose difference may be chance."""
+    """Returns notes that name the slower peers, the faster peers, and the other peers.
+
+    The difference between the other peers and dermedge may be chance.
+    """
     rivals = [peer for peer in peers if peer.name not in (OURS, LIMIT) and peer.ratio is not None]
     ahead = [peer for peer in rivals if peer.ratio_low is not None and peer.ratio_low > 1]
     behind = [peer for peer in rivals if peer.ratio_high is not None and peer.ratio_high < 1]

@@ -1,7 +1,7 @@
 """Measures the time and memory of a training on a folder of photos: the preparation, the input pipeline and the epochs.
 
-Each public function must run in a new process. In one process, a second measurement would benefit from the freed memory
-and the loaded TensorFlow of the first.
+Each public function must run in a new process. In one process, a second measurement would reuse the memory and the
+imported TensorFlow of the first measurement.
 """
 
 from __future__ import annotations

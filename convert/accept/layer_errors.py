@@ -331,8 +331,9 @@ def _influence(
 ) -> dict[int, float]:
     """Return how much of the relative noise of each tensor reaches the outputs of the network.
 
-    The result is a dict from the index of each tensor to a factor: the relative noise that arrives at the outputs,
-    divided by the relative noise of the tensor. If the noise reaches several outputs, their factors are added up.
+    The relative noise is the noise divided by the signal. The result is a dict from the index of each tensor to a
+    factor: the relative noise that arrives at the outputs, divided by the relative noise of the tensor. If the noise
+    reaches several outputs, their factors are added up.
     """
     influence = dict.fromkeys((index for op in ops for index in (*op.inputs, *op.outputs)), 0.0)
     influence.update(dict.fromkeys(outputs, 1.0))
@@ -394,7 +395,7 @@ def _results(model: schema.ModelT) -> dict[tuple[str, tuple[int, ...]], Quantize
 
 
 def _key(tensor: schema.TensorT) -> tuple[str, tuple[int, ...]]:
-    """Return the name and the shape of a tensor. Together, they identify the same tensor in another file.
+    """Return the name and the shape of a tensor. This pair identifies the same tensor in another file.
 
     The name alone is not enough, because two tensors of a file may have the same name.
     """

@@ -95,12 +95,12 @@ def _fit(
     """Fit the temperature and the thresholds on m photos of a proof set.
 
     Args:
-        proof: the held-out photos (the proof set). Only its names of the classes are used here.
+        proof: the held-out photos (the proof set). Only the names of the classes are used here.
         logits: the logits for the m photos, float [m, K].
         truth: the classes of the m photos, int [m].
-        uncertain_of_all: the threshold ``uncertain`` that was fitted on all photos, or None. It is the fallback if the
-            m photos are too few to show that a threshold of their own is useful. Without any threshold, an answer with
-            a low probability would look certain.
+        uncertain_of_all: the threshold ``uncertain`` that was fitted on all photos, or None. This threshold is used if
+            the m photos are too few to fit a useful one. Without any threshold, an answer with a low probability would
+            look certain.
     """
     temperature, of_temperature = useful_temperature(logits, truth)
     probabilities = calibrated(logits, temperature)

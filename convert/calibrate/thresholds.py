@@ -101,7 +101,10 @@ def _none_threshold(p_none: _Floats) -> float:
 
 
 def _alert_threshold(p_critical: _Floats) -> float:
-    """Return the alert threshold. ``p_critical`` holds the probability of the critical class for each photo of it."""
+    """Return the alert threshold.
+
+    ``p_critical`` holds the probability of the critical class for each photo of this class.
+    """
     return _at_most(_reached(p_critical, np.ones(len(p_critical)), 1 - _ALERT_SENSITIVITY))
 
 
@@ -268,6 +271,9 @@ def _above(value: float) -> float:
 
 
 def _conformal_threshold(of_own_class: _Floats) -> float:
-    """Return the conformal threshold of a class. ``of_own_class`` holds its probability for each photo of the class."""
+    """Return the conformal threshold of a class.
+
+    ``of_own_class`` holds the probability of the class for each photo of the class.
+    """
     rank = ceil((len(of_own_class) + 1) * _COVERAGE - _TOLERANCE)
     return _at_most(float(np.sort(of_own_class)[-rank])) if rank <= len(of_own_class) else 0.0

@@ -18,7 +18,7 @@ from dermedge.edge.model.decision import prediction_set
 
 __all__ = ["threshold_warnings", "useful_temperature", "useful_thresholds"]
 
-# The user is warned if more than this fraction of the prediction sets hold all classes. Such sets tell little.
+# The user is warned if more than this fraction of the prediction sets hold all classes. Such a set says nothing.
 _MOST_WHOLE_SETS = 0.5
 
 _Floats = NDArray[np.floating]
@@ -26,7 +26,7 @@ _Integers = NDArray[np.integer]
 
 
 def useful_temperature(logits: _Floats, truth: _Integers) -> tuple[float, list[str]]:
-    """Fit the temperature, and return it with an empty list. If it does harm, return 1 and a list with the reason.
+    """Fit the temperature, and return it with an empty list. If the temperature does harm, return 1 and the reason.
 
     The fitted temperature does harm if it raises the calibration error or the cross-entropy.
 

@@ -2,8 +2,8 @@
 
 The features are the inputs of the network's last downsampling layer, averaged over all positions. The network itself is
 not changed. The classes are computed from the features of the last layer. These features tell the view less well,
-because they were trained to tell the classes. `dermedge convert` prints for how many validation photos the view is
-right.
+because they were trained to tell the classes. `dermedge convert` prints for how many validation photos the file
+recognizes the view.
 
 Source: Alain and Bengio, "Understanding intermediate layers using linear classifier probes", 2016.
 """

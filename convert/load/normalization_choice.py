@@ -45,7 +45,8 @@ def choose_normalization(
     answers = {name: rows.argmax(axis=1) for name, rows in logits.items() if np.isfinite(rows).all()}
     if not answers:
         raise ModelError(
-            f"'{file.path}' answers photos with numbers that are not finite; its weights are damaged, so train it again"
+            f"'{file.path}' answers photos with numbers that are not finite; its weights are damaged. Train the "
+            "network again"
         )
     figures = {
         name: balanced_accuracy(confusion_matrix(truth, of_name, file.classes))

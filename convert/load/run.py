@@ -133,7 +133,7 @@ def _existing_paths(photos: Sequence[Photo]) -> list[Path]:
     paths = [Path(photo.path) for photo in photos]
     missing = next((path for path in paths if not path.is_file()), None)
     if missing:
-        raise DataError(f"the photo '{missing}' of this run is missing; put it back into its place")
+        raise DataError(f"the photo '{missing}' of this run is missing; restore the file at this path")
     return paths
 
 
@@ -170,7 +170,7 @@ def _view_sample(photos: _RunPhotos, validated_by: ConversionInput | None, seed:
 
 @dataclass(frozen=True)
 class _Builder:
-    """Builds the networks of a run that are converted.
+    """Builds the networks that are converted for a run.
 
     Attributes:
         run: the folder of the run.

@@ -61,7 +61,9 @@ def short_name(name: str) -> str:
 
 
 def advice(layers: Sequence[LayerError], cures: Cures = _ALL_CURES) -> list[str]:
-    """Return one line for each of the worst layers, the worst first. Then return one line for each kind of fault.
+    """Return one line for each of the worst layers, followed by one line for each kind of fault.
+
+    The worst layer comes first.
 
     Args:
         layers: the errors of the layers.

@@ -107,7 +107,7 @@ def normalization(pixels: Any) -> tuple[float, float]:
     the pixel values on unchanged.
 
     If the input is not quantized, the graph itself normalizes the pixel values. Then the result is (0, 1), which means
-    that the caller must not normalize them.
+    that the caller must not normalize the pixel values.
     """
     quantization = pixels.quantization
     if quantization is None or quantization.scale is None or len(quantization.scale) == 0:

@@ -36,10 +36,10 @@ def input_dtype(form: Form) -> str:
 def calibration_inputs(
     network: Network, form: Form, images: Sequence[NDArray[np.uint8]]
 ) -> Iterator[NDArray[Any]]:
-    """Yield one input for each calibration image: [1, h, w, C], for the file that `Network.float_tflite` returns.
+    """Yield one input, [1, h, w, C], for each calibration image.
 
-    If the graph normalizes the pixels, the inputs are pixel values. Otherwise, the inputs are normalized images,
-    float32.
+    The file that `Network.float_tflite` returns can read the inputs. If the graph normalizes the pixels, the inputs are
+    pixel values. Otherwise, the inputs are normalized images, float32.
 
     In the first image, one pixel is made black, and one is made white. So the ranges of the first layers cover all
     values that a pixel can have.

@@ -187,7 +187,7 @@ def _activations_to_choose(model: schema.ModelT) -> list[int]:
 
 
 def _least(histogram: Histogram, cost: Callable[[NDArray[np.float64], int, int], float]) -> Range:
-    """Return the range with the least cost among evenly spaced candidates. Of equally good ones, return the widest.
+    """Return the range with the least cost among evenly spaced candidates. Of equally good ranges, return the widest.
 
     ``cost`` is called with the counts, the first bin of the candidate, and the bin after its last bin.
     """

@@ -72,9 +72,9 @@ def widened_weights(
 def _widened(
     weights: NDArray[np.float32], bias: NDArray[np.float32], axis: int, step: float
 ) -> NDArray[np.float32] | None:
-    """Return the largest weight that the range of each channel must hold. Return None if no range must be wider.
+    """Return, for each channel, the largest weight that the range must hold. Return None if no range must be wider.
 
-    This is the largest magnitude of the weights of the channel, or a larger value if the bias would not fit otherwise.
+    The result is the largest magnitude of the weights of the channel, or a larger value if the bias needs it.
     """
     others = tuple(one for one in range(weights.ndim) if one != axis)
     largest = np.abs(weights).max(axis=others, keepdims=True)
