@@ -142,7 +142,10 @@ def _to_text(changes: Sequence[ModelChange]) -> str:
         )
         for change in changes
     )
-    title = "Median end-to-end latency. at least, at most: the range of B / A by the 95 % intervals of the medians."
+    title = (
+        "Median end-to-end latency in ms. at least, at most: the lowest and the highest B / A that the 95 % confidence "
+        "intervals of the two medians allow."
+    )
     others = [
         f"{change.model}: the model files of A and B differ" for change in changes if not change.is_same_file
     ]

@@ -93,8 +93,8 @@ def to_text(estimates: Sequence[Estimate]) -> str:
     head = ("model", "board", "threads", "estimate", "largest error")
     rows = tuple(_cells(one) for one in estimates)
     title = (
-        "Estimates of the network alone (invoke), without camera and preprocessing. Nothing here was measured. "
-        "The errors are those of networks with a published latency. ±: median error; largest error: the largest one."
+        "Estimates of the network alone (invoke), without camera and preprocessing. Nothing here was measured. ±: the "
+        "median error of the estimates for networks with a published latency. largest error: the largest such error."
     )
     boards = {one.board: one for one in estimates}.values()
     notes = [

@@ -69,7 +69,7 @@ def save_plot(report: BenchmarkReport, path: Path) -> None:
         axes.set_ylabel(f"{title},\nwith 95 % interval")
     axes.set_xlabel(f"median latency end to end, ms per {FRAME_WIDTH}x{FRAME_HEIGHT} frame")
     figure.suptitle(
-        "Score against latency. Dashed line, filled markers: Pareto front; area of a marker: file size",
+        "Score against latency. Dashed line and filled markers: Pareto front. Area of a marker: file size",
         fontsize=10,
     )
     foot = f"{report.machine.cpu}, {report.machine.runtime}; {report.data}. {DISCLAIMER}"

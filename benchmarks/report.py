@@ -215,7 +215,7 @@ def notes(report: BenchmarkReport) -> list[str]:
         f"photos: {report.data or NOT_MEASURED}",
         *_unreadable(report),
         f"protocol: {report.warmup_runs} warm-up runs, then {report.rows[0].latency.total.n} measured runs in "
-        f"{report.secs:.1f} s; the measuring itself took {report.harness:.1%} of the time of the predictions",
+        f"{report.secs:.1f} s; the benchmark itself added {report.harness:.1%} to the time of the predictions",
         f"energy: {report.meter or NOT_MEASURED}; 1 MB is 10^6 bytes",
         *(f"do not rely on these results: {fault}" for fault in _faults(report)),
         DISCLAIMER,
@@ -284,8 +284,9 @@ def _latency_table(report: BenchmarkReport) -> TextTable:
     head = ("model", "threads", "median", "95 % interval", "p90", "p99", "p99.9", "ratio", "run")
     base = report.rows[0]
     title = (
-        f"Latency from a {FRAME_WIDTH}x{FRAME_HEIGHT} frame to the decision, ms, n = {base.latency.total.n}, warm, "
-        f"models in turn. ratio: median invoke time divided by that of {base.model}. run: good, noisy or throttled."
+        f"Latency in ms from a {FRAME_WIDTH}x{FRAME_HEIGHT} frame to the decision. The models were measured "
+        f"alternately, {base.latency.total.n} times each, after a warm-up. ratio: median invoke time divided by the "
+        f"median invoke time of {base.model}. run: good, noisy or throttled."
     )
     return TextTable(title, head, tuple(_latency_cells(report, row) for row in report.rows))
 
@@ -319,7 +320,7 @@ def _parts_table(report: BenchmarkReport) -> TextTable:
         "weights",
     )
     title = (
-        "Where the time goes. pre, invoke, post: median ms of preprocessing, network and postprocessing. outside: "
+        "Time of each step. pre, invoke, post: median ms of preprocessing, network and postprocessing. outside: "
         "(pre + post) / invoke. cpu ms: mean processor time of a frame, summed over all threads."
     )
     return TextTable(title, head, tuple(_parts_cells(row) for row in report.rows))
@@ -356,8 +357,9 @@ def _loop_table(report: BenchmarkReport) -> TextTable:
         "rejected",
     )
     title = (
-        "The whole loop of dermedge run, medians in ms. The models run one after the other on the source. capture: "
-        "waiting for the frame, and decoding it. rest: quality gate, smoothing, and passing on the results."
+        "The whole loop of dermedge run, medians in ms. The models run one after the other on the source. capture: the "
+        "time to wait for a frame and to decode it. rest: the time for the quality gate, for smoothing, and to pass on "
+        "the results."
     )
     return TextTable(title, head, tuple(_loop_cells(row) for row in report.rows))
 
@@ -390,9 +392,9 @@ def _start_table(report: BenchmarkReport) -> TextTable:
         "steady MB",
     )
     title = (
-        f"Start, size and memory, medians over {report.rows[0].start.starts} processes. peak MB, steady MB: the "
-        "highest memory of the whole process, and its memory after the warm-up. model MB: peak MB minus the peak of "
-        "the libraries alone."
+        f"Start, size and memory, medians over {report.rows[0].start.starts} processes. peak MB: the highest memory of "
+        "the process. steady MB: the memory of the process after the warm-up. model MB: peak MB minus the highest "
+        "memory before the model was loaded."
     )
     return TextTable(title, head, tuple(_start_cells(row) for row in report.rows))
 
@@ -416,8 +418,8 @@ def _accuracy_table(report: BenchmarkReport) -> TextTable:
     scored = models[0].accuracy
     of = f"{scored.photos} photos of {scored.lesions} lesions" if scored else NOT_MEASURED
     title = (
-        f"Accuracy with 95 % confidence intervals, which count lesions: {of}. melanoma: sensitivity at 90 % "
-        "specificity; the threshold is chosen on the same photos."
+        f"Accuracy on {of}, with 95 % confidence intervals from a bootstrap over lesions. melanoma: sensitivity for "
+        "melanoma at 90 % specificity. The threshold for this was chosen on the same photos."
     )
     rows = tuple(
         (
@@ -461,9 +463,10 @@ def _profile_tables(row: ModelResult, profile: Profile) -> list[TextTable]:
     single = [(f"{op.number} {op.kind} {list(op.shape)}", op.macs, op.ms or 0.0) for op in slowest]
     unmeasured = sum(op.ms is None for op in profile.ops)
     title = (
-        f"Ops of {of}, each timed by itself. The medians add up to {profile.parts_ms:.2f} ms, "
+        f"Ops of {of}, each timed by itself. The medians add up to {profile.parts_ms:.2f} ms, which is "
         f"{profile.parts_ms / profile.whole_ms:.0%} of the median of the whole network, {profile.whole_ms:.2f} ms. "
-        f"All took turns for {profile.rounds} rounds. {unmeasured} of {len(profile.ops)} ops could not be timed."
+        f"The ops and the whole network were timed alternately, {profile.rounds} times each. {unmeasured} of "
+        f"{len(profile.ops)} ops could not be timed."
     )
     return [
         TextTable(title, _PROFILE_HEAD, _profile_rows(sorted(by_kind, key=lambda one: -one[2]), profile)),

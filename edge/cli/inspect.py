@@ -198,7 +198,7 @@ def as_text(inspection: Inspection) -> Iterator[str]:
     values["network_sha256"] = values["network_sha256"] or "no digest"
     if values["golden"]:
         values["golden"] = (
-            f"the answers to {IMAGE_COUNT} generated images; dermedge doctor --model repeats the test"
+            f"the outputs for {IMAGE_COUNT} generated images. Run the golden test with: dermedge doctor --model MODEL"
         )
     for name, value in values.items():
         # the manifest's inputs and outputs are left out, because the inputs and outputs of the file are printed above

@@ -108,11 +108,11 @@ ROWS_OF_ALPHA = (
 )
 # The beginnings of the titles.
 TITLES = (
-    "Latency from a 640x480 frame to the decision, ms, n = 5, warm, models",
-    "Where the time goes. pre, invoke, post: median ms of preprocessing, ne",
+    "Latency in ms from a 640x480 frame to the decision. The models were me",
+    "Time of each step. pre, invoke, post: median ms of preprocessing, netw",
     "The whole loop of dermedge run, medians in ms. The models run one afte",
-    "Start, size and memory, medians over 3 processes. peak MB, steady MB:",
-    "Accuracy with 95 % confidence intervals, which count lesions: 40 photo",
+    "Start, size and memory, medians over 3 processes. peak MB: the highest",
+    "Accuracy on 40 photos of 30 lesions, with 95 % confidence intervals fr",
 )
 
 
@@ -237,7 +237,7 @@ def test_every_table_has_its_title_head_and_cells(report: BenchmarkReport) -> No
     assert [line for line in lines if line in ROWS_OF_ALPHA] == list(ROWS_OF_ALPHA)
     assert [line[:70].rstrip() for line in lines if line.startswith(TITLES)] == list(TITLES)
     assert (
-        "- protocol: 64 warm-up runs, then 5 measured runs in 10.5 s; the measuring itself took 0.4% of the time of "
+        "- protocol: 64 warm-up runs, then 5 measured runs in 10.5 s; the benchmark itself added 0.4% to the time of "
         "the predictions" in lines
     )
 
@@ -270,8 +270,9 @@ def test_a_profile_sums_kinds_and_names_the_ten_slowest_ops(report: BenchmarkRep
     lines = to_markdown(replace(report, rows=(profiled,))).splitlines()
     # 6.6 ms of convolutions and 0.4 ms of an addition
     assert (
-        "Ops of alpha, 1 thread, each timed by itself. The medians add up to 7.00 ms, 70% of the median of the whole "
-        "network, 10.00 ms. All took turns for 7 rounds. 1 of 13 ops could not be timed."
+        "Ops of alpha, 1 thread, each timed by itself. The medians add up to 7.00 ms, which is 70% of the median of "
+        "the whole network, 10.00 ms. The ops and the whole network were timed alternately, 7 times each. 1 of 13 ops "
+        "could not be timed."
     ) in lines
     at = lines.index("| op | ms | share | MMAC | GMAC/s |")
     assert lines[at + 2 : at + 5] == [

@@ -88,7 +88,7 @@ def test_a_golden_test_is_named_and_not_spelled_out(
 ) -> None:
     assert cli.main(["inspect", str(make_golden())]) == 0
     [told] = [line for line in capsys.readouterr().out.splitlines() if line.startswith("  golden")]
-    assert "the answers to 12 generated images" in told
+    assert "the outputs for 12 generated images" in told
     assert len(told) < 110
 
 
