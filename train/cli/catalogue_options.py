@@ -46,7 +46,8 @@ def add_catalogue_options(parser: Parser) -> None:
         action="store_true",
         help="Use the split (train, val or test) that a folder or a split column states for each photo. If there is "
         "no val or no test split, some train photos are moved into the missing split. If photos of one lesion are in "
-        "several splits, only the photos in test are kept. If none of them are in test, only those in val are kept.",
+        "several splits, only the photos in test are kept. If none of these photos is in test, only the photos in val "
+        "are kept.",
     )
 
 

@@ -181,7 +181,7 @@ def _evaluate(options: argparse.Namespace, stack: ExitStack) -> Evaluation:
 def _order_warnings(evaluation: Evaluation, has_labels: bool) -> list[str]:
     """Returns a warning for each model whose labels seem to be in a wrong order.
 
-    Only models whose labels came from --labels and models without a manifest of dermedge are checked.
+    A model is checked only if its labels came from --labels, or if it has no manifest of dermedge.
     """
     from dermedge.train.evaluation.class_order import find_better_order
     from dermedge.train.evaluation.metrics import lesion_draws

@@ -62,7 +62,8 @@ class _Draft:
 
     Attributes:
         photos: the photos.
-        links: names for each photo. Photos that share a name are in the same group.
+        links: for each photo, names of lesions, persons, folders and photos. Photos that share a name are in the same
+            group.
         parts: the part (train, val or test) that folders or tables state for each photo; empty if they state none.
     """
 

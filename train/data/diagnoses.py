@@ -253,7 +253,7 @@ def _key(name: str) -> str:
 
 
 _DIAGNOSES = {_key(name): diagnosis for diagnosis, names in _NAMES.items() for name in (diagnosis, *names)}
-# Texts of cells that mean "unknown".
+# A table cell with one of these texts means "unknown".
 _UNKNOWN = frozenset(
     {"", "unk", "unknown", "n/a", "#n/a", "na", "nan", "none", "null", "not known", "-", "?"}
 )

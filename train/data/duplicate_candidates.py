@@ -69,7 +69,7 @@ TOLERANCE_BY_DISTANCE = 0.12
 # SCALE_TOLERANCE, and the two rotations by less than ANGLE_TOLERANCE degrees.
 SCALE_TOLERANCE = 0.5
 ANGLE_TOLERANCE = 30
-# Features that are less than about this many pixels of the small image apart count as one feature.
+# Two features count as one feature if their distance is less than about this many pixels of the small image.
 APART = 2.0
 
 # ``descriptor[MIRRORED]`` is the descriptor in the mirrored photo. A descriptor has 4x4 cells of 8 directions.
@@ -324,7 +324,7 @@ def _codes_nearby(projected: NDArray[np.floating]) -> NDArray[np.uint64]:
 
 
 def _counting(lengths: NDArray[np.intp]) -> NDArray[np.intp]:
-    """Returns the numbers 0, 1, … length - 1 for each length, joined into one array."""
+    """Returns one array that contains, for each length in turn, the numbers 0, 1, … length - 1."""
     ends = np.cumsum(lengths)
     return np.arange(ends[-1] if len(ends) else 0) - np.repeat(ends - lengths, lengths)
 

@@ -44,8 +44,8 @@ _PLAIN = frozenset(
     | {"set", "input", "inputs", "part", "parts", "files", "jpeg", "jpg", "png", "raw", "resized", "original"}
     | {"originals", "all", "batch", "folder", "split", "splits", "dermoscopic", "cropped"}
 )
-# Matches words for publishers and challenges. Names of folders contain them beside the words in `_PLAIN` and `_PARTS`,
-# such as HAM10000_images_part_1 and ISIC_2019_Training_Input.
+# Matches words for publishers and challenges. A name such as HAM10000_images_part_1 contains such words, and words of
+# `_PLAIN` and `_PARTS`.
 _PUBLISHERS = re.compile(r"(isic|isbi|siim|ham|pad|ufes|milk|bcn|challenge|task|cls|v)\d*k?")
 _MASKS = re.compile(r"\b(masks?|segmentations?|superpixels?|annotations?)\b")
 _PERSONS = re.compile(

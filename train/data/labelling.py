@@ -115,8 +115,8 @@ def _with_labelled(tables: Tables, files: Sequence[LabelledFile]) -> list[TableA
 def _with_folders_of_tables(paths: Sequence[Path], labels_from: str) -> tuple[Sequence[Path], str]:
     """Returns the paths to search and the value of ``labels_from`` to use.
 
-    If only tables are given, the folders that contain the tables are added to the paths. If ``labels_from`` is auto, it
-    becomes table, so that the names of folders are not used as labels.
+    If only tables are given, the folders that contain the tables are added to the paths. If ``labels_from`` is auto,
+    table is returned instead, so that the names of folders are not used as labels.
     """
     if not all(path.is_file() for path in paths):
         return paths, labels_from
@@ -136,7 +136,7 @@ def class_folders(data: Path) -> list[str]:
 
 
 def _in_tables(tables: Tables, count: int, labels_from: str) -> list[bool]:
-    """Tells, for each photo, whether the label is read from a table. The names of its folders are then not needed."""
+    """Tells, for each photo, whether the label is read from a table, and not from the names of folders."""
     if labels_from == AUTO:
         return [index in tables.facts and tables.facts[index].diagnosis is not None for index in range(count)]
     return [labels_from == TABLE] * count

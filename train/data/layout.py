@@ -131,7 +131,7 @@ def _class_depths(
 
 
 def _common_depth(chains: Sequence[_Chain]) -> int:
-    """Returns how many levels of folders are above the classes because they only hold one folder with all photos."""
+    """Returns the number of outer folders to skip. Each of them contains all photos, and its name is not a class."""
     depth = 0
     while all(len(chain.names) > depth + 1 for chain in chains):
         firsts = {chain.names[depth] for chain in chains}
@@ -149,7 +149,7 @@ def _are_diagnoses(names: set[str]) -> bool:
 def _persons_above(chains: Sequence[_Chain], depths: Sequence[int]) -> frozenset[str]:
     """Returns the folders above the class folders if each of these folders is a person or a lesion.
 
-    This is assumed if there are many such folders with few photos each. Otherwise, the result is empty.
+    Many folders with few photos each are assumed to be persons or lesions. In any other case, the result is empty.
     """
     above = Counter(
         chain.names[depth - 1]

@@ -124,7 +124,7 @@ def _image_column(columns: Sequence[str], rows: _Rows, names_photo: Callable[[st
 def _are_different(column: str, rows: _Rows) -> bool:
     """Tells whether nearly all cells of a column are different.
 
-    A column with the numbers of photos has different cells. In a column of ages or class numbers, cells repeat.
+    The numbers of photos are all different. Ages and class numbers are not.
     """
     return len({row[column] for row in rows}) >= _NEARLY_ALL * len(rows)
 

@@ -41,7 +41,8 @@ DIMENSIONS = 128
 # SIFT's contrast threshold. The value is low because photos of smooth skin have few features above the usual
 # threshold of 0.04.
 CONTRAST_THRESHOLD = 0.007
-# The longer side of the small image, in pixels.
+# The search for duplicates compares small images: reduced copies of the photos. The longer side of a small image has
+# this many pixels.
 SMALL_SIDE = 96
 # The square roots of the values of a descriptor are between 0 and 1. They are multiplied by this number, and stored as
 # uint8.
@@ -84,7 +85,7 @@ RECORD = np.dtype(
 
 @dataclass(frozen=True)
 class Prints:
-    """What the search for duplicates needs to know about all files.
+    """The data of all files that the search for duplicates needs.
 
     Attributes:
         digests: SHA-256 of the bytes of each file, in hexadecimal; empty for a file that cannot be read.

@@ -53,9 +53,9 @@ def check_unlearned(data: Path, split: str | None, classifiers: Sequence[Classif
     them would be too good.
 
     Args:
-        data: as in `labelled_photos`.
-        split: as in `labelled_photos`.
-        classifiers: the models. A model whose manifest has no digest of its training photos passes.
+        data: the photos to score on: a folder, a table or a catalogue. Only a catalogue is checked.
+        split: train, val or test for a catalogue. Only val is checked.
+        classifiers: the models. A model is checked only if its manifest has the digest of its training photos.
 
     Raises:
         DataError: a model was trained on the validation photos of ``data``.

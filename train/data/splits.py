@@ -129,7 +129,7 @@ def _strata(photos: Iterable[Photo]) -> dict[str, tuple[str, str]]:
 
 
 def _shares(count: int) -> dict[str, int]:
-    """Returns how many of ``count`` groups belong into each split."""
+    """Returns how many of ``count`` groups each split gets."""
     held_out = {name: round(_SPLIT_SHARES[name] * count) for name in ("val", "test")}
     if count >= MIN_GROUPS:
         held_out = {name: max(1, share) for name, share in held_out.items()}
@@ -158,8 +158,8 @@ def with_fold(photos: Iterable[Photo], fold: int, folds: int, seed: int) -> tupl
     strata: dict[tuple[str, str], list[str]] = defaultdict(list)
     for group, stratum in _strata(ordered).items():
         strata[stratum].append(group)
-    # The groups of all strata form one sequence, and each fold gets every n-th group of the sequence. If each stratum
-    # were divided alone, the first folds would get the remaining groups of every stratum.
+    # The groups of all strata form one sequence. With n folds, each fold gets every n-th group of the sequence. If each
+    # stratum were divided alone, the first folds would get the remaining groups of every stratum.
     dealt = [group for stratum in sorted(strata) for group in _shuffled(strata[stratum], seed)]
     held_out = set(dealt[fold::folds])
     return tuple(

@@ -70,8 +70,8 @@ class PhotoFacts:
     Attributes:
         original_label: the diagnosis as the table in ``table`` writes it.
         diagnosis: the diagnosis under the name that dermedge uses for all datasets; None if no table states one.
-        table: the file that states the diagnosis. If no file does, the first table of diagnoses with a row for the
-            photo; None if there is no such table.
+        table: the file that states the diagnosis. If no file states a diagnosis, this is the first table of diagnoses
+            that has a row for the photo. None if there is no such table.
         contradicted: whether another table states an incompatible diagnosis.
         undecided: whether the tables state incompatible diagnoses of the same rank, so that none is preferred. Two rows
             of one table have the same rank.
@@ -128,7 +128,8 @@ class Tables:
     """What all tables state.
 
     Attributes:
-        facts: what the tables state about each photo that they name. The key is the index of the photo.
+        facts: what the tables state about each photo. The key is the index of the photo. A photo that no table names is
+            left out.
         accounts: an account of each file. The files that are not read come last.
     """
 
@@ -274,7 +275,7 @@ class _Joined:
         return index in self.facts and self.facts[index].diagnosis is not None
 
     def take(self, text: TableText, known: TableFormat) -> None:
-        """Adds the facts of one table; raises DataError if a row cannot be read."""
+        """Adds what one table states about the photos. Raises DataError if a row cannot be read."""
         named: set[int] = set()
         noted = _Noted()
         lesions = self._photos_by_lesion() if not known.image else {}
@@ -309,7 +310,7 @@ class _Joined:
         lesions: Mapping[str, list[int]],
         noted: _Noted,
     ) -> list[int]:
-        """Adds the facts of a row to every photo that the row names. Returns the indices of these photos."""
+        """Adds what a row states to every photo that the row names. Returns the indices of these photos."""
         all_found = []
         for of_one in _one_photo_formats(known):
             found = self._photos_of(path, row, of_one, lesions)

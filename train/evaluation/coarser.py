@@ -24,7 +24,7 @@ __all__ = ["merge_classes", "merge_logits"]
 
 
 def merge_classes(model: EvaluatedModel, classes: Sequence[str]) -> EvaluatedModel:
-    """Returns the model with only the given classes. Its other classes are merged into "none of these".
+    """Returns the model with only the given classes. All other classes are merged into "none of these".
 
     The probability of "none of these" is the sum of the probabilities of the other classes. The threshold of the alert
     is kept if the class of the alert is among ``classes``. The other thresholds are dropped, because they were fitted

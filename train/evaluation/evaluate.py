@@ -80,8 +80,9 @@ class EvaluatedModel:
         outputs: a function that runs the model on a few uint8 [h, w, 3] BGR frames.
         heat: a function that returns the heat map of the centre square of a frame, float32 [h, w] from 0 to 1. It
             returns None if the model has no heat map.
-        independent: as in `Answers`.
-        of_close_ups: as in `Answers`.
+        independent: whether the logits are the logarithms of independent probabilities. Such probabilities need not sum
+            to 1.
+        of_close_ups: temperature and thresholds for close-ups; None if the model does not predict the view.
         is_foreign: whether the model is a file without a manifest of dermedge.
     """
 
@@ -143,13 +144,13 @@ class Scored:
     """One model with its answers, metrics and worst mistakes.
 
     Attributes:
-        name: as in `EvaluatedModel`.
-        facts: as in `EvaluatedModel`.
+        name: short name, unique among the models of a report.
+        facts: further properties of the model that the report shows: name -> value.
         learned: number of the scored photos that the model was trained on; None if the model does not state this.
         answers: answers to the scored photos.
         card: metrics of the answers.
         mistakes: the most confident mistakes, and the missed photos of the critical class.
-        is_foreign: as in `EvaluatedModel`.
+        is_foreign: whether the model is a file without a manifest of dermedge.
     """
 
     name: str
@@ -215,8 +216,8 @@ def models_of_files(
         classes: classes to score the models on, as in `merge_classes`; None for all classes of the models.
 
     Raises:
-        OptionError: a file is given twice; or ``classes`` is None and the models have different classes; or ``classes``
-            does not fit a model, as in `merge_classes`.
+        OptionError: a file is given twice; or ``classes`` is None and the models have different classes; or a model
+            lacks one of ``classes``.
     """
     if classes is None:
         common_labels(classifiers)

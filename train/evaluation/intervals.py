@@ -1,8 +1,8 @@
-"""Computes 95 % confidence intervals that are also valid for shares near 0 or 1, and for few photos.
+"""Computes 95 % confidence intervals that are also valid for proportions near 0 or 1, and for few photos.
 
-A bootstrap interval is not valid for such shares. For instance, if all of 6 answers are right, all answers are also
-right in every resample, and the bootstrap interval has the width 0: it is [1, 1]. The formulas in this module give
-intervals of a sensible width.
+A bootstrap interval is not valid for a proportion near 0 or 1. For instance, if all of 6 answers are right, all answers
+are also right in every resample, and the bootstrap interval has the width 0: it is [1, 1]. The formulas in this module
+give intervals of a sensible width.
 
 Lesions are the independent units, and the photos of one lesion are treated as identical. If the lesions have
 m_1, m_2, ... photos, these photos count as n independent photos:
@@ -59,17 +59,17 @@ def effective_size(lesions: Integers) -> float:
 
 
 def wilson(share: float, size: float) -> tuple[float, float]:
-    """Returns the ends of Wilson's score interval of a share.
+    """Returns the ends of Wilson's score interval of a proportion.
 
     Source: Wilson, "Probable Inference, the Law of Succession, and Statistical Inference", 1927.
 
     Args:
-        share: share from 0 to 1.
+        share: the proportion, 0 to 1.
         size: number of independent photos, above 0. It need not be a whole number.
     """
     centre = (share + Z**2 / (2 * size)) / (1 + Z**2 / size)
     half = Z / (1 + Z**2 / size) * np.sqrt(share * (1 - share) / size + Z**2 / (4 * size**2))
-    # Floating-point rounding must not exclude the share itself from the interval.
+    # Floating-point rounding must not exclude the proportion itself from the interval.
     return min(float(max(centre - half, 0.0)), share), max(float(min(centre + half, 1.0)), share)
 
 

@@ -4,9 +4,10 @@ A bootstrap interval needs the scores of a thousand resamples. The functions her
 from the array ``draws``, float64 [1 + B, N]. Row 0 stands for the N photos themselves, and has only ones. Each of the
 other B rows stands for one resample, and contains how often each photo occurs in the resample.
 
-A score that is undefined for the given photos is NaN. The module `dermedge.train.evaluation.intervals` computes the
-intervals of shares, of areas under the ROC curve, and of means of such scores by formulas, because a bootstrap interval
-collapses at 0 and 1.
+A score that is undefined for the given photos is NaN.
+
+A bootstrap interval of a score of 0 or 1 has the width 0. Therefore, the module `dermedge.train.evaluation.intervals`
+uses formulas for the intervals of proportions, of areas under the ROC curve, and of means of such scores.
 """
 
 from __future__ import annotations

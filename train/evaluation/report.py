@@ -460,7 +460,7 @@ def _model_view(model: Scored, truth: Truth) -> dict[str, Any]:
 def _reliability_curves(model: Scored) -> dict[str, list[Bin]]:
     """Returns the bins at the temperature of the manifest.
 
-    If this temperature is not 1, the bins at temperature 1 are also returned.
+    If the temperature of the manifest is not 1, the bins at temperature 1 are also returned.
     """
     if not model.answers.is_calibrated:
         return {"top probability": model.card.bins}

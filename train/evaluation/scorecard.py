@@ -171,7 +171,7 @@ class ModelOutputs:
 
 @dataclass(frozen=True)
 class Answers:
-    """The answers of one model to N photos. The rules that decide the answers are the rules of the device.
+    """The answers of one model to N photos. The device decides its answers by the same rules as this class.
 
     Attributes:
         logits: float64 [N, K].
@@ -183,7 +183,8 @@ class Answers:
             the thresholds.
         independent: whether the logits are the logarithms of independent probabilities. Such probabilities need not sum
             to 1.
-        close_up: as in `ModelOutputs`.
+        close_up: bool [N], whether the model predicts that each photo is a close-up; None if the model does not predict
+            the view.
         of_close_ups: temperature and thresholds for close-ups; None if the model does not predict the view.
     """
 
@@ -224,7 +225,7 @@ class Answers:
 
     @property
     def alert_label(self) -> str | None:
-        """The class of the alert, or None."""
+        """The class of the alert; None if the model has no alert."""
         alerts = (one.thresholds.get("alert") for one in self.by_view.values())
         return next((str(alert["label"]) for alert in alerts if alert), None)
 
@@ -269,10 +270,10 @@ class Answers:
 
     @cached_property
     def sets(self) -> Bools | None:
-        """The classes in the prediction set of each photo, bool [N, K]; None without thresholds for prediction sets.
+        """The classes in the prediction set of each photo, bool [N, K].
 
-        If thresholds for prediction sets exist only for one view, the prediction sets of photos of the other view
-        contain all classes, as on the device.
+        The result is None if the model has no thresholds for prediction sets. If such thresholds exist only for one
+        view, the prediction sets of photos of the other view contain all classes, as on the device.
         """
         if "conformal" not in self.threshold_names:
             return None
@@ -292,8 +293,8 @@ class ClassCard:
     Attributes:
         photos: number of photos of the class.
         lesions: number of lesions of the class.
-        precision: among the photos for which the class is the answer, the share of photos that belong to the class.
-        recall: among the photos that belong to the class, the share of photos for which the class is the answer.
+        precision: fraction of the photos with this answer that belong to the class.
+        recall: fraction of the photos of the class that have this answer.
         f1: F1 score of the class.
         auroc: area under the ROC curve that separates the photos of the class from all other photos by the probability
             of the class.

@@ -234,7 +234,8 @@ def report_lost_workers() -> Iterator[None]:
     try:
         yield
     except (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError) as error:
-        # The stack frames of these errors keep a thread pool alive. The pool would print an error when Python ends.
+        # The stack frames of an error of TensorFlow keep a thread pool alive. The pool would print an error when Python
+        # ends.
         traceback.clear_frames(error.__traceback__)
         if _STALLED in error.message:
             raise WorkerError(
@@ -289,7 +290,7 @@ def end_stalled_training(
 def _abort_collectives(message: str) -> None:
     """Makes each operation of this process that waits for other workers fail with UnavailableError.
 
-    TensorFlow's own check for lost workers makes these operations fail in the same way.
+    TensorFlow's own check for lost workers makes operations fail in the same way.
     """
     from tensorflow.python.eager import context
 
@@ -417,7 +418,7 @@ def share_dropout(model: keras.Model) -> None:
 def reseed_dropout(model: keras.Model, seed: int, sample: int) -> None:
     """Seeds the dropout of one epoch, so that a resumed run uses the same dropout masks as an uninterrupted run.
 
-    This is necessary because a checkpoint does not store the states of the random generators.
+    The dropout is seeded again in each epoch, because a checkpoint does not store the states of the random generators.
 
     Args:
         model: network in training.
