@@ -216,8 +216,8 @@ def models_of_files(
         classes: classes to score the models on, as in `merge_classes`; None for all classes of the models.
 
     Raises:
-        OptionError: a file is given twice; or ``classes`` is None and the models have different classes; or a model
-            lacks one of ``classes``.
+        OptionError: a file is given twice; or ``classes`` is None and the models have different classes; or
+            ``classes`` has fewer than two names, the same name twice, or a name that is not a class of every model.
     """
     if classes is None:
         common_labels(classifiers)

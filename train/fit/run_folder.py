@@ -305,7 +305,7 @@ class RunFolder:
         return progress
 
     def keep_checkpoint(self, name: str) -> None:
-        """Deletes all checkpoints except the one in the folder ``name``. If ``name`` is empty, no checkpoint is kept."""
+        """Deletes all checkpoints except the one in the folder ``name``. If ``name`` is empty, deletes all of them."""
         for folder in (self.path / "checkpoints").glob("*"):
             if folder != self.path / name:
                 shutil.rmtree(folder)
