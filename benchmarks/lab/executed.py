@@ -19,7 +19,8 @@ from dermedge.edge.errors import ToolError
 __all__ = ["ExecutedLines", "RecordedTest", "TestRunner"]
 
 _PROGRAM = Path(__file__).parent / "children" / "forked_tests.py"
-# Seconds that are added to the time limit of the tests, so that the libraries can be imported and killed tests can end.
+# This many seconds are added to the time limit of the tests, so that the libraries can be imported and killed tests can
+# end.
 _PATIENCE_S = 600.0
 # Settings of coverage. The context of a process is the test that started the process; pytest names this test in the
 # environment variable PYTEST_CURRENT_TEST.
@@ -102,7 +103,7 @@ class TestRunner(LineProcess):
         tree: root of the copied tree.
     """
 
-    # otherwise pytest would treat this class as a class of tests, because of its name
+    # Without this line, pytest would treat this class as a class of tests, because of its name.
     __test__ = False
 
     def __init__(self, tree: Path) -> None:

@@ -88,7 +88,8 @@ PHOTO_SERIES = {
     "peak memory, whole training": ("peak_mb", "MB"),
     "cache on disk": ("cache_mb", "MB"),
 }
-# Bytes of disk space per photo: the decoded image, and the texture that is stored during the search for duplicates.
+# A photo needs this many bytes of disk space. They hold the decoded image, and the texture that is stored during the
+# search for duplicates.
 _CACHED_BYTES = TRAINING_SIZE**2 * 3 + 8192
 _BYTES_PER_KB = 1e3
 _SCORES = {
@@ -403,7 +404,7 @@ def _counts(asked: Sequence[int], there: int, where: str) -> list[int]:
 
 
 def _numbers(kind: Any) -> Any:
-    """An argparse type: positive numbers separated by commas."""
+    """Returns an argparse type that parses positive numbers, separated by commas. ``kind`` is ``int`` or ``float``."""
 
     def read(text: str) -> tuple[Any, ...]:
         try:

@@ -380,7 +380,7 @@ def _report(settings: LoopSettings, source: str | None, parts: Sequence[str]) ->
 
 
 def _parts_of(text: str) -> list[str]:
-    """An argparse type: names of `PARTS`, separated by commas."""
+    """Parses names of `PARTS`, separated by commas, as an argparse type."""
     names = text.split(",")
     if unknown := [name for name in names if name not in PARTS]:
         raise argparse.ArgumentTypeError(f"unknown part '{unknown[0]}'. Known: {', '.join(PARTS)}")

@@ -50,14 +50,14 @@ __all__ = [
 _PACKAGE = "dermedge"
 # The tests may take this many times as long with a mutant as without a mutant.
 _SLOWER = 3.0
-# Maximum total duration of all test files when their executed lines are recorded.
+# All test files together may take this long when their executed lines are recorded.
 _LONGEST_RECORDING_S = 3 * 3600.0
 _DEFAULT_COUNT = 60
 NOTICED, SURVIVED, STOPPED = "noticed", "survived", "stopped"
 # The verdict for an exit status of pytest. Status 5 means that no test was run. Statuses that are not listed mean that
 # a test failed.
 _VERDICTS = {0: SURVIVED, 5: SURVIVED, STOPPED_STATUS: STOPPED}
-# Exit status of pytest if a requested test does not exist.
+# The exit status of pytest if a requested test does not exist.
 _NO_SUCH_TEST = 4
 
 

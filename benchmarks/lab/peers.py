@@ -196,8 +196,9 @@ class PeerProcess(LineProcess):
         """Runs the peer once on all frames.
 
         Returns:
-            ``ns``: nanoseconds of each frame. ``probabilities``: [frames][classes]. ``arithmetic``, ``cores``: see
-            `PeerResult`. ``peak_bytes``: highest memory of the process.
+            A dict. ``ns``: the duration of each frame in nanoseconds. ``probabilities``: a list of the probabilities of
+            all classes for each frame. ``arithmetic`` and ``cores``: as in `PeerResult`. ``peak_bytes``: the highest
+            memory of the process.
 
         Raises:
             ToolError: the peer fails, or does not answer in time.

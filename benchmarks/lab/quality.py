@@ -36,12 +36,12 @@ __all__ = ["DEGRADED", "SIDE", "GateErrors", "errors", "main", "measure", "movin
 _Image = NDArray[np.uint8]
 _Degrade = Callable[[_Image, np.random.Generator], _Image]
 
-# Width and height in pixels of the square that is cut out of a frame of a 640x480 camera.
+# The width and the height in pixels of the square that is cut out of a frame of a 640x480 camera.
 SIDE = 448
 _NOISE_LEVELS = 3.0
 _CAMERA_FPS = 30
-# Motion of the camera between two frames, as a fraction of the width of the image: _TREMOR for a steady hand, _SWEEP
-# for an unsteady hand.
+# Between two frames, the camera moves by this fraction of the width of the image: _TREMOR for a steady hand, _SWEEP for
+# an unsteady hand.
 _TREMOR, _SWEEP = 0.002, 0.03
 # Each threshold of the quality gate may reject this fraction of the unchanged photos.
 _REJECTED = 0.005
@@ -312,7 +312,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _size(text: str) -> int:
-    """An argparse type: an input size at which the quality gate can judge images."""
+    """Parses an input size at which the quality gate can judge images, as an argparse type."""
     if (size := positive_int(text)) < GRID:
         raise argparse.ArgumentTypeError(
             f"'{text}' is below {GRID} pixels, the least input size that the quality gate can judge"

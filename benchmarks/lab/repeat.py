@@ -38,7 +38,7 @@ __all__ = ["RepeatedRun", "RunAgreement", "agreement", "main"]
 _BAR = 19 / 20
 _RUNS = 20
 _SECS = 5.0
-# Maximum duration of the warm-up, and maximum duration of the measurement, as multiples of --secs.
+# The warm-up may take at most this many times --secs, and so may the measurement.
 _MAX_SECS = 2.0
 
 

@@ -31,9 +31,9 @@ __all__ = ["SIZES", "THEMES", "main", "pages", "photograph"]
 SIZES = {"1280": (1280, 1600), "768": (768, 1600), "390": (390, 1600)}
 # For each theme, the value of Chromium's setting preferredColorScheme.
 THEMES = {"light": 1, "dark": 0}
-# Milliseconds after which Chromium stops waiting for the page. The limit is needed because the live video never ends.
+# Chromium stops waiting for the page after this many milliseconds. Without a limit, the live video would never end.
 _PATIENCE_MS = 8000
-# Milliseconds of Chromium's virtual time that the scripts of a page may use.
+# The scripts of a page may use this many milliseconds of Chromium's virtual time.
 _SCRIPTS_MS = 4000
 _LIMIT_S = 300
 _START_S = 60

@@ -30,9 +30,9 @@ WIDTH, HEIGHT = 600, 450
 # A synthetic photo shows a part of the largest centred 4:3 area of the real photo. This is the range of the width of
 # the part, as a fraction of the width of the area.
 _PART = (0.5, 0.9)
-# Standard deviation of the noise, in grey levels.
+# The standard deviation of the noise, in grey levels.
 _GRAIN = 3.0
-# _TRIED: number of photos from which the file size is estimated. _SAFETY: factor for the uncertainty of the estimate.
+# The file size is estimated from _TRIED photos. The estimate is multiplied by _SAFETY, because it is uncertain.
 _TRIED, _SAFETY = 24, 1.2
 _JPEG = [cv2.IMWRITE_JPEG_QUALITY, 95]
 _THREADS = 2

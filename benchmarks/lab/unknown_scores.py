@@ -24,8 +24,8 @@ class Answered:
     """The outputs of a network for n photos.
 
     Attributes:
-        features: float64 [n, F], the input of the last layer, averaged over all positions of the feature map.
-        logits: float64 [n, K], the outputs before the softmax.
+        features: the input of the last layer, averaged over all positions of the feature map, float64 [n, F].
+        logits: the outputs before the softmax, float64 [n, K].
         none_index: the column of the class "none of these" in ``logits``.
     """
 
@@ -35,12 +35,12 @@ class Answered:
 
     @property
     def probabilities(self) -> _Floats:
-        """float64 [n, K]: softmax(logits)."""
+        """The probabilities of the classes, softmax(logits), float64 [n, K]."""
         return np.exp(self.logits - _log_sum(self.logits)[:, None])
 
     @property
     def named_logits(self) -> _Floats:
-        """float64 [n, K - 1]: the logits of all classes except "none of these"."""
+        """The logits of all classes except "none of these", float64 [n, K - 1]."""
         return np.delete(self.logits, self.none_index, axis=1)
 
 
@@ -49,8 +49,8 @@ class Reference:
     """The features of training photos of the named classes, with which the features of other photos are compared.
 
     Attributes:
-        features: float64 [m, F].
-        labels: int64 [m], the class of each photo.
+        features: the features of m photos, float64 [m, F].
+        labels: the class of each photo, int64 [m].
     """
 
     features: _Floats
@@ -58,7 +58,7 @@ class Reference:
 
     @property
     def means(self) -> _Floats:
-        """float64 [C, F]: the mean features of each class."""
+        """The mean features of each class, float64 [C, F]."""
         return np.stack(
             [self.features[self.labels == label].mean(axis=0) for label in np.unique(self.labels)]
         )

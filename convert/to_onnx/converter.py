@@ -95,7 +95,7 @@ def _described(index: int, value: onnx.ValueInfoProto) -> dict[str, Any]:
 
 def _float_onnx(network: Network, form: Form) -> bytes:
     with tempfile.TemporaryDirectory(prefix="dermedge-") as folder, _silenced(), _errors_of("tf2onnx"):
-        import tf2onnx  # imported here, because it imports TensorFlow
+        import tf2onnx  # tf2onnx imports TensorFlow, so tf2onnx is only imported here
 
         source = Path(folder) / "float.tflite"
         source.write_bytes(_with_names(network.float_tflite(form)))

@@ -27,7 +27,7 @@ from dermedge.edge.sources.frame import Frame, FrameSource
 
 __all__ = ["MARKS_A_RUN", "main"]
 
-# Number of inferences before the counting starts, which prepare the model. More than one would take too long, because
+# This many inferences prepare the model before the counting starts. More than one would take too long, because
 # floating-point operations are slow under emulation.
 _WARMUP_RUNS = 1
 MARKS_A_RUN = 5
