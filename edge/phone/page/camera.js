@@ -51,8 +51,8 @@ export class Camera {
     this.#video.srcObject = null;
   }
 
-  // What the camera can do: whether it has a torch; { min, max, step } of its zoom, or undefined; its focus modes, or
-  // undefined. Some browsers do not tell what a camera can do. There, nothing is offered.
+  // Returns what the camera can do. `torch` tells whether it has a torch. `zoom` is { min, max, step }, and `focus` is
+  // the list of focus modes. Zoom or focus is undefined if the camera does not have it, or if the browser does not tell.
   get offers() {
     const { torch, zoom, focusMode } = this.#track?.getCapabilities?.() ?? {};
     return { torch: Boolean(torch), zoom: zoom?.max > zoom?.min ? zoom : undefined, focus: focusMode };

@@ -5,7 +5,7 @@
 const HALF_STEP = 0.5 / 256;
 const MOST_OF_ZEROS = 0.1;
 const sum = (values) => values.reduce((total, one) => total + one, 0);
-// The index of the greatest value. If several values are equal, this is the first one, as in Python.
+// Returns the index of the greatest value. If several values are the greatest, returns the first index, as in Python.
 const indexOfMax = (values) => values.indexOf(Math.max(...values));
 
 export function softmax(logits, temperature = 1) {
@@ -46,8 +46,8 @@ export function meanOverCells(levels, classes, { scale, zero_point: zeroPoint })
   return totals.map((total) => (total / (levels.length / classes) - zeroPoint) * scale);
 }
 
-// Returns the decision { index, declined, uncertain, alert } for probabilities. The second argument is a manifest, of
-// which the labels, none_label and thresholds are used.
+// Returns the decision { index, declined, uncertain, alert } for probabilities. The second argument is a manifest. Only
+// its labels, none_label and thresholds are used.
 export function decide(probabilities, { labels, none_label: noneLabel, thresholds }) {
   const none = labels.indexOf(noneLabel);
   const named = labels.map((_, index) => index).filter((index) => index !== none);

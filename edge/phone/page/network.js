@@ -18,8 +18,9 @@ function log(line) {
   (/^(INFO|WARNING): /.test(line) ? console.debug : console.error)(line);
 }
 
-// Returns the place of each output by name. Returns null if outputs with these shapes are not those of a classifier.
-// The rules are those of `output_places` in edge/model/signature.py.
+// Tells which output of the network is which: returns an object from the name to the index of the output. Returns null
+// if the shapes of the outputs are not those of a classifier. The rules are the same as in `output_places` of
+// edge/model/signature.py.
 export function outputPlaces(shapes) {
   if (shapes.length === 1 && shapes[0].length === 4 && shapes[0][1] === 1 && shapes[0][2] === 1) {
     return { probabilities: 0 };

@@ -111,7 +111,7 @@ const titleOfAnswer = (answer) => titleOf(answer, (name) => answer.probabilities
 function show(result, bitmap) {
   const { state, hint, agrees, classification, crop } = result;
   const isAnswered = ANSWERED.includes(state);
-  // this frame has another answer, or was rejected: the earlier answer stays on the screen, with the earlier frame
+  // if this frame has another answer, or was rejected, the earlier answer and the earlier frame stay on the screen
   const isHeld = isAnswered && !agrees;
   const answer = isHeld ? shown : isAnswered && classification;
   const notes = answer ? notesOf(answer) : [];

@@ -7,8 +7,8 @@ const ONE = 256;
 const RED_BLUE = 0xff00ff;
 const GREEN = 0xff00;
 
-// Returns the square of an image that the network sees, as { top, left, side } in pixels. `size` is the side of the
-// network's input.
+// Returns the square of an image that the network sees, as { top, left, side } in pixels. `side` is the width of this
+// square, and `size` is the width of the network's input.
 export function cropSquare(height, width, size) {
   let side = Math.min(height, width);
   const halvings = Math.max(0, 31 - Math.clz32(Math.floor(side / size)));
@@ -32,8 +32,8 @@ export function toInput({ data, width, height }, size) {
   return reduced(square, half, size, 3);
 }
 
-// Reduces a square image with the side `from` to a Uint8Array [size, size, channels]. In the image, the distance
-// between two rows is `row` bytes, and the distance between two pixels is `step` bytes.
+// Reduces a square image, which is `from` pixels wide, to a Uint8Array [size, size, channels]. In the image, the
+// distance between two rows is `row` bytes, and the distance between two pixels is `step` bytes.
 export function reduced(square, from, size, channels) {
   let side = from;
   while (side >= 2 * size) {
@@ -43,8 +43,8 @@ export function reduced(square, from, size, channels) {
   return side === size ? square.data : bilinear(square, side, size, channels);
 }
 
-// Does the same as `halve` for pixels that are 32-bit words with red in the lowest byte. It adds red and blue in one
-// step.
+// Does the same as `halve` for pixels that are 32-bit words with red in the lowest byte. Red and blue are added in one
+// step, which is faster.
 function halveWords(words, width, side) {
   const means = new Uint8Array(side * side * 3);
   for (let y = 0, at = 0; y < side; y++) {
@@ -82,8 +82,9 @@ function halve({ data, row, step }, side, channels) {
   return means;
 }
 
-// Returns, for each output pixel along one side, the offsets of its two neighbours in the input and the weight of the
-// second neighbour. The distance between two input pixels is `step` bytes.
+// Each pixel of a resized row is a weighted mean of two neighbours in the input row. Returns the offsets of both
+// neighbours and the weight of the second neighbour, for each pixel. The distance between two input pixels is `step`
+// bytes.
 function taps(from, to, step) {
   const firsts = new Int32Array(to);
   const seconds = new Int32Array(to);

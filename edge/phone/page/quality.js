@@ -13,7 +13,8 @@ const RIM = 0.84;
 const LEAST_WEIGHT = 0.02;
 const MOTION_GAP_S = 0.5;
 
-// Returns the squared distance of each cell from the middle of a grid. The radius of the reticle is 1.
+// Returns the squared distance of each cell from the middle of a grid. The unit is the radius of the reticle, the circle
+// in which the user should place the lesion.
 function squaredRadii(side) {
   const reach = (index) => (2 * index - (side - 1)) ** 2;
   return Float64Array.from({ length: side * side },
@@ -30,7 +31,7 @@ const pixels = count(reticle);
 const coarsePixels = count(coarseReticle);
 const rimPixels = count(rim);
 
-// The least side in pixels of an image that the quality gate can check.
+// The quality gate can check a square image only if its width is at least this many pixels.
 export const LEAST_SIZE = GRID;
 
 // Returns the defect that the user should mend first, or null if the image is good enough for an answer.
@@ -112,7 +113,8 @@ function light(counts) {
   return LEVELS * level;
 }
 
-// Returns Otsu's threshold, and the contrast: the mean of the levels above the threshold minus the mean of the others.
+// Returns Otsu's threshold, and the contrast. The contrast is the mean of the levels above the threshold minus the mean
+// of the other levels.
 function otsu(counts) {
   const total = count(counts);
   const whole = counts.reduce((sum, one, level) => sum + one * level, 0);
@@ -132,7 +134,8 @@ function otsu(counts) {
   return { threshold, contrast };
 }
 
-// Mirrors the index of a row or column beyond the edge at the edge, as OpenCV's default border does.
+// Returns the index of a row or column inside the grid. An index just outside the grid is mirrored at the edge, as with
+// OpenCV's default border.
 const within = (index) => (index < 0 ? -index : index >= GRID ? 2 * GRID - 2 - index : index);
 const before = Int32Array.from({ length: GRID }, (_, index) => within(index - 1));
 const after = Int32Array.from({ length: GRID }, (_, index) => within(index + 1));
@@ -154,8 +157,9 @@ function focus(grid) {
   return { sharpness: Math.sqrt(squares / pixels), texture: total / pixels };
 }
 
-// Finds the lesion, and returns its area, its offset from the middle, and the share of the rim that it covers. The
-// pixels that are not lighter than the threshold form connected parts; the lesion is the part with the greatest weight.
+// Finds the lesion. Returns the area of the lesion, its offset from the middle, and the share of the rim of the reticle
+// that it covers. The pixels that are not lighter than the threshold form connected parts. The part with the greatest
+// weight counts as the lesion.
 function lesion(coarse, threshold) {
   const dark = coarse.map((level, at) => coarseReticle[at] && level <= threshold);
   let heaviest = null;

@@ -5,7 +5,8 @@ import { CLOSE_UP, DERMOSCOPIC, viewOf } from "./decision.js";
 const TIME_CONSTANT_S = 0.3;
 const SETTLE_S = 0.6;
 const GRACE_S = 0.4;
-// The smoothed probabilities of a close-up at which the view changes.
+// The view changes to close-up when the smoothed probability of a close-up reaches TO_CLOSE_UP. It changes back when
+// this probability falls to TO_DERMOSCOPIC.
 const TO_CLOSE_UP = 0.6;
 const TO_DERMOSCOPIC = 0.4;
 const OF_A_LESION = ["moving", "out of focus", "glare", "too bright"];

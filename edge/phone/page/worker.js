@@ -22,9 +22,9 @@ async function open() {
 const canvas = new OffscreenCanvas(1, 1);
 const context = canvas.getContext("2d", { willReadFrequently: true });
 
-// Returns the pixels of the centre square. The network sees this square, or the middle of it. The same number of pixels
-// is cut off at opposite edges, so that the middle of the square is the middle of the frame. If the number of pixels to
-// cut off is odd, that is impossible, and the pixels of the whole frame are returned.
+// Returns the pixels of the centre square of a frame. The network sees this square, or the middle of it. Equally many
+// pixels are cut off at opposite edges. If the number of pixels to cut off is odd, this is impossible, and the pixels of
+// the whole frame are returned.
 function pixelsOf(bitmap) {
   const side = Math.min(bitmap.width, bitmap.height);
   const isEven = (bitmap.width - side) % 2 === 0 && (bitmap.height - side) % 2 === 0;

@@ -13,8 +13,8 @@ const KEYS = {
   l: () => element("lesion").focus(),
 };
 let shown = null;
-// Keys are ignored while a decision is being sent, and until the next photo is visible. The user pressed them for the
-// photo before.
+// While a decision is being sent, and until the next photo is visible, keys are ignored. The user pressed these keys
+// when the earlier photo was visible.
 let isBusy = true;
 
 function make(tag, text, className) {
