@@ -5,11 +5,13 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +24,12 @@ import dermedge.benchmarks.cli
 import dermedge.benchmarks.side_by_side
 from dermedge import Classifier, cli
 from dermedge.benchmarks.arguments import thread_counts
+from dermedge.benchmarks.latency import RunLength
 from dermedge.benchmarks.memory import start_here
-from dermedge.benchmarks.side_by_side import short_names
+from dermedge.benchmarks.report import BenchmarkReport
+from dermedge.benchmarks.side_by_side import BenchmarkSettings, short_names
 from dermedge.edge.model.runtime import choose_runtime
+from dermedge.edge.model.shipped import DEFAULT_MODEL
 
 ROOT = Path(__file__).parents[2]
 NEEDS_VERIFYING_RUNTIME = pytest.mark.skipif(
@@ -319,3 +324,86 @@ def test_files_of_equal_names_are_told_apart_by_their_folders() -> None:
 
 def test_thread_counts_are_a_list_with_commas() -> None:
     assert thread_counts("1,2,4") == (1, 2, 4)
+
+
+def test_every_option_reaches_the_benchmark(
+    report: BenchmarkReport,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    asked: list[BenchmarkSettings] = []
+
+    def benchmark(settings: BenchmarkSettings, progress: Any, say: Any) -> BenchmarkReport:
+        asked.append(settings)
+        say("how the photos were read")
+        return replace(report, unreadable=("a broken photo",))
+
+    monkeypatch.setattr(dermedge.benchmarks.cli, "benchmark", benchmark)
+    (tmp_path / "labels.txt").write_text("one\ntwo\n")
+    options = ["a.tflite", "--data", "photos", "--split", "val", "--max-photos", "7", "--source", "frames"]
+    options += ["--labels", str(tmp_path / "labels.txt"), "--normalization", "unit", "--num-threads", "1,3"]
+    options += ["--runtime", "litert", "--tta", "--json"]
+    options += ["--warmup-runs", "0", "--num-runs", "5", "--min-secs", "2", "--max-secs", "9"]
+    assert cli.main(["benchmark", *options]) == 2
+    said = capsys.readouterr()
+    assert said.err == "how the photos were read\ndermedge: error: a broken photo\n"
+    assert json.loads(said.out)["rows"][0]["model"] == "alpha"
+    assert cli.main(["benchmark", "--source", "demo", "--profile"]) == 2
+    assert capsys.readouterr().out.startswith("Latency")
+    assert asked == [
+        BenchmarkSettings(
+            models=(Path("a.tflite"),),
+            num_threads=(1, 3),
+            runtime="litert",
+            labels=("one", "two"),
+            normalization="unit",
+            data=Path("photos"),
+            split="val",
+            max_photos=7,
+            source="frames",
+            run_length=RunLength(0, 5, 2.0, 9.0),
+            tta=True,
+            command=shlex.join(["dermedge", "benchmark", *options]),
+        ),
+        BenchmarkSettings(
+            models=(DEFAULT_MODEL,),
+            num_threads=(1,),
+            runtime="auto",
+            source="demo",
+            run_length=RunLength(50, 1024, 10.0, 150.0),
+            profile=True,
+            command="dermedge benchmark --source demo --profile",
+        ),
+    ]
+
+
+def test_a_plot_is_written_beside_the_results_and_checked_before_the_run(
+    report: BenchmarkReport,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    measured: list[int] = []
+    monkeypatch.setattr(
+        dermedge.benchmarks.cli, "benchmark", lambda settings, show, say: measured.append(1) or report
+    )
+    (tmp_path / "file").write_text("")
+    for path, said in (
+        ("plot.gif", "does not name a format"),
+        ("file/plot.png", "a part of the path is a file"),
+    ):
+        assert cli.main(["benchmark", "a.tflite", "--data", "photos", "--plot", str(tmp_path / path)]) == 2
+        assert said in capsys.readouterr().err
+    assert measured == []
+    plotted: list[Path] = []
+    monkeypatch.setattr(dermedge.benchmarks.cli, "save_plot", lambda found, path: plotted.append(path))
+    assert cli.main(["benchmark", "a.tflite", "--data", "photos", "--plot", str(tmp_path / "plot.png")]) == 0
+    assert plotted == [tmp_path / "plot.png"]
+    assert capsys.readouterr().err == f"wrote {tmp_path / 'plot.png'}\n"
+
+
+@pytest.mark.parametrize("option", [["--profile"], ["--tta"]])
+def test_a_soak_measures_nothing_else(option: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["benchmark", "a.tflite", "--soak", "1", *DEMO, *option]) == 2
+    assert "--soak cannot be combined with --data, --profile or --tta" in capsys.readouterr().err

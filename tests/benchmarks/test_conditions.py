@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from dermedge.benchmarks import conditions
 from dermedge.benchmarks.conditions import Conditions, OtherProcesses, busy_s, read_conditions
 
 CPU0 = "sys/devices/system/cpu/cpu0"
@@ -56,3 +58,22 @@ def test_idle_and_waiting_time_is_no_work_and_stolen_time_is(
     monkeypatch.setattr("os.sysconf", lambda name: 100)
     write(tmp_path, {"proc/stat": "cpu  100 20 30 99999 88888 4 6 40 0 0\ncpu0 1 1 1 1 1 1 1 1 0 0\n"})
     assert busy_s(tmp_path) == 2.0
+
+
+def test_other_processes_are_what_is_busy_beside_this_one_and_its_children(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = {"here": 10.0, "user": 1.0, "system": 0.5, "at": 50.0}
+    monkeypatch.setattr(
+        conditions, "time", SimpleNamespace(process_time=lambda: own["here"], perf_counter=lambda: own["at"])
+    )
+    times = lambda: SimpleNamespace(children_user=own["user"], children_system=own["system"])  # noqa: E731
+    monkeypatch.setattr(conditions, "os", SimpleNamespace(times=times, sysconf=lambda name: 100))
+    write(tmp_path, {"proc/stat": "cpu  1000 0 0 5 5 0 0 0 0 0\n"})
+    others = OtherProcesses(tmp_path)
+    # of ten more busy seconds within four, two were spent here and one and a half in children
+    write(tmp_path, {"proc/stat": "cpu  2000 0 0 9 9 0 0 0 0 0\n"})
+    own.update(here=12.0, user=2.0, system=1.0, at=54.0)
+    assert others.busy_cores() == pytest.approx(6.5 / 4)
+    own["here"] = 30.0
+    assert others.busy_cores() == 0

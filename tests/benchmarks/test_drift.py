@@ -95,3 +95,24 @@ def test_a_few_windows_are_no_series() -> None:
     assert drift_of(range(7), range(7)) is None
     assert drift_of(range(8), range(8)) is not None
     assert LEAST_WINDOWS == 8
+
+
+@pytest.mark.parametrize("is_smooth", [False, True])
+def test_the_p_value_of_alike_neighbours_is_that_of_yue_and_wang(is_smooth: bool) -> None:
+    times = np.arange(30.0)
+    values = (times - 5) ** 2 if is_smooth else alike_neighbours(np.random.default_rng(8), 30, 0.5)
+    found = drift_of(times.tolist(), values.tolist())
+    assert found is not None
+    pairs = [(one, other) for one in range(30) for other in range(one + 1, 30)]
+    score = sum(np.sign(values[other] - values[one]) for one, other in pairs)
+    slope = np.median([(values[other] - values[one]) / (other - one) for one, other in pairs])
+    rest = values - slope * times - np.mean(values - slope * times)
+    lag = (30 * sum(rest[:-1] * rest[1:]) / sum(rest * rest) + 2) / 26
+    # a correlation of 1 would leave nothing to test, so it is taken as 0.95 at most
+    assert lag > 0.95 if is_smooth else 0.2 < lag < 0.9
+    share = min(lag, 0.95)
+    ties = np.unique(values, return_counts=True)[1]
+    untied = 30 * 29 * 65 - sum(one * (one - 1) * (2 * one + 5) for one in ties)
+    variance = untied / 18 * (1 + share) / (1 - share)
+    assert found.p_value == pytest.approx(2 * norm.sf((abs(score) - 1) / np.sqrt(variance)))
+    assert found.start == np.median(values[:6])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -120,3 +121,49 @@ def test_energy_is_shown_with_its_interval_and_not_measured_without_a_meter(repo
         "12.9",
     )
     assert "energy: not measured" in to_text(without)
+
+
+def test_each_frame_is_shown_in_turn_and_all_frames_of_a_block_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [0.0]
+    seen: list[int] = []
+
+    class OneSecond(Counting):
+        def predict(self, frame_bgr: NDArray[np.uint8]) -> None:
+            clock[0] += 1
+            seen.append(int(frame_bgr[0, 0, 0]))
+
+    monkeypatch.setattr("dermedge.benchmarks.energy.perf_counter", lambda: clock[0])
+    frames = [np.full((2, 2, 3), number, np.uint8) for number in range(2)]
+    # blocks of two and a half seconds have three frames of a second each
+    [found] = frame_energies(Metered(*[3.0] * 8), [OneSecond()], frames, block_s=2.5)
+    assert seen == [0, 1] * 12
+    assert found == Energy(1000, 1000, 1000)
+
+
+def test_a_pi_5_multiplies_its_mean_power_by_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """1 W, 3 W, and 2 W until the work of four seconds is done."""
+    asked, over = threading.Semaphore(0), threading.Event()
+    watts = iter([1, 3])
+
+    def answer(what: str) -> str:
+        asked.release()
+        return f"VDD_CORE_A current(7)={next(watts, 2)}A\nVDD_CORE_V volt(15)=1V\n"
+
+    def work() -> None:
+        for _ in range(3):
+            assert asked.acquire(timeout=60)
+        over.set()
+
+    stamps = iter([10.0, 14.0])
+    monkeypatch.setattr("dermedge.benchmarks.energy.perf_counter", lambda: next(stamps))
+    monkeypatch.setattr("dermedge.benchmarks.energy._SAMPLE_EVERY_S", 0)
+    before = threading.active_count()
+    assert Pmic(answer).joules(work) == pytest.approx(8)
+    assert over.is_set()
+    assert threading.active_count() == before
+
+
+def test_packages_count_only_if_all_can_be_read(tmp_path: Path) -> None:
+    package(tmp_path, 0, 5)
+    (package(tmp_path, 1, 5) / "energy_uj").unlink()
+    assert find_meter(tmp_path, silent) is None

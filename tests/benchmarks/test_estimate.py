@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -158,3 +160,40 @@ def test_the_document_states_the_errors_of_all_boards() -> None:
         [row] = [line for line in lines if line.startswith(f"| {board.name} | {len(board.anchors)}")]
         largest = max(map(abs, board.errors()))
         assert row.endswith(f"| {100 * board.median_error():.0f} % | {100 * largest:.0f} % |")
+
+
+@pytest.mark.parametrize("end", [min, max])
+def test_a_network_within_a_factor_of_two_of_the_anchors_is_estimated(end: Any, tmp_path: Path) -> None:
+    path = tmp_path / "other.tflite"
+    path.write_bytes(DEFAULT_MODEL.read_bytes() + b" ")
+    [board] = read_boards(["pi4"])
+    border = end(one.cost.instructions for one in board.anchors) * (2 if end is max else 0.5)
+    [found] = estimate.estimate([path], ["pi4"], lambda model, cpu: border)
+    assert found.refused is None
+    assert found.ms == pytest.approx(board.factors().ms(Cost(border, bytes_moved(path))))
+
+
+def test_a_refusal_tells_the_counts_in_millions_and_the_errors_are_absolute(tmp_path: Path) -> None:
+    path = tmp_path / "other.tflite"
+    path.write_bytes(DEFAULT_MODEL.read_bytes() + b" ")
+    [board] = read_boards(["pi4"])
+    [found] = estimate.estimate([path], ["pi4"], lambda model, cpu: 1_250_000)
+    counts = sorted(one.cost.instructions / 1e6 for one in board.anchors)
+    assert found.refused
+    assert found.refused.startswith("the network executes 1.25 million instructions, but ")
+    assert f"execute {counts[0]:.3g} to {counts[-1]:.3g} million" in found.refused
+    errors = [abs(one) for one in board.errors()]
+    assert (found.largest_error, found.anchors) == (max(errors), len(errors))
+    assert max(errors) == max(errors, default=0) >= found.median_error
+
+
+def test_the_laboratory_counts_the_named_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+    commands = []
+
+    def run(command: list[str], name: str, environment: dict[str, str]) -> SimpleNamespace:
+        commands.append(command)
+        return SimpleNamespace(stdout=json.dumps({"cortex-a72": 7, "cortex-a76": 9}))
+
+    monkeypatch.setattr(estimate, "run_program", run)
+    assert estimate.count_here(Path("other.tflite"), "cortex-a76") == 9
+    assert commands[0][-3:] == ["anchors", "--model", str(Path("other.tflite").resolve())]

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dermedge.benchmarks.frames import FRAMES, camera_frame, frames_of_source
-from dermedge.edge.errors import OptionError
+from dermedge.benchmarks.frames import FRAMES, camera_frame, frames_of_photos, frames_of_source
+from dermedge.edge.errors import OptionError, PictureError
+from dermedge.edge.sources.frame import Frame, FrameSource
 
 
 @settings(deadline=None)
@@ -49,3 +50,50 @@ def test_drawn_frames_are_named_as_what_they_are() -> None:
 def test_without_a_source_nothing_is_made_up() -> None:
     with pytest.raises(OptionError, match="--source demo"):
         frames_of_source(None)
+
+
+@pytest.mark.parametrize("shape", [(120, 120), (100, 400), (400, 100)])
+def test_a_picture_of_any_form_keeps_its_proportions_and_its_middle(shape: tuple[int, int]) -> None:
+    picture = np.zeros((*shape, 3), np.uint8)
+    rows, columns = (slice(side // 2 - 10, side // 2 + 10) for side in shape)
+    picture[rows, columns] = 255
+    seen, across = np.nonzero(camera_frame(picture)[..., 0] > 127)
+    assert np.ptp(seen) == pytest.approx(np.ptp(across), abs=5)
+    assert (seen.mean(), across.mean()) == (pytest.approx(239.5, abs=4), pytest.approx(319.5, abs=4))
+
+
+def test_a_large_picture_is_averaged_and_not_thinned_out() -> None:
+    picture = np.zeros((1920, 2560, 3), np.uint8)
+    picture[:, ::4] = 200
+    # of each 4 pixels, one is light
+    assert np.all(camera_frame(picture) == 50)
+
+
+def test_of_a_stream_the_first_frames_are_taken_and_its_password_is_not_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Stream(FrameSource):
+        is_live = True
+        number = -1
+
+        def read(self) -> Frame:
+            self.number += 1
+            return Frame(np.full((480, 640, 3), self.number, np.uint8), self.number, 0.0, "a stream")
+
+        def close(self) -> None:
+            pass
+
+    monkeypatch.setattr("dermedge.benchmarks.frames.open_source", lambda spec: Stream())
+    frames, origin = frames_of_source("rtsp://me:secret@camera/1")
+    assert [int(frame[0, 0, 0]) for frame in frames] == list(range(16))
+    assert origin == "16 frames of 'rtsp://camera/1' resized to 640x480"
+
+
+def test_of_photos_that_cannot_be_decoded_the_first_is_told(tmp_path: Path) -> None:
+    paths = [tmp_path / f"{number}.png" for number in range(3)]
+    for path in paths:
+        path.write_bytes(b"no photo")
+    with pytest.raises(PictureError, match=r"0\.png"):
+        frames_of_photos(paths)
+    cv2.imwrite(str(paths[1]), np.full((6, 8, 3), 9, np.uint8))
+    assert [int(frame[0, 0, 0]) for frame in frames_of_photos(paths)] == [9]

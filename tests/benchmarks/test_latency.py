@@ -302,3 +302,50 @@ def test_a_warm_up_that_never_becomes_steady_ends_after_30_s_or_the_limit(
     monkeypatch.setattr("dermedge.benchmarks.latency.perf_counter", lambda: clock[0])
     found = warm_up([OneSecond("A", [])], numbered_frames(1), RunLength(warmup_runs=1000, max_secs=max_secs))
     assert found == (expected, False)
+
+
+class OnAClock(FakePredictor):
+    """Takes ``secs`` of a clock that nobody waits for, of which 1.5 ms are told as the times of its steps."""
+
+    def __init__(self, clock: list[float], secs: float) -> None:
+        super().__init__("A", [])
+        self.clock, self.secs = clock, secs
+
+    def predict(self, frame_bgr: NDArray[np.uint8]) -> Prediction:
+        self.clock[0] += self.secs
+        return super().predict(frame_bgr)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    now = [100.0]
+    monkeypatch.setattr("dermedge.benchmarks.latency.perf_counter", lambda: now[0])
+    return now
+
+
+def test_what_the_measuring_adds_is_a_share_of_the_predictions(clock: list[float]) -> None:
+    found = take_rounds([OnAClock(clock, 0.001), OnAClock(clock, 0.003)], numbered_frames(2), rounds(5))
+    # a round takes 4 ms, of which 3 ms are told by the predictors
+    assert found.harness == pytest.approx(1 / 3)
+    assert found.secs == pytest.approx(0.02)
+    assert len(found.timings) == 5
+
+
+def test_the_machine_is_looked_at_every_two_seconds_and_each_look_is_kept_in_order(
+    clock: list[float],
+) -> None:
+    looks = iter(range(100))
+    predictor = OnAClock(clock, 1.0)
+
+    def look() -> Conditions:
+        return Conditions(float(next(looks)), None, None, None, None)
+
+    length = RunLength(warmup_runs=0, num_runs=7, min_secs=0, max_secs=60)
+    found = measure([predictor], numbered_frames(1), length, look=look)
+    assert found.latencies[0].total.n == 7
+    # after the third second, and after the third second after the uncounted round that follows
+    assert [one.temperature_c for one in found.conditions] == [0, 1, 2, 3]
+
+
+def test_a_measurement_without_options_is_as_long_as_the_documents_say() -> None:
+    assert RunLength() == RunLength(warmup_runs=50, num_runs=1024, min_secs=10, max_secs=150)

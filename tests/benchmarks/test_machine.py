@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
 from pathlib import Path
 
+import cv2
+import pytest
+
 from dermedge.benchmarks.machine import describe_machine
+from dermedge.edge.model.runtime import installed_runtimes
 
 PI_CPUINFO = """processor\t: 0
 BogoMIPS\t: 108.00
@@ -58,3 +63,18 @@ def test_what_a_system_does_not_tell_is_none(tmp_path: Path) -> None:
     assert unknown == (None,) * 5
     assert machine.features == ()
     assert machine.cores >= 1
+
+
+def test_a_machine_is_named_by_its_firmware_its_runtime_and_the_cores_it_may_use(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: {0, 2, 5}, raising=False)
+    write(
+        tmp_path, {"sys/class/dmi/id/product_name": "A computer\n", "proc/loadavg": "0.25 0.50 0.75 1/2 3\n"}
+    )
+    [name, *_] = installed_runtimes()
+    machine = describe_machine(name, tmp_path)
+    package = {"litert": "ai-edge-litert", "tflite-runtime": "tflite-runtime"}[name]
+    assert machine.runtime == f"{package} {version(package)}"
+    assert (machine.model, machine.cores, machine.load) == ("A computer", 3, 0.25)
+    assert (machine.numpy, machine.opencv) == (version("numpy"), cv2.__version__)

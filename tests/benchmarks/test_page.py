@@ -8,9 +8,11 @@ from dataclasses import replace
 
 import pytest
 
+from dermedge.benchmarks.latency import latency
 from dermedge.benchmarks.page import answer, to_html
 from dermedge.benchmarks.page_plots import accuracy_plot, bar_widths, latency_bars
 from dermedge.benchmarks.report import BenchmarkReport, tables
+from dermedge.edge.model.prediction import Timing
 from dermedge.train.evaluation.metrics import Score
 
 
@@ -92,3 +94,42 @@ def test_without_scores_there_is_no_plot_of_accuracy(report: BenchmarkReport) ->
 
 def test_a_disturbed_run_warns_above_its_figures(report: BenchmarkReport) -> None:
     assert "Do not rely on" in to_html(report).split("<h2>")[0]
+
+
+def test_one_disturbed_row_is_enough_for_the_warning(report: BenchmarkReport) -> None:
+    quiet = replace(report.rows[0], latency=latency([Timing(0.4, 4.0, 0.1)] * 40, cpu_ms=4.5))
+    assert "Do not rely on" not in to_html(replace(report, rows=(quiet, quiet)))
+    assert "Do not rely on" in to_html(replace(report, rows=(quiet, report.rows[1]))).split("<h2>")[0]
+
+
+def test_one_model_alone_is_not_the_highest_of_many(report: BenchmarkReport) -> None:
+    told = answer(replace(report, rows=report.rows[:1]))
+    assert told.endswith("; its balanced accuracy is 0.750 (95 % 0.600 to 0.850).")
+
+
+def test_the_same_model_with_more_threads_is_still_the_most_accurate(report: BenchmarkReport) -> None:
+    slow = replace(report.rows[0], num_threads=2, latency=report.rows[1].latency)
+    told = answer(replace(report, rows=(slow, report.rows[0])))
+    assert told.startswith("The fastest is alpha, 1 thread: 4.50 ms")
+    assert "1.9 times as fast as alpha, 2 threads; its balanced accuracy is 0.750" in told
+
+
+def test_the_axes_have_round_numbers_at_their_places_and_each_point_is_named(report: BenchmarkReport) -> None:
+    plot, _, names = accuracy_plot(with_scores(report, 0.7, 0.8)).partition("<ol>")
+    svg = ElementTree.fromstring(plot)
+    texts = {one.text: one.attrib for one in svg.iter("text")}
+    # a quarter of 9.18 ms is 2.3 ms, and the next round number is 2.5; from x = 36, 310 wide
+    across = {text: 36 + 310 * float(text) / 9.18 for text in ("0", "2.5", "5", "7.5")}
+    assert {text: float(texts[text]["x"]) for text in across} == pytest.approx(across, abs=0.06)
+    # a quarter of the range from 0.578 to 0.862 is 0.07, and the next round number is 0.1
+    up = {text: 226 - 196 * (float(text) - 0.58) / 0.29 + 4 for text in ("0.6", "0.7", "0.8")}
+    assert {text: float(texts[text]["y"]) for text in up} == pytest.approx(up, abs=0.3)
+    assert set(texts) - {"1", "2", "median ms, frame to decision", "balanced accuracy"} == {*across, *up}
+    last = report.rows[1].model
+    assert names == f"<li>alpha, 1 thread: 0.700, 4.50 ms</li><li>{last}, 1 thread: 0.800, 8.50 ms</li></ol>"
+
+
+def test_the_axis_of_accuracy_ends_at_one(report: BenchmarkReport) -> None:
+    svg = ElementTree.fromstring(accuracy_plot(with_scores(report, 0.95, 0.95)).partition("<ol>")[0])
+    intervals = [one for one in svg.iter("line") if one.attrib["class"] == "interval"]
+    assert [float(one.attrib["y2"]) for one in intervals] == [30, 30]

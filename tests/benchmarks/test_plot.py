@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib import util
 from itertools import pairwise
 from pathlib import Path
@@ -12,9 +13,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dermedge.benchmarks.latency import latency
 from dermedge.benchmarks.plot import check_plot, pareto_front, save_plot, spread_out
 from dermedge.benchmarks.report import BenchmarkReport
 from dermedge.edge.errors import MissingExtra, OptionError
+from dermedge.edge.model.prediction import Timing
+from dermedge.train.evaluation.metrics import Score
 
 
 @pytest.mark.parametrize("suffix", [".png", ".svg", ".pdf"])
@@ -98,3 +102,45 @@ def test_each_model_has_its_colour_and_its_interval(
     # the faster model is on the front and filled, the slower one is white
     assert faces[0] == pytest.approx((0, 0x72 / 255, 0xB2 / 255))
     assert faces[1] == [1, 1, 1]
+
+
+def test_the_front_is_a_step_and_a_marker_is_as_large_as_its_file(
+    report: BenchmarkReport, tmp_path: Path, saved_figures: list[Any]
+) -> None:
+    """Three models: slow and good, fast and bad, and slower and no better than the second."""
+    first = report.rows[0]
+    rows = []
+    for name, ms, value, megabytes in (("good", 36.0, 0.9, 4), ("fast", 4.0, 0.6, 1), ("bad", 9.0, 0.5, 0.1)):
+        assert first.accuracy
+        scored = replace(first.accuracy, balanced_accuracy=Score(value, value - 0.1, value + 0.05))
+        timed = latency([Timing(0, ms, 0)] * 9, cpu_ms=1)
+        rows.append(
+            replace(first, model=name, latency=timed, accuracy=scored, size_bytes=int(megabytes * 1e6))
+        )
+    save_plot(replace(report, rows=tuple(rows)), tmp_path / "plot.png")
+    above, _ = saved_figures[0].axes
+    *_, step = above.lines
+    assert (step.get_drawstyle(), step.get_linestyle()) == ("steps-post", "--")
+    assert [list(one) for one in step.get_data()] == [[4, 36], [0.6, 0.9]]
+    # 60 square points a megabyte, but at least 25
+    assert [one.get_sizes().tolist() for one in above.collections[:3]] == [[240], [60], [25]]
+    filled = [one.get_facecolor()[0].tolist()[:3] != [1, 1, 1] for one in above.collections[:3]]
+    assert filled == [True, True, False]
+    # 36 ms are more than 8 times 4 ms
+    assert above.get_xscale() == "log"
+    assert above.get_xlim() == pytest.approx((4 / 1.3, 36 * 1.3))
+    names = {one.get_text(): one.get_position() for one in above.texts}
+    assert list(names) == [
+        "bad: 0.500, 9.0 ms, 0.1 MB",
+        "fast: 0.600, 4.0 ms, 1.0 MB",
+        "good: 0.900, 36.0 ms, 4.0 MB",
+    ]
+    assert [x for x, _ in names.values()] == [1.02] * 3
+    save_plot(replace(report, rows=tuple(rows[1:])), tmp_path / "plot.png")
+    above = saved_figures[1].axes[0]
+    assert (above.get_xscale(), above.get_xlim()) == ("linear", pytest.approx((0, 1.15 * 9)))
+
+
+def test_names_at_the_upper_edge_are_moved_down_together() -> None:
+    assert spread_out([0.95, 0.96, 0.97], 0.1) == pytest.approx([0.8, 0.9, 1.0])
+    assert spread_out([0.1, 0.15], 0.1) == pytest.approx([0.1, 0.2])

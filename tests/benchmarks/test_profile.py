@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from dermedge import cli
-from dermedge.benchmarks.profile import OpTime, Profile, cut, profile
+from dermedge.benchmarks.profile import OpTime, Profile, _take_turns, cut, profile
 from dermedge.benchmarks.report import BenchmarkReport, to_text
 from dermedge.edge.errors import ModelError
 from dermedge.edge.model.flatbuffer import read_graph
@@ -140,3 +140,56 @@ def _float16_network(schema: Any) -> Any:
     root.version, root.operatorCodes = 3, codes
     root.subgraphs, root.buffers = [graph], [empty, weights]
     return root
+
+
+class OnAClock:
+    """An op that takes 10 ms in its first five runs and ``later_ms`` afterwards, on a clock that nobody waits for."""
+
+    def __init__(self, clock: list[float], later_ms: float) -> None:
+        self.clock, self.later_ms, self.runs = clock, later_ms, 0
+
+    def invoke(self) -> None:
+        self.runs += 1
+        self.clock[0] += (10 if self.runs <= 5 else self.later_ms) / 1e3
+
+
+@pytest.mark.parametrize(("max_secs", "rounds"), [(60.0, 200), (0.199, 20), (0.0, 1)])
+def test_ops_take_turns_and_their_first_five_runs_do_not_count(
+    max_secs: float, rounds: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [5.0]
+    monkeypatch.setattr("dermedge.benchmarks.profile.perf_counter", lambda: clock[0])
+    monkeypatch.setattr("dermedge.benchmarks.profile.perf_counter_ns", lambda: round(clock[0] * 1e9))
+    # a round takes 20 ms at first and 5 ms later: after 0.1 s of warm-up, 0.1 s are left for 20 rounds
+    found = _take_turns([OnAClock(clock, 2), None, OnAClock(clock, 3)], max_secs)
+    expected = [2.0, 0.0, 3.0] if max_secs else [10.0, 0.0, 10.0]
+    assert len(found) == rounds
+    assert all(one == pytest.approx(expected) for one in found)
+
+
+def test_all_ops_run_with_the_threads_and_the_runtime_asked_for_and_one_may_refuse(
+    model_path: Path, root: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[str, int, str]] = []
+
+    def open_(path: Path, num_threads: int, runtime: str) -> Any:
+        asked.append((path.stem, num_threads, runtime))
+        if path.stem == "1":
+            raise ModelError("it reads a variable")
+        return OnAClock([0.0], 1)
+
+    monkeypatch.setattr("dermedge.benchmarks.profile.open_interpreter", open_)
+    monkeypatch.setattr(
+        "dermedge.benchmarks.profile._take_turns",
+        lambda parts, secs: [[n + 1.0 for n in range(len(parts))]] * 2,
+    )
+    found = profile(model_path, 3, "litert")
+    described = read_graph(model_path.read_bytes(), model_path).operators
+    assert asked == [(str(n), 3, "litert") for n in range(len(described))] + [(model_path.stem, 3, "litert")]
+    assert [op.ms for op in found.ops] == [1.0, None, *(n + 1.0 for n in range(2, len(described)))]
+    assert [(op.kind, op.macs) for op in found.ops] == [(one.name, one.macs) for one in described]
+    assert (found.whole_ms, found.rounds) == (len(described) + 1.0, 2)
+    assert found.parts_ms == sum(op.ms or 0 for op in found.ops)
+    graph = root.subgraphs[0]
+    shapes = [tuple(graph.tensors[one.outputs[0]].shape) for one in graph.operators]
+    assert [op.shape for op in found.ops] == shapes

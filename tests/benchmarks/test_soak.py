@@ -5,8 +5,10 @@ from __future__ import annotations
 import csv
 import json
 import signal
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import cv2
@@ -17,8 +19,9 @@ import dermedge.benchmarks.soak
 from dermedge import cli
 from dermedge.benchmarks.conditions import Conditions
 from dermedge.benchmarks.machine import describe_machine
-from dermedge.benchmarks.soak import SERIES, SoakRun, SoakWindow, save_plot, to_text, window
+from dermedge.benchmarks.soak import SERIES, SoakRun, SoakWindow, save_plot, soak, to_text, window
 from dermedge.edge.model.runtime import choose_runtime
+from dermedge.edge.results import FrameResult
 
 
 @pytest.fixture
@@ -148,3 +151,142 @@ def test_what_a_soak_cannot_do_is_one_line(
     assert cli.main(["benchmark", *arguments]) == 2
     [line] = [line for line in capsys.readouterr().err.splitlines() if not line.startswith("INFO:")]
     assert said in line
+
+
+def test_windows_begin_after_the_warm_up_and_each_has_its_own_frames(
+    make_result: Callable[[], FrameResult], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A frame every 0.4 s of a clock that nobody waits for, so three frames fill a window of a second."""
+    clock, made = [100.0], []
+
+    def results(open_again: object, classifier: object) -> Iterator[tuple[FrameResult, float]]:
+        for number in range(100):
+            clock[0] += 0.4
+            answered = make_result()
+            yield (
+                (replace(answered, classification=None) if number < 8 or number == 12 else answered),
+                clock[0],
+            )
+
+    class Company:
+        def __init__(self) -> None:
+            made.append(self)
+
+        def busy_cores(self) -> float:
+            return float(made.index(self))
+
+    monkeypatch.setattr(dermedge.benchmarks.soak, "results", results)
+    monkeypatch.setattr(dermedge.benchmarks.soak, "perf_counter", lambda: clock[0])
+    monkeypatch.setattr(dermedge.benchmarks.soak, "OtherProcesses", Company)
+    monkeypatch.setattr(dermedge.benchmarks.soak, "resident_bytes", lambda: 93_160_000)
+    classifier = SimpleNamespace(runtime=choose_runtime(), path=Path("alpha.tflite"), num_threads=3)
+    kept: list[int] = []
+    said: list[str] = []
+    found = soak(
+        classifier,  # type: ignore[arg-type]
+        lambda: None,  # type: ignore[arg-type,return-value]
+        0.05,
+        "a source",
+        "a command",
+        lambda run: kept.append(len(run.windows)),
+        said.append,
+    )
+    # three seconds are over in the third window, which ends after 3.6 s
+    assert (kept, found.stopped, found.window_s) == ([1, 2, 3], False, 1.0)
+    assert said == [f"soak: {minutes} of 0.05 minutes" for minutes in ("0.0", "0.0", "0.1")]
+    assert (found.model, found.num_threads, found.source, found.command) == (
+        "alpha",
+        3,
+        "a source",
+        "a command",
+    )
+    assert [one.at_s for one in found.windows] == pytest.approx([0.6, 1.8, 3.0])
+    assert [one.fps for one in found.windows] == pytest.approx([2.5] * 3)
+    assert [(one.frames, one.rejected) for one in found.windows] == [(3, 0), (3, 1), (3, 0)]
+    assert [one.latency_ms for one in found.windows] == [8.0] * 3
+    assert [one.others_cores for one in found.windows] == [0.0, 1.0, 2.0]
+    assert {one.memory_mb for one in found.windows} == {93.16}
+
+
+@pytest.mark.parametrize(("minutes", "window_s"), [(0.5, 1.0), (10.0, 10.0), (30.0, 30.0), (600.0, 30.0)])
+def test_a_run_has_sixty_windows_of_one_to_thirty_seconds(
+    minutes: float, window_s: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[float] = []
+    monkeypatch.setattr(
+        dermedge.benchmarks.soak,
+        "_windows",
+        lambda again, one, secs: asked.append(secs) or (one for one in ()),
+    )
+    classifier = SimpleNamespace(runtime=choose_runtime(), path=Path("alpha.tflite"), num_threads=1)
+    soak(classifier, lambda: None, minutes, "", "", lambda run: None)  # type: ignore[arg-type,return-value]
+    assert asked == [window_s]
+
+
+def test_a_window_has_the_median_and_the_99th_percentile() -> None:
+    made = window([*range(1, 101), 1000], 0, 10, None, Conditions(*[None] * 5))
+    assert (made.latency_ms, made.p99_ms, made.fps) == (51, 100, 10.1)
+
+
+def test_one_busy_window_is_told_with_the_median_of_all(found: SoakRun) -> None:
+    first, *others = found.windows
+    text = " ".join(to_text(replace(found, windows=(replace(first, others_cores=0.5), *others))).split())
+    assert "noisy: other processes kept 0.01 cores busy, and up to 0.50 in one window" in text
+    assert "the quality gate rejected 600 of 60000 frames" in text
+    assert "for 10.0 minutes: 60000 frames, 20 windows of 30 s." in text
+
+
+def test_the_trend_goes_through_the_middle_and_a_tiny_change_looks_small(
+    found: SoakRun, tmp_path: Path, saved_figures: list[Any]
+) -> None:
+    save_plot(found, tmp_path / "soak.png")
+    panels = dict(zip(SERIES, saved_figures[0].axes, strict=True))
+    _, trend = panels["memory_mb"].lines
+    # from 70 to 89 MB
+    assert [list(one) for one in trend.get_data()] == [[0.25, 9.75], pytest.approx([70.0, 89.0])]
+    assert panels["memory_mb"].get_ylim() == pytest.approx((70 - 1.9, 89 + 1.9))
+    # 99 to 100 frames a second: an axis of a tenth of the largest value
+    assert panels["fps"].get_ylim() == pytest.approx((94.5, 104.5))
+    assert panels["memory_mb"].get_title(loc="left").startswith("memory: +19.00 MB [+19.00, +19.00], p = ")
+    assert panels["memory_mb"].get_title(loc="left").endswith("drift: rises")
+
+
+def test_every_option_of_a_soak_is_passed_on(
+    found: SoakRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    opened: list[Any] = []
+
+    class Opened:
+        def __init__(self, *given: Any, **options: Any) -> None:
+            opened.append((*given, options))
+
+        def __enter__(self) -> Opened:
+            return self
+
+        def __exit__(self, *error: object) -> None:
+            pass
+
+    def run(
+        classifier: Any, again: Any, minutes: float, source: str, command: str, keep: Any, show: Any
+    ) -> SoakRun:
+        keep(found)
+        assert len((tmp_path / "out" / "soak.csv").read_text().splitlines()) == 21
+        opened.append((minutes, source, command.startswith("dermedge benchmark a.tflite")))
+        return found
+
+    monkeypatch.setattr(dermedge.benchmarks.cli, "Classifier", Opened)
+    monkeypatch.setattr(dermedge.benchmarks.soak, "soak", run)
+    monkeypatch.setattr(dermedge.benchmarks.soak, "save_plot", lambda found, path: path.touch())
+    (tmp_path / "labels.txt").write_text("one\ntwo\n")
+    options = ["--labels", str(tmp_path / "labels.txt"), "--normalization", "unit", "--num-threads", "3"]
+    options += ["--source", "rtsp://me:secret@camera/1", "--soak", "0.5", "--runtime", choose_runtime()]
+    files = ["--output", str(tmp_path / "out"), "--plot", str(tmp_path / "soak.png")]
+    assert cli.main(["benchmark", "a.tflite", *options, *files]) == 0
+    assert opened == [
+        (Path("a.tflite"), ("one", "two"), 3, choose_runtime(), {"normalization": "unit"}),
+        (0.5, "rtsp://camera/1", True),
+    ]
+    said = capsys.readouterr()
+    written = [tmp_path / "out" / "soak.csv", tmp_path / "out" / "soak.json", tmp_path / "soak.png"]
+    assert said.err.splitlines() == [f"wrote {path}" for path in written]
+    assert "The whole loop of alpha for 10.0 minutes" in said.out

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,9 +11,12 @@ import numpy as np
 import pytest
 
 from dermedge import Classifier
+from dermedge.benchmarks import whole_loop
 from dermedge.benchmarks.whole_loop import EndlessSource, measure_loop, source_opener, summarize
+from dermedge.edge.errors import PictureError, SourceError
 from dermedge.edge.quality import Defect
 from dermedge.edge.results import FrameResult
+from dermedge.edge.sources.frame import Frame, FrameSource
 
 
 @pytest.fixture
@@ -68,3 +71,64 @@ def test_a_source_that_ends_begins_again(lesion: Path) -> None:
     source = EndlessSource(source_opener(None, [lesion]))
     assert [source.read() is not None for _ in range(3)] == [True] * 3
     source.close()
+
+
+def test_the_first_eight_results_do_not_count_and_the_loop_ends_after_its_time(
+    make_result: Callable[[], FrameResult], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended = []
+
+    def results(open_again: object, classifier: object) -> Iterator[tuple[FrameResult, float]]:
+        try:
+            for number in range(1000):
+                counts = replace(make_result().counts, dropped=2 * number)
+                yield replace(make_result(), counts=counts), 20.0 + number
+        finally:
+            ended.append(True)
+
+    said: list[str] = []
+    monkeypatch.setattr(whole_loop, "results", results)
+    found = measure_loop(lambda: None, None, 9.0, said.append)  # type: ignore[arg-type,return-value]
+    assert found is not None
+    # results 8 to 17: nine seconds apart
+    assert (found.frames, found.fps, found.dropped) == (10, 1, 18)
+    assert said == ["the whole loop: frame 1", "the whole loop: frame 9"]
+    assert ended == [True]
+    # two frames at least, since one frame has no rate
+    found = measure_loop(lambda: None, None, 0.0)  # type: ignore[arg-type,return-value]
+    assert found is not None
+    assert found.frames == 2
+
+
+class Once(FrameSource):
+    """A source of one frame, after one that cannot be decoded."""
+
+    is_live = True
+
+    def __init__(self, closed: list[int]) -> None:
+        self._left = [PictureError("broken"), Frame(np.zeros((2, 2, 3), np.uint8), 0, 0.0, "a source"), None]
+        self._closed = closed
+
+    def read(self) -> Frame | None:
+        found = self._left.pop(0)
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    def close(self) -> None:
+        self._closed.append(1)
+
+
+def test_a_source_that_begins_again_is_closed_before_and_stays_live() -> None:
+    closed: list[int] = []
+    source = EndlessSource(lambda: Once(closed))
+    assert source.is_live
+    assert [source.read() is not None for _ in range(3)] == [True] * 3
+    assert len(closed) == 2
+    source.close()
+    assert len(closed) == 3
+
+
+def test_a_source_without_a_frame_is_one_line(model_path: Path) -> None:
+    with Classifier(model_path) as classifier, pytest.raises(SourceError, match="the source has no frame"):
+        measure_loop(source_opener(None, []), classifier, 1.0)
