@@ -2,9 +2,9 @@
 
 A latency is modelled as a sum of two parts. The first part is in proportion to the number of instructions that the
 network executes; an emulator counts these instructions. The second part is in proportion to the number of bytes that
-the network moves, because large layers wait for memory. The two factors are fitted to published latencies. A published
-latency that is used in the fit is called an anchor. Leave-one-out cross-validation measures the error of the fit: the
-latency of each anchor is estimated by a fit to all other anchors.
+the network reads and writes, because large layers wait for memory. The two factors are fitted to published latencies. A
+published latency that is used in the fit is called an anchor. Leave-one-out cross-validation measures the error of the
+fit: the latency of each anchor is estimated by a fit to all other anchors.
 """
 
 from __future__ import annotations

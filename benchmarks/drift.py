@@ -59,7 +59,7 @@ def drift_of(at_s: Sequence[float], values: Sequence[float]) -> Drift | None:
     slope = float(np.median(slopes))
     deviation = sqrt(_variance(y) * _autocorrelation(y - slope * t))
     z = 0.0 if deviation == 0 else (score - np.sign(score)) / deviation
-    # in the sorted slopes, Sen's confidence interval ends ``reach / 2`` ranks below and above the middle rank
+    # the ends of Sen's confidence interval are two of the sorted slopes: ``reach / 2`` ranks below and above the median
     reach = _Z * deviation
     low_at = max(int((len(slopes) - reach) / 2), 0)
     high_at = min(int((len(slopes) + reach) / 2) + 1, len(slopes)) - 1

@@ -170,7 +170,7 @@ class Measurement:
 
 @dataclass(frozen=True)
 class MeasuredRounds:
-    """The measured times of all rounds, and the state of the machine during the measurement.
+    """The measured durations of all rounds, and the state of the machine during the measurement.
 
     Attributes:
         timings: for each round, the timing of each model.
@@ -387,9 +387,9 @@ def _parts(total: int, size: int) -> list[int]:
 def _wander(times: NDArray[np.float64], count: int) -> float:
     """Returns how much the medians of ``count`` windows differ because the machine changes slowly, in milliseconds.
 
-    This is the standard deviation of the medians, after the random variation from frame to frame is subtracted. The
-    random variation is estimated from two sorted latencies of each window: those whose ranks lie one standard deviation
-    of the binomial distribution below and above the rank of the median.
+    The result is the standard deviation of the medians, after the random variation from frame to frame is subtracted.
+    The random variation is estimated from two of the sorted latencies in each window. Their ranks lie one standard
+    deviation of the binomial distribution below and above the rank of the median.
     """
     length = len(times) // count
     if length < _LEAST_WINDOW:

@@ -98,7 +98,7 @@ class BenchmarkReport:
         source: description of the source of the whole loop.
         data: description of the photos that were scored; None if accuracy was not measured.
         warmup_runs: number of warm-up rounds.
-        secs: duration of the measured rounds.
+        secs: duration of the measured rounds in seconds.
         harness: time that the benchmark itself adds, as a fraction of the time of the predictions. The latencies do not
             include the added time.
         others_cores: mean number of cores that other processes kept busy; None if the system does not report it.

@@ -75,7 +75,7 @@ class BenchmarkSettings:
 
 @dataclass(frozen=True)
 class _Input:
-    """The input of the benchmark.
+    """The frames that the benchmark measures on, and the scores on the labelled photos.
 
     Attributes:
         frames: frames for the measurement of the latency.

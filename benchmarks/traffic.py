@@ -20,8 +20,8 @@ _BITS_PER_BYTE = 8
 def bytes_moved(path: Path) -> int:
     """Returns the bytes that all ops of a model read and write.
 
-    For each op, the bytes of the inputs, weights and outputs are counted. If several ops use a tensor, it counts once
-    for each of these ops. Caches are not modelled. Ops that the runtime fuses or skips count like all others.
+    For each op, the bytes of the inputs, weights and outputs are counted. If several ops use a tensor, the tensor
+    counts once for each op. Caches are not modelled. Ops that the runtime fuses or skips count like all others.
 
     Raises:
         ModelError: the file is damaged, or a tensor has no fixed size.

@@ -84,7 +84,7 @@ def make_parser(verb: str, description: str, examples: Sequence[str] = ()) -> Pa
 
 
 def examples_epilog(examples: Sequence[str]) -> str | None:
-    """Returns the last section of a help text, which lists these example commands. Returns None if there are none."""
+    """Returns the last section of a help text, which lists the example commands. Returns None if there are none."""
     return "\n  ".join([_EXAMPLES, *examples]) if examples else None
 
 

@@ -87,7 +87,8 @@ def open_authority(folder: Path, host: str) -> Authority:
                 return found
         made = _make(host, names)
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        # both files are deleted first: an interrupted write must not leave the new key beside the old certificate
+        # The old certificate and key are deleted first. So an interrupted write cannot leave the new key beside the old
+        # certificate.
         certificate.unlink(missing_ok=True)
         key.unlink(missing_ok=True)
         with os.fdopen(os.open(key, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as handle:

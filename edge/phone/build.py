@@ -195,7 +195,7 @@ def _shown(manifest: Manifest) -> dict[str, Any]:
 
 
 def _digest_of(folder: Path, names: list[str]) -> str:
-    """Returns a digest of the names and contents of all files. It has 16 hexadecimal digits."""
+    """Returns a digest of the names and contents of all files. The digest has 16 hexadecimal digits."""
     hashed = hashlib.sha256()
     for name in names:
         hashed.update(f"{name} {digest(folder / name)}\n".encode())

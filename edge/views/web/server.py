@@ -35,8 +35,8 @@ _TOKEN_VARIABLE = "DERMEDGE_TOKEN"
 _CREDENTIALS_VARIABLE, _CREDENTIAL_NAME = "CREDENTIALS_DIRECTORY", "dermedge-token"
 _TOKEN_BYTES = 16
 _LEAST_TOKEN_LENGTH = 16
-# Addresses that are reserved for documentation (RFC 5737 and RFC 3849). Nothing is sent to these addresses. They serve
-# only to find out which address this machine has in its network.
+# These addresses are reserved for documentation (RFC 5737 and RFC 3849). They are only used to find out which address
+# this machine has in its network. Nothing is sent to them.
 _ELSEWHERE = {socket.AF_INET: ("192.0.2.1", 9), socket.AF_INET6: ("2001:db8::1", 9)}
 # The largest number of simultaneous connections. Further connections are refused. Strangers cannot use up all
 # connections, because `MOST_UNPROVED`, the limit on connections without an accepted request, is lower.
@@ -63,9 +63,9 @@ class WebServer:
         make_app: the function that makes the application. Its argument is the guard that checks the requests.
 
     Raises:
-        OptionError: in four cases: ``address`` has another format; the server cannot listen on ``address``; the
-            credential cannot be read; the token is too short, or contains characters other than
-            ASCII letters, digits and - . _ ~.
+        OptionError: in four cases: ``address`` is not ``HOST:PORT``; the server cannot listen on ``address``; the
+            credential cannot be read; the token is too short, or contains characters other than ASCII letters, digits
+            and - . _ ~.
     """
 
     def __init__(self, address: str, make_app: Callable[[Guard], Starlette]) -> None:
