@@ -1,16 +1,22 @@
 """Cross-validation: folds that share no lesion, and figures over all of them."""
 
 import json
+import math
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 pytest.importorskip("tensorflow")
 
 from dermedge import cli
+from dermedge.edge.errors import DataError
+from dermedge.train.data.catalogue import Catalogue, Photo
+from dermedge.train.data.splits import with_fold
 from dermedge.train.fit import folds
-from dermedge.train.fit.folds import runs_below
-from dermedge.train.fit.run_folder import RunFolder
+from dermedge.train.fit.folds import create_folds, report_folds, runs_below
+from dermedge.train.fit.run_folder import Config, RunFolder, RunProgress
 
 OPTIONS = ["--arch", "cnn", "--imgsz", "32", "--epochs", "3", "--qat-epochs", "0", "--batch", "12"]
 
@@ -70,3 +76,117 @@ def test_too_few_folds_and_too_many_are_refused(
     assert cli.main([*command, "--folds", count]) == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "cv").exists()
+
+
+MELANOMA, NEVUS, NONE = LABELS = "melanoma", "nevus", "none of these"
+CONFIG = Config(
+    "cnn", LABELS, 32, "none", 1, 0, 10, 2, 1e-3, 1e-5, 7, ("photos",), "", "dermedge train"
+)  # fmt: skip
+
+
+def photo(name: str, label: str, split: str, group: str = "") -> Photo:
+    diagnosis = "basal cell carcinoma" if label == NONE else label
+    return Photo(f"/photos/{name}.png", name, "", group or name, diagnosis, label, "clinic", split)
+
+
+# name of the photo, class, and the classes from the largest logit to the smallest
+FIRST_FOLD = (
+    ("m1", MELANOMA, (MELANOMA, NEVUS, NONE), "lesion"),
+    ("m2", MELANOMA, (NEVUS, MELANOMA, NONE), "lesion"),
+    ("n1", NEVUS, (NEVUS, MELANOMA, NONE), ""),
+    ("o1", NONE, (NONE, NEVUS, MELANOMA), ""),
+)
+SECOND_FOLD = (
+    ("m3", MELANOMA, (NONE, MELANOMA, NEVUS), ""),
+    ("n2", NEVUS, (MELANOMA, NEVUS, NONE), ""),
+    ("n3", NEVUS, (NONE, NEVUS, MELANOMA), ""),
+    ("o2", NONE, (NONE, MELANOMA, NEVUS), ""),
+)
+
+
+def finished_folds(folder: Path) -> list[RunFolder]:
+    """Two finished runs. Each also holds a training photo and a test photo, which no network here can answer."""
+    runs = []
+    for number, held_out in enumerate((FIRST_FOLD, SECOND_FOLD), 1):
+        run = RunFolder(folder / f"fold-{number}")
+        photos = [photo(name, label, "val", group) for name, label, _, group in held_out]
+        others = [photo("learned", NEVUS, "train"), photo("kept", NEVUS, "test")]
+        run.create(CONFIG, Catalogue((*photos, *others), LABELS, {}))
+        run.save_progress(RunProgress(finished=True))
+        runs.append(run)
+    return runs
+
+
+def answer_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Replaces the networks of the runs by the logits of `FIRST_FOLD` and `SECOND_FOLD`."""
+    ranks = {name: order for name, _, order, _ in (*FIRST_FOLD, *SECOND_FOLD)}
+    monkeypatch.setattr(folds, "trained_network", lambda run, stage: stage)
+    monkeypatch.setattr(folds, "cached_pixels", lambda paths, size, cache: paths)
+    monkeypatch.setattr(
+        folds,
+        "predict_logits",
+        lambda stage, paths: np.array([[-ranks[path.stem].index(one) for one in LABELS] for path in paths]),
+    )
+
+
+def test_the_report_of_the_folds_is_on_all_held_out_photos_and_worked_out_by_hand(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer_by_name(monkeypatch)
+    told: list[str] = []
+    report_folds(tmp_path, finished_folds(tmp_path), told.append)
+    report = json.loads((tmp_path / "cross-validation.json").read_text())
+    assert report["command"] == "dermedge train"
+    found = report["figures"]
+    # recalls of melanoma, nevus and none: 1/2, 1, 1 in the first fold; 0, 0, 1 in the second; 1/3, 1/3, 1 in both
+    balanced = found["balanced_accuracy"]
+    assert balanced["pooled"]["value"] == pytest.approx(5 / 9)
+    assert [one["value"] for one in balanced["folds"]] == pytest.approx([5 / 6, 1 / 3])
+    # among the named classes alone: 1/2 and 1, then 1 and 1/2, and 2/3 of both classes
+    named = found["balanced_accuracy_named"]
+    assert named["pooled"]["value"] == pytest.approx(2 / 3)
+    assert [one["value"] for one in named["folds"]] == pytest.approx([3 / 4, 3 / 4])
+    # half of 8 photos; two of them show one lesion, so they count as 8^2 / (2^2 + 6) = 6.4 photos
+    accuracy = found["accuracy"]["pooled"]
+    half = 1.96 / (1 + 1.96**2 / 6.4) * math.sqrt(0.25 / 6.4 + 1.96**2 / (4 * 6.4**2))
+    assert [accuracy[end] for end in ("low", "value", "high")] == pytest.approx(
+        [0.5 - half, 0.5, 0.5 + half], abs=1e-4
+    )
+    # the standard deviation of 5/6 and 1/3 is half of their distance
+    line = next(line for line in told if line.startswith("balanced accuracy  "))
+    assert "0.556 [" in line
+    assert line.endswith("standard deviation over the folds 0.250")
+    assert told[0].startswith("2 folds;")
+
+
+def test_an_unfinished_fold_is_named_and_the_report_is_not_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer_by_name(monkeypatch)
+    runs = finished_folds(tmp_path)
+    runs[1].save_progress(RunProgress(epoch=1))
+    with pytest.raises(DataError, match=r"fold-2' is not finished; .*--resume"):
+        report_folds(tmp_path, runs)
+    assert not (tmp_path / "cross-validation.json").exists()
+
+
+def test_each_fold_has_its_own_split_by_the_seed_and_its_own_digest(tmp_path: Path) -> None:
+    photos = tuple(
+        photo(f"{label} {number}", label, "test" if number == 0 else "train")
+        for label in LABELS
+        for number in range(9)
+    )
+    catalogue = Catalogue(photos, LABELS, {})
+    runs = create_folds(tmp_path / "cv", CONFIG, catalogue, 3)
+    for fold, run in enumerate(runs):
+        # the seed of the settings is 7
+        expected = replace(catalogue, photos=with_fold(photos, fold, 3, 7))
+        assert run.photos() == expected.photos
+        assert run.config() == replace(CONFIG, data_digest=expected.digest)
+    assert len({run.config().data_digest for run in runs}) == 3
+
+
+def test_the_runs_of_ten_folds_come_in_the_order_of_their_numbers(tmp_path: Path) -> None:
+    for name in ("fold-10", "fold-2", "fold-1", "fold-old", "other"):
+        (tmp_path / name).mkdir()
+    assert [run.path.name for run in runs_below(tmp_path)] == ["fold-1", "fold-2", "fold-10"]

@@ -6,6 +6,8 @@ import math
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -16,10 +18,12 @@ pytest.importorskip("tensorflow")
 import tensorflow as tf
 import tf_keras as keras
 
+from dermedge.edge.errors import DataError
 from dermedge.train.data.catalogue import Catalogue, Photo
+from dermedge.train.fit import training
 from dermedge.train.fit.recipe import Recipe
 from dermedge.train.fit.run_folder import Config, RunFolder
-from dermedge.train.fit.training import Trainer
+from dermedge.train.fit.training import Trainer, describe_epoch
 
 # Training photos of each class, each of its own lesion.
 COUNTS = {"common": 16, "rare": 4}
@@ -119,3 +123,172 @@ def test_calibration_is_on_training_photos_as_they_are_with_classes_alike_often(
     assert sum(rare.values()) == 10
     assert set(rare) == {4, 12, 20, 28}
     assert max(level for level in levels if level % 8 == 0) < 128
+
+
+class ByGrey:
+    """A network whose first logit rises with the grey level of an image, and whose second one is 0."""
+
+    def predict_on_batch(self, images: np.ndarray) -> np.ndarray:
+        # levels of 36 and 44 (rare) and of 128 and 136 (common) are left of 0, at 0 and right of 0
+        first = images[:, 0, 0, 0] * 127.5
+        return np.stack([first, np.zeros_like(first)], axis=1)
+
+
+def test_the_validation_scores_are_on_the_photos_held_out_without_the_adjustment(tmp_path: Path) -> None:
+    trainer = trainer_of(tmp_path)
+    # the held-out photos have the levels 128 and 136 (common), and 36 and 44 (rare)
+    assert sorted(int(one[0, 0, 0]) for one in trainer.val_pixels) == [36, 44, 128, 136]
+    found = trainer._validate(ByGrey())  # type: ignore[arg-type]
+    # the logits of the first class are 0, 8, -92 and -84: one common photo is undecided, which counts as the first
+    # class, and the other three are right
+    losses = [math.log(2), math.log(1 + math.exp(-8)), math.log1p(math.exp(-92)), math.log1p(math.exp(-84))]
+    assert found == {
+        "val_loss": pytest.approx(sum(losses) / 4, abs=1e-5),
+        "val_accuracy": 1.0,
+        "val_balanced_accuracy": 1.0,
+    }
+    trainer.val_photos.append(trainer.val_photos[0])
+    trainer.val_pixels = np.concatenate([trainer.val_pixels, np.full((1, 32, 32, 3), 0, np.uint8)])
+    found = trainer._validate(ByGrey())  # type: ignore[arg-type]
+    # a black common photo is taken for a rare one: 4 of 5 photos, 2 of 3 common ones and both rare ones
+    assert found["val_accuracy"] == pytest.approx(4 / 5)
+    assert found["val_balanced_accuracy"] == pytest.approx((2 / 3 + 1) / 2, abs=1e-5)
+    trainer.val_photos.clear()
+    assert trainer._validate(ByGrey()) == {}  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("stage", "sample", "restored"), [("float", 1, 0), ("qat", 6, 1)])
+def test_an_epoch_has_its_own_samples_and_its_row_in_the_history(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: str, sample: int, restored: int
+) -> None:
+    trainer = trainer_of(tmp_path, replace(CONFIG, seed=3))
+    asked: list[tuple[Any, ...]] = []
+    batches = trainer._batches
+    monkeypatch.setattr(
+        trainer, "_batches", lambda epoch: (asked.append(("batches", epoch)), batches(epoch))[1]
+    )
+    monkeypatch.setattr(
+        training, "reseed_dropout", lambda model, seed, at: asked.append(("dropout", seed, at))
+    )
+    monkeypatch.setattr(training, "restore_input_range", lambda model: asked.append(("range",)))
+    monkeypatch.setattr(trainer, "_save_and_validate", lambda model, stage, average: {"val_loss": 0.75})
+
+    def fit(batches: object, **settings: Any) -> SimpleNamespace:
+        asked.append(("fit", settings["initial_epoch"], settings["epochs"], settings["steps_per_epoch"]))
+        return SimpleNamespace(history={"loss": [0.1234567], "accuracy": [0.7654321]})
+
+    rate = SimpleNamespace(numpy=lambda: 0.0123456)
+    model = SimpleNamespace(fit=fit, optimizer=SimpleNamespace(learning_rate=rate))
+    row = trainer._fit_epoch(model, stage, 1, None)  # type: ignore[arg-type]
+    # the second epoch of the second stage comes after the five epochs of the first one
+    assert asked == [
+        ("batches", sample),
+        ("dropout", 3, sample),
+        ("fit", 1, 2, 10),
+        *[("range",)] * restored,
+    ]
+    assert row.pop("photos_per_second") > 0
+    assert row.pop("seconds") >= 0
+    assert row == {
+        "stage": stage,
+        "epoch": 2,
+        "loss": 0.12346,
+        "accuracy": 0.76543,
+        "val_loss": 0.75,
+        "learning_rate": 0.0123,
+    }
+
+
+def test_a_stage_begins_with_the_seed_of_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trainer = trainer_of(tmp_path, replace(CONFIG, seed=11))
+    seeds: list[int] = []
+    monkeypatch.setattr(keras.utils, "set_random_seed", seeds.append)
+
+    def stop(stage: str) -> keras.Model:
+        assert seeds == [11], "before the weights are made"
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(trainer, "_stage_model", stop)
+    with pytest.raises(KeyboardInterrupt):
+        trainer._fit_stage(trainer.run.progress())
+
+
+@pytest.mark.parametrize(("stage", "option"), [("float", "--lr"), ("qat", "--qat-lr")])
+@pytest.mark.parametrize("column", ["loss", "val_loss"])
+def test_a_loss_that_is_not_finite_ends_the_training_with_the_option_to_lower(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: str, option: str, column: str
+) -> None:
+    trainer = trainer_of(tmp_path)
+    model = keras.Sequential([keras.Input((32, 32, 3)), keras.layers.Flatten(), keras.layers.Dense(2)])
+    monkeypatch.setattr(trainer, "_stage_model", lambda stage: model)
+    row = {"stage": stage, "epoch": 1, "loss": 0.5, "val_loss": 0.5, column: math.nan}
+    monkeypatch.setattr(trainer, "_fit_epoch", lambda *arguments: row)
+    progress = replace(trainer.run.progress(), stage=stage)
+    with pytest.raises(DataError, match=f"the loss is not finite after epoch 1; .* a lower {option}$"):
+        trainer._fit_stage(progress)
+    assert trainer.run.history() == []
+
+
+def test_only_the_float_stage_is_averaged_with_the_decay_of_the_recipe(tmp_path: Path) -> None:
+    trainer = trainer_of(tmp_path, replace(CONFIG, recipe=Recipe(ema_decay=0.25)))
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, use_bias=False)])
+    model.weights[0].assign([[0.0]])
+    average = trainer._average(model, "float")
+    assert average is not None
+    model.weights[0].assign([[8.0]])
+    # the decay of step t is at most (1 + t) / (10 + t): 2/11 in the first step, and 0.25 from the second one on
+    average.update()
+    average.update()
+    with average.applied():
+        assert float(model.weights[0].numpy()[0, 0]) == pytest.approx(8 * (1 - 2 / 11 * 0.25), rel=1e-5)
+    assert trainer._average(model, "qat") is None
+    (tmp_path / "other").mkdir()
+    assert trainer_of(tmp_path / "other")._average(model, "float") is None
+
+
+def test_scores_no_better_than_guessing_are_warned_about(tmp_path: Path) -> None:
+    trainer = trainer_of(tmp_path)
+    assert trainer.warning() is None, "nothing was trained yet"
+    # two held-out photos of each of two classes: 0.5 + 1.645 * sqrt(2 * 0.25 / 2) / 2
+    bound = 0.5 + 1.645 / 4
+    row = {"stage": "float", "epoch": 1, "loss": 0.5}
+    for score, warned in ((bound - 0.001, True), (bound + 0.001, False)):
+        trainer.run.add_history({**row, "val_balanced_accuracy": score})
+        assert bool(trainer.warning()) == warned, score
+    trainer.run.add_history({**row, "val_balanced_accuracy": 0.5})
+    warning = trainer.warning()
+    assert warning is not None
+    assert (
+        f"its validation balanced accuracy is 0.500, and guessing among 2 classes can reach {bound:.3f}"
+        in warning
+    )
+    assert "on 4 photos" in warning
+
+
+def test_the_line_of_an_epoch() -> None:
+    row = {
+        "stage": "qat",
+        "epoch": 2,
+        "loss": 0.5,
+        "accuracy": 0.25,
+        "photos_per_second": 12.4,
+        "seconds": 7.6,
+    }
+    assert describe_epoch(row, 3) == "qat   epoch   2/3  loss 0.500  accuracy 0.250  12 photos/s  8 s"
+    scored = {**row, "val_loss": 0.75, "val_accuracy": 0.5}
+    assert describe_epoch(scored, 3) == (
+        "qat   epoch   2/3  loss 0.500  val loss 0.750  val accuracy 0.500  12 photos/s  8 s"
+    )
+
+
+def test_a_teacher_is_the_float_network_at_its_own_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "teacher").mkdir()
+    teacher = trainer_of(tmp_path / "teacher", replace(CONFIG, size=48)).run
+    asked: list[tuple[Any, ...]] = []
+    monkeypatch.setattr(training, "check_parents", lambda config, photos: None)
+    monkeypatch.setattr(training, "trained_network", lambda run, stage: (run.path, stage))
+    monkeypatch.setattr(training, "make_teacher", lambda *arguments: asked.append(arguments))
+    trainer_of(tmp_path, replace(CONFIG, teachers=(str(teacher.path),)))
+    assert asked == [([(teacher.path, "float")], [48], 32)]
