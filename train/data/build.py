@@ -326,8 +326,8 @@ def _cure(small: Mapping[str, Counter[str]], classes: int, links: Sequence[tuple
     in_folders = any(link.startswith("folder ") for names in links for link in names)
     if in_folders and all(groups.total() >= MIN_GROUPS for groups in small.values()):
         return (
-            ". No split cuts the folders below the class folders. If these are not lesions or persons, give "
-            "--groups-from table"
+            ". All photos of a folder below a class folder stay in one split. If these folders are not lesions or "
+            "persons, give --groups-from table"
         )
     if len(small) > _SHOWN_CLASSES and 2 * len(small) > classes:
         return (

@@ -477,8 +477,8 @@ def _thresholds_text(thresholds: Mapping[str, Any]) -> str:
         parts.append(f"declined if the probability of 'none of these' is at least {thresholds['none']:.3f}")
     if "uncertain" in thresholds:
         parts.append(
-            f"uncertain if the answer has a share below {thresholds['uncertain']:.3f} among the probabilities of the "
-            "other classes"
+            "uncertain if the probability of the answer, divided by the sum of the probabilities of all classes except "
+            f"'none of these', is below {thresholds['uncertain']:.3f}"
         )
     if "alert" in thresholds:
         alert = thresholds["alert"]

@@ -383,9 +383,9 @@ def test_the_verdict_is_of_the_best_model_and_tells_its_alert(lesions: Evaluatio
 def test_the_page_tells_thresholds_temperatures_and_probabilities(lesions: Evaluation) -> None:
     page = to_html(lesions, "command")
     assert (
-        "declined if the probability of &#39;none of these&#39; is at least 0.400; uncertain if the answer has a share "
-        "below 0.600 among the probabilities of the other classes; alert if the probability of melanoma is at least "
-        "0.200; prediction sets with a coverage of 90%"
+        "declined if the probability of &#39;none of these&#39; is at least 0.400; uncertain if the probability of the "
+        "answer, divided by the sum of the probabilities of all classes except &#39;none of these&#39;, is below "
+        "0.600; alert if the probability of melanoma is at least 0.200; prediction sets with a coverage of 90%"
     ) in page
     assert "none; the answer is the most probable class" in page
     assert "temperature 1.25" in page

@@ -101,7 +101,7 @@ def check_small_set(material: AuditMaterial) -> AuditFinding | None:
         f"of small photos, with less than {_SMALL_SHARE:.0%} of the median side length of all datasets",
         (DefectCase(source, (), "", source) for source in small),
         "Small photos look blurred beside the others, so that the blur reveals the dataset. Resize all photos at "
-        "random in training, and do not take a class from such a dataset alone.",
+        "random in training, and do not take all photos of a class from such a dataset.",
         "dataset",
         lambda source: f"{source}: {medians[source]:g} pixels; the median of all datasets is {usual:g}",
     )
