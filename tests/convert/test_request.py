@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from dermedge.convert.cli import parser
+from dermedge.convert.cli import _request, parser
 from dermedge.convert.request import AIMS, ConversionRequest, check_request
 from dermedge.edge.errors import DataError, OptionError, StorageError
 
@@ -144,3 +144,69 @@ def test_no_file_of_onnx_is_overwritten(
 @pytest.mark.parametrize(("text", "points"), [("0", 0.0), ("1.5", 1.5), ("100", 100.0)])
 def test_a_loss_from_none_to_all_points_can_be_allowed(text: str, points: float) -> None:
     assert parser().parse_args(["run", "--int8", "--max-drop", text]).max_drop == points
+
+
+def test_every_option_is_in_the_request(tmp_path: Path) -> None:
+    (tmp_path / "labels.txt").write_text("one\ntwo\n")
+    options = [
+        "a.keras",
+        "--int8",
+        "--method",
+        "ptq",
+        "--ranges",
+        "mse",
+        "--float-layers",
+        "2",
+        "--io",
+        "int8",
+    ]
+    options += [
+        "--max-drop",
+        "2.5",
+        "--cannot-tell",
+        "refuse",
+        "--critical",
+        "one",
+        "--calibration-photos",
+        "9",
+    ]
+    options += ["--data", "photos", "--labels", str(tmp_path / "labels.txt"), "--imgsz", "64"]
+    options += ["--normalization", "unit", "--trust", "--no-evidence", "--licence", "mine"]
+    options += ["--output", "out.tflite", "--report", "report"]
+    assert _request(parser().parse_args(options), "a command") == ConversionRequest(
+        model=Path("a.keras"),
+        aim="int8",
+        output=Path("out.tflite"),
+        report=Path("report"),
+        command="a command",
+        method="ptq",
+        ranges="mse",
+        float_layers="2",
+        io="int8",
+        max_drop=0.025,
+        delivers_untold=False,
+        critical="one",
+        calibration_photos=9,
+        data=Path("photos"),
+        labels=["one", "two"],
+        size=64,
+        normalization="unit",
+        trusted=True,
+        evidence=False,
+        licence="mine",
+    )
+
+
+@pytest.mark.parametrize("aim", AIMS)
+def test_without_options_a_loss_of_one_point_is_allowed_and_200_photos_calibrate(aim: str) -> None:
+    request = _request(parser().parse_args(["run", f"--{aim}"]), "")
+    assert request == ConversionRequest(Path("run"), aim)
+    assert (request.max_drop, request.calibration_photos, request.delivers_untold) == (0.01, 200, True)
+    assert (request.method, request.ranges, request.io, request.normalization) == (
+        "auto",
+        "min-max",
+        "uint8",
+        "auto",
+    )
+    assert request.evidence
+    assert not request.trusted
