@@ -153,8 +153,8 @@ def search_forms(
     4. It tries 16-bit activations and float16. Of the accepted files of steps 3 and 4, the search chooses the one with
        the fastest inference on this machine.
 
-    If several files of step 1 or 2 are accepted, `better` chooses from them. If no file is accepted, `better` chooses
-    from all files.
+    If several files of step 1 or 2 are accepted, the most accurate one is chosen, as `better` describes. If no file is
+    accepted, the most accurate of all files is chosen.
 
     Args:
         source: the classifier and its photos.

@@ -160,7 +160,8 @@ def _adjustment(
 def _view_sample(photos: _RunPhotos, validated_by: ConversionInput | None, seed: int) -> ViewSample | None:
     """Return the training photos on which the output for the view of a photo is fitted.
 
-    The result is None if there are too few photos of a view in this run, or in the run that validated the recipe.
+    The result is None if one of the views has too few photos, either in this run or in the run that validated the
+    recipe.
     """
     is_fitted_there = validated_by is None or len(validated_by.proof.views) > 0
     if not is_fitted_there or not has_both_views(photos.training, photos.held_out):

@@ -3,9 +3,9 @@
 An integer kernel holds a bias as int32, in steps of (input scale x weight scale). A channel with very small weights
 gets a tiny weight scale. Its bias may then need more than 32 bits. Networks with batch norms have such channels.
 
-litert-quantizer 0.11 clips such a bias without a warning. This happens in 7 of the 32 channels in the first layer of
-MobileNetV2, and in about 90 channels of an EfficientNet-Lite0 trunk. TensorFlow's own quantizer raises the weight scale
-of such a channel. The ranges that this module chooses have the same effect.
+litert-quantizer 0.11 clips a bias that does not fit into 32 bits, without a warning. This happens in 7 of the 32
+channels in the first layer of MobileNetV2, and in about 90 channels of an EfficientNet-Lite0 trunk. TensorFlow's own
+quantizer raises the weight scale of such a channel. The ranges that this module chooses have the same effect.
 """
 
 from __future__ import annotations
