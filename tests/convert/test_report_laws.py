@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import math
-from dataclasses import replace
+from dataclasses import asdict, replace
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,12 +22,16 @@ from dermedge.convert.conversion import Conversion
 from dermedge.convert.load.conversion_input import sigmoids_note
 from dermedge.convert.report.layer_advice import Cures, advice, short_name
 from dermedge.convert.report.layer_plot import layers_svg
+from dermedge.convert.report.report import _cures, _facts, save_report, to_html, to_json
 from dermedge.convert.report.summary import decision_lines, refusal, summary
 from dermedge.convert.report.verdict import verdict_sentence
+from dermedge.convert.request import ConversionRequest
 from dermedge.convert.search import ConversionAttempt, SearchResult
-from dermedge.convert.to_tflite.form import INT8_PTQ, INT8_QAT, Form
+from dermedge.convert.to_tflite.form import FLOAT16, INT8_MIXED, INT8_PTQ, INT8_QAT, INT16X8, Form
 from dermedge.edge.model.head import Head
+from dermedge.edge.model.input_tensor import Layout
 from dermedge.edge.model.manifest import Manifest
+from dermedge.edge.model.normalization import NORMALIZATIONS
 from dermedge.train.evaluation.metrics import Score
 
 LAYER = LayerError(
@@ -337,3 +344,159 @@ def test_only_several_independent_sigmoids_have_a_note() -> None:
     assert sigmoids_note(Head.SIGMOID, 3).startswith("the 3 outputs are independent sigmoids")
     assert [sigmoids_note(head, 3) for head in (Head.SOFTMAX, Head.LOGITS)] == ["", ""]
     assert sigmoids_note(Head.SIGMOID, 1) == ""
+
+
+def a_source(channels: int = 3, digest: str | None = "d", validated_by: Any = None) -> Any:
+    """A classifier that was calibrated on seven photos and proven on 40."""
+    layout = Layout(96, 128, channels, channels_first=False)
+    network = SimpleNamespace(normalization=NORMALIZATIONS["unit"], layout=layout)
+    proof = SimpleNamespace(
+        truth=[0] * 40, labels=MANIFEST.labels, critical="melanoma", none_label="none of these"
+    )
+    return SimpleNamespace(
+        network=network,
+        calibration=[0] * 7,
+        proof=proof,
+        manifest=SimpleNamespace(data_digest=digest),
+        validated_by=validated_by,
+    )
+
+
+REQUEST = ConversionRequest(Path("a.keras"), "int8", command="dermedge convert a.keras --int8")
+
+
+def test_the_figures_of_a_report_have_their_keys() -> None:
+    silent = named("silent", sqnr_db=math.inf, contribution=0.0)
+    made = replace(result_of(CHECK, LOST, network=(ORDER,), warnings=("look here",)), layers=(LAYER, silent))
+    refused = ConversionAttempt(Form(INT8_QAT), None, "no such operator")
+    made = replace(made, attempts=(refused, *made.attempts))
+    told = json.loads(to_json(made, a_source(), REQUEST))
+    assert (told["schema"], told["command"]) == ("dermedge-conversion/1", "dermedge convert a.keras --int8")
+    assert (told["target"], told["files"], told["delivered"]) == ("a-int8.tflite", [], False)
+    assert (told["verdict"], told["verdict_sentence"], told["doubts"]) == (
+        "refused",
+        verdict_sentence(made),
+        [],
+    )
+    assert told["form"] == asdict(Form(INT8_PTQ)) | {"float_layers": []}
+    assert (told["bytes"], told["normalization"]) == (2_345_678, "unit")
+    assert (told["calibration_photos"], told["proof_photos"]) == (7, 40)
+    assert (told["labels"], told["critical"]) == (list(MANIFEST.labels), "melanoma")
+    assert (told["warnings"], told["manifest"]["temperature"]) == (["look here"], 1.256)
+    failed, tried = told["attempts"]
+    assert failed == {
+        "form": asdict(Form(INT8_QAT)) | {"float_layers": []},
+        "passed": False,
+        "refusal": "no such operator",
+    }
+    assert (tried["passed"], tried["bytes"], tried["invoke_ms"]) == (False, 2_345_678, 3.456)
+    assert tried["parity"]["agreement"] == 0.975
+    assert tried["network_checks"] == [
+        {"name": ORDER.name, "passed": False, "line": ORDER.line, "cure": ORDER.cure}
+    ]
+    assert tried["checks"][1] == {
+        "name": "recall of nevus",
+        "reference": 0.9,
+        "device": 0.8,
+        "drop": {"value": 0.1, "low": 0.05, "high": 0.15},
+        "limit": 0.01,
+        "detectable": 0.05,
+        "passed": False,
+        "status": "refused",
+    }
+    assert [one["sqnr_db"] for one in told["layers"]] == [30.4, None]
+    assert told["layers"][0] == asdict(LAYER) | {"inputs": ["image"]}
+    assert told["advice"] == advice(made.layers, Cures())
+    nan = math.nan
+    unmeasured = replace(CHECK, name="recall of nevus", drop=Score(nan, nan, nan), device=nan)
+    told = json.loads(to_json(result_of(CHECK, unmeasured), a_source(), REQUEST))
+    assert (told["delivered"], told["files"], told["verdict"]) == (True, ["a-int8.tflite"], "passed")
+    assert told["attempts"][0]["passed"] is True
+    check = told["attempts"][0]["checks"][1]
+    assert (check["device"], check["detectable"], check["status"]) == (None, None, "not measured")
+
+
+def test_the_page_lists_the_twenty_worst_layers_and_the_photos_that_were_lost_and_won() -> None:
+    layers = tuple(named(f"l{number}", sqnr_db=float(number)) for number in range(25))
+    made = result_of(CHECK, LOST)
+    flips = {"nevus": (3, 1)}
+    best = replace(made.best, acceptance=replace(made.best.acceptance, flips=flips))
+    page = to_html(replace(made, best=best, layers=layers[::-1]), a_source(), REQUEST)
+    assert '<tr><th>nevus</th><td class="number">3</td><td class="number">1</td></tr>' in page
+    rows = [line.partition('">')[2] for line in page.splitlines() if line.startswith("<tr><th title=")]
+    assert [row.partition("<")[0] for row in rows] == [f"l{number}" for number in range(20)]
+    assert "by 25.0 percentage points" in page
+    # two layers are not plotted
+    assert "<svg" in page
+    assert "<svg" not in to_html(replace(made, best=best, layers=layers[:2]), a_source(), REQUEST)
+    assert "refused" in page.split("<h2>")[0].splitlines()[-1]
+
+
+def test_the_facts_of_a_file() -> None:
+    facts = _facts(result_of(CHECK).best, a_source())
+    assert facts["input"] == "uint8, 96 x 128, colour, pixel values"
+    assert _facts(result_of(CHECK).best, a_source(1))["input"] == "uint8, 96 x 128, gray, pixel values"
+    assert facts["normalization inside"] == "unit"
+    assert facts["classes"] == "melanoma, nevus, none of these"
+    assert facts["size"].startswith("2.35 MB")
+    assert facts["calibrated on"] == "7 photos"
+    assert facts["proven on"] == "40 photos that the file was not calibrated on"
+    assert facts["inference"].startswith("3.46 ms on this machine")
+    assert facts["temperature"] == "1.256"
+    assert "view" not in facts
+    best = result_of(CHECK).best
+    floating = _facts(replace(best, form=Form(FLOAT16)), a_source())
+    assert floating["calibrated on"].startswith("no photos")
+    views = {"close-up": {"temperature": 2.5, "thresholds": {}}}
+    metrics = METRICS | {"val_view_accuracy": 0.9, "validated_by": "runs/a"}
+    viewed = replace(best, manifest=replace(MANIFEST, views=views, metrics=metrics, tools={"numpy": "2"}))
+    facts = _facts(viewed, a_source(validated_by=object()))
+    assert facts["temperature"] == "dermoscopic 1.256, close-up 2.500"
+    assert facts["view"] == "the view is right for 90.0% of the validation photos"
+    assert "'runs/a'" in facts["proven on"]
+    assert facts["made with"] == "numpy 2"
+
+
+@pytest.mark.parametrize(
+    ("kind", "digest", "cures"),
+    [
+        (INT8_PTQ, "d", Cures(ranges=True, float_layers=True, qat=True)),
+        (INT8_PTQ, None, Cures(ranges=True, float_layers=True, qat=False)),
+        (INT8_MIXED, "d", Cures(ranges=True, float_layers=True, qat=True)),
+        (INT8_QAT, "d", Cures(ranges=False, float_layers=True, qat=False)),
+        (INT16X8, "d", Cures(ranges=False, float_layers=False, qat=False)),
+    ],
+)
+def test_only_cures_that_are_possible_are_named(kind: str, digest: str | None, cures: Cures) -> None:
+    chance = replace(LOST, drop=Score(0.1, -0.1, 0.15))
+    for checks in ((CHECK, LOST), (CHECK, chance)):
+        best = replace(result_of(*checks).best, form=Form(kind))
+        assert _cures(best, a_source(digest=digest)) == cures
+    kept = replace(result_of(CHECK).best, form=Form(kind))
+    assert _cures(kept, a_source(digest=digest)) == Cures(ranges=False, float_layers=False, qat=False)
+
+
+def test_a_report_is_a_page_and_its_figures(tmp_path: Path) -> None:
+    request = replace(REQUEST, report=tmp_path / "report")
+    assert save_report(result_of(CHECK), a_source(), request) == tmp_path / "report" / "report.html"
+    assert sorted(path.name for path in (tmp_path / "report").iterdir()) == ["report.html", "report.json"]
+    assert json.loads((tmp_path / "report" / "report.json").read_text())["verdict"] == "passed"
+
+
+def test_each_view_has_its_own_lines() -> None:
+    close_ups = METRICS | {"val_photos": 12, "val_ece": 0.05, "val_alert_sensitivity": 0.7}
+    thresholds = MANIFEST.thresholds | {"alert": {"label": "melanoma", "threshold": 0.25}}
+    metrics = METRICS | {
+        "val_view_accuracy": 0.95,
+        "val_views": {"dermoscopic": METRICS | {"val_photos": 30}, "close-up": close_ups},
+    }
+    views = {"close-up": {"temperature": 3.0, "thresholds": thresholds}}
+    lines = decision_lines(replace(MANIFEST, metrics=metrics, views=views))
+    assert lines[1] == (
+        "the view is right for 95.0% of the validation photos; 30 were classified as dermoscopic (calibration error "
+        "0.021), 12 were classified as close-up (calibration error 0.050)"
+    )
+    assert "dermoscopic: alert if p(melanoma) >= 0.1235: sensitivity 95.1%, specificity 60.2%" in lines
+    assert "close-up: alert if p(melanoma) >= 0.2500: sensitivity 70.0%, specificity 60.2%" in lines
+    starts = [line for line in lines if ": temperature " in line]
+    assert [line.split(":")[1] for line in starts] == [" temperature 1.26", " temperature 3.00"]
