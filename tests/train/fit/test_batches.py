@@ -178,3 +178,19 @@ def test_without_blending_labels_are_only_smoothed() -> None:
     alone = batches(0, recipe=Recipe(mixup=0))
     _, wanted = alone[0]
     assert np.allclose(wanted.max(axis=1), 1 - LABEL_SMOOTHING / 2)
+
+
+@pytest.mark.parametrize(
+    ("sampled", "batch_size", "sizes"), [(40, 8, [8] * 5), (39, 8, [8] * 4), (5, 8, [5])]
+)
+def test_a_last_batch_that_is_not_full_is_left_out_unless_it_is_the_only_one(
+    sampled: int, batch_size: int, sizes: list[int]
+) -> None:
+    some = photos({("a", "s"): 20, ("b", "s"): 20})
+    pixels = np.zeros((40, 8, 8, 3), np.uint8)
+    fed = TrainingBatches(
+        pixels, some, ("a", "b"), batch_size=batch_size, photos_per_epoch=sampled, seed=0, epoch=0
+    )
+    assert sampled - 1 <= len(fed.order) <= sampled
+    expected = sizes if len(sizes) > 1 else [len(fed.order)]
+    assert [len(fed[batch][0]) for batch in range(len(fed))] == expected

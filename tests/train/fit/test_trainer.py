@@ -49,11 +49,11 @@ def trainer_of(folder: Path, config: Config = CONFIG) -> Trainer:
     """A trainer on photos that can be told apart by their grey level."""
     photos = []
     for label, count in COUNTS.items():
-        for number in range(count + 2):
+        for number in range(count + 3):
             path = folder / f"{label}{number}.png"
             level = 8 * number + (4 if label == "rare" else 0)
             cv2.imwrite(str(path), np.full((32, 32, 3), level, np.uint8))
-            split = "train" if number < count else "val"
+            split = "train" if number < count else "val" if number < count + 2 else "test"
             name = f"{label} {number}"
             photos.append(Photo(str(path), name, name, name, label, label, "s", split))
     run = RunFolder(folder / "runs" / "run")
@@ -292,3 +292,14 @@ def test_a_teacher_is_the_float_network_at_its_own_size(
     monkeypatch.setattr(training, "make_teacher", lambda *arguments: asked.append(arguments))
     trainer_of(tmp_path, replace(CONFIG, teachers=(str(teacher.path),)))
     assert asked == [([(teacher.path, "float")], [48], 32)]
+
+
+def test_batches_follow_the_settings_of_the_run(tmp_path: Path) -> None:
+    recipe = Recipe(label_smoothing=0.25, mixup=0)
+    trainer = trainer_of(tmp_path, replace(CONFIG, recipe=recipe, seed=5))
+    trainer.teacher = lambda images: np.full((len(images), 2), 0.5, np.float32)
+    batches = trainer._batches(2)
+    assert (batches.recipe, batches.seed, batches.epoch, batches.batch_size) == (recipe, 5, 2, 4)
+    assert batches.teacher is trainer.teacher
+    assert len(batches.order) in (39, 40)
+    assert not np.array_equal(batches.order, trainer._batches(3).order)

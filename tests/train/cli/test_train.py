@@ -1,0 +1,171 @@
+"""Each option of `dermedge train` reaches the setting that it names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dermedge.edge.errors import OptionError
+from dermedge.train.cli import train
+from dermedge.train.cli.train import parser
+from dermedge.train.data.catalogue import Catalogue, Photo
+from dermedge.train.fit.recipe import Recipe
+from dermedge.train.fit.run_folder import Config
+
+PHOTOS = tuple(
+    Photo(
+        f"/p/{split} {label} {at}.png",
+        f"{split} {label} {at}",
+        "",
+        f"{split} {label} {at}",
+        label,
+        label,
+        "s",
+        split,
+    )
+    for label in ("a", "b")
+    for split, count in (("train", 5), ("val", 2), ("test", 1))
+    for at in range(count)
+)
+CATALOGUE = Catalogue(PHOTOS, ("b", "a"), {}, 4)
+OPTIONS = (
+    "--data one two --arch cnn --imgsz 64 --epochs 3 --photos-per-epoch 50 --qat-epochs 4 --batch 6 --lr 0.25 "
+    "--qat-lr 0.125 --seed 9 --teacher first second"
+)
+
+
+def settings(options: str, weights: str = "start", averaged: tuple[str, ...] = ()) -> Config:
+    given = parser().parse_args(options.split())
+    return train._config(given, CATALOGUE, (weights, averaged), Recipe(mixup=0.5), "the command")
+
+
+def test_every_setting_comes_from_its_own_option() -> None:
+    assert settings(OPTIONS, "start", ("more",)) == Config(
+        architecture="cnn",
+        classes=("b", "a"),
+        size=64,
+        weights="start",
+        epochs=3,
+        qat_epochs=4,
+        photos_per_epoch=50,
+        batch_size=6,
+        learning_rate=0.25,
+        qat_learning_rate=0.125,
+        seed=9,
+        data=("one", "two"),
+        data_digest=CATALOGUE.digest,
+        command="the command",
+        teachers=("first", "second"),
+        validated="",
+        averaged=("more",),
+        recipe=Recipe(mixup=0.5),
+    )
+
+
+def test_defaults_of_a_run_and_its_plan_on_the_training_photos(capsys: pytest.CaptureFixture[str]) -> None:
+    # ten photos are in train: ten epochs of 640 samples reach the smallest number of 6,400
+    found = settings("--data one")
+    assert (found.epochs, found.photos_per_epoch, found.qat_epochs, found.batch_size) == (10, 640, 2, 32)
+    assert (found.learning_rate, found.qat_learning_rate, found.seed, found.size) == (3e-4, 1e-5, 0, 192)
+    assert (found.architecture, found.teachers) == ("efficientnet_lite0_trunk", ())
+    assert (
+        "10 epochs of 640 photos, in total 640 times the number of training photos (10)"
+        in capsys.readouterr().out
+    )
+    # random weights learn at a higher rate
+    assert settings("--data one", "none").learning_rate == 1e-3
+    # without --photos-per-epoch, an epoch has as many samples as there are photos in train
+    assert settings("--data one --epochs 2").photos_per_epoch == 10
+    capsys.readouterr()
+    assert settings("--data one --epochs 0").epochs == 0
+    assert capsys.readouterr().out == "", "no plan for a stage that is left out"
+
+
+def test_the_photos_are_catalogued_as_the_options_say(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: dict[str, Any] = {}
+
+    def build(paths: list[Path], **named: Any) -> Catalogue:
+        asked.update(named, paths=paths)
+        return CATALOGUE
+
+    monkeypatch.setattr(train, "build_catalogue", build)
+    words = "--data one two --seed 9 --labels-from parent --groups-from table --keep-parts"
+    given = parser().parse_args([*words.split(), "--classes", 'nevus, "a, b"'])
+    assert train._catalogue(given, tmp_path / "runs" / "mine") == CATALOGUE
+    del asked["progress"], asked["say"]
+    assert asked == {
+        "paths": [Path("one"), Path("two")],
+        "seed": 9,
+        "cache": tmp_path / "runs" / ".cache",
+        "classes": ["nevus", "a, b"],
+        "labels_from": "parent",
+        "groups_from": "table",
+        "keep_parts": True,
+    }
+    plain = parser().parse_args(["--data", "one"])
+    train._catalogue(plain, tmp_path / "run")
+    chosen = [asked[name] for name in ("seed", "classes", "labels_from", "groups_from", "keep_parts")]
+    assert chosen == [0, None, "auto", "auto", False]
+
+
+def test_a_source_that_is_tested_is_the_test_split(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [("one", "train"), ("two", "val"), ("three", "train"), ("three", "test")]
+    photos = tuple(
+        Photo(f"/p/{label}{at}.png", f"{label}{at}", "", f"{label}{at}", label, label, source, split)
+        for label in ("a", "b")
+        for at, (source, split) in enumerate(rows)
+    )
+    monkeypatch.setattr(
+        train, "build_catalogue", lambda *given, **named: Catalogue(photos, ("a", "b"), {"why": 3})
+    )
+    made = train._catalogue(parser().parse_args(["--data", "x", "--test-source", "two"]), tmp_path / "run")
+    assert {(photo.source, photo.split) for photo in made.photos} == {
+        ("one", "train"),
+        ("two", "test"),
+        ("three", "train"),
+    }
+    # the counts that are printed are those after the change
+    told = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert told == [
+        ["photos", "train", "val", "test"],
+        ["a", "2", "0", "1"],
+        ["b", "2", "0", "1"],
+        ["left", "out:", "3", "(why)"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--resume one --refit two", "--resume and --refit cannot be combined"),
+        ("--epochs 3", "there is nothing to train on"),
+        ("--resume one --seed 3", "which --seed cannot change"),
+        ("--refit one --classes a,b", "which --classes cannot change"),
+        ("--data nosuch", "--data is 'nosuch', which does not exist"),
+        ("--data . --strategy multi-worker", "--strategy multi-worker needs --output RUN"),
+    ],
+)
+def test_options_that_do_not_fit_together_are_refused(words: str, message: str) -> None:
+    argv = words.split()
+    with pytest.raises(OptionError, match=message):
+        train._check_options(parser().parse_args(argv), argv)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "--resume one --data . --strategy mirrored",
+        "--refit one --data . --output two --weights three --strategy single",
+        "--data . --strategy multi-worker --output one",
+        "--strategy multi-worker --resume one",
+    ],
+)
+def test_options_that_fit_together_are_accepted(words: str) -> None:
+    argv = words.split()
+    train._check_options(parser().parse_args(argv), argv)
