@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -80,6 +81,21 @@ def test_labels_that_no_normalization_explains_are_refused(tmp_path: Path) -> No
         DataError, match="no better than chance on these 24 photos with any normalization; give --labels"
     ):
         find(partial(photos, tmp_path, swapped=True))
+
+
+def test_many_photos_of_two_lesions_do_not_tell_the_normalization(tmp_path: Path) -> None:
+    def of_two_colours(lesions: int, labels: Sequence[str]) -> list[LabelledPhoto]:
+        made = [one for one in photos(tmp_path, labels) if one.label_index < 2]
+        return [
+            replace(one, entry=replace(one.entry, group=f"{one.label_index} {at // 2 % lesions}"))
+            for at, one in enumerate(made)
+        ]
+
+    # eight lesions of each of two colours, all right: at least 8 / (8 + 1.96^2) = 0.68 of each is right
+    assert find(partial(of_two_colours, 8))[0] == "caffe"
+    # one lesion of each: at least 0.21 of each, and so at least 1 - 0.79 / sqrt(2) = 0.44 on average
+    with pytest.raises(DataError, match="no better than chance on these 16 photos"):
+        find(partial(of_two_colours, 1))
 
 
 def test_a_photo_that_cannot_be_decoded_is_left_out(tmp_path: Path) -> None:

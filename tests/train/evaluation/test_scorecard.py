@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import astuple, replace
 from pathlib import Path
 from typing import Any
 
@@ -297,3 +297,64 @@ def test_two_models_are_compared_photo_by_photo() -> None:
     itself = compare(("first", "first"), TRUTH, first, first)
     assert itself.gain == Score(0, 0, 0)
     assert itself.test.p_value == 1
+
+
+CONFORMAL = {"coverage": 0.9, "thresholds": {"melanoma": 0.25, "nevus": 0.25, NONE_OF_THESE: 0.55}}
+ALL_THRESHOLDS = {
+    "none": 0.75,
+    "uncertain": 0.7,
+    "alert": {"label": "melanoma", "threshold": 0.25},
+    "conformal": CONFORMAL,
+}
+
+
+def test_more_photos_of_the_same_lesions_change_no_score_and_no_interval() -> None:
+    """Three photos of each lesion, with equal answers, tell no more than one photo of each lesion."""
+    times = np.repeat(np.arange(len(PHOTOS)), 3)
+    answers = replace(answers_of(ROWS, **ALL_THRESHOLDS), temperature=1.5)
+    one, three = make_card(TRUTH, answers), make_card(TRUTH.where(times), answers.where(times))
+    for name, score in one.figures.items():
+        # a sum over three times as many photos is rounded differently
+        assert astuple(three.figures[name]) == pytest.approx(astuple(score), abs=1e-9, nan_ok=True), name
+    for label, card in one.classes.items():
+        again = three.classes[label]
+        assert (again.photos, again.lesions) == (3 * card.photos, card.lesions)
+        for name in ("precision", "recall", "f1", "auroc", "coverage", "set_size"):
+            scores = [astuple(getattr(found, name)) for found in (again, card)]
+            assert scores[0] == pytest.approx(scores[1], abs=1e-9, nan_ok=True), (label, name)
+    for source, part in one.slices["source"].items():
+        again = three.slices["source"][source]
+        assert (again.photos, again.lesions) == (3 * part.photos, part.lesions)
+        for name, score in part.figures.items():
+            assert astuple(again.figures[name]) == pytest.approx(astuple(score), abs=1e-9, nan_ok=True), name
+    assert np.array_equal(three.matrix, 3 * one.matrix)
+    assert [bin_.photos for bin_ in three.bins] == [3 * bin_.photos for bin_ in one.bins]
+
+
+def test_macro_means_count_classes_without_a_score_as_0() -> None:
+    # no photo shows a nevus, and no answer is "none of these"
+    rows = [(0.8, 0.1, 0.1), (0.2, 0.7, 0.1), (0.6, 0.3, 0.1)]
+    found = values(answers_of(rows), truth_of(["melanoma", "melanoma", NONE_OF_THESE]))
+    # recalls: 1/2, undefined, 0; precisions: 1/2, 0, undefined; F1: 2/4, 0, 0
+    assert found["balanced_accuracy"] == pytest.approx(1 / 4)
+    assert found["macro_recall"] == pytest.approx((1 / 2) / 3)
+    assert found["macro_precision"] == pytest.approx((1 / 2) / 3)
+    assert found["macro_f1"] == pytest.approx((2 / 4) / 3)
+    # two melanomas, three answers of melanoma with two hits: the recalls differ from the precisions
+    rows = [(0.8, 0.1, 0.1), (0.8, 0.1, 0.1), (0.8, 0.1, 0.1), (0.1, 0.8, 0.1)]
+    found = values(answers_of(rows), truth_of(["melanoma", "melanoma", "nevus", "nevus"]))
+    assert found["macro_recall"] == pytest.approx((1 + 1 / 2) / 3)
+    assert found["macro_precision"] == pytest.approx((2 / 3 + 1) / 3)
+    # an F1 score that is undefined counts as 0, too
+    assert found["macro_f1"] == pytest.approx((4 / 5 + 2 / 3) / 3)
+
+
+def test_reliability_is_told_before_and_after_the_temperature_and_rows_are_true_classes() -> None:
+    # at temperature 2, the root of each probability counts: 0.9 to 0.1 becomes 3 to 1
+    answers = Answers(np.log(np.array([(0.9, 0.1), (0.9, 0.1)])), ("a", "b"), None, 2.0, {})
+    card = make_card(truth_of(["a", "b"], ("a", "b")), answers)
+    assert [(one.photos, round(one.confidence, 6), one.accuracy) for one in card.bins_before] == [
+        (2, 0.9, 0.5)
+    ]
+    assert [(one.photos, round(one.confidence, 6), one.accuracy) for one in card.bins] == [(2, 0.75, 0.5)]
+    assert card.matrix.tolist() == [[1, 0], [1, 0]]
