@@ -9,6 +9,8 @@ same pixels as this module.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from math import prod
 from typing import Any, NamedTuple
 
 import cv2
@@ -95,7 +97,7 @@ class Preprocessor:
         self._region = Region(0, 0, 0, 0)
         self._halves: list[NDArray[np.uint8]] = []
         self._rgba: NDArray[np.uint8] | None = None
-        self._resized_rgba = np.empty((self._rows, self._columns, 4), np.uint8)
+        self._resized_rgba: NDArray[np.uint8] | None = None
 
     def __call__(
         self, frame_bgr: NDArray[np.uint8], out: NDArray[np.uint8] | None = None
@@ -136,13 +138,27 @@ class Preprocessor:
         return self._region
 
     def _make_buffers(self, high: int, wide: int) -> None:
-        """Makes the buffers for a crop: one for each halving, and one for the bilinear step if it is needed."""
-        self._halves = []
+        """Makes the buffers for a crop: one for each halving, and two for the bilinear step if it is needed."""
+        self._halves, self._rgba, self._resized_rgba = [], None, None
         while high >= 2 * self._rows and wide >= 2 * self._columns:
             high, wide = high // 2, wide // 2
             self._halves.append(np.empty((high, wide, 3), np.uint8))
-        is_done = (high, wide) == (self._rows, self._columns)
-        self._rgba = None if is_done else np.empty((high, wide, 4), np.uint8)
+        if (high, wide) != (self._rows, self._columns):
+            self._rgba = np.empty((high, wide, 4), np.uint8)
+            last, self._resized_rgba = _in_same_memory((high, wide, 3), (self._rows, self._columns, 4))
+            if self._halves:
+                self._halves[-1] = last
+
+
+def _in_same_memory(*shapes: tuple[int, ...]) -> Iterator[NDArray[np.uint8]]:
+    """Yields a uint8 array for each shape. All arrays begin at the same address, so that a write to one changes all.
+
+    The resized image overwrites the last half, which is not needed any more. Memory that was used a moment ago is
+    still in the processor's cache, and writing to it is much faster than writing to other memory.
+    """
+    memory = np.empty(max(map(prod, shapes)), np.uint8)
+    for shape in shapes:
+        yield memory[: prod(shape)].reshape(shape)
 
 
 def to_input(frame_bgr: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
