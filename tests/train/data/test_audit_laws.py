@@ -360,14 +360,16 @@ def long_audit(tmp_path: Path) -> Audit:
     for number in range(11):
         path = tmp_path / f"{number}.png"
         assert cv2.imwrite(str(path), np.full((450, 300, 3), 90, np.uint8))
-        photos.append(photo(number, path=path, width=300 + number // 3, height=450, reference="nevus"))
+        photos.append(
+            photo(number, path=path, width=300 + number // 3, height=450, reference="nevus", folder="mole")
+        )
     photos.append(photo(11, source="b", problem="not a photo"))
     finding = AuditFinding(
         "kind",
         "error",
         "11 photos wrong",
         11,
-        11,
+        12,
         tuple((f"place {number}", 32 - number) for number in range(32)),
         "Look.",
         tuple(FindingExample((number,), f"detail {number}") for number in range(11)),
@@ -427,6 +429,6 @@ def test_the_json_of_an_audit(long_audit: Audit) -> None:
         "severity": "error",
         "title": "11 photos wrong",
         "count": 11,
-        "files": 11,
+        "files": 12,
         "advice": "Look.",
     }

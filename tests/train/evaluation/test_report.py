@@ -21,7 +21,7 @@ from dermedge.train.data.scoring import LabelledPhoto
 from dermedge.train.evaluation.evaluate import Evaluation, Mistake, Scored
 from dermedge.train.evaluation.figures import FIGURES, GROUPS, SLICE_FIGURES, applicable
 from dermedge.train.evaluation.metrics import Score
-from dermedge.train.evaluation.report import cautions, to_html, to_json, to_text, verdict
+from dermedge.train.evaluation.report import _thresholds_text, cautions, to_html, to_json, to_text, verdict
 from dermedge.train.evaluation.scorecard import Answers, Truth, compare, make_card, needs_met
 
 LABELS = ("cat", "dog")
@@ -268,6 +268,15 @@ def test_the_text_names_what_each_model_reaches(lesions: Evaluation) -> None:
     cell = "-0.100 [-0.200, +0.000]  25.0%"
     assert re.sub(" +", " ", lines[at + 1]) == re.sub(" +", " ", f"blur, weak {cell} {cell}")
     assert lines[-1].startswith("For research and education only")
+
+
+def test_each_threshold_is_described_whichever_others_there_are() -> None:
+    shown = {"none": "0.400", "uncertain": "0.600", "alert": "0.200", "conformal": "90%"}
+    for name, number in shown.items():
+        text = _thresholds_text({name: THRESHOLDS[name]})
+        assert [other for other in shown.values() if other in text] == [number]
+    assert all(number in _thresholds_text(THRESHOLDS) for number in shown.values())
+    assert not re.search(r"\d", _thresholds_text({}))
 
 
 def test_at_most_three_models_stand_side_by_side(lesions: Evaluation) -> None:

@@ -11,8 +11,9 @@ pytest.importorskip("tensorflow")
 
 from dermedge.edge.errors import DataError, OptionError
 from dermedge.train.data.catalogue import Catalogue, Photo
-from dermedge.train.data.learned import learned_photos
-from dermedge.train.fit.parents import check_parents, learned_by
+from dermedge.train.data.learned import learned_photos, merge_learned
+from dermedge.train.fit import parents
+from dermedge.train.fit.parents import check_parents, learned_before, learned_by
 from dermedge.train.fit.run_folder import Config, RunFolder
 
 CONFIG = Config(
@@ -90,3 +91,46 @@ def test_a_run_has_learned_from_its_training_photos_alone(tmp_path: Path) -> Non
     photos = [photo("one", "train"), photo("two", "val"), photo("three", "test"), photo("four", "train")]
     run = RunFolder(Path(parent(tmp_path / "run", photos)))
     assert learned_by(run) == learned_photos([photos[0], photos[3]])
+
+
+def published(number: int, split: str) -> Photo:
+    return photo(f"ISIC_{number:07}", split)
+
+
+@pytest.mark.parametrize("split", ["val", "test"])
+def test_a_file_that_learned_what_the_run_holds_out_is_refused(
+    monkeypatch: pytest.MonkeyPatch, split: str
+) -> None:
+    config = replace(CONFIG, weights="start.tflite")
+    photos = [published(1, "train"), published(2, "train"), published(3, split)]
+    known: list[bytes | None] = [learned_photos(photos[:2]), learned_photos(photos), None]
+    monkeypatch.setattr(parents, "read_associated", lambda path, name: known.pop(0))
+    check_parents(config, photos)
+    with pytest.raises(
+        DataError, match=r"'start\.tflite' was trained on 1 of the photos in the validation or test"
+    ):
+        check_parents(config, photos)
+    # a file that does not state its photos cannot be checked
+    check_parents(config, photos)
+
+
+def test_what_was_learned_before_is_from_all_parents_and_from_theirs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos = [published(number, "train") for number in range(6)]
+    first, second, third = (
+        parent(tmp_path / name, [photos[at], published(9, "val"), published(8, "test")])
+        for at, name in enumerate(("first", "second", "third"))
+    )
+    # the first parent has a parent of its own
+    RunFolder(Path(first)).keep_learned_before(learned_photos([photos[4]]))
+    assert learned_by(RunFolder(Path(first))) == learned_photos([photos[0], photos[4]])
+    assert learned_before(CONFIG) == b""
+    config = replace(CONFIG, weights=second, averaged=(third,), teachers=(first,))
+    assert learned_before(config) == learned_photos([*photos[:3], photos[4]])
+    from_file = replace(CONFIG, weights="start.tflite", teachers=(first,))
+    monkeypatch.setattr(parents, "read_associated", lambda path, name: learned_photos([photos[5]]))
+    assert learned_before(from_file) == learned_photos([photos[0], photos[4], photos[5]])
+    monkeypatch.setattr(parents, "read_associated", lambda path, name: None)
+    assert learned_before(from_file) is None, "not known, which is not the same as nothing"
+    assert merge_learned([learned_photos(photos), learned_photos(photos[2:4])]) == learned_photos(photos)
