@@ -16,7 +16,7 @@ export class Element {
   }
 
   get textContent() {
-    return this.children.length ? this.children.map((one) => one.textContent).join("") : this.own;
+    return this.own + this.children.map((one) => one.textContent).join("");
   }
 
   set textContent(text) {
