@@ -111,6 +111,9 @@ def test_groups_whose_split_is_known_count_as_part_of_the_share() -> None:
     cut = split_by_group(photos, 0, earlier)
     assert {one.split for one in cut if one.path in {old.path for old in earlier}} == {"train"}
     assert sizes(cut) == (13, 3, 4)
+    # of the six groups that are left here, two complete val, and four are in test
+    earlier.append(replace(photos[13], split="val"))
+    assert sizes(split_by_group(photos, 0, earlier)) == (13, 3, 4)
 
 
 def test_a_class_of_many_small_sources_is_in_each_split_and_known_groups_stay() -> None:

@@ -1,0 +1,238 @@
+"""What several tables state about one photo is joined by laws, whatever the order of the tables."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from dermedge.edge.errors import DataError, OptionError
+from dermedge.train.data.folders import FoundPhoto
+from dermedge.train.data.tables import PhotoFacts, Tables, read_tables
+
+ID, OTHER = "ISIC_0000001", "ISIC_0000002"
+HAM = "lesion_id,image_id,dx,age,sex,localization\n"
+ISIC_2019 = "image,MEL,NV,BCC,AK,BKL,DF,VASC,SCC,UNK\n"
+
+
+def joined(
+    root: Path, tables: Mapping[str, str], photos: tuple[str, ...] = (f"{ID}.jpg", f"{OTHER}.jpg")
+) -> Tables:
+    """Writes the tables in their order, and joins what they state about the photos."""
+    for name, text in tables.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+    found = [FoundPhoto(root / name, root, Path(name).parts[:-1]) for name in photos]
+    return read_tables([root / name for name in tables], found)
+
+
+def facts_of(root: Path, tables: Mapping[str, str]) -> PhotoFacts:
+    """What the tables state about the photo ``ID``."""
+    return joined(root, tables).facts[0]
+
+
+def orders(tables: Mapping[str, str]) -> list[dict[str, str]]:
+    return [dict(order) for order in itertools.permutations(tables.items())]
+
+
+@pytest.mark.parametrize(
+    ("tables", "label", "winner"),
+    [
+        # one's own table goes before ISIC 2019, and ISIC 2019 before HAM10000
+        (
+            {"ham.csv": f"{HAM}L,{ID},nv,,,\n", "isic.csv": f"{ISIC_2019}{ID},1,0,0,0,0,0,0,0,0\n"},
+            "mel",
+            "isic.csv",
+        ),
+        (
+            {"ham.csv": f"{HAM}L,{ID},nv,,,\n", "own.csv": f"image,label\n{ID},melanoma\n"},
+            "melanoma",
+            "own.csv",
+        ),
+        # but what is specific goes before what is open
+        ({"ham.csv": f"{HAM}L,{ID},nv,,,\n", "own.csv": f"image,label\n{ID},malignant\n"}, "nv", "ham.csv"),
+    ],
+)
+def test_of_labels_that_contradict_the_specific_and_then_the_better_table_is_taken(
+    tmp_path: Path, tables: dict[str, str], label: str, winner: str
+) -> None:
+    for number, order in enumerate(orders(tables)):
+        found = facts_of(tmp_path / str(number), order)
+        assert (found.original_label, found.table and found.table.name) == (label, winner)
+        assert (found.contradicted, found.undecided) == (True, False)
+
+
+def test_of_equal_labels_the_first_is_kept_and_nothing_contradicts(tmp_path: Path) -> None:
+    found = facts_of(tmp_path, {"own.csv": f"image,label\n{ID},nevus\n{ID},blue nevus\n"})
+    assert (found.original_label, found.diagnosis) == ("nevus", "nevus")
+    assert not found.contradicted
+    assert not found.undecided
+
+
+def test_tables_of_one_rank_leave_it_undecided_until_a_better_one_decides(tmp_path: Path) -> None:
+    both = {"one.csv": f"{HAM}L,{ID},nv,,,\n", "two.csv": f"{HAM}L,{ID},mel,,,\n"}
+    assert facts_of(tmp_path / "two", both).undecided
+    better = {**both, "own.csv": f"image,label\n{ID},melanoma\n"}
+    found = facts_of(tmp_path / "better", better)
+    assert (found.diagnosis, found.undecided) == ("melanoma", False)
+    # a worse table that agrees with one of the two decides nothing
+    own = {"own.csv": f"image,label\n{ID},melanoma\n{ID},nevus\n"}
+    worse = {**own, "ham.csv": f"{HAM}L,{ID},nv,,,\n"}
+    assert facts_of(tmp_path / "worse", worse).undecided
+
+
+def test_names_of_lesions_and_persons_hold_as_far_as_their_publisher_means_them(tmp_path: Path) -> None:
+    pad = "patient_id,lesion_id,img_id,diagnostic,age,gender,region,fitspatrick\n"
+    rows = [
+        ("ham.csv", f"{HAM}HAM_0000007,{ID},nv,,,\n", ["HAM_0000007"], "HAM_0000007", ""),
+        # a number alone is one of the table's own
+        ("derm7pt.csv", f"case_num,diagnosis,derm,clinic\n7,nevus,{ID},x\n", ["derm7pt 7"], "derm7pt 7", ""),
+        # a lesion of PAD-UFES-20 has a number for each person
+        (
+            "pad.csv",
+            f"{pad}PAT_9,651,{ID},NEV,,,,\n",
+            ["PAT_9 lesion 651", "PAT_9"],
+            "PAT_9 lesion 651",
+            "PAT_9",
+        ),
+        # in a table of one's own, a publisher's name holds everywhere, and any other name in its folder
+        ("here/own.csv", f"image,label,lesion\n{ID},nevus,HAM_0000007\n", ["HAM_0000007"], "HAM_0000007", ""),
+        (
+            "here/own.csv",
+            f"image,label,patient id\n{ID},nevus,5\n",
+            ["here patient_id 5"],
+            "",
+            "here patient_id 5",
+        ),
+        ("here/own.csv", f"image,label,patient id\n{ID},nevus,unknown\n", [], "", ""),
+    ]
+    for number, (name, text, groups, lesion, patient) in enumerate(rows):
+        found = facts_of(tmp_path / str(number), {name: text})
+        assert (list(found.groups), found.lesion_id, found.patient_id) == (groups, lesion, patient), name
+
+
+def test_the_first_table_names_the_lesion_and_all_of_them_group_it(tmp_path: Path) -> None:
+    tables = {"one.csv": f"{HAM}HAM_0000001,{ID},nv,,,\n", "two.csv": f"{HAM}HAM_0000002,{ID},nv,,,\n"}
+    found = facts_of(tmp_path, tables)
+    assert (found.lesion_id, list(found.groups)) == ("HAM_0000001", ["HAM_0000001", "HAM_0000002"])
+
+
+def test_facts_of_people_are_those_of_the_first_table_and_of_the_first_column(tmp_path: Path) -> None:
+    archive = "isic_id,diagnosis_1,age_approx,sex,anatom_site_special,anatom_site_general,image_type\n"
+    tables = {
+        "archive.csv": f"{archive}{ID},Benign,45,female,palms or soles,lower extremity,clinical: close-up\n",
+        "ham.csv": f"{HAM}L,{ID},nv,50,male,back\n",
+    }
+    found = facts_of(tmp_path / "two", tables)
+    site = found.people["site"]
+    assert found.people == {"age": "45", "sex": "female", "site": site, "view": "close-up"}
+    # HAM10000 holds dermoscopic photos alone, which no column says
+    alone = facts_of(tmp_path / "one", {"ham.csv": tables["ham.csv"]})
+    assert alone.people == {"age": "50", "sex": "male", "site": "trunk", "view": "dermoscopic"}
+    # an empty cell leaves the next column to tell
+    rest = {"archive.csv": f"{archive}{ID},Benign,,,,lower extremity,\n"}
+    assert facts_of(tmp_path / "rest", rest).people == {"site": "lower extremity"}
+    special = {"archive.csv": f"{archive}{ID},Benign,,,head/neck,lower extremity,\n"}
+    assert facts_of(tmp_path / "special", special).people == {"site": "head and neck"}
+
+
+def test_a_column_states_the_split_and_otherwise_the_name_of_the_table(tmp_path: Path) -> None:
+    assert facts_of(tmp_path / "1", {"train.csv": f"image,label,split\n{ID},nevus,test\n"}).part == "test"
+    assert facts_of(tmp_path / "2", {"train.csv": f"image,label\n{ID},nevus\n"}).part == "train"
+    assert facts_of(tmp_path / "3", {"labels.csv": f"image,label\n{ID},nevus\n"}).part == ""
+    two = {"val.csv": f"image,label\n{ID},nevus\n", "train.csv": f"image,label\n{ID},nevus\n"}
+    assert facts_of(tmp_path / "4", two).part == "val"
+
+
+def test_a_row_of_zeros_means_what_the_publisher_says(tmp_path: Path) -> None:
+    for number, (header, cells, label) in enumerate(
+        (
+            ("image_id,melanoma,seborrheic_keratosis", "0.0,0.0", "nevus"),
+            ("image_id,melanoma,seborrheic_keratosis", "0,1.0", "seborrheic keratosis"),
+            ("isic_id,target,patient_id", "0,IP_1", "benign"),
+            ("isic_id,target,patient_id", "1,IP_1", "malignant"),
+            ("image,MEL,NV,BCC,AK,BKL,DF,VASC,SCC,UNK", "0,0,0,0,0,0,0,0,0", ""),
+        )
+    ):
+        found = facts_of(tmp_path / str(number), {"table.csv": f"{header}\n{ID},{cells}\n"})
+        assert found.original_label == label, cells
+
+
+@pytest.mark.parametrize(
+    ("cell", "message"),
+    [
+        ("0.5", "it holds probabilities, not labels"),
+        ("2", "line 2: '2' in the column 'mel' is neither 0 nor 1"),
+        ("x", "line 2: 'x' in the column 'mel' is not a number"),
+        ("", "line 2: the column 'mel' is empty"),
+    ],
+)
+def test_a_cell_that_is_neither_0_nor_1_is_named(tmp_path: Path, cell: str, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        joined(tmp_path, {"isic.csv": f"{ISIC_2019}{ID},{cell},1,0,0,0,0,0,0,0\n"})
+
+
+def test_a_publisher_states_a_diagnosis_in_each_row(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="line 2: unknown diagnosis 'wart'"):
+        joined(tmp_path, {"ham.csv": f"{HAM}L,{ID},wart,,,\n"})
+    with pytest.raises(DataError, match="line 3: the diagnosis is missing"):
+        joined(tmp_path, {"ham.csv": f"{HAM}L,{OTHER},nv,,,\nL,{ID},,,,\n"})
+
+
+def test_two_files_of_one_photo_are_in_one_group_under_either_name(tmp_path: Path) -> None:
+    found = joined(tmp_path, {"pairs.csv": f"image_name_1,image_name_2\n{ID},{OTHER}\n"})
+    assert {at: list(facts.groups) for at, facts in found.facts.items()} == {
+        0: [f"photo {OTHER}"],
+        1: [f"photo {OTHER}"],
+    }
+
+
+def test_a_published_id_means_all_files_with_it_and_another_name_must_be_one_file(tmp_path: Path) -> None:
+    table = {"labels.csv": f"image,label\n{ID},nevus\n"}
+    twice = joined(tmp_path / "1", table, (f"small/{ID}.jpg", f"large/{ID}.jpg", f"small/{OTHER}.jpg"))
+    assert {at: facts.diagnosis for at, facts in twice.facts.items()} == {0: "nevus", 1: "nevus"}
+    own = {"labels.csv": "image,label\nmole,nevus\n"}
+    with pytest.raises(DataError, match=r"line 2: 'mole' names 2 photos, such as '2/small/mole.jpg'"):
+        joined(tmp_path / "2", own, ("small/mole.jpg", "large/mole.jpg"))
+    own = {"labels.csv": "image,label\nlarge/mole,nevus\n"}
+    assert list(joined(tmp_path / "3", own, ("small/mole.jpg", "large/mole.jpg")).facts) == [1]
+
+
+def test_a_row_of_two_photos_gives_each_its_view(tmp_path: Path) -> None:
+    table = {"derm7pt.csv": f"case_num,diagnosis,derm,clinic\n7,nevus,{ID},{OTHER}\n"}
+    found = joined(tmp_path, table)
+    assert [found.facts[at].people for at in (0, 1)] == [{"view": "dermoscopic"}, {"view": "close-up"}]
+    assert [found.facts[at].diagnosis for at in (0, 1)] == ["nevus", "nevus"]
+
+
+def test_a_table_of_lesions_labels_the_photos_that_another_table_gives_them(tmp_path: Path) -> None:
+    tables = {
+        "lesions.csv": "lesion_id,AKIEC,BCC,BEN_OTH,BKL,DF,INF,MAL_OTH,MEL,NV,SCCKA,VASC\nIL_1,0,0,0,0,0,0,0,1,0,0,0\n",
+        "photos.csv": f"isic_id,lesion_id,skin_tone_class,image_type\n{ID},IL_1,3,dermoscopic\n{OTHER},IL_2,3,\n",
+    }
+    for number, order in enumerate(orders(tables)):
+        found = joined(tmp_path / str(number), order)
+        assert [found.facts[at].original_label for at in (0, 1)] == ["mel", ""]
+
+
+def test_each_table_is_accounted_for(tmp_path: Path) -> None:
+    text = (
+        f"image,label,lesion_id,fold,age\n{ID},nevus,L1,1,old\nISIC_0000009,nevus,L2,1,40\n{OTHER},,,2,40\n"
+    )
+    [account] = joined(tmp_path, {"own.csv": text}).accounts
+    assert (account.format, account.photos, account.strangers) == ("your own table", 2, 1)
+    assert (account.groups, account.unused, dict(account.unclear)) == (
+        ("lesion_id",),
+        ("fold",),
+        {"age 'old'": 1},
+    )
+
+
+@pytest.mark.parametrize("name", ["labels.xlsx", "labels.xls", "LABELS.XLSX"])
+def test_an_excel_file_that_is_named_is_refused_with_the_cure(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    path.write_bytes(b"PK\x03\x04")
+    with pytest.raises(OptionError, match="is an Excel file; save it as CSV"):
+        read_tables([path], [FoundPhoto(tmp_path / f"{ID}.jpg", tmp_path, ())], named=[path])
