@@ -18,7 +18,8 @@ from dermedge.edge.quality import Defect
 __all__ = ["NO_DRIFT", "DriftMeter", "SessionDrift", "Shares", "drift_line", "drift_to_json"]
 
 _PERIOD_S, _SLICE_S = 3600.0, 60.0
-# A change of a share, or of the mean probability, is mentioned only if it is at least this large.
+# A difference between the first and the latest hour is reported only if a fraction of the frames, or the mean
+# probability, has changed by at least this much.
 _TOLD = 0.05
 
 

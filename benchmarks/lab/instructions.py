@@ -302,7 +302,7 @@ def counted_marks(child: str, arguments: Sequence[str], expected: int, cpu: str,
         plugin: the result of `build_plugin`.
 
     Raises:
-        ToolError: the process fails, or makes another number of marks.
+        ToolError: the process fails, or the number of its marks is not the expected one.
     """
     environment = {
         "QEMU_CPU": cpu,

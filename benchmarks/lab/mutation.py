@@ -208,7 +208,7 @@ def _body_lines(node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) -> 
 
 
 def _defined(node: ast.AST) -> set[str]:
-    """Returns the names that a statement outside of functions defines."""
+    """Returns the names that a module-level statement defines."""
     match node:
         case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
             return {name}

@@ -86,7 +86,9 @@ def runtimes_section(results: Path = RESULTS) -> str:
 
 def _estimated(path: Path, board: str) -> str:
     def refuse(model: Path, cpu: str) -> int:
-        raise ToolError(f"the instructions of '{model}' are not stored; run `{COMMAND} anchors --shipped`")
+        raise ToolError(
+            f"the number of instructions of '{model}' is not stored; run `{COMMAND} anchors --shipped`"
+        )
 
     try:
         [one] = estimate([path], [board], refuse)

@@ -282,7 +282,9 @@ def read_rows(folder: Path) -> list[TrainedVariant]:
     there = [folder / f"{name}.json" for name in VARIANTS]
     rows = [TrainedVariant(**json.loads(path.read_text())) for path in there if path.is_file()]
     if not rows:
-        raise DataError(f"'{folder}' holds no finished row; train a row into this folder first")
+        raise DataError(
+            f"'{folder}' holds no results of this experiment; train one of the variants into this folder first"
+        )
     return rows
 
 

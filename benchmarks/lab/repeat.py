@@ -38,7 +38,7 @@ __all__ = ["RepeatedRun", "RunAgreement", "agreement", "main"]
 _BAR = 19 / 20
 _RUNS = 20
 _SECS = 5.0
-# The warm-up may take at most this many times --secs, and so may the measurement.
+# The warm-up and the measurement each take at most _MAX_SECS times --secs seconds.
 _MAX_SECS = 2.0
 
 

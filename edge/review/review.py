@@ -84,7 +84,7 @@ class Review:
         return self._folder / path if known else None
 
     def decide(self, path: str, label: str, lesion_name: str = "") -> ReviewStatus:
-        """Stores the decision on the photo to review next.
+        """Stores the decision on the current photo, which is the first photo without a decision.
 
         Args:
             path: path of the photo on which the reviewer decided. It must be the photo to review next.

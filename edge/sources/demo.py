@@ -185,7 +185,10 @@ def _step(field: _Field, low: float, high: float) -> _Field:
 
 @cache
 def _polar() -> tuple[_Field, _Field]:
-    """Returns the distance from a station's centre in pixels, and the angle in radians."""
+    """Returns the polar coordinates of each pixel around the centre of a station.
+
+    The distances are in pixels, and the angles in radians.
+    """
     y, x = np.mgrid[0:_PITCH, 0:_PITCH].astype(np.float32) - _PITCH / 2
     return np.hypot(x, y), np.arctan2(y, x)
 

@@ -30,7 +30,8 @@ _MOST_ATTEMPTS = 50
 # _MISSING_S seconds. A smaller difference is tolerated, because some containers only estimate the number of frames, and
 # because the sound may last longer than the images.
 _MISSING_SHARE, _MISSING_S = 0.1, 1.0
-# A gap between two frames counts as a damaged stretch if it explains at least this share of the missing frames.
+# If at least this fraction of all missing frames is missing between two neighbouring frames, these two frames are the
+# ends of a damaged stretch.
 _GAP_SHARE = 0.8
 # Reading ends with an error if this many frames in a row equal the first frame.
 _MOST_SAME_AT_START = 500

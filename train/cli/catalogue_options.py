@@ -36,18 +36,17 @@ def add_catalogue_options(parser: Parser) -> None:
         "--groups-from",
         choices=GROUP_SOURCES,
         default="auto",
-        help="Choose which photos are grouped. All photos of a group stay in the same split. Copies of a photo are "
-        "always grouped. table: also group photos that have the same lesion or person in a table; auto: group as with "
-        "table, and also group the photos of each folder below a class folder, and the photos of each person's folder. "
-        "Default: auto.",
+        help="Choose which photos form a group. All photos of a group stay in the same split. Copies of a photo always "
+        "form a group. table: so do all photos that have the same lesion or person in a table. auto: so do, in "
+        "addition, all photos in one subfolder of a class folder, and all photos in the folder of one person. Default: "
+        "auto.",
     )
     parser.add_argument(
         "--keep-parts",
         action="store_true",
         help="Use the split (train, val or test) that a folder or a split column states for each photo. If there is "
-        "no val or no test split, some train photos are moved into the missing split. If photos of one lesion are in "
-        "several splits, only the photos in test are kept. If none of these photos is in test, only the photos in val "
-        "are kept.",
+        "no val or no test split, some train photos are moved into the missing split. If one lesion has photos in "
+        "several splits, only its photos in test are kept; if it has none in test, only its photos in val.",
     )
 
 

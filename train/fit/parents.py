@@ -87,8 +87,8 @@ def _check(path: str, role: str, config: Config, photos: Sequence[Photo]) -> Non
     run = RunFolder(Path(path))
     if run.config().classes != config.classes:
         raise OptionError(
-            f"the {role} '{path}' has other classes than this run: {', '.join(run.config().classes)}; give a run with "
-            "the same classes in the same order"
+            f"the {role} '{path}' has the classes {', '.join(run.config().classes)}, which differ from those of "
+            "this run; give a run with the same classes in the same order"
         )
     if not run.weights_path("float").is_file():
         raise OptionError(

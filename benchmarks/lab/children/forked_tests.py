@@ -109,7 +109,7 @@ def _status(process: int, limit_s: float) -> int:
             time.sleep(_POLL_S)
         return STOPPED
     finally:
-        # processes that the tests started may still run
+        # Kill the processes that the tests left running. If there are none, nothing is to be done.
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process, signal.SIGKILL)
         with contextlib.suppress(ChildProcessError):

@@ -64,7 +64,7 @@ def test_the_int8_stage_of_a_finished_run_is_a_run_without_float_epochs(
         (["--weights", "{run}", "nowhere"], "'nowhere' of --weights is not a run folder"),
         (["--weights", "imagenet", "{run}"], "'imagenet' of --weights is not a run folder"),
         (["--seed", "1"], "in the validation or test split of this run"),
-        (["--classes", "red,blue"], "has other classes than this run"),
+        (["--classes", "red,blue"], "which differ from those of this run"),
         (["--arch", "mobilenet_v2"], "has the architecture cnn"),
         (["--imgsz", "48"], "was trained with an input of 32 pixels"),
         (["--epochs", "-1"], "'-1' is not a whole number of 0 or more"),
