@@ -26,6 +26,7 @@ __all__ = [
     "LESION_CLASSES",
     "MIN_GROUPS",
     "NONE_OF_THESE",
+    "REQUIRED_COLUMNS",
     "SPLITS",
     "Catalogue",
     "Photo",
@@ -41,7 +42,7 @@ SPLITS = ("train", "val", "test")
 # A class needs at least this many groups, so that each of the three splits gets at least one group of the class.
 MIN_GROUPS = 5
 # Columns that every catalogue has.
-_REQUIRED = frozenset({"path", "image_id", "group", "diagnosis", "label", "source", "split"})
+REQUIRED_COLUMNS = frozenset({"path", "image_id", "group", "diagnosis", "label", "source", "split"})
 # The number of hexadecimal digits of a file's SHA-256 that the catalogue stores.
 DIGEST_LENGTH = 16
 
@@ -160,7 +161,7 @@ def is_catalogue(path: Path) -> bool:
             header = next(csv.reader(handle), [])
     except (OSError, UnicodeDecodeError, csv.Error):
         return False
-    return set(header) >= _REQUIRED
+    return set(header) >= REQUIRED_COLUMNS
 
 
 def read_catalogue(path: Path, data: Sequence[Path] = ()) -> tuple[Photo, ...]:
@@ -178,8 +179,8 @@ def read_catalogue(path: Path, data: Sequence[Path] = ()) -> tuple[Photo, ...]:
     names = {one.name for one in fields(Photo)}
     if path.is_file() and not is_catalogue(path):
         raise DataError(
-            f"'{path}' is not a catalogue of dermedge, which has the columns {', '.join(sorted(_REQUIRED))}; make one: "
-            "dermedge data catalogue PHOTOS --output CATALOGUE.csv"
+            f"'{path}' is not a catalogue of dermedge, which has the columns {', '.join(sorted(REQUIRED_COLUMNS))}; "
+            "make one: dermedge data catalogue PHOTOS --output CATALOGUE.csv"
         )
     try:
         with path.open(newline="", encoding="utf-8-sig") as handle:

@@ -1,17 +1,22 @@
-"""Finds the columns of a user's own table by their names. If no name is known, the cells decide."""
+"""Finds the columns of a user's own table by their names. If no name is known, the cells decide.
+
+A catalogue that dermedge wrote has known columns, to which the user may have added further ones.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 
+from dermedge.train.data.catalogue import Photo
 from dermedge.train.data.diagnoses import diagnosis_of, is_known
 from dermedge.train.data.table_files import TableText, number_in
-from dermedge.train.data.table_formats import OWN, OWN_COLUMNS, TableFormat
+from dermedge.train.data.table_formats import CATALOGUE, OWN, OWN_COLUMNS, TableFormat
 
 __all__ = [
     "PROBABILITIES",
+    "catalogue_format",
     "group_columns",
     "holds_probabilities",
     "names_lesion",
@@ -73,6 +78,16 @@ def own_format(text: TableText, names_photo: Callable[[str], bool]) -> TableForm
     used = {*labels, *one_hot}
     unused = tuple(column for column in free if column not in used and any(row[column] for row in rows))
     return replace(known, labels=labels, one_hot=one_hot, unused=unused)
+
+
+def catalogue_format(text: TableText) -> TableFormat | None:
+    """Returns the format of a catalogue, with the columns that the user added; None if the table is not a catalogue."""
+    if not text.columns >= CATALOGUE.required:
+        return None
+    groups = group_columns(text.names, CATALOGUE)
+    known = {*groups, *(one.name for one in fields(Photo))}
+    unused = tuple(column for column in text.names if column and column not in known)
+    return replace(CATALOGUE, groups=groups, unused=unused)
 
 
 def group_columns(columns: Sequence[str], known: TableFormat) -> tuple[str, ...]:

@@ -22,8 +22,9 @@ from dataclasses import dataclass, field
 
 from dermedge.edge.model.manifest import CLOSE_UP
 from dermedge.edge.model.photo_view import DERMOSCOPIC
+from dermedge.train.data.catalogue import REQUIRED_COLUMNS
 
-__all__ = ["FORMATS", "HEADERLESS", "ONE_HOT", "OWN", "OWN_COLUMNS", "TableFormat", "format_of"]
+__all__ = ["CATALOGUE", "FORMATS", "HEADERLESS", "ONE_HOT", "OWN", "OWN_COLUMNS", "TableFormat", "format_of"]
 
 
 @dataclass(frozen=True)
@@ -317,6 +318,20 @@ OWN_COLUMNS = {
 }
 # The format of a user's own table, without columns. `dermedge.train.data.own_columns` finds the columns.
 OWN = TableFormat("your own table", frozenset(), rank=0)
+# The table that `dermedge.train.data.catalogue` writes. A corrected table of the user is preferred to a catalogue.
+CATALOGUE = TableFormat(
+    "catalogue of dermedge",
+    REQUIRED_COLUMNS,
+    image=("path",),
+    labels=("original_label", "diagnosis", "label"),
+    lesion=("lesion_id",),
+    patient=("patient_id",),
+    people={
+        name: (name,)
+        for name in ("split", "source", "age", "sex", "site", "skin_tone", "fitzpatrick", "view")
+    },
+    rank=1,
+)
 
 
 def format_of(columns: frozenset[str]) -> TableFormat | None:

@@ -27,6 +27,7 @@ from dermedge.train.data.folder_names import part_of
 from dermedge.train.data.folders import FoundPhoto
 from dermedge.train.data.own_columns import (
     PROBABILITIES,
+    catalogue_format,
     group_columns,
     holds_probabilities,
     names_lesion,
@@ -37,6 +38,7 @@ from dermedge.train.data.photo_index import PhotoIndex
 from dermedge.train.data.photo_names import bare_id, published_id
 from dermedge.train.data.table_files import TableText, number_in, read_table_text
 from dermedge.train.data.table_formats import (
+    CATALOGUE,
     FORMATS,
     HEADERLESS,
     ONE_HOT,
@@ -217,6 +219,8 @@ def _format(text: TableText, names: PhotoIndex) -> TableFormat | None:
         raise ValueError(
             "it holds answers of dermedge predict, not labels; give a table of labels (path,label)"
         )
+    if catalogue := catalogue_format(text):
+        return catalogue
     known = format_of(text.columns)
     if known is None:
         return own_format(text, lambda cell: bool(names.find(cell, text.path)))
@@ -470,7 +474,7 @@ def _exclude_one_another(labels: Sequence[str], known: TableFormat) -> bool:
     """
     if known.one_hot:
         return len(labels) > 1
-    if known.name != OWN.name:
+    if known.name not in (OWN.name, CATALOGUE.name):
         return False
     diagnoses = [diagnosis for label in labels if is_known(label) and (diagnosis := diagnosis_of(label))]
     return any(not compatible(diagnoses[0], other) for other in diagnoses[1:])

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from dermedge.edge.errors import DataError, OptionError
+from dermedge.train.data.catalogue import Catalogue, Photo
 from dermedge.train.data.folders import FoundPhoto
 from dermedge.train.data.labelling import LabelledFiles, label_files
 from dermedge.train.data.tables import PhotoFacts, TableAccount, read_tables
@@ -220,3 +221,40 @@ def test_answers_and_submissions_are_no_labels(tmp_path: Path) -> None:
         read(tmp_path, "path,headline,label,probability,uncertain,alert", "{},nevus,nevus,0.9,False,")
     with pytest.raises(DataError, match="it holds probabilities, not labels"):
         read(tmp_path, "image_name,target", "{},0.25")
+
+
+def test_a_catalogue_states_the_diagnosis_and_not_the_class_and_all_its_columns_are_known(
+    tmp_path: Path,
+) -> None:
+    names = ["HAM_1", "2", "3"]
+    photos = [
+        Photo(
+            path=f"{name}.jpg",
+            image_id=f"set/{name}",
+            lesion_id=f"les {name}",
+            group="all",
+            diagnosis="basal cell carcinoma",
+            label="none of these",
+            source="clinic",
+            split="val",
+            original_label="bcc",
+            patient_id="p1",
+            age="44",
+            digest="0123456789abcdef",
+            root="/moved",
+        )
+        for name in names
+    ]
+    header, *rows = Catalogue(tuple(photos), (), {}).to_csv().splitlines()
+    rows = [f"{row},mine" for row in rows]
+    rows[2] = rows[2].replace("none of these", "melanoma")  # corrected by hand: now two columns contradict
+    (tmp_path / "table.csv").write_text("\n".join([f"{header},Remark", *rows]) + "\n")
+    found = [FoundPhoto(tmp_path / f"{name}.jpg", tmp_path, ()) for name in names]
+    tables = read_tables([tmp_path / "table.csv"], found)
+    account, first = tables.accounts[0], tables.facts[0]
+    assert (account.format, account.photos, account.unused) == ("catalogue of dermedge", 3, ("Remark",))
+    assert (first.diagnosis, first.original_label, first.part) == ("basal cell carcinoma", "bcc", "val")
+    assert (first.lesion_id, first.patient_id) == ("les HAM_1", "p1")
+    assert (first.people["age"], first.people["source"]) == ("44", "clinic")
+    assert [tables.facts[number].undecided for number in range(3)] == [False, False, True]
+    assert set.intersection(*(set(tables.facts[number].groups) for number in range(3)))
