@@ -1,7 +1,7 @@
 // Runs the page's pipeline on images, with a network whose outputs are given. Standard input: the first line is JSON
 // { app, outputs, frames }, and the RGBA pixels of the frames follow. `outputs` maps the SHA-256 of an input to the
-// levels of each output. A frame is { height, width, at_s }, or { lost }. Standard output: JSON { live, still } with one
-// result for each frame.
+// levels of each output. A frame is { height, width, at_s, still }, or { lost }. Standard output: JSON { live, still }:
+// one result for each frame, and one for each frame that is also taken as a photo.
 
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
@@ -29,7 +29,7 @@ function shown({ state, hint, agrees, crop, classification }) {
 const pipeline = new Pipeline(app, run);
 const live = [];
 const still = [];
-for (const { height, width, at_s: atS, lost } of frames) {
+for (const { height, width, at_s: atS, still: isPhoto, lost } of frames) {
   if (lost) {
     live.push(shown(pipeline.lost(lost)));
     continue;
@@ -37,6 +37,6 @@ for (const { height, width, at_s: atS, lost } of frames) {
   const data = input.subarray(at, at + height * width * 4);
   at += data.length;
   live.push(shown(await pipeline.live({ data, height, width }, atS)));
-  still.push(shown(await pipeline.still({ data, height, width })));
+  if (isPhoto) still.push(shown(await pipeline.still({ data, height, width })));
 }
 console.log(JSON.stringify({ live, still }));

@@ -23,7 +23,7 @@ class Track {
   }
 
   getCapabilities() {
-    return { torch: true, zoom: { min: 1, max: 4, step: 0.5 }, focusMode: ["manual", "continuous"] };
+    return { torch: true, zoom: { min: 1, max: 4, step: 0.5 }, focusMode: ["manual", "continuous", "single-shot"] };
   }
 
   async applyConstraints(constraints) {
@@ -155,7 +155,9 @@ const classification = (index, probabilities, more = {}) => ({
 });
 const crop = { top: 16, left: 96, side: 448, width: 640, height: 480 };
 const melanoma = classification(0, [0.616, 0.284, 0.1], { alert: "melanoma", view: "close-up" });
-const doubt = classification(1, [0.3, 0.45, 0.25], { uncertain: true, headline: { title: "uncertain", nearest: "nevus" } });
+const doubt = classification(1, [0.3, 0.45, 0.25], {
+  uncertain: true, view: "dermoscopic", headline: { title: "not clear", nearest: "melanoma" },
+});
 
 async function frame(nowMs) {
   now = nowMs;
@@ -210,6 +212,9 @@ element("zoom").fire("input");
 seen.applied = applied;
 
 await element("run").click();
+// an answer that was asked for before
+tell({ kind: "result", number: second.number, totalMs: 30, bitmap: new Bitmap("late"),
+  result: { state: "searching", hint: "", agrees: false, crop, classification: null } });
 see("frozen");
 seen.square = element("still").drawn.at(-1).slice(1);
 await element("keep").click();
@@ -268,6 +273,10 @@ await element("run").click();
 await settled();
 track.onended();
 seen.ended = posted.at(-1).reason;
+const opened = asked.length;
+await element("run").click();
+await settled();
+seen.reopened = asked.length - opened;
 
 await element("file").fire("change", { target: { files: [{ name: "a.jpg" }], value: "a.jpg" } });
 await settled();
