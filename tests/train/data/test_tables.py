@@ -174,6 +174,12 @@ def test_a_cell_that_is_neither_0_nor_1_is_named(tmp_path: Path, cell: str, mess
         joined(tmp_path, {"isic.csv": f"{ISIC_2019}{ID},{cell},1,0,0,0,0,0,0,0\n"})
 
 
+def test_a_probability_after_the_rows_by_which_a_table_is_known_is_named(tmp_path: Path) -> None:
+    zeros = "".join(f"ISIC_{number:07},1,0,0,0,0,0,0,0,0\n" for number in range(1, 501))
+    with pytest.raises(DataError, match=r"line 502: '0\.5' in the column 'nv' is neither 0 nor 1"):
+        joined(tmp_path, {"isic.csv": f"{ISIC_2019}{zeros}{ID},1,0.5,0,0,0,0,0,0,0\n"})
+
+
 def test_a_publisher_states_a_diagnosis_in_each_row(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="line 2: unknown diagnosis 'wart'"):
         joined(tmp_path, {"ham.csv": f"{HAM}L,{ID},wart,,,\n"})

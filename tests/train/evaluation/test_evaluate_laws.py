@@ -156,6 +156,34 @@ def test_stress_changes_each_photo_and_counts_flips(
     assert found["brighter", "1.6 times"].flips.value == 1
     assert found["brighter", "1.6 times"].gain.value == 0
     assert {severity for name, severity in found if name == "rotation"} == {"15°", "45°", "90°"}
+    # of melanomas alone, all are right before and none is after
+    worse = evaluate([tested], photos[:2], "data", stress_photos=2).strains
+    [brighter] = [one for one in worse if (one.perturbation, one.severity) == ("brighter", "1.6 times")]
+    assert (brighter.gain.value, brighter.flips.value) == (-1, 1)
+
+
+def test_each_photo_is_disturbed_at_random_in_its_own_way_and_photos_stay_in_their_order(
+    draw: Callable[[Sequence[tuple[int, int]]], list[LabelledPhoto]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[int, str, int, int]] = []
+
+    def disturb(frame: Frame, name: str, step: int, seed: int) -> Frame:
+        asked.append((int(frame[0, 0, 2]), name, step, seed))
+        return frame
+
+    monkeypatch.setattr("dermedge.train.evaluation.evaluate.perturbed", disturb)
+    # 40 photos, more than are in memory at the same time; each is known by its level of red
+    photos = draw([(number % 2, 10 + number) for number in range(40)])
+    made = evaluate([model("a"), model("b")], photos, "data", stress_photos=40)
+    first = asked[:40]
+    assert {(name, step) for _, name, step, _ in first} == {("blur", 0)}
+    assert sorted(level for level, *_ in first) == list(range(10, 50))
+    assert [seed for *_, seed in first] == list(range(40))
+    # each severity disturbs the same photos with the same seeds
+    assert [(level, seed) for level, *_, seed in asked[40:80]] == [(level, seed) for level, *_, seed in first]
+    # what is not changed has no effect, on either model
+    assert {(one.gain.value, one.flips.value) for one in made.strains} == {(0, 0)}
+    assert [one.model for one in made.strains[:2]] == ["a", "b"]
 
 
 def test_models_of_one_report_have_the_same_classes_and_different_files(

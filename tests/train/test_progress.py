@@ -1,0 +1,98 @@
+"""The line that shows how far a long task is, and how long it will take."""
+
+from __future__ import annotations
+
+import io
+from types import SimpleNamespace
+
+import pytest
+
+from dermedge.train import progress
+from dermedge.train.progress import progress_line
+
+
+class Clock:
+    """A clock that is set by hand, in seconds."""
+
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Terminal(io.StringIO):
+    """Standard error, as a terminal."""
+
+    is_there = True
+
+    def isatty(self) -> bool:
+        return self.is_there
+
+    def taken(self) -> str:
+        """What was printed since the last call."""
+        text = self.getvalue()
+        self.seek(0)
+        self.truncate()
+        return text
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    monkeypatch.setattr(progress, "monotonic", made)
+    return made
+
+
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
+    made = Terminal()
+    # pytest sets the real one anew for each test
+    monkeypatch.setattr(progress, "sys", SimpleNamespace(stderr=made))
+    return made
+
+
+@pytest.mark.parametrize(
+    ("spent_s", "done", "line"),
+    [
+        # 20 of 100 steps in 20 seconds: the other 80 take 80 seconds
+        (20, 20, "reading: 20 %, 80 s left"),
+        # half of the steps in 89 and in 90 seconds
+        (89, 50, "reading: 50 %, 89 s left"),
+        (150, 50, "reading: 50 %, 2 min left"),
+        # 6 seconds, and 4 seconds, which are not worth a word
+        (294, 98, "reading: 98 %, 6 s left"),
+        (196, 98, "reading: 98 %"),
+        (50, 0, "reading: 0 %"),
+        (500, 100, "reading: 100 %"),
+    ],
+)
+def test_the_time_left_is_that_of_the_steps_left_at_the_speed_so_far(
+    clock: Clock, terminal: Terminal, spent_s: float, done: int, line: str
+) -> None:
+    show = progress_line("reading")
+    clock.now += spent_s
+    show(done, 100)
+    told = terminal.taken()
+    # the line begins anew, covers what it showed before, and is left after the last step
+    assert told.startswith("\r")
+    assert told[1:].rstrip() == line
+    assert len(told.rstrip("\n")) == 79
+    assert told.endswith("\n") == (done == 100)
+
+
+def test_some_fifty_of_many_steps_are_shown_and_the_last_one(clock: Clock, terminal: Terminal) -> None:
+    show = progress_line("reading")
+    for done in range(1, 1022):
+        show(done, 1021)
+    lines = terminal.taken().split("\r")[1:]
+    assert 50 <= len(lines) <= 52
+    assert lines[-1].startswith("reading: 100 %")
+    for done in range(1, 8):
+        show(done, 7)
+    assert len(terminal.taken().split("\r")[1:]) == 7
+
+
+def test_nothing_is_shown_where_no_terminal_is(terminal: Terminal) -> None:
+    terminal.is_there = False
+    progress_line("reading")(1, 1)
+    assert terminal.taken() == ""
