@@ -24,7 +24,8 @@ __all__ = [
 _CLASSES_HELP = (
     "Learn these classes. Separate the names by commas, and write a name that contains a comma in double quotes. "
     "Photos of other classes become 'none of these'. With 'all', every label is a class. Default: the four lesion "
-    "classes of dermedge if the photos show all four. Otherwise, every diagnosis of the photos is a class."
+    "classes of dermedge if the photos show all four. Otherwise, every diagnosis of the photos is a class. "
+    "`dermedge train` uses the classes of the first run in --weights or --teacher, if there is one."
 )
 
 

@@ -452,18 +452,34 @@ def _catalogue(options: argparse.Namespace, path: Path) -> Catalogue:
     """Catalogues the photos of --data with their splits, and prints the counts."""
     from dermedge.train.progress import progress_line
 
+    arguments = catalogue_arguments(options)
+    if arguments["classes"] is None:
+        arguments["classes"] = _classes_of_parent(options)
     catalogue = build_catalogue(
         options.data,
         seed=options.seed,
         progress=progress_line("reading the photos"),
         cache=RunFolder(path).cache,
         say=print,
-        **catalogue_arguments(options),
+        **arguments,
     )
     if options.test_source is not None:
         catalogue = replace(catalogue, photos=with_source_tested(catalogue.photos, options.test_source))
     print_catalogue(catalogue)
     return catalogue
+
+
+def _classes_of_parent(options: argparse.Namespace) -> tuple[str, ...] | None:
+    """Returns the classes of the first run in --weights or, if --weights names no run, in --teacher, and prints them.
+
+    The run needs the classes of this parent in the same order. Returns None if the run has no such parent.
+    """
+    parents = [path for path in options.weights or () if is_run(path)] + list(options.teacher or ())
+    if not parents:
+        return None
+    classes = RunFolder(Path(parents[0])).config().classes
+    print(f"classes of the run '{parents[0]}': {', '.join(classes)}")
+    return classes
 
 
 def _config(

@@ -186,19 +186,22 @@ def _lopsided_lines(photos: Sequence[Photo], classes: Sequence[str]) -> tuple[st
 def _as_catalogued(photos: Sequence[Photo], classes: Sequence[str] | None, seed: int) -> Catalogue:
     """Returns a catalogue of photos that already have groups and splits.
 
-    With ``classes``, the photos are labelled again. Without ``classes``, the photos keep their labels.
+    If the photos show exactly ``classes``, or if ``classes`` is None, the photos keep their labels. Otherwise, the
+    photos are labelled again.
     """
     if not photos:
         raise DataError(
             "the catalogue has no photos; make a new one: dermedge data catalogue PHOTOS --output CATALOGUE.csv"
         )
     left_out: Counter[str] = Counter()
-    if classes:
+    there = sorted({photo.label for photo in photos})
+    if classes and sorted(classes) == there:
+        order = tuple(classes)
+    elif classes:
         draft = _Draft(list(photos), [()] * len(photos), [""] * len(photos))
         draft, order = _with_classes(draft, classes, left_out)
         photos = draft.photos
     else:
-        there = sorted({photo.label for photo in photos})
         order = (*LESION_CLASSES, *(name for name in there if name != NONE_OF_THESE))
         order = tuple(name for name in dict.fromkeys((*order, NONE_OF_THESE)) if name in there)
     _check_sizes(photos, order)

@@ -13,7 +13,7 @@ from pathlib import Path
 from dermedge.edge.errors import DataError, OptionError
 from dermedge.edge.model.associated import read_associated
 from dermedge.edge.model.shipped import model_path
-from dermedge.train.data.catalogue import Photo
+from dermedge.train.data.catalogue import NONE_OF_THESE, Photo
 from dermedge.train.data.counts import plural
 from dermedge.train.data.learned import LEARNED_NAME, count_learned, learned_photos, merge_learned
 from dermedge.train.fit.run_folder import Config, RunFolder
@@ -85,10 +85,11 @@ def _check_tflite(weights: str, photos: Sequence[Photo]) -> None:
 
 def _check(path: str, role: str, config: Config, photos: Sequence[Photo]) -> None:
     run = RunFolder(Path(path))
-    if run.config().classes != config.classes:
+    classes = run.config().classes
+    if classes != config.classes:
         raise OptionError(
-            f"the {role} '{path}' has the classes {', '.join(run.config().classes)}, which differ from those of "
-            "this run; give a run with the same classes in the same order"
+            f"the {role} '{path}' has the classes {', '.join(classes)}, which differ from those of this run: "
+            f"{', '.join(config.classes)}; {_cure_for_classes(classes, config)}"
         )
     if not run.weights_path("float").is_file():
         raise OptionError(
@@ -102,6 +103,14 @@ def _check(path: str, role: str, config: Config, photos: Sequence[Photo]) -> Non
             f"the {role} '{path}' was trained on the lesions of {plural(len(known), 'photo')} in the validation or "
             f"test split of this run, such as '{known[0]}'; train both runs on the same catalogue"
         )
+
+
+def _cure_for_classes(classes: tuple[str, ...], config: Config) -> str:
+    """Returns what the user can do if a parent has the ``classes``, and the run has others or another order."""
+    if config.classes == (*classes, NONE_OF_THESE):
+        return f"remove the photos of '{NONE_OF_THESE}' from --data"
+    cure = "give a run with the same classes in the same order"
+    return cure if config.validated else f"{cure}, or leave out --classes to use the classes of that run"
 
 
 def _keys(photo: Photo) -> tuple[tuple[str, str], tuple[str, str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from dermedge.train.cli import train
 from dermedge.train.cli.train import parser
 from dermedge.train.data.catalogue import Catalogue, Photo
 from dermedge.train.fit.recipe import Recipe
-from dermedge.train.fit.run_folder import Config
+from dermedge.train.fit.run_folder import Config, RunFolder
 
 PHOTOS = tuple(
     Photo(
@@ -110,6 +111,34 @@ def test_the_photos_are_catalogued_as_the_options_say(
     train._catalogue(plain, tmp_path / "run")
     chosen = [asked[name] for name in ("seed", "classes", "labels_from", "groups_from", "keep_parts")]
     assert chosen == [0, None, "auto", "auto", False]
+
+
+@pytest.mark.parametrize(
+    ("words", "classes"),
+    [
+        ("--weights {run}", ("b", "a")),
+        ("--weights {run} {other}", ("b", "a")),
+        ("--weights imagenet --teacher {run} {other}", ("b", "a")),
+        ("--weights {other} --teacher {run}", ("a", "b")),
+        ("--weights {run} --classes a,b", ["a", "b"]),
+        ("--weights none", None),
+        ("--weights start.tflite", None),
+    ],
+)
+def test_the_classes_of_the_first_parent_are_learned_in_their_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: str, classes: object
+) -> None:
+    asked: list[object] = []
+    monkeypatch.setattr(
+        train, "build_catalogue", lambda *given, **named: asked.append(named["classes"]) or CATALOGUE
+    )
+    runs = {"run": ("b", "a"), "other": ("a", "b")}
+    for name, names in runs.items():
+        config = replace(settings("--data one"), classes=names)
+        RunFolder(tmp_path / name).create(config, replace(CATALOGUE, classes=names))
+    words = words.format(**{name: tmp_path / name for name in runs})
+    train._catalogue(parser().parse_args(["--data", "x", *words.split()]), tmp_path / "new")
+    assert asked == [classes]
 
 
 def test_a_source_that_is_tested_is_the_test_split(

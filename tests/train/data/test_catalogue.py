@@ -309,6 +309,18 @@ def test_a_catalogue_alone_is_taken_as_it_is(tmp_path: Path) -> None:
     assert [photo.split for photo in renamed.photos] == [photo.split for photo in first.photos]
 
 
+def test_a_catalogue_alone_keeps_its_labels_under_its_own_classes_in_any_order(tmp_path: Path) -> None:
+    first = build_catalogue([folders(tmp_path / "set", {"cat": 9, "dog": 9, "owl": 9})], ["owl", "cat"])
+    assert first.classes == ("owl", "cat", NONE_OF_THESE)
+    corrected = tuple(
+        replace(p, label="cat" if p.label == "owl" and p.split == "val" else p.label) for p in first.photos
+    )
+    replace(first, photos=corrected).save(tmp_path / "earlier.csv")
+    again = build_catalogue([tmp_path / "earlier.csv"], [NONE_OF_THESE, "owl", "cat"])
+    assert again.classes == (NONE_OF_THESE, "owl", "cat")
+    assert again.photos == corrected
+
+
 def test_a_catalogue_with_an_unknown_split_is_refused(tmp_path: Path) -> None:
     catalogue = build_catalogue([folders(tmp_path / "set", {"cat": 9, "dog": 9})])
     table = put(tmp_path / "catalogue.csv", catalogue.to_csv().replace(",val", ",validation"))

@@ -72,6 +72,16 @@ def test_a_parent_has_the_same_classes_and_is_trained(tmp_path: Path, role: str)
     swapped = parent(tmp_path / "swapped", [photo("one", "train")], replace(CONFIG, classes=("b", "a")))
     with pytest.raises(OptionError, match=f"the {role} '.*swapped' has the classes b, a, which differ"):
         check_parents(child(role, swapped), [])
+    with pytest.raises(OptionError, match="or leave out --classes to use the classes of that run"):
+        check_parents(child(role, swapped), [])
+    with pytest.raises(OptionError, match=r"give a run with the same classes in the same order$"):
+        check_parents(replace(child(role, swapped), validated="run"), [])
+    fewer = parent(tmp_path / "fewer", [photo("one", "train")])
+    more = replace(child(role, fewer), classes=("a", "b", "none of these"))
+    with pytest.raises(
+        OptionError, match="a, b, none of these; remove the photos of 'none of these' from --data"
+    ):
+        check_parents(more, [])
     fresh = parent(tmp_path / "fresh", [photo("one", "train")], trained=False)
     with pytest.raises(OptionError, match=f"the {role} '.*fresh' is not trained yet"):
         check_parents(child(role, fresh), [])
