@@ -361,7 +361,9 @@ def long_audit(tmp_path: Path) -> Audit:
         path = tmp_path / f"{number}.png"
         assert cv2.imwrite(str(path), np.full((450, 300, 3), 90, np.uint8))
         photos.append(
-            photo(number, path=path, width=300 + number // 3, height=450, reference="nevus", folder="mole")
+            photo(
+                number, path=path, width=300 + (number + 2) // 3, height=450, reference="nevus", folder="mole"
+            )
         )
     photos.append(photo(11, source="b", problem="not a photo"))
     finding = AuditFinding(
@@ -383,7 +385,7 @@ def test_the_text_of_an_audit(long_audit: Audit) -> None:
         "nevus       -   11",
         "(no label)  1    -",
         "b: 1 file, none can be decoded",
-        "set: 11 files, 300x450 (3), 301x450 (3), 302x450 (3), 1 other size",
+        "set: 11 files, 301x450 (3), 302x450 (3), 303x450 (3), 2 other sizes",
         "tables: none",
         "not looked at: 1,234 (a mask)",
         "",
