@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from dermedge.edge.printable import printable
 from dermedge.train.data.counts import counted, plural, some_of
-from dermedge.train.data.diagnoses import diagnosis_of
+from dermedge.train.data.diagnoses import diagnosis_of, names_no_diagnosis
 from dermedge.train.data.labelled_file import ON_FOLDER, ON_TABLE, LabelledFile
 from dermedge.train.data.tables import TableAccount
 
@@ -40,6 +40,7 @@ def account_lines(
     lines = (
         *_set_lines(files),
         *_folder_lines(files),
+        *_undiagnosed_lines(files),
         *_spelling_lines(spellings),
         *map(_table_line, tables),
         *_column_lines(tables),
@@ -64,6 +65,18 @@ def _folder_lines(files: Sequence[LabelledFile]) -> list[str]:
             by_source[file.photo.source][file.photo.original_label] += 1
     return [
         f"classes from folder names of '{source}': {counted(counts)}" for source, counts in by_source.items()
+    ]
+
+
+def _undiagnosed_lines(files: Sequence[LabelledFile]) -> list[str]:
+    """Returns a line for each class folder with a name, such as "unknown", that suggests photos without a diagnosis."""
+    counts = Counter(
+        file.folder for file in files if file.origin == ON_FOLDER and names_no_diagnosis(file.folder)
+    )
+    return [
+        f"the folder name '{name}' counts as the label of {plural(count, 'photo')}. If the diagnoses of these photos "
+        "are not known, move the folder to another place"
+        for name, count in counts.items()
     ]
 
 

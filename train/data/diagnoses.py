@@ -22,6 +22,7 @@ __all__ = [
     "is_known",
     "is_open",
     "likely_meant",
+    "names_no_diagnosis",
     "normal_name",
     "own_name",
     "possible_diagnoses",
@@ -256,22 +257,25 @@ _DIAGNOSES = {_key(name): diagnosis for diagnosis, names in _NAMES.items() for n
 # A table cell with one of these texts means "unknown".
 _UNKNOWN = frozenset(
     {"", "unk", "unknown", "n/a", "#n/a", "na", "nan", "none", "null", "not known", "-", "?"}
+    | {"unlabelled", "unlabeled", "not labelled", "not labeled"}
 )
-# Matches "melanoma in situ" and "nevus, reed", but not "melanoma negative".
-_FINER = re.compile(
-    r"(melanoma|nevus|naevus)(,.*| \(.*| in situ| invasive| metastasis| metastatic| nos| spilus| pigmentosus)"
+# A folder with one of these names may hold photos that nobody has diagnosed yet, and so may a folder with a name in
+# `_UNKNOWN`. The folder "none" is not one of them: it may hold photos that show none of the other classes.
+_UNSORTED = frozenset(
+    {"unsorted", "unclassified", "undiagnosed", "unannotated", "uncategorized", "todo", "to do", "tbd"}
 )
 # For each diagnosis: a pattern for the name of the diagnosis, and a pattern for words that may stand before and after
 # the name. Together, the two patterns match "nodular melanoma" and "seborrheic keratosis irritated". They do not match
-# "non melanoma", and they do not match "sebaceous nevus", because a sebaceous nevus is not a mole.
+# "non melanoma", and they do not match "sebaceous nevus", because a sebaceous nevus is not a mole. Any words may follow
+# the names melanoma and nevus after a comma or in parentheses, as in "nevus, reed".
 _FINER_FORMS = {
     _MELANOMA: (
-        "melanomas?",
+        r"melanomas?|melanoma(,.*| \(.*| metastasis)",
         "superficial spreading|ssm|nodular|acral|lentiginous|lentigo maligna|amelanotic|desmoplastic|spitzoid|"
         "metastatic|invasive|in situ|early|thin|thick|primary|cutaneous|malignant|pigmented",
     ),
     _NEVUS: (
-        "na?ev(us|i)",
+        r"na?ev(us|i)|na?evus(,.*| \(.*| spilus| pigmentosus)",
         "acral|acquired|atypical|benign|blue|clark|combined|common|compound|congenital|dermal|dysplastic|halo|"
         "intradermal|junctional|melanocytic|nevocytic|pigmented|recurrent|reed|spitz",
     ),
@@ -333,19 +337,27 @@ def diagnosis_of(name: str | None) -> str | None:
 @lru_cache(maxsize=65536)
 def _known_diagnosis(normal: str) -> str | None:
     """Returns the diagnosis that a name from `normal_name` means; None if the name is not known."""
-    core = re.sub(f"({_WORD_BEHIND.pattern})+$", "", _NUMBER_IN_FRONT.sub("", normal, count=1))
-    for name in dict.fromkeys((normal, core)):
+    for name in dict.fromkeys((normal, _without_additions(normal))):
         known = _DIAGNOSES.get(_key(name)) or _AS_LISTED.get(_key(name)) or _of_finer_name(name)
         if known:
             return known
     return None
 
 
+def _without_additions(normal: str) -> str:
+    """Returns a name from `normal_name` without a number in front, and without words such as "images" at the end."""
+    return re.sub(f"({_WORD_BEHIND.pattern})+$", "", _NUMBER_IN_FRONT.sub("", normal, count=1))
+
+
 def _of_finer_name(name: str) -> str | None:
-    if finer := _FINER.fullmatch(name):
-        return _DIAGNOSES[_key(finer[1])]
     key = _key(name)
     return next((diagnosis for diagnosis, form in _FINER_PATTERNS.items() if form.fullmatch(key)), None)
+
+
+def names_no_diagnosis(name: str) -> bool:
+    """Tells whether the name of a folder suggests that nobody has diagnosed the photos yet, as "unknown" does."""
+    key = _key(_without_additions(normal_name(name)))
+    return key in _UNSORTED or (key in _UNKNOWN and key != "none")
 
 
 def likely_meant(name: str) -> str | None:

@@ -55,6 +55,16 @@ def test_of_many_classes_the_twelve_largest_are_named() -> None:
     assert line.endswith("class 11 9")
 
 
+def test_a_folder_without_diagnoses_is_named_where_its_name_is_the_label() -> None:
+    files = [file("Unknown", folder="Unknown"), file("Unknown", folder="Unknown"), file("nevus")]
+    told = "the folder name 'Unknown' counts as the label of 2 photos. If the diagnoses of these photos are not known, "
+    assert [line for line in lines(*files) if "Unknown'" in line] == [
+        f"{told}move the folder to another place"
+    ]
+    by_table = file("nevus", folder="Unknown", origin=ON_TABLE)
+    assert not any("counts as the label" in line for line in lines(by_table, file("nevus")))
+
+
 def test_series_of_names_are_told_unless_something_groups_the_photos() -> None:
     names = [f"set/nevus/case{case}-{number}.jpg" for case in range(5) for number in range(2)]
     told = lines(*(file(name=name) for name in names))

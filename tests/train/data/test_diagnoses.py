@@ -13,6 +13,7 @@ from dermedge.train.data.diagnoses import (
     is_known,
     is_open,
     likely_meant,
+    names_no_diagnosis,
     own_name,
 )
 
@@ -32,6 +33,7 @@ CLASSES = {
         "lentigo maligna",
         "melanoma (less than 0.76 mm)",
         "melanoma (in situ)",
+        "superficial spreading melanoma (SSM)",
     ],
     "nevus": [
         "nv",
@@ -53,6 +55,7 @@ CLASSES = {
         "Nevus, Spilus",
         "Nevus, Spitz",
         "nevus pigmentosus",
+        "halo nevus, NOS",
         "melanocytic_Nevi",
         "clark nevus",
         "combined nevus",
@@ -147,9 +150,23 @@ def test_other_lesions_are_of_no_named_class(name: str) -> None:
     assert class_of(name.lower()) not in NAMED_CLASSES
 
 
-@pytest.mark.parametrize("name", ["", "unknown", "UNK", "nan", " N/A "])
+@pytest.mark.parametrize("name", ["", "unknown", "UNK", "nan", " N/A ", "Not_labelled", "unlabeled"])
 def test_unknown_is_no_diagnosis(name: str) -> None:
     assert diagnosis_of(name) is None
+
+
+@pytest.mark.parametrize(
+    "name", ["Unknown", "unlabelled", "UNK", "2. Unsorted images", "to_do", "undiagnosed (12)"]
+)
+def test_a_folder_of_photos_without_a_diagnosis_is_recognized(name: str) -> None:
+    assert names_no_diagnosis(name)
+
+
+@pytest.mark.parametrize(
+    "name", ["none", "none of these", "miscellaneous", "other", "nevus", "hands", "known"]
+)
+def test_a_folder_that_may_be_a_class_is_not_one_without_diagnoses(name: str) -> None:
+    assert not names_no_diagnosis(name)
 
 
 @pytest.mark.parametrize("name", ["clothing", "May", "0", "melanoma negative", "not melanoma", "group_a"])
