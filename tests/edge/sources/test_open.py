@@ -7,12 +7,16 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 
 from dermedge.edge.errors import OptionError, PictureError, SourceError
+from dermedge.edge.sources import camera
+from dermedge.edge.sources.camera import CameraCapture, CameraMode, CameraOpener, StreamCapture
 from dermedge.edge.sources.frame import Delivery, FrameSource
 from dermedge.edge.sources.open import KNOWN, open_source
 
@@ -205,6 +209,103 @@ def test_locks_keep_what_the_automatics_had_found(make_capture: Callable[..., Fa
     open_source("0", lock_exposure=True, lock_white_balance=True)
     assert (asked[cv2.CAP_PROP_AUTO_EXPOSURE], asked[cv2.CAP_PROP_EXPOSURE]) == (1, 157)
     assert (asked[cv2.CAP_PROP_AUTO_WB], asked[cv2.CAP_PROP_WB_TEMPERATURE]) == (0, 4600)
+
+
+def test_a_camera_settles_for_a_second_before_its_exposure_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A camera of four frames a second, on a clock that nobody waits for, whose exposure rises with each frame."""
+    clock = [50.0]
+
+    class Settling(FakeCapture):
+        def read(self) -> tuple[bool, np.ndarray]:
+            clock[0] += 0.25
+            self.properties[cv2.CAP_PROP_EXPOSURE] += 1
+            return super().read()
+
+    monkeypatch.setattr(camera, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    capture = Settling()
+    source = CameraCapture("0", capture, "", CameraMode(lock_exposure=True))
+    assert capture.count == 4
+    assert capture.properties[cv2.CAP_PROP_EXPOSURE] == 161
+    # the frames of this second do not count
+    frame = source.read()
+    assert frame is not None
+    assert frame.number == 0
+
+
+def test_a_stream_may_take_five_seconds_to_open_and_three_for_a_frame(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[Any] = []
+
+    def open_capture(*given: Any) -> FakeCapture:
+        asked.append(given)
+        return FakeCapture()
+
+    monkeypatch.setattr(camera, "open_capture", open_capture)
+    source = open_source("RTSP://me:Secret@Camera/One")
+    frame = source.read()
+    assert frame is not None
+    assert frame.name == "RTSP://Camera/One"
+    limits = (cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, 5000, cv2.CAP_PROP_READ_TIMEOUT_MSEC, 3000)
+    # FFmpeg knows schemes in lower case alone
+    assert asked == [("rtsp://me:Secret@Camera/One", cv2.CAP_FFMPEG, limits)]
+
+
+@pytest.mark.parametrize(
+    ("bad", "secs", "is_lost"),
+    [
+        (5, 0.0, False),
+        (6, 0.0, True),
+        # fewer parts, but for a second
+        (2, 0.4, False),
+        (2, 0.5, True),
+    ],
+)
+def test_a_stream_is_lost_after_six_bad_parts_in_a_row_or_a_second(
+    bad: int, secs: float, is_lost: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [50.0]
+
+    class Damaged(FakeCapture):
+        def read(self) -> tuple[bool, Any]:
+            found = super().read()
+            is_bad = 2 < self.count <= 2 + bad
+            clock[0] += secs * is_bad
+            return (False, None) if is_bad else found
+
+    monkeypatch.setattr(camera, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    source = StreamCapture("a stream", Damaged(), "")
+    assert source.read() is not None
+    if is_lost:
+        with pytest.raises(SourceError, match="a stream' stopped delivering frames after 2 frames"):
+            source.read()
+    else:
+        frame = source.read()
+        assert frame is not None
+        assert frame.number == 2
+
+
+def test_a_link_to_a_camera_is_followed_at_each_opening(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+
+    def open_capture(target: int, backend: int) -> FakeCapture:
+        asked.append(target)
+        return FakeCapture()
+
+    monkeypatch.setattr(camera, "open_capture", open_capture)
+    monkeypatch.setattr(camera, "identify", lambda node: SimpleNamespace(bus="usb-1"))
+    monkeypatch.setattr(camera, "identified", list)
+    monkeypatch.setattr(camera, "find_again", lambda identity, others: pytest.fail("searched"))
+    link = tmp_path / "by-id"
+    opener = CameraOpener(str(link), CameraMode())
+    for number in (0, 2):
+        link.unlink(missing_ok=True)
+        (tmp_path / f"video{number}").touch()
+        link.symlink_to(tmp_path / f"video{number}")
+        opener()
+    assert asked == [0, 2]
 
 
 @pytest.mark.parametrize(
