@@ -22,6 +22,7 @@ from dermedge.train.data.audit.balance_checks import (
     check_set_of_one_class,
     check_small_set,
 )
+from dermedge.train.data.audit.checks import CHECKS
 from dermedge.train.data.audit.file_checks import (
     check_one_id_two_photos,
     check_plain,
@@ -296,6 +297,47 @@ def test_photos_and_lesions_in_two_places() -> None:
         "1 photo in two splits of one dataset",
         (("test and train of set (1 with equal bytes)", 1),),
     )
+
+
+def test_copies_are_of_one_dataset_split_and_class() -> None:
+    def copies(**facts: str) -> bool:
+        photos = [
+            photo(0, part="train", folder="nevus"),
+            photo(1, **{"part": "train", "folder": "nevus"} | facts),
+        ]
+        return check_duplicates_in_one_place(material(photos, same=[(0, 1)])) is not None
+
+    assert copies()
+    # a class may have two names
+    assert copies(folder="nv")
+    assert not copies(source="b")
+    assert not copies(part="test")
+    assert not copies(folder="melanoma")
+
+
+def test_one_photo_of_three_files_in_two_sets_is_under_the_same_id_if_any_two_are() -> None:
+    photos = [photo(0), photo(1, source="b"), photo(2, source="b", image_id="id0")]
+    found = told(check_across_sources(material(photos, same=[(0, 1, 2)])))
+    assert found is not None
+    assert found[2:] == ("1 photo in two datasets", (("b and set (1 under the same id)", 1),))
+
+
+def test_all_checks_are_made_in_the_order_of_their_weight() -> None:
+    assert [check.__name__.removeprefix("check_") for check in CHECKS] == [
+        *("two_labels", "against_the_table", "lesion_of_two_diagnoses"),
+        *("photo_across_splits", "lesion_across_splits", "unreadable", "one_id_two_photos"),
+        *("across_sources", "lesion_across_sources", "squashed", "duplicates_in_one_place", "tiny", "plain"),
+        *("one_source", "set_of_one_class", "small_set", "imbalance", "many_photos_of_a_lesion"),
+        *("cut", "all_square", "unlabelled"),
+    ]
+
+
+def test_the_example_of_a_folder_of_squares_is_its_first_photo() -> None:
+    squares = [photo(3, width=300, height=400), *many(10, 4, width=200, height=200)]
+    squares[0] = replace(squares[0], name="other/3.jpg")
+    found = check_all_square(material(squares))
+    assert found is not None
+    assert [example.files for example in found.examples] == [(1,)]
 
 
 def test_shapes_that_differ() -> None:

@@ -113,6 +113,23 @@ def test_one_picture_under_two_labels_is_left_out(tmp_path: Path, size: int) -> 
     assert catalogue.left_out == {"the label contradicts that of a duplicate of the photo": 2}
 
 
+def test_one_picture_under_two_diagnoses_of_one_class_is_left_out_and_an_open_name_is_not(
+    tmp_path: Path,
+) -> None:
+    root = folders(
+        tmp_path / "set", {"cat": 8, "dog": 8, "bcc": 6, "vasc": 1, "akiec": 1, "actinic keratosis": 1}
+    )
+    # all but cats and dogs are "none of these", but a lesion is not both a carcinoma and an angioma
+    put_picture(root / "vasc" / "copy.jpg", "bcc 0")
+    # akiec may be an actinic keratosis
+    put_picture(root / "akiec" / "copy.jpg", "actinic keratosis 0")
+    catalogue = build_catalogue([root], ["cat", "dog"])
+    assert catalogue.left_out == {"the label contradicts that of a duplicate of the photo": 2}
+    kept = {Path(photo.path).parent.name + Path(photo.path).stem for photo in catalogue.photos}
+    assert kept.isdisjoint({"vasccopy", "bccbcc0"})
+    assert {"akieccopy", "actinic keratosisactinic keratosis0", "bccbcc1"} <= kept
+
+
 def test_a_contradicting_copy_costs_two_photos_and_not_two_lesions(tmp_path: Path) -> None:
     root = folders(tmp_path / "set", {"mel": 12, "nv": 12})
     rows = [f"L{name},{name}{number},{name}" for name in ("mel", "nv") for number in range(5)]

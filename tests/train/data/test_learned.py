@@ -37,6 +37,8 @@ def test_learned_photos_are_known_by_their_id_or_their_bytes(tmp_path: Path) -> 
         put(tmp_path / "b" / "ISIC_0024307.jpg", b"large"),
     ]
     assert count_learned(learned, again) == 2
+    # two files of one photo are two photos to score
+    assert count_learned(learned, [*again, published]) == 3
     assert count_learned(b"", again) == 0
 
 
