@@ -116,7 +116,7 @@ def test_without_a_meter_and_a_profile_nothing_is_told_of_them(
     monkeypatch.setattr(side_by_side, "find_meter", lambda: None)
     report = benchmark(BenchmarkSettings(models[:1], source="demo"))
     assert report.meter is None
-    assert [(row.energy, row.profile) for row in report.rows] == [(None, None)]
+    assert [(row.num_threads, row.energy, row.profile) for row in report.rows] == [(1, None, None)]
     # the usual measurement of the whole loop takes three seconds
     assert parts["loops"] == [3.0]
 

@@ -318,6 +318,10 @@ def test_a_link_to_a_camera_is_followed_at_each_opening(
         ({"focus": 3.5}, cv2.CAP_PROP_FOCUS, "--focus 3.5"),
         ({"lock_exposure": True}, cv2.CAP_PROP_AUTO_EXPOSURE, "--lock-exposure"),
         ({"lock_white_balance": True}, cv2.CAP_PROP_AUTO_WB, "--lock-white-balance"),
+        ({"height": 480}, cv2.CAP_PROP_FRAME_HEIGHT, "--height"),
+        ({"focus": 3.5}, cv2.CAP_PROP_AUTOFOCUS, "--focus 3.5"),
+        ({"lock_exposure": True}, cv2.CAP_PROP_EXPOSURE, "--lock-exposure"),
+        ({"lock_white_balance": True}, cv2.CAP_PROP_WB_TEMPERATURE, "--lock-white-balance"),
     ],
 )
 def test_what_a_camera_refuses_is_named_and_the_camera_is_let_go(
