@@ -143,6 +143,15 @@ def test_a_contradicting_copy_costs_two_photos_and_not_two_lesions(tmp_path: Pat
     assert len({(photo.group, photo.split) for photo in lesions}) == 1
 
 
+def test_a_wrong_copy_within_a_lesion_does_not_cost_the_other_photos_of_it(tmp_path: Path) -> None:
+    root = folders(tmp_path / "set", {"mel": 8, "nv": 8})
+    put(root / "ham.csv", "lesion_id,image_id,dx\nL1,mel0,mel\nL1,mel1,mel\nL1,copy,nv\n")
+    put_picture(root / "nv" / "copy.jpg", "mel 0")
+    catalogue = build_catalogue([root])
+    assert catalogue.left_out == {"the label contradicts that of a duplicate of the photo": 2}
+    assert "mel1" in {Path(photo.path).stem for photo in catalogue.photos}
+
+
 def test_a_lesion_of_two_diagnoses_is_left_out(tmp_path: Path) -> None:
     root = folders(tmp_path / "set", {"mel": 8, "nv": 8})
     put(root / "ham.csv", "lesion_id,image_id,dx\nL1,mel0,mel\nL1,nv0,nv\nL2,mel1,mel\n")

@@ -221,6 +221,53 @@ def test_models_of_one_report_have_the_same_classes_and_different_files(
     assert alone.facts["SHA-256"] == hashlib.sha256(model_path.read_bytes()).hexdigest()
 
 
+def test_other_names_of_the_classes_reach_all_thresholds_and_the_class_of_none(model_path: Path) -> None:
+    plain = Classifier(model_path)
+    names = {label: f"class {at}" for at, label in enumerate(plain.labels)}
+    [own], [renamed] = (
+        models_of_files([plain]),
+        models_of_files([Classifier(model_path, labels=list(names.values()))]),
+    )
+    assert plain.manifest is not None
+    assert own.none_label == plain.manifest.none_label is not None
+    assert renamed.labels == tuple(names.values())
+    assert renamed.none_label == names[own.none_label]
+    views = [(own.thresholds, renamed.thresholds)]
+    if own.of_close_ups is not None and renamed.of_close_ups is not None:
+        views.append((own.of_close_ups.thresholds, renamed.of_close_ups.thresholds))
+    assert "alert" in own.thresholds
+    for before, after in views:
+        assert before.keys() == after.keys()
+        for kind, value in before.items():
+            if kind == "alert":
+                assert after[kind] == {**value, "label": names[value["label"]]}
+            elif kind == "conformal":
+                of_classes = {names[label]: one for label, one in value["thresholds"].items()}
+                assert after[kind] == {**value, "thresholds": of_classes}
+            else:
+                assert after[kind] == value
+    assert not own.independent
+    assert not own.is_foreign
+    assert (own.temperature, renamed.temperature) == (plain.manifest.temperature,) * 2
+
+
+def test_a_file_without_a_manifest_has_only_its_answers(
+    tmp_path: Path, make_network: Callable[..., bytes]
+) -> None:
+    path = tmp_path / "other.tflite"
+    path.write_bytes(make_network())
+    [made] = models_of_files([Classifier(path, labels=["a", "b", "none of these"], normalization="pixels")])
+    assert (made.name, made.labels, made.none_label) == (
+        "other",
+        ("a", "b", "none of these"),
+        "none of these",
+    )
+    assert (made.temperature, made.thresholds, made.of_close_ups) == (1.0, {}, None)
+    assert (made.is_foreign, made.independent, made.learned) == (True, False, None)
+    [made] = models_of_files([Classifier(path, labels=["a", "b", "c"], normalization="pixels")])
+    assert made.none_label is None
+
+
 def test_a_run_is_scored_by_the_network_of_its_stage(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("tensorflow")
     from dermedge.train.fit import batches, parents, run_networks
