@@ -292,3 +292,47 @@ def test_a_consumer_waits_until_a_frame_may_be_delivered() -> None:
     assert isinstance(arrival, Arrival)
     assert arrival.frame.number == 7
     assert time.monotonic() >= latest._ready_s
+
+
+@pytest.mark.parametrize(
+    ("intervals", "silent_s"),
+    [([], 2.0), ([0.5, 0.6], 2.0), ([1.0, 9.0, 9.0], 3.0), ([3.0, 3.5], 9.0), ([5.0], 10.0)],
+)
+def test_a_slow_source_may_be_silent_for_three_of_its_intervals_but_not_for_more_than_ten_seconds(
+    intervals: list[float], silent_s: float, camera: type
+) -> None:
+    latest = LatestFrame(camera(1))
+    latest._intervals.extend(intervals)
+    assert latest._silent_s() == silent_s
+
+
+def waits(latest: LatestFrame, *arrivals: float) -> list[float]:
+    """How long frames that arrive at these times wait for a newer one."""
+    found = []
+    for at_s in arrivals:
+        found.append(round(latest._hold_back_s(at_s), 6))
+        latest._arrived_s = at_s
+    return found
+
+
+def test_after_a_stall_frames_wait_until_they_come_as_usual_again(camera: type) -> None:
+    latest = LatestFrame(camera(1))
+    # ten frames a second
+    assert waits(latest, 5.0, 5.1, 5.2, 5.3) == [0, 0, 0, 0]
+    # after a stall of half a second, two frames from a buffer, which wait for three quarters of an interval
+    assert waits(latest, 5.8, 5.81, 5.82) == [0.075] * 3
+    assert waits(latest, 5.92, 6.02) == [0, 0]
+
+
+def test_no_stall_is_shorter_than_three_tenths_of_a_second_and_three_intervals(camera: type) -> None:
+    fast, slow = LatestFrame(camera(1)), LatestFrame(camera(1))
+    assert waits(fast, 5.0, 5.05, 5.1, 5.39, 5.7) == [0, 0, 0, 0, 0.0375]
+    assert waits(slow, 5.0, 5.2, 5.4, 5.99, 6.6) == [0, 0, 0, 0, 0.15]
+
+
+def test_the_time_of_an_outage_is_no_interval(camera: type) -> None:
+    latest = LatestFrame(camera(1))
+    assert waits(latest, 5.0, 5.1, 5.2) == [0, 0, 0]
+    latest._report(Outage("gone"))
+    assert waits(latest, 9.0, 9.1) == [0, 0]
+    assert latest._silent_s() == 2.0

@@ -7,7 +7,7 @@ import shlex
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from dermedge.edge.sources.edit_list import presented_s
 from dermedge.edge.sources.frame import Frame
 from dermedge.edge.sources.latest import LatestFrame, Outage
 from dermedge.edge.sources.open import open_source
+from dermedge.edge.sources.video import VideoFile
 
 HERE = Path(__file__).parent
 # 50 and 12 frames of 160 x 120, each another one for a player; FFmpeg wrote them with its flags ilme and ildct.
@@ -329,3 +330,103 @@ def test_an_interlaced_stream_is_a_lost_camera_that_says_why_and_gives_no_frame(
     with open_source(broadcast) as source, LatestFrame(source) as latest:
         next_of(latest, is_explained)
     assert all(isinstance(one, Outage) for one in seen)
+
+
+class Recorded:
+    """A capture of images whose positions, rate and number are told; a position of None cannot be decoded."""
+
+    def __init__(self, positions_s: Sequence[float | None], fps: float, count: int) -> None:
+        self.left, self.at_s = list(positions_s), 0.0
+        self.facts = {cv2.CAP_PROP_FPS: fps, cv2.CAP_PROP_FRAME_COUNT: float(count)}
+        self.number = 0
+
+    def isOpened(self) -> bool:  # noqa: N802 - OpenCV's name
+        return True
+
+    def read(self) -> tuple[bool, Any]:
+        at_s = self.left.pop(0) if self.left else None
+        if at_s is None:
+            return False, None
+        self.at_s = at_s
+        self.number += 1
+        return True, np.full((4, 4, 3), (self.number % 200, self.number // 200, 9), np.uint8)
+
+    def get(self, key: int) -> float:
+        return self.at_s * 1000 if key == cv2.CAP_PROP_POS_MSEC else self.facts.get(key, 0.0)
+
+
+@pytest.fixture
+def recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., VideoFile]:
+    """A function (positions, fps, count) that gives a video of them."""
+
+    def make(positions_s: Sequence[float | None], fps: float, count: int) -> VideoFile:
+        monkeypatch.setattr(
+            "dermedge.edge.sources.video.open_capture",
+            lambda path, backend: Recorded(positions_s, fps, count),
+        )
+        (tmp_path / "a.mp4").touch()
+        return VideoFile(tmp_path / "a.mp4")
+
+    return make
+
+
+def times(video: VideoFile) -> list[float | None]:
+    return [frame.at_s for frame in iter(video.read, None)]
+
+
+def test_a_video_without_times_and_rate_has_25_frames_a_second(recorded: Callable[..., VideoFile]) -> None:
+    assert times(recorded([0.0] * 4, 0.0, 0)) == pytest.approx([0, 0.04, 0.08, 0.12])
+    # a time that goes back is replaced by one of the rate
+    assert times(recorded([2.0, 2.1, 1.0, 2.5], 10.0, 0)) == pytest.approx([2, 2.1, 2.2, 2.5])
+
+
+@pytest.mark.parametrize(
+    ("decoded", "count", "is_whole"),
+    [
+        (19, 20, True),
+        (17, 20, False),
+        (91, 100, True),
+        (88, 100, False),
+        (991, 1000, True),
+        (988, 1000, False),
+    ],
+)
+def test_a_tenth_but_at_most_a_second_may_be_missing_at_the_end(
+    decoded: int, count: int, is_whole: bool, recorded: Callable[..., VideoFile]
+) -> None:
+    video = recorded([0.1 * number for number in range(decoded)], 10.0, count)
+    if is_whole:
+        assert len(times(video)) == decoded
+    else:
+        with pytest.raises(
+            SourceError, match=f"damaged or truncated: {decoded} of about {count} frames could"
+        ):
+            times(video)
+
+
+def test_one_long_gap_is_damage_and_many_short_ones_are_a_lower_rate(
+    recorded: Callable[..., VideoFile],
+) -> None:
+    every_other = [0.2 * number for number in range(50)]
+    assert times(recorded(every_other, 10.0, 100)) == pytest.approx(every_other)
+    gap = [0.1 * number for number in (*range(25), *range(75, 100))]
+    with pytest.raises(SourceError, match=r"50 of about 100 frames could be decoded, the last one at 9\.9 s"):
+        times(recorded(gap, 10.0, 100))
+    # a tenth may be missing anywhere
+    small = [0.1 * number for number in (*range(25), *range(34, 100))]
+    assert len(times(recorded(small, 10.0, 100))) == 91
+
+
+@pytest.mark.parametrize(("bad", "decoded"), [(49, 6), (50, 3)])
+def test_fifty_reads_are_tried_to_get_past_damage(
+    bad: int, decoded: int, recorded: Callable[..., VideoFile]
+) -> None:
+    positions = [0.0, 0.1, 0.2, *[None] * bad, 0.3, 0.4, 0.5]
+    found: list[Frame] = []
+    video = recorded(positions, 10.0, 0)
+    if bad < 50:
+        with pytest.raises(SourceError, match="damaged or truncated: 6 frames could be decoded"):
+            found.extend(iter(video.read, None))
+    else:
+        found.extend(iter(video.read, None))
+        assert len(found) == decoded
