@@ -143,6 +143,16 @@ def test_a_contradicting_copy_costs_two_photos_and_not_two_lesions(tmp_path: Pat
     assert len({(photo.group, photo.split) for photo in lesions}) == 1
 
 
+def test_the_seed_of_a_catalogue_is_that_of_its_split(tmp_path: Path) -> None:
+    root = folders(tmp_path / "set", {"cat": 20, "dog": 20})
+    first, second = (build_catalogue([root], seed=seed) for seed in (0, 3))
+    assert (first.seed, second.seed) == (0, 3)
+    for made in (first, second):
+        assert json.loads(made.to_json())["seed"] == made.seed
+        assert made.photos == split_by_group(made.photos, made.seed)
+    assert first.photos != second.photos
+
+
 def test_a_wrong_copy_within_a_lesion_does_not_cost_the_other_photos_of_it(tmp_path: Path) -> None:
     root = folders(tmp_path / "set", {"mel": 8, "nv": 8})
     put(root / "ham.csv", "lesion_id,image_id,dx\nL1,mel0,mel\nL1,mel1,mel\nL1,copy,nv\n")

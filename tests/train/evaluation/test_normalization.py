@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import cv2
 import numpy as np
@@ -114,6 +114,56 @@ def test_among_equals_the_surest_is_chosen(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setitem(COLOURS, "red", (200, 60, 60))
     # the labels are now those of a network that takes red first, whatever the scale of its pixels
     assert find(partial(photos, tmp_path))[0] == "pixels"
+
+
+class Told:
+    """A network of two classes whose probabilities of the true class are given for each normalization."""
+
+    labels = LABELS[:2]
+    # (of photos that are answered right, of photos that are answered wrong)
+    probabilities: ClassVar[dict[str, tuple[float, float]]] = {}
+    wrong = 4
+
+    def __init__(self, name: str) -> None:
+        self._right, self._wrong = self.probabilities.get(name, (0.5, 0.5))
+        self._asked = 0
+
+    def __enter__(self) -> Told:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+    def predict(self, image_bgr: NDArray[np.uint8]) -> Any:
+        # the photos come with one of each class in turn
+        of_truth = self._wrong if self._asked < self.wrong else self._right
+        index = self._asked % 2
+        self._asked += 1
+        return SimpleNamespace(
+            probabilities=(of_truth, 1 - of_truth) if index == 0 else (1 - of_truth, of_truth)
+        )
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        # as many right answers: the wrong ones of the second are less sure
+        ((0.9, 0.01), (0.9, 0.4)),
+        # all answers of the second are right, if barely
+        ((0.99, 0.49), (0.51, 0.51)),
+    ],
+)
+def test_right_answers_count_first_and_then_the_probability_of_the_truth(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: tuple[float, float], second: tuple[float, float]
+) -> None:
+    monkeypatch.setattr(Told, "probabilities", {FOREIGN[0]: first, FOREIGN[2]: second})
+
+    def two_classes(labels: Sequence[str]) -> list[LabelledPhoto]:
+        return [one for one in photos(tmp_path, LABELS) if one.label_index < 2]
+
+    said: list[str] = []
+    open_with: Any = Told
+    assert find_normalization(Path("foreign.tflite"), two_classes, open_with, said.append) == FOREIGN[2]
 
 
 def test_evaluate_tries_a_foreign_file_and_scores_it_with_what_it_found(
