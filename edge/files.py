@@ -34,7 +34,7 @@ _CURES = {
 
 def storage_error(path: Path | str, error: OSError) -> StorageError:
     """Returns a StorageError of one line for a failed write to ``path``."""
-    reason = _CURES.get(error.errno or 0, error.strerror or str(error))
+    reason = _CURES.get(error.errno or 0, f"{error.strerror or error}; choose another path")
     return StorageError(f"cannot write '{path}': {reason}")
 
 

@@ -79,7 +79,9 @@ def _photos_below(folder: Path, above: tuple[str, ...]) -> Iterator[Path]:
     try:
         entries = list(folder.iterdir())
     except OSError as error:
-        raise SourceError(f"cannot read the folder '{folder}': {error.strerror}") from error
+        raise SourceError(
+            f"cannot read the folder '{folder}': {error.strerror}; check its permissions"
+        ) from error
     for path in entries:
         if os.path.isdir(path):  # Path.is_dir raises an error if permission is missing
             if not is_system_folder(path.name):
@@ -103,7 +105,9 @@ def read_picture(path: Path | str) -> NDArray[np.uint8]:
             )
         content = np.fromfile(path, np.uint8)
     except OSError as error:
-        raise PictureError(f"cannot read the photo '{path}': {error.strerror}") from error
+        raise PictureError(
+            f"cannot read the photo '{path}': {error.strerror}; check the path and its permissions"
+        ) from error
     return decode_photo(content, path)
 
 
@@ -129,14 +133,20 @@ def decode_photo(
     except cv2.error as error:
         raise _not_decoded(path, error) from error
     if image is None:
-        raise PictureError(f"'{path}' is not a photo that can be decoded ({content.size} bytes)")
+        raise _no_photo(path, f"{content.size} bytes")
     return image  # type: ignore[return-value]
 
 
 def _not_decoded(path: Path | str, error: cv2.error) -> PictureError:
     if "CV_IO_MAX_IMAGE" in str(error):
         return _too_large(path)
-    return PictureError(f"'{path}' is not a photo that can be decoded ({error.err or 'OpenCV rejected it'})")
+    return _no_photo(path, error.err or "OpenCV rejected it")
+
+
+def _no_photo(path: Path | str, why: str) -> PictureError:
+    return PictureError(
+        f"'{path}' is not a photo that can be decoded ({why}); copy the file again, or save it as JPEG"
+    )
 
 
 def _too_large(path: Path | str) -> PictureError:
@@ -160,7 +170,7 @@ def _decode_heif(content: NDArray[np.uint8], path: Path | str) -> NDArray[np.uin
             raise _too_large(path)
         image = np.asarray(photo)
     except (ValueError, EOFError, OSError, RuntimeError, SyntaxError) as error:
-        raise PictureError(f"'{path}' is not a photo that can be decoded ({error})") from error
+        raise _no_photo(path, str(error)) from error
     return np.ascontiguousarray(image[..., :3])
 
 

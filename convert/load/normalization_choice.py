@@ -70,7 +70,9 @@ def _candidates(file: ForeignClassifier, asked: str) -> list[Normalization]:
     is_gray = file.layout.channels == 1
     known = [name for name in NORMALIZATIONS if NORMALIZATIONS[name].is_affine or not is_gray]
     if asked not in (AUTO_NORMALIZATION, *NORMALIZATIONS):
-        raise OptionError(f"--normalization is '{asked}'. Known: {AUTO_NORMALIZATION}, {', '.join(known)}")
+        raise OptionError(
+            f"--normalization is '{asked}', which is unknown. Known: {AUTO_NORMALIZATION}, {', '.join(known)}"
+        )
     if asked != AUTO_NORMALIZATION and asked not in known:
         raise OptionError(
             f"--normalization {asked} is for colour, and the input of '{file.path}' is gray. "

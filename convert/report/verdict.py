@@ -1,4 +1,4 @@
-"""State whether the converted file is written, and why."""
+"""State whether the converted files are written, and why."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ __all__ = ["verdict_sentence"]
 
 
 def verdict_sentence(result: SearchResult) -> str:
-    """Return the verdict with its most important reason, and whether the file is written."""
+    """Return the verdict with its most important reason, and how many files are written."""
     best, acceptance = result.best, result.best.acceptance
-    outcome = "The file is written." if result.delivered else "No file is written."
+    outcome = _outcome(len(result.deliveries))
     if acceptance.verdict == REFUSED:
         return f"Refused: {best.form.name} fails the check '{acceptance.failed[0].name}'. {outcome}"
     if acceptance.verdict == CANNOT_TELL:
@@ -20,3 +20,9 @@ def verdict_sentence(result: SearchResult) -> str:
         and_more = f" ({plural(more, 'more doubt')})" if more else ""
         return f"Cannot tell: {acceptance.doubts[0]}{and_more}. {outcome}"
     return f"Passed: on {acceptance.photos} photos, no metric of {best.form.name} loses more than allowed. {outcome}"
+
+
+def _outcome(files: int) -> str:
+    if files > 1:
+        return f"The {files} files are written."
+    return "The file is written." if files else "No file is written."

@@ -254,7 +254,9 @@ def read_labels(path: Path | None) -> list[str] | None:
     try:
         return [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
     except OSError as error:
-        raise OptionError(f"cannot read the labels '{path}': {error.strerror or error}") from error
+        raise OptionError(
+            f"cannot read the labels '{path}': {error.strerror or error}; check the path and its permissions"
+        ) from error
     except UnicodeDecodeError as error:
         raise OptionError(
             f"cannot read the labels '{path}': the file is not UTF-8; save it as UTF-8"

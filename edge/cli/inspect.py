@@ -118,7 +118,9 @@ def inspect_model(path: Path, normalization: str | None = None) -> Inspection:
     try:
         model = path.read_bytes()
     except OSError as error:
-        raise ModelError(f"cannot read the model '{path}': {error.strerror}") from error
+        raise ModelError(
+            f"cannot read the model '{path}': {error.strerror}; check the path and its permissions"
+        ) from error
     check_network(path)
     graph = read_graph(model, path)
     manifest = read_manifest(path)

@@ -94,7 +94,7 @@ def _find_all(paths: Sequence[Path]) -> list[Path]:
             raise OptionError(f"'{path}' is a model and not a photo; give it with --model")
         photos = find_photo_files(path) if path.is_dir() else [path]
         if not photos:
-            raise SourceError(f"there is no photo in the folder '{path}'")
+            raise SourceError(f"there is no photo in the folder '{path}'; give a folder with photos")
         found += photos
     return found
 

@@ -47,4 +47,6 @@ def read_associated(path: Path | str, name: str) -> bytes | None:
             return None
         raise ModelError(f"'{name}' in '{path}' is damaged ({error}); copy the model again") from error
     except OSError as error:
-        raise ModelError(f"cannot read the model '{path}': {error.strerror}") from error
+        raise ModelError(
+            f"cannot read the model '{path}': {error.strerror}; check the path and its permissions"
+        ) from error

@@ -10,6 +10,7 @@ import io
 import json
 import re
 import zipfile
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -43,22 +44,25 @@ _MAX_UNPACKED_BYTES = 8 << 20
 _MAX_DEPTH = 32
 # The digest of a model is computed from pieces of this size, so that the file is never completely in memory.
 _PIECE_BYTES = 1 << 20
-_TYPES: dict[str, Any] = {
-    "labels": list | tuple,
-    "input_size": int,
-    "quantization": str,
-    "architecture": str,
-    "preprocessing": str,
-    "none_label": str | None,
-    "metrics": dict,
-    "parity": dict,
-    "tools": dict,
-    "data_digest": str | None,
-    "command": str | None,
-    "licence": str | None,
-    "network_sha256": str | None,
-    "inputs": list,
-    "outputs": list,
+_TEXT, _TEXT_OR_NULL = (str, "a text"), (str | None, "a text or null")
+_LIST, _OBJECT = (list | tuple, "a list"), (dict, "a JSON object")
+# For each field of the manifest, the types that a value may have, and the name of these types in error messages.
+_TYPES: dict[str, tuple[Any, str]] = {
+    "labels": _LIST,
+    "input_size": (int, "a whole number"),
+    "quantization": _TEXT,
+    "architecture": _TEXT,
+    "preprocessing": _TEXT,
+    "none_label": _TEXT_OR_NULL,
+    "metrics": _OBJECT,
+    "parity": _OBJECT,
+    "tools": _OBJECT,
+    "data_digest": _TEXT_OR_NULL,
+    "command": _TEXT_OR_NULL,
+    "licence": _TEXT_OR_NULL,
+    "network_sha256": _TEXT_OR_NULL,
+    "inputs": _LIST,
+    "outputs": _LIST,
 }
 # All files in the zip have this time stamp, so that two equal conversions give equal bytes.
 ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -145,9 +149,10 @@ class Manifest:
             ModelError: the text is not a manifest of dermedge, or has a later version than `MANIFEST_VERSION`.
         """
         try:
-            values = json.loads(text)
+            values = _part(json.loads(text), "the manifest")
             _check_depth(values)
             _check_version(values.get("version", MANIFEST_VERSION), source)
+            _check_required(values)
             known = {one.name for one in fields(cls)}
             manifest = cls(**{key: value for key, value in values.items() if key in known})
             _check_types(manifest)
@@ -196,6 +201,12 @@ def _check_version(version: Any, source: Path | str) -> None:
         )
 
 
+def _check_required(values: Mapping[str, Any]) -> None:
+    for name in ("labels", "input_size", "quantization"):
+        if name not in values:
+            raise ValueError(f"the key '{name}' is missing")
+
+
 def _check_labels(labels: tuple[str, ...], none_label: str | None) -> None:
     """Raises ValueError if a label is empty, or if ``none_label`` is not one of the labels."""
     if not all(map(str.strip, labels)):
@@ -206,10 +217,10 @@ def _check_labels(labels: tuple[str, ...], none_label: str | None) -> None:
 
 def _check_types(manifest: Manifest) -> None:
     """Raises ValueError if a value does not have the type of its field."""
-    for name, types in _TYPES.items():
+    for name, (types, must_be) in _TYPES.items():
         value = getattr(manifest, name)
         if isinstance(value, bool) or not isinstance(value, types):
-            raise ValueError(f"{name} is {value!r:.40}, which has the wrong type")
+            raise ValueError(f"{name} is {value!r:.40}; it must be {must_be}")
 
 
 def _check_temperature(temperature: Any) -> None:
@@ -304,7 +315,9 @@ def read_manifest(path: Path | str) -> Manifest | None:
         with zipfile.ZipFile(path) as archive:
             text = unpack(archive, _MANIFEST_NAME, path, _MAX_UNPACKED_BYTES).decode()
     except OSError as error:
-        raise ModelError(f"cannot read the model '{path}': {error.strerror}") from error
+        raise ModelError(
+            f"cannot read the model '{path}': {error.strerror}; check the path and its permissions"
+        ) from error
     except (KeyError, *ZIP_ERRORS) as error:
         # A damaged zip archive must not be mistaken for a model without a manifest. Otherwise, the model would run
         # without the thresholds and the class names in its manifest.

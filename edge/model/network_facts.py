@@ -69,7 +69,9 @@ def read_facts(path: Path) -> NetworkFacts:
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise ModelError(f"cannot read the model '{path}': {error.strerror}") from error
+        raise ModelError(
+            f"cannot read the model '{path}': {error.strerror}; check the path and its permissions"
+        ) from error
     with refusing_damage(content, path):
         return _facts(content)
 

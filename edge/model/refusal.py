@@ -50,9 +50,12 @@ def explain_refusal(path: Path, reason: str) -> ModelError:
     if custom:
         return ModelError(
             f"'{path}' has the custom operator '{custom[0]}', which runs only in the program or with the delegate "
-            f"that it was made for; the runtime says: {reason}"
+            f"that it was made for; convert the original model again without this operator; the runtime says: {reason}"
         )
-    return ModelError(f"'{path}' cannot be run here; the runtime says: {reason}")
+    return ModelError(
+        f"'{path}' cannot be run here; the runtime says: {reason}; install a newer ai-edge-litert, or convert the "
+        "model again"
+    )
 
 
 def repair_dimensions(model: bytes) -> bytes | None:

@@ -137,7 +137,7 @@ def find_normalization(
     """
     known = ", ".join(FOREIGN)
     if given is not None and given not in NORMALIZATIONS:
-        raise OptionError(f"--normalization is '{given}'. Known: {known}")
+        raise OptionError(f"--normalization is '{given}', which is unknown. Known: {known}")
     dtype = np.dtype(pixels["dtype"])
     if given is not None and not (dtype == np.uint8 and not pixels["quantization"][0]):
         return _fitting(path, NORMALIZATIONS[given], layout)
@@ -179,7 +179,9 @@ def _stated(path: Path, mean: Sequence[float], std: Sequence[float]) -> Normaliz
 
 
 def _not_a_classifier(path: Path, what: str) -> ModelError:
-    return ModelError(f"'{path}' is not an image classifier: {what}. dermedge only runs image classifiers")
+    return ModelError(
+        f"'{path}' is not an image classifier: {what}. dermedge only runs image classifiers; give another model"
+    )
 
 
 def _kind_of(shapes: Sequence[Sequence[int]]) -> str:

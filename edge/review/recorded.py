@@ -85,7 +85,9 @@ def read_recording(folder: Path) -> Recording:
             photos += _photos_of(session, facts, notes)
             labels |= dict.fromkeys(_texts(facts.get("labels")))
     except OSError as error:
-        raise SourceError(f"cannot read the recording '{folder}': {error.strerror or error}") from error
+        raise SourceError(
+            f"cannot read the recording '{folder}': {error.strerror or error}; check its permissions"
+        ) from error
     if not photos and (folder / LINES_NAME).is_file():
         raise SourceError(
             f"'{folder}' is one session; review the folder that contains this session: dermedge review {folder.parent}"

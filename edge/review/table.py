@@ -170,7 +170,9 @@ def _content(path: Path) -> bytes:
     except FileNotFoundError:
         return b""
     except OSError as error:
-        raise DataError(f"cannot read the table '{path}': {error.strerror or error}") from error
+        raise DataError(
+            f"cannot read the table '{path}': {error.strerror or error}; check its permissions"
+        ) from error
 
 
 def _parsed(path: Path, content: bytes) -> list[ReviewRow]:

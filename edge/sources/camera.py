@@ -108,7 +108,10 @@ class LiveCapture(FrameSource):
     def read(self) -> Frame | None:
         image = self._image()
         if image is None:
-            raise SourceError(f"'{self._name}' stopped delivering frames after {self._number} frames")
+            raise SourceError(
+                f"'{self._name}' stopped delivering frames after {self._number} frames; check that the camera is on "
+                "and connected"
+            )
         self._number += 1
         return live_frame(as_bgr(image), self._number - 1, self._name)
 

@@ -119,7 +119,7 @@ def _kind_of(spec: str) -> _Kind:
             "cannot be read; give the path of a file or folder"
         )
     if "://" not in spec and (Path(spec).suffix or "/" in spec):
-        raise SourceError(f"there is no file or folder '{without_secrets(spec)}'")
+        raise SourceError(f"there is no file or folder '{without_secrets(spec)}'; check the path")
     raise SourceError(f"Unknown source '{without_secrets(spec)}'. Known: {KNOWN}.")
 
 

@@ -42,5 +42,5 @@ def open_folder(folder: Path) -> PhotoFiles:
     """
     paths = find_photo_files(folder)
     if not paths:
-        raise SourceError(f"there is no photo in the folder '{folder}'")
+        raise SourceError(f"there is no photo in the folder '{folder}'; give a folder with photos")
     return PhotoFiles(paths)

@@ -58,7 +58,9 @@ class PiCamera(FrameSource):
             self._start(mode)
         except RuntimeError as error:
             self._camera.close()
-            raise SourceError(f"'{_NAME}' refuses these settings: {error}") from error
+            raise SourceError(
+                f"'{_NAME}' refuses these settings: {error}; leave out --width, --height and --fps"
+            ) from error
         except SourceError:
             self._camera.close()
             raise
@@ -69,7 +71,7 @@ class PiCamera(FrameSource):
         except (TimeoutError, RuntimeError) as error:
             reason = str(error) or f"no frame came for {READ_TIMEOUT_S} s"
             raise SourceError(
-                f"'{_NAME}' stopped delivering frames after {self._number} frames: {reason}"
+                f"'{_NAME}' stopped delivering frames after {self._number} frames: {reason}; check the cable"
             ) from error
         self._number += 1
         image = FORMATS[self._format](array)[:, : self._width]

@@ -96,7 +96,9 @@ class Reconnecting(FrameSource):
             self._repeated += 1
             self._in_a_row += 1
             if self._in_a_row >= _FROZEN_REPEATS and frame.captured_at - self._fresh_s >= FROZEN_S:
-                raise SourceError(f"'{frame.name}' is frozen: it sends the same frame again and again")
+                raise SourceError(
+                    f"'{frame.name}' is frozen: it sends the same frame again and again; restart the camera"
+                )
         return None
 
     def _is_repeated(self, image: NDArray[np.uint8]) -> bool:

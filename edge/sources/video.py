@@ -59,7 +59,10 @@ class VideoFile(FrameSource):
         # protocol.
         self._capture = open_capture(os.path.abspath(path), cv2.CAP_FFMPEG)
         if not self._capture.isOpened():
-            raise SourceError(f"'{path}' is not a video that can be decoded ({path.stat().st_size} bytes)")
+            raise SourceError(
+                f"'{path}' is not a video that can be decoded ({path.stat().st_size} bytes); copy the file again, or "
+                "give another video"
+            )
         self._fps = self._capture.get(cv2.CAP_PROP_FPS) or _UNKNOWN_FPS
         self._last: NDArray[np.uint8] | None = None
         self._at_s = 0.0

@@ -117,7 +117,9 @@ def test_a_gray_network_has_no_normalization_for_colour() -> None:
         OptionError, match=r"imagenet is for colour.*gray: auto, dermedge, pixels, unit, symmetric$"
     ):
         chosen(gray, "imagenet")
-    with pytest.raises(OptionError, match=r"--normalization is 'zscore'\. Known: auto, dermedge, pixels"):
+    with pytest.raises(
+        OptionError, match=r"--normalization is 'zscore', which is unknown\. Known: auto, dermedge, pixels"
+    ):
         chosen(gray, "zscore")
 
 

@@ -244,6 +244,20 @@ def test_the_verdict_in_one_sentence() -> None:
     )
 
 
+def test_the_verdict_counts_the_files_that_are_written() -> None:
+    passed, lost = (
+        replace(result_of(*checks).best, form=Form("onnx-int8")) for checks in ([CHECK], [CHECK, LOST])
+    )
+    for made, outcome in (
+        ((passed, passed), "The 2 files are written."),
+        ((lost, passed), "The file is written."),
+    ):
+        attempts = tuple(ConversionAttempt(one.form, one) for one in made)
+        assert verdict_sentence(SearchResult(attempts, passed, ())).endswith(f"more than allowed. {outcome}")
+    none = SearchResult((ConversionAttempt(lost.form, lost),), lost, ())
+    assert verdict_sentence(none).endswith("No file is written.")
+
+
 def test_a_refusal_names_the_loss_the_layers_and_the_cure() -> None:
     layers = tuple(named(f"l{number}", contribution=1.0 + number) for number in range(4))
     lost = replace(result_of(CHECK, LOST), layers=layers)

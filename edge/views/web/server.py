@@ -236,5 +236,7 @@ def _given_token() -> tuple[str | None, str]:
         try:
             return path.read_text(encoding="utf-8").strip(), f"the credential {_CREDENTIAL_NAME}"
         except (OSError, UnicodeDecodeError) as error:
-            raise OptionError(f"cannot read the credential '{path}': {error}") from error
+            raise OptionError(
+                f"cannot read the credential '{path}': {error}; store the token in a readable text file"
+            ) from error
     return os.environ.get(_TOKEN_VARIABLE) or None, _TOKEN_VARIABLE

@@ -78,6 +78,36 @@ def test_a_damaged_manifest_is_refused_with_the_file(text: str) -> None:
         Manifest.from_json(text, "x.tflite")
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[]", "the manifest is [], which is not a JSON object"),
+        ("{}", "the key 'labels' is missing"),
+        ('{"labels": ["a"], "input_size": 1}', "the key 'quantization' is missing"),
+        ('{"labels": 3, "input_size": 1, "quantization": ""}', "labels is 3; it must be a list"),
+        (
+            '{"labels": [], "input_size": 1.5, "quantization": ""}',
+            "input_size is 1.5; it must be a whole number",
+        ),
+        ('{"labels": [], "input_size": 1, "quantization": null}', "quantization is None; it must be a text"),
+        (
+            '{"labels": [], "input_size": 1, "quantization": "", "licence": 1}',
+            "licence is 1; it must be a text or null",
+        ),
+        (
+            '{"labels": [], "input_size": 1, "quantization": "", "metrics": []}',
+            "metrics is []; it must be a JSON object",
+        ),
+    ],
+)
+def test_a_wrong_value_is_named_with_what_it_must_be(text: str, said: str) -> None:
+    with pytest.raises(ModelError) as refused:
+        Manifest.from_json(text, "x.tflite")
+    assert (
+        str(refused.value) == f"the manifest in 'x.tflite' cannot be read ({said}); convert the model again"
+    )
+
+
 @pytest.mark.parametrize("keep", [-1, -100, len(FLATBUFFER) + 60])
 def test_a_file_that_is_cut_off_in_its_manifest_is_not_one_without(tmp_path: Path, keep: int) -> None:
     path = tmp_path / "m.tflite"

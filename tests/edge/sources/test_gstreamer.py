@@ -57,7 +57,10 @@ def test_frames_of_a_pipeline_come_in_order_and_after_its_end_it_is_opened_again
     assert seen == sorted(set(seen))
     assert seen[-1] > 20, "it was opened again, and its frames are counted on"
     lost = next(one["text"] for one in events if one["event"] == "lost")
-    assert "stopped delivering frames after 20 frames; attempt 1 to open it again" in lost
+    assert (
+        "stopped delivering frames after 20 frames; check that the camera is on and connected; attempt 1 to open it"
+        in lost
+    )
     assert events[-1]["event"] == "end"
 
 

@@ -38,7 +38,7 @@ def test_a_name_that_is_longer_than_those_of_files_is_an_unknown_source() -> Non
 
 
 def test_a_path_that_does_not_exist_is_said_to_be_missing(tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match=r"no file or folder '.*lesion\.jpg'"):
+    with pytest.raises(SourceError, match=r"no file or folder '.*lesion\.jpg'; check the path$"):
         open_source(str(tmp_path / "lesion.jpg"))
 
 
@@ -106,7 +106,9 @@ def test_a_camera_that_goes_silent_stops_with_its_name(video: Path, monkeypatch:
         frame = source.read()
         assert frame is not None
         assert frame.number == number
-    with pytest.raises(SourceError, match="'0' stopped delivering frames after 5"):
+    with pytest.raises(
+        SourceError, match="'0' stopped delivering frames after 5 frames; check that the camera is on"
+    ):
         source.read()
 
 
