@@ -6,7 +6,7 @@ Each part is compared with a limit:
 
 - overhead: the time from the arrival of a frame to its result, with quality gate and smoothing, divided by the time of
   a bare `invoke()` that follows. The result is the median ratio of many such pairs. There is one ratio for the clock
-  time, and one for the processor time.
+  time, and one for the processor time of all threads.
 - age: the age of a frame when its inference starts, in frame intervals of the camera. It is measured twice: with the
   network at its normal speed, and with an artificial delay that makes the network slower than the camera.
 - viewers: the time of a frame with three viewers of the web page, divided by the time without viewers. The viewers run
@@ -110,8 +110,8 @@ class LoopSettings:
 
 
 def _stamp() -> tuple[int, int]:
-    """Returns the clock time and the processor time of this thread in nanoseconds. The call takes little time."""
-    return time.perf_counter_ns(), time.thread_time_ns()
+    """Returns the clock time and the processor time of all threads in nanoseconds. The call takes little time."""
+    return time.perf_counter_ns(), time.process_time_ns()
 
 
 class _ReplayedFrames(FrameSource):

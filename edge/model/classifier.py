@@ -323,7 +323,7 @@ class Classifier:
         return means, sum(told) / len(told) if told else None, invoke_ns
 
     def _read(self, details: dict[str, Any]) -> Tensor:
-        return Tensor(self.interpreter.tensor(details["index"])()[0].copy(), *details["quantization"])
+        return Tensor(self.interpreter.get_tensor(details["index"])[0], *details["quantization"])
 
     def _read_values(self) -> tuple[Tensor | None, tuple[float, ...], float | None]:
         """Returns the evidence, the logits, and the probability of a close-up.
@@ -345,7 +345,7 @@ class Classifier:
         if self._close_up is None or self.manifest is None:
             return None
         scale, zero_point = self._close_up["quantization"]
-        level: float = self.interpreter.tensor(self._close_up["index"])()[0].item()
+        level: float = self.interpreter.get_tensor(self._close_up["index"])[0].item()
         return (level - zero_point) * scale if scale else level
 
     def _interpret(

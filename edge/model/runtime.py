@@ -41,6 +41,9 @@ class Interpreter(Protocol):
     def invoke(self) -> None: ...
     def get_input_details(self) -> list[dict[str, Any]]: ...
     def get_output_details(self) -> list[dict[str, Any]]: ...
+    def get_tensor(self, tensor_index: int) -> Any:
+        """Returns a copy of the tensor."""
+
     def tensor(self, tensor_index: int) -> Callable[[], Any]:
         """Returns a function that returns a view of the tensor's memory. No such view may exist during ``invoke``."""
 
