@@ -9,6 +9,7 @@ import threading
 import time
 from pathlib import Path
 from queue import Queue
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -336,3 +337,47 @@ def test_the_time_of_an_outage_is_no_interval(camera: type) -> None:
     latest._report(Outage("gone"))
     assert waits(latest, 9.0, 9.1) == [0, 0]
     assert latest._silent_s() == 2.0
+
+
+def test_the_time_of_a_read_is_in_milliseconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [50.0]
+
+    class Slow:
+        is_live = False
+
+        def read(self) -> Frame:
+            clock[0] += 0.25
+            return Frame(np.zeros((2, 2, 3), np.uint8), 0, clock[0], "slow")
+
+    monkeypatch.setattr(latest_module, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    arrival = LatestFrame(Slow()).read()  # type: ignore[arg-type]
+    assert isinstance(arrival, Arrival)
+    assert (arrival.capture_ms, arrival.dropped) == (250, 0)
+
+
+def test_a_frame_that_a_newer_one_or_an_outage_replaces_is_dropped(camera: type) -> None:
+    first, second, third, fourth = (
+        Arrival(Frame(np.zeros((2, 2, 3), np.uint8), number, 0.0, "made up"), 1.0, 0) for number in range(4)
+    )
+    latest = LatestFrame(camera(1))
+    latest._deliver(first)
+    arrival = latest.read()
+    assert isinstance(arrival, Arrival)
+    assert (arrival.frame.number, arrival.dropped) == (0, 0)
+    latest._deliver(second)
+    newer = latest.newer()
+    assert newer is not None
+    # the frame that was read before is dropped in favour of the newer one
+    assert (newer.frame.number, newer.dropped) == (1, 1)
+    assert latest.newer() is None
+    latest._deliver(third)
+    latest._report(Outage("gone"))
+    assert latest.read() == Outage("gone")
+    latest._deliver(fourth)
+    arrival = latest.read()
+    assert isinstance(arrival, Arrival)
+    assert (arrival.frame.number, arrival.dropped) == (3, 2)
+    # a frame that waits for a newer one is not taken yet
+    latest._deliver(first)
+    latest._ready_s = time.monotonic() + 3600
+    assert latest.newer() is None

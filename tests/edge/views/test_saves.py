@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
+import cv2
+import numpy as np
 import pytest
 
 from dermedge.edge.errors import StorageError
@@ -41,3 +45,66 @@ def test_of_viewers_who_save_at_once_one_is_served(tmp_path: Path, monkeypatch: 
         thread.join(30)
     assert (len(saved), len(refused)) == (1, 7)
     assert [path.name for path in tmp_path.iterdir()] == saved
+
+
+def test_two_images_are_half_a_second_apart_and_the_last_fifty_are_remembered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [50.0]
+    monkeypatch.setattr(saves_module, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    saves = Saves(tmp_path)
+    first = saves.add(b"an image")
+    clock[0] += 0.49
+    with pytest.raises(StorageError, match="an image was saved a moment ago; try again"):
+        saves.add(b"another")
+    names = [first]
+    for _ in range(50):
+        clock[0] += 0.51
+        names.append(saves.add(b"another"))
+    assert saves.names == names[:0:-1]
+    assert saves.path(first) is None
+    assert saves.path(names[-1]) == tmp_path / names[-1]
+    assert saves.path("../elsewhere.png") is None
+    assert len(set(names)) == 51
+
+
+def test_all_saved_images_of_a_folder_together_have_a_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(saves_module, "_LEAST_INTERVAL_S", 0)
+    assert saves_module.LIMIT_MB == 500
+    monkeypatch.setattr(saves_module, "LIMIT_MB", 0.002)
+    (tmp_path / "dermedge-earlier.png").write_bytes(bytes(1200))
+    (tmp_path / "another.png").write_bytes(bytes(5000))
+    saves = Saves(tmp_path)
+    with pytest.raises(StorageError, match=r"have reached the limit of 0\.002 MB"):
+        saves.add(bytes(801))
+    assert saves.names == []
+    assert (tmp_path / saves.add(bytes(800))).stat().st_size == 800
+
+
+def test_a_thumbnail_is_240_pixels_wide_and_keeps_the_form(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(saves_module, "_LEAST_INTERVAL_S", 0)
+    saves = Saves(tmp_path)
+    content = cv2.imencode(".png", np.full((300, 480, 3), (200, 100, 50), np.uint8))[1].tobytes()
+    small = saves.thumbnail(saves.add(content))
+    assert small is not None
+    image = cv2.imdecode(np.frombuffer(small, np.uint8), cv2.IMREAD_COLOR)
+    assert image.shape == (150, 240, 3)
+    assert image.mean(axis=(0, 1)) == pytest.approx((200, 100, 50), abs=3)
+    assert saves.thumbnail("unknown.png") is None
+    assert saves.thumbnail(saves.add(b"no image")) is None
+
+
+def test_an_image_that_cannot_be_written_leaves_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "no space left")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(StorageError, match="the disk is full"):
+        Saves(tmp_path).add(b"an image")
+    assert list(tmp_path.iterdir()) == []
