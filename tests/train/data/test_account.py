@@ -103,6 +103,23 @@ def test_a_table_is_told_by_what_is_read_of_it(facts: dict[str, Any], line: str)
     assert line in lines(tables=(table,))
 
 
+def test_a_table_overrides_a_folder_of_another_diagnosis_and_not_of_another_name() -> None:
+    def told(folder: str, **facts: Any) -> bool:
+        given = {"origin": ON_TABLE, **facts}
+        return any(
+            "another diagnosis than the folder" in line
+            for line in lines(file("nevus", folder=folder, **given))
+        )
+
+    assert told("melanoma")
+    assert not told("nevus")
+    assert not told("nv")
+    assert not told("Moles")
+    # a folder that is no class states nothing, and neither does a table whose label is not used
+    assert not told("")
+    assert not told("melanoma", origin=ON_FOLDER)
+
+
 def test_columns_and_cells_that_are_not_read_are_named() -> None:
     columns = tuple(f"column {number:02}" for number in range(13))
     path = Path("folder/a.csv")

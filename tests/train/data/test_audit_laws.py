@@ -119,6 +119,8 @@ def test_a_set_is_of_one_class_above_nine_tenths() -> None:
     assert check_set_of_one_class(material(many(5, source="a", reference="nevus"))) is None
     one_class = [*many(5, source="a", reference="nevus"), *many(5, 5, source="b", reference="nevus")]
     assert check_set_of_one_class(material(one_class)) is None
+    # of one dataset alone, it tells nothing
+    assert check_set_of_one_class(material(known[:11])) is None
 
 
 def test_a_set_is_small_by_the_shorter_side_of_what_can_be_decoded() -> None:
@@ -320,6 +322,14 @@ def test_one_photo_of_three_files_in_two_sets_is_under_the_same_id_if_any_two_ar
     found = told(check_across_sources(material(photos, same=[(0, 1, 2)])))
     assert found is not None
     assert found[2:] == ("1 photo in two datasets", (("b and set (1 under the same id)", 1),))
+
+
+def test_a_photo_in_three_sets_is_one_photo_with_three_pairs_of_sets() -> None:
+    photos = [photo(0, source="a"), photo(1, source="b"), photo(2, source="c")]
+    found = check_across_sources(material(photos, same=[(0, 1, 2)]))
+    assert found is not None
+    assert (found.title, found.count, found.files) == ("1 photo in two datasets", 1, 3)
+    assert [where.partition(" (")[0] for where, _ in found.breakdown] == ["a and b", "a and c", "b and c"]
 
 
 def test_all_checks_are_made_in_the_order_of_their_weight() -> None:

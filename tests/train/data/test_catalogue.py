@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dermedge.edge.errors import DataError, OptionError
+from dermedge.train.data import build
 from dermedge.train.data.build import build_catalogue
 from dermedge.train.data.catalogue import NONE_OF_THESE, Catalogue, Photo, check_photos, read_catalogue
 from dermedge.train.data.folders import find_files
@@ -141,6 +142,36 @@ def test_a_contradicting_copy_costs_two_photos_and_not_two_lesions(tmp_path: Pat
     lesions = [p for p in catalogue.photos if Path(p.path).stem in ("mel1", "mel4", "nv1", "nv4")]
     assert len(lesions) == 4
     assert len({(photo.group, photo.split) for photo in lesions}) == 1
+
+
+@pytest.mark.parametrize(
+    ("train", "val", "test", "told"),
+    [
+        (4, 4, 4, ""),
+        (
+            3,
+            1,
+            4,
+            "the class 'a' has only 3 photos in train, but 4 in test. Its largest group has 5 of 8 photos.",
+        ),
+        (
+            1,
+            4,
+            3,
+            "the class 'a' has only 1 photo in train, but 4 in val. Its largest group has 5 of 8 photos.",
+        ),
+    ],
+)
+def test_a_class_with_fewer_photos_in_train_than_in_another_split_is_told(
+    train: int, val: int, test: int, told: str
+) -> None:
+    splits = ["train"] * train + ["val"] * val + ["test"] * test
+    photos = [
+        Photo(f"{at}", f"{at}", "", "large" if at < 5 else f"{at}", "a", "a", "s", split)
+        for at, split in enumerate(splits)
+    ]
+    lines = build._lopsided_lines([*photos, replace(photos[0], label="b")], ("a", "b"))
+    assert [line.partition(" Another")[0] for line in lines] == [told] * bool(told)
 
 
 def test_the_seed_of_a_catalogue_is_that_of_its_split(tmp_path: Path) -> None:

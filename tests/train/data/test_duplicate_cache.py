@@ -57,6 +57,16 @@ def test_copies_are_looked_for_once(tmp_path: Path, photos: list[Path], read: li
     assert [path.suffix for path in (tmp_path / "cache").iterdir()] == [".json"]
 
 
+def test_equal_files_without_any_structure_are_one_photo(tmp_path: Path) -> None:
+    paths = [tmp_path / f"{name}.png" for name in "abc"]
+    for path, level in zip(paths, (90, 120, 90), strict=True):
+        cv2.imwrite(str(path), np.full((40, 60, 3), level, np.uint8))
+    found = find_duplicates(paths)
+    # nothing in them can be compared, but the bytes can
+    assert found.near == []
+    assert found.of_one_photo == found.equal == [[0, 2]]
+
+
 def test_a_file_that_changed_or_came_is_looked_at(
     tmp_path: Path, photos: list[Path], read: list[Path], lesion: Draw
 ) -> None:

@@ -167,6 +167,34 @@ def test_a_table_that_contradicts_itself_is_not_believed(
     assert all(one.undecided for one in facts)
 
 
+def test_columns_of_zeros_and_ones_are_classes_only_if_nearly_each_row_has_one_1(tmp_path: Path) -> None:
+    header = "image,patient id,ring,scar"
+    facts, account = read(tmp_path / "classes", header, "{},p1,1,0", "{},p2,0,1")
+    assert diagnoses(facts) == ["ring", "scar"] * 4
+    assert account.unused == ()
+    # symptoms: half of the photos have one of them
+    facts, account = read(tmp_path / "symptoms", header, "{},p1,1,0", "{},p2,0,0")
+    assert diagnoses(facts) == [None] * 8
+    assert account.unused == ("ring", "scar")
+    # or both
+    facts, _ = read(tmp_path / "both", header, "{},p1,1,0", "{},p2,1,1")
+    assert diagnoses(facts) == [None] * 8
+
+
+@pytest.mark.parametrize("column", ["patient", "Pat ID", "subject no", "person", "MRN"])
+def test_a_column_of_persons_names_the_person_and_a_column_of_lesions_the_lesion(
+    tmp_path: Path, column: str
+) -> None:
+    facts, _ = read(tmp_path / "persons", f"image,label,{column}", "{},nevus,A")
+    assert all(one.patient_id and not one.lesion_id for one in facts)
+    facts, _ = read(tmp_path / "lesions", "image,label,lesion id", "{},nevus,A")
+    assert all(one.lesion_id and not one.patient_id for one in facts)
+    # a case may be either
+    facts, _ = read(tmp_path / "cases", "image,label,case id", "{},nevus,A")
+    assert not any(one.lesion_id or one.patient_id for one in facts)
+    assert all(one.groups for one in facts)
+
+
 def test_a_finer_name_for_the_same_photo_contradicts_nothing(tmp_path: Path) -> None:
     facts, _ = read(tmp_path, "image,dx,benign_malignant", "{0},nevus,benign\n{0},,benign")
     assert diagnoses(facts) == ["nevus"] * 8
@@ -183,10 +211,10 @@ def photos_and_table(folder: Path, table: str) -> LabelledFiles:
 
 def test_a_photo_of_two_labels_has_none_even_where_its_folder_has_one(tmp_path: Path) -> None:
     found = photos_and_table(tmp_path / "set", "image,label\na,nevus\na,melanoma\nc,melanoma\n")
-    assert {one.name: (one.photo.diagnosis, one.undecided) for one in found.files} == {
-        "set/nevus/a.jpg": ("", True),
-        "set/nevus/b.jpg": ("nevus", False),
-        "set/melanoma/c.jpg": ("melanoma", False),
+    assert {one.name: (one.photo.diagnosis, one.undecided, one.reference) for one in found.files} == {
+        "set/nevus/a.jpg": ("", True, ""),
+        "set/nevus/b.jpg": ("nevus", False, ""),
+        "set/melanoma/c.jpg": ("melanoma", False, "melanoma"),
     }
 
 

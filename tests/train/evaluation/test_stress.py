@@ -56,6 +56,16 @@ def test_strokes_lie_elsewhere_on_another_photo(name: str) -> None:
     assert not np.array_equal(perturbed(FRAME, name, 0, seed=1), perturbed(FRAME, name, 0, seed=2))
 
 
+@pytest.mark.parametrize("name", ["hairs", "ink strokes"])
+def test_a_stronger_severity_keeps_the_strokes_of_a_milder_one(name: str) -> None:
+    white = np.full((200, 300, 3), 255, np.uint8)
+    for seed in range(3):
+        covered = [(perturbed(white, name, step, seed) < 255).any(axis=2) for step in range(3)]
+        assert not (covered[0] & ~covered[1]).any()
+        assert not (covered[1] & ~covered[2]).any()
+        assert covered[0].sum() < covered[1].sum() < covered[2].sum()
+
+
 def test_a_quarter_turn_of_a_square_loses_nothing() -> None:
     square = FRAME[:240, :240]
     assert np.array_equal(rotate(square, 90, RNG), np.rot90(square))

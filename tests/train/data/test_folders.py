@@ -1,0 +1,107 @@
+"""Which files below a folder are photos, tables, masks and thumbnails."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from dermedge.edge.errors import DataError
+from dermedge.train.data.folders import find_files
+
+
+def touch(root: Path, *names: str) -> Path:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
+    return root
+
+
+def test_photos_and_tables_are_found_in_the_order_of_their_paths(tmp_path: Path) -> None:
+    root = touch(
+        tmp_path / "set", "b/2.JPG", "b/10.jpg", "a/1.png", "LABELS.CSV", "b/more.tsv", "c.xlsx", "c.XLS"
+    )
+    found = find_files([root])
+    assert [photo.name for photo in found.photos] == ["set/a/1.png", "set/b/10.jpg", "set/b/2.JPG"]
+    assert [photo.folders for photo in found.photos] == [("a",), ("b",), ("b",)]
+    assert [path.name for path in found.tables] == ["LABELS.CSV", "more.tsv", "c.XLS", "c.xlsx"]
+    assert not found.skipped
+
+
+def test_a_photo_that_is_given_twice_belongs_to_the_first_folder(tmp_path: Path) -> None:
+    root = touch(tmp_path / "set", "a/1.png", "b/2.png")
+    found = find_files([root / "a", root])
+    assert [(photo.path.name, photo.root) for photo in found.photos] == [
+        ("1.png", root / "a"),
+        ("2.png", root),
+    ]
+
+
+def test_what_is_left_out_is_counted_by_its_reason(tmp_path: Path) -> None:
+    root = touch(
+        tmp_path / "set",
+        *("mole.jpg", "mole_mask.png", "mole_SEGMENTATION.png"),
+        *("thumbs/mole.jpg", "Thumbs/other.jpg", "masks/mole.png", "masks/alone.png"),
+        *("ISIC_0000001_segmentation.png", "scar_mask.png", "ISIC_0000002_segmentation_of.png"),
+        *(".hidden.jpg", ".git/x.jpg", "notes.txt", "noend", "Thumbs.db", ".DS_Store"),
+    )
+    found = find_files([root])
+    # a mask or thumbnail is one if its photo is there, too; masks of the archive are known by their names
+    kept = [photo.name for photo in found.photos]
+    assert kept == [
+        "set/ISIC_0000002_segmentation_of.png",
+        "set/Thumbs/other.jpg",
+        "set/masks/alone.png",
+        "set/mole.jpg",
+        "set/scar_mask.png",
+    ]
+    reasons = {why.split(",")[0]: count for why, count in found.skipped.items()}
+    assert reasons == {
+        "in a hidden or system folder": 2,
+        "a segmentation mask of another photo": 4,
+        "a thumbnail of another photo": 1,
+        "not a photo that can be read: '.txt'": 1,
+        "not a photo that can be read: 'no suffix'": 1,
+    }
+
+
+def test_a_link_to_a_folder_above_ends_and_other_links_are_followed(tmp_path: Path) -> None:
+    root = touch(tmp_path / "set", "nevus/1.jpg")
+    touch(tmp_path / "elsewhere", "2.jpg")
+    (root / "nevus" / "up").symlink_to(root)
+    (root / "more").symlink_to(tmp_path / "elsewhere")
+    assert [photo.name for photo in find_files([root]).photos] == ["set/more/2.jpg", "set/nevus/1.jpg"]
+    (root / "broken").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(DataError, match=r"the link '.*broken' leads nowhere"):
+        find_files([root])
+
+
+def test_a_name_that_no_table_can_hold_is_left_out(tmp_path: Path) -> None:
+    root = touch(tmp_path / "set", "1.jpg")
+    try:
+        (root / os.fsdecode(b"m\xff.jpg")).touch()
+    except OSError:
+        pytest.skip("this file system holds only names in UTF-8")
+    found = find_files([root])
+    assert [photo.path.name for photo in found.photos] == ["1.jpg"]
+    assert sum(found.skipped.values()) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("photos.ZIP", "is an archive; unpack it"),
+        ("photos.tar.gz", "is an archive; unpack it"),
+        ("mole.jpg", "is one photo; give the folder"),
+        ("", "no photos in .*; give a folder that holds one folder of photos for each class"),
+        ("set/photos.zip", r"no photos in .*Skipped: 1 \(not a photo.*'.zip'\); unpack the archive"),
+    ],
+)
+def test_what_is_no_folder_of_photos_is_refused_with_a_cure(tmp_path: Path, name: str, message: str) -> None:
+    folder = tmp_path / "given"
+    folder.mkdir()
+    if name:
+        touch(folder, name)
+    with pytest.raises(DataError, match=message):
+        find_files([folder / name if name and "/" not in name else folder])

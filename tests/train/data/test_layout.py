@@ -1,0 +1,152 @@
+"""What the folders of a photo state, by paths alone: no file is needed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from dermedge.edge.errors import DataError
+from dermedge.train.data.folders import FoundPhoto
+from dermedge.train.data.layout import AUTO, FOLDER, PARENT, Placement, read_layout
+
+PEOPLE = ("anna", "bert", "carla", "dirk", "emil", "fritz", "gerda", "hans")
+
+
+def placed(
+    folders: Mapping[str, int] | tuple[str, ...],
+    root: str = "/data/set",
+    labels_from: str = AUTO,
+    tabled: str = "",
+) -> dict[str, Placement]:
+    """The placement of the photos in each folder; those of the folder ``tabled`` have a label in a table."""
+    counts = folders if isinstance(folders, Mapping) else dict.fromkeys(folders, 1)
+    names = [name for name, count in counts.items() for _ in range(count)]
+    photos = [
+        FoundPhoto(Path(root) / name / f"{at}.jpg", Path(root), Path(name).parts)
+        for at, name in enumerate(names)
+    ]
+    found = read_layout(photos, [name == tabled for name in names], labels_from)
+    return dict(zip(names, found, strict=True))
+
+
+def test_the_first_folder_is_the_class_and_parts_and_containers_are_skipped() -> None:
+    assert placed(("nevus", "melanoma", "train/nevus", "images/validation/melanoma", "nevus/test")) == {
+        "nevus": Placement("set", "", "nevus", ""),
+        "melanoma": Placement("set", "", "melanoma", ""),
+        "train/nevus": Placement("set", "train", "nevus", ""),
+        "images/validation/melanoma": Placement("set", "val", "melanoma", ""),
+        "nevus/test": Placement("set", "test", "nevus", ""),
+    }
+
+
+@pytest.mark.parametrize(
+    ("root", "source", "part"), [("/data/set/train", "set", "train"), ("/data/valid", "data", "val")]
+)
+def test_a_part_that_is_given_itself_states_the_part_and_the_folder_above_names_the_set(
+    root: str, source: str, part: str
+) -> None:
+    assert placed(("nevus", "melanoma"), root)["nevus"] == Placement(source, part, "nevus", "")
+    # a folder within goes before it
+    assert placed(("test/nevus", "melanoma"), root)["test/nevus"] == Placement(source, "test", "nevus", "")
+
+
+def test_a_class_folder_that_is_given_itself_is_the_class() -> None:
+    assert placed(("",), "/data/nevus") == {"": Placement("nevus", "", "nevus", "")}
+    assert placed(("",), "/data/anything") == {"": Placement("anything", "", "", "")}
+
+
+@pytest.mark.parametrize(
+    ("folder", "group"),
+    [
+        ("nevus/left arm", "set/nevus/left arm"),
+        ("nevus/patient_07", "set/patient_07"),
+        ("nevus/left arm/patient_07", "set/patient_07"),
+        ("patient_07/nevus", "set/patient_07"),
+        ("nevus/2021-05", "set/nevus/2021-05"),
+        # containers and parts are no groups
+        ("nevus/images", ""),
+        ("nevus/train", ""),
+        ("nevus/images/left arm", "set/nevus/left arm"),
+    ],
+)
+def test_a_folder_below_the_class_or_of_a_person_is_a_group(folder: str, group: str) -> None:
+    found = placed((folder, "melanoma", "nevus"))
+    assert (found[folder].class_name, found[folder].group) == ("nevus", group)
+    assert found["melanoma"].group == ""
+
+
+def test_one_folder_that_holds_all_is_the_root() -> None:
+    found = placed(("download/nevus", "download/melanoma"))
+    assert found["download/nevus"] == Placement("download", "", "nevus", "")
+    # but not if it is a diagnosis and the folders below are none
+    found = placed(("nevus/arm", "nevus/leg"))
+    assert found["nevus/arm"] == Placement("set", "", "nevus", "set/nevus/arm")
+
+
+@pytest.mark.parametrize(
+    ("people", "photos", "are_persons"),
+    # at least eight folders, with a median of at most twelve photos
+    [(8, 12, True), (7, 12, False), (8, 13, False)],
+)
+def test_many_folders_of_few_photos_above_the_classes_are_persons(
+    people: int, photos: int, are_persons: bool
+) -> None:
+    names = PEOPLE[:people]
+    counts = {f"{name}/{label}": photos // 2 for name in names for label in ("nevus", "melanoma")}
+    counts = {key: value + (photos % 2 if "nevus" in key else 0) for key, value in counts.items()}
+    found = placed(counts)["anna/nevus"]
+    assert found == (
+        Placement("set", "", "nevus", "set/anna") if are_persons else Placement("anna", "", "nevus", "")
+    )
+    # the median counts: one person of many photos changes nothing
+    more = placed({**counts, "anna/nevus": 500})["anna/nevus"]
+    assert more == found
+    # an option says which folder is the class, and then no folder above is a person
+    assert placed(counts, labels_from=PARENT)["anna/nevus"] == Placement("anna", "", "nevus", "")
+
+
+@pytest.mark.parametrize(
+    ("labels_from", "class_name", "source"),
+    [(FOLDER, "one", "set"), (PARENT, "two", "one")],
+)
+def test_an_option_chooses_the_first_or_the_last_folder(
+    labels_from: str, class_name: str, source: str
+) -> None:
+    found = placed(("one/two", "other/three"), labels_from=labels_from)["one/two"]
+    assert (found.class_name, found.source) == (class_name, source)
+    # whatever its name means, but for a part
+    insisted = placed(("train/patient_1/patient_2", "nevus"), labels_from=labels_from)
+    expected = {FOLDER: "patient_1", PARENT: "patient_2"}[labels_from]
+    assert insisted["train/patient_1/patient_2"].class_name == expected
+
+
+def test_sets_with_parts_of_their_own_make_a_collection() -> None:
+    found = placed(("kaggle9/Train/ring", "kaggle9/Test/scar", "clinic/ring", "clinic/scar"))
+    assert found == {
+        "kaggle9/Train/ring": Placement("kaggle9", "train", "ring", ""),
+        "kaggle9/Test/scar": Placement("kaggle9", "test", "scar", ""),
+        "clinic/ring": Placement("clinic", "", "ring", ""),
+        "clinic/scar": Placement("clinic", "", "scar", ""),
+    }
+
+
+def test_a_folder_whose_photos_all_have_labels_in_a_table_is_a_set() -> None:
+    found = placed(("ours", "kaggle9/ring", "kaggle9/scar"), tabled="ours")
+    assert found["ours"] == Placement("ours", "", "", "")
+    assert found["kaggle9/ring"] == Placement("kaggle9", "", "ring", "")
+
+
+def test_known_diagnoses_decide_which_of_two_levels_is_the_class() -> None:
+    assert placed(("clinic/nevus", "home/melanoma"))["clinic/nevus"] == Placement("clinic", "", "nevus", "")
+    found = placed(("nevus/clinic", "melanoma/home"))["nevus/clinic"]
+    assert found == Placement("set", "", "nevus", "set/nevus/clinic")
+    # no name is known: the first is the class, unless the same names recur below
+    assert placed(("ring/x", "scar/y"))["ring/x"] == Placement("set", "", "ring", "set/ring/x")
+    with pytest.raises(
+        DataError, match=r"can be read in two ways.*--labels-from folder.*--labels-from parent"
+    ):
+        placed(("ring/x", "scar/x", "ring/y", "scar/y"))
+    # two of four names recur, which is no more than half
+    assert placed(("ring/x", "scar/x", "ring/y", "scar/y", "ring/z", "scar/w"))["ring/x"].class_name == "ring"

@@ -1,0 +1,86 @@
+"""Which photos a cell of a table names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from dermedge.train.data.folders import FoundPhoto
+from dermedge.train.data.photo_index import PhotoIndex
+from dermedge.train.data.table_files import TableText
+
+ROOT = Path("/data/set")
+TABLE = ROOT / "labels.csv"
+NAMES = (
+    "a/x/1.jpg",
+    "b/x/1.jpg",
+    "b/y/1.PNG",
+    "0012.jpg",
+    "a/ISIC_0000007.jpg",
+    "b/ISIC_0000007.png",
+    "Mole One.jpg",
+)
+
+
+def index_of(*names: str) -> PhotoIndex:
+    return PhotoIndex([FoundPhoto(ROOT / name, ROOT, Path(name).parts[:-1]) for name in names])
+
+
+@pytest.mark.parametrize(
+    ("cell", "expected"),
+    [
+        ("1.png", [2]),
+        ("1.jpg", [0, 1]),
+        # without a suffix, all of the name; the folders choose, those directly above first
+        ("1", [0, 1, 2]),
+        ("x/1", [0, 1]),
+        ("b/x/1", [1]),
+        ("b\\x\\1.JPG", [1]),
+        ("./b/./x/1.jpg", [1]),
+        ("set/b/x/1.jpg", [1]),
+        ("elsewhere/x/1.jpg", [0, 1]),
+        ("/other/place/b/y/1.png", [2]),
+        # a folder that is not directly above the photo counts only with those between
+        ("b/1.jpg", [0, 1]),
+        ("12", [3]),
+        ("12.0", [3]),
+        ("mole one", [6]),
+        ("MOLE ONE.JPG", [6]),
+        # a published id is all of its files, whatever stands around it
+        ("ISIC_0000007", [4, 5]),
+        ("a/ISIC_0000007_downsampled.jpg", [4, 5]),
+        ("ISIC_0000008", []),
+        ("unknown", []),
+        ("", []),
+        ("/", []),
+    ],
+)
+def test_a_cell_names_the_photos_whose_paths_agree_most(cell: str, expected: list[int]) -> None:
+    assert index_of(*NAMES).find(cell, TABLE) == expected
+
+
+def test_among_equals_the_photos_below_the_folder_of_the_table_are_meant() -> None:
+    index = index_of("a/1.jpg", "b/1.jpg", "b/c/1.jpg")
+    assert index.find("1.jpg", ROOT / "b" / "labels.csv") == [1, 2]
+    assert index.find("1.jpg", ROOT / "b" / "c" / "labels.csv") == [2]
+    # a table elsewhere prefers none
+    assert index.find("1.jpg", Path("/tables/labels.csv")) == [0, 1, 2]
+    # what the cell says goes before where the table is
+    assert index.find("a/1.jpg", ROOT / "b" / "labels.csv") == [0]
+
+
+def text(*cells: str) -> TableText:
+    return TableText(TABLE, ("some",), "\n".join(cells) + "\n", 2, ",")
+
+
+def test_a_table_is_about_the_photos_if_it_names_a_tenth_of_them_or_of_its_rows() -> None:
+    names = [f"mole{number}.jpg" for number in range(100)]
+    index = index_of(*names)
+    assert index.named_in(text(*names[:9], *(f"x{at}" for at in range(200)))) == frozenset()
+    assert index.named_in(text(*names[:10], *(f"x{at}" for at in range(200)))) == frozenset(range(10))
+    # a short table may name few of the photos: two of its twenty rows
+    assert index.named_in(text(*names[:2], *(f"x{at}" for at in range(18)))) == {0, 1}
+    assert index.named_in(text(*names[:1], *(f"x{at}" for at in range(18)))) == frozenset()
+    # numbers are ages and counts
+    assert index_of("1.jpg", "2.jpg").named_in(text("1", "2")) == frozenset()
