@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from dermedge.edge.errors import StorageError
-from dermedge.edge.files import check_writable, write_beside, write_text
+from dermedge.edge.files import check_file, check_writable, write_beside, write_text
 
 
 def test_a_file_appears_with_its_whole_content_and_no_part_is_left(tmp_path: Path) -> None:
@@ -101,3 +101,23 @@ def test_the_content_is_on_the_disk_before_the_file_takes_its_name(
     write_text(tmp_path / "a.txt", "whole")
     inode = (tmp_path / "a.txt").stat().st_ino
     assert done == [("fsync", inode), ("replace", inode)]
+
+
+def test_a_folder_must_be_writable_and_searchable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # root may do everything, so the answer of the system is made up
+    monkeypatch.setattr(os, "access", lambda path, mode: mode == os.W_OK)
+    with pytest.raises(StorageError, match="you have no permission"):
+        check_writable(tmp_path / "new")
+
+
+def test_a_file_is_refused_if_it_is_a_device_a_folder_or_below_a_file(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    check_file(tmp_path / "file")
+    check_file(tmp_path / "new" / "file")
+    for path, reason in (
+        (Path("/dev/null"), "it is a device or a pipe"),
+        (tmp_path, "it is a folder"),
+        (tmp_path / "file" / "below", "a part of the path is a file"),
+    ):
+        with pytest.raises(StorageError, match=f"cannot write '.*': {reason}"):
+            check_file(path)

@@ -6,10 +6,12 @@ import base64
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.request import Request
 
 import pytest
 
 from dermedge.edge.errors import SourceError
+from dermedge.edge.sources import http_answer
 from dermedge.edge.sources.http_answer import http_advice
 from dermedge.edge.sources.open import open_source
 
@@ -92,3 +94,18 @@ def test_a_stream_that_does_not_open_says_what_its_server_answers_and_no_passwor
     ) as raised:
         open_source(f"http://me:wrong@{host}/secret")
     assert "wrong" not in str(raised.value)
+
+
+def test_a_name_and_a_password_are_decoded_and_the_server_has_two_seconds(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[tuple[str, str | None, float]] = []
+
+    def open_url(request: Request, timeout: float) -> None:
+        asked.append((request.full_url, request.get_header("Authorization"), timeout))
+        raise OSError
+
+    monkeypatch.setattr(http_answer, "urlopen", open_url)
+    assert http_advice("http://me%40home:p%3Ass@camera:81/a?b=1#c") is None
+    pair = base64.b64encode(b"me@home:p:ss").decode()
+    assert asked == [("http://camera:81/a?b=1", f"Basic {pair}", 2.0)]

@@ -17,6 +17,7 @@ import pytest
 from dermedge.edge.errors import OptionError, PictureError, SourceError
 from dermedge.edge.sources import camera
 from dermedge.edge.sources.camera import CameraCapture, CameraMode, CameraOpener, StreamCapture
+from dermedge.edge.sources.capture import as_bgr
 from dermedge.edge.sources.frame import Delivery, FrameSource
 from dermedge.edge.sources.open import KNOWN, open_source
 
@@ -408,3 +409,24 @@ def test_a_broken_link_and_a_named_pipe_exist_but_are_no_source(tmp_path: Path) 
     for name in ("link.mp4", "pipe.mp4"):
         with pytest.raises(SourceError, match="neither a file nor a folder"):
             open_source(str(tmp_path / name))
+
+
+def test_images_of_one_and_of_four_channels_become_blue_green_red() -> None:
+    colour = np.full((2, 3, 4), (10, 20, 30, 255), np.uint8)
+    assert as_bgr(colour).tolist() == np.full((2, 3, 3), (10, 20, 30)).tolist()
+    for grey in (np.full((2, 3), 9, np.uint8), np.full((2, 3, 1), 9, np.uint8)):
+        assert as_bgr(grey).tolist() == np.full((2, 3, 3), 9).tolist()
+    plain = np.full((2, 3, 3), (10, 20, 30), np.uint8)
+    assert as_bgr(plain) is plain
+
+
+def test_a_source_that_cannot_be_played_at_its_speed_is_closed(
+    pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed: list[bool] = []
+    monkeypatch.setattr(
+        "dermedge.edge.sources.photo_files.PhotoFiles.close", lambda source: closed.append(True)
+    )
+    with pytest.raises(OptionError, match="--realtime is for videos"):
+        open_source(str(pictures), realtime=True)
+    assert closed == [True]

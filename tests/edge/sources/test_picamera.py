@@ -18,6 +18,7 @@ import pytest
 
 from dermedge.edge.errors import MissingExtra, SourceError
 from dermedge.edge.sources import picamera
+from dermedge.edge.sources.camera import CameraMode
 from dermedge.edge.sources.open import open_source
 
 HERE = Path(__file__).parent
@@ -232,3 +233,20 @@ def test_no_camera_is_one_line_with_its_cure(install: Callable[..., list[FakePic
     install(__init__=none)
     with pytest.raises(SourceError, match=r"cannot open 'picamera2': .*rpicam-hello --list-cameras"):
         open_source("picamera2")
+
+
+def test_a_camera_runs_for_a_second_before_it_is_locked_and_is_stopped_at_the_end(
+    install: Callable[..., list[FakePicamera2]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settle_s = picamera.SETTLE_S
+    made = install()
+    monkeypatch.setattr(picamera, "SETTLE_S", settle_s)
+    slept: list[tuple[float, bool, dict[str, Any]]] = []
+    monkeypatch.setattr(
+        picamera.time, "sleep", lambda secs: slept.append((secs, made[0].running, dict(made[0].controls)))
+    )
+    source = picamera.PiCamera(CameraMode(lock_exposure=True))
+    assert slept == [(1.0, True, {})]
+    assert made[0].controls == {"AeEnable": False}
+    source.close()
+    assert (made[0].running, made[0].closed) == (False, True)

@@ -193,3 +193,19 @@ def test_no_output_of_a_run_shows_one(camera_address: str, model_path: Path, tmp
     assert json.loads(shown[0])["source"].endswith("/v.mjpg?pwd=***")
     assert all("127.0.0.1" in one for one in shown[1:3]), "the source is named"
     assert not [one for one in shown if "SECRET" in one or "admin" in one]
+
+
+SECRETS = (
+    *("password", "pass", "pwd", "pw", "pas", "token", "api_key", "key", "secret", "auth", "sig", "session"),
+    *("credential", "cookie", "extra-headers", "user", "usr", "login", "account", "proxy-id", "jwt", "hash"),
+    *("nonce", "code", "pin"),
+)
+
+
+@pytest.mark.parametrize("name", SECRETS)
+def test_each_parameter_and_property_that_holds_a_secret_is_hidden(name: str) -> None:
+    for spelled in (name, name.upper()):
+        shown = without_secrets(f"http://camera/stream?size=2&{spelled}=x1y2&rate=5")
+        assert shown == f"http://camera/stream?size=2&{spelled}=***&rate=5"
+        shown = without_secrets(f"rtspsrc location=rtsp://camera/1 {spelled}=x1y2 ! appsink")
+        assert shown == f"rtspsrc location=rtsp://camera/1 {spelled}=*** ! appsink"
