@@ -8,13 +8,15 @@ import subprocess
 import sys
 import zlib
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 
 from dermedge.edge.errors import PictureError, SourceError
-from dermedge.edge.photos import encode_image, find_photo_files, is_photo_file, read_picture
+from dermedge.edge.photos import decode_photo, encode_image, find_photo_files, is_photo_file, read_picture
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
 
@@ -160,3 +162,46 @@ def test_opencv_prints_nothing_about_a_damaged_photo(
     with pytest.raises(PictureError):
         read_picture(tmp_path / "photo.tif")
     assert capfd.readouterr().err == ""
+
+
+class HeifPhoto:
+    """A HEIC photo as pi-heif opens it, whose size is told, and whose pixels are few."""
+
+    def __init__(self, width: int, height: int) -> None:
+        self.size = (width, height)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.full((2, 3, 4), (10, 20, 30, 255), np.uint8)
+
+
+@pytest.mark.parametrize(("size", "is_read"), [((12_000, 10_000), True), ((10_000, 12_001), False)])
+def test_a_heic_photo_has_the_limit_of_pixels_of_any_other(
+    size: tuple[int, int], is_read: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[dict[str, Any]] = []
+
+    def open_heif(content: bytes, **options: Any) -> HeifPhoto:
+        asked.append(options)
+        return HeifPhoto(*size)
+
+    monkeypatch.setitem(sys.modules, "pi_heif", SimpleNamespace(open_heif=open_heif))
+    monkeypatch.setenv("OPENCV_IO_MAX_IMAGE_PIXELS", "120000000")
+    content = np.frombuffer(b"1234ftypheic5678", np.uint8)
+    if is_read:
+        image = decode_photo(content, "a.heic")
+        assert image.tolist() == np.full((2, 3, 3), (10, 20, 30)).tolist()
+        assert asked == [{"bgr_mode": True}]
+    else:
+        with pytest.raises(PictureError, match=r"'a\.heic' claims more than 120 million pixels"):
+            decode_photo(content, "a.heic")
+
+
+def test_a_jpeg_has_the_quality_95_unless_another_is_asked_for() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
+    for suffix in (".jpg", ".JPEG"):
+        for options, quality in (((), 95), ((40,), 40)):
+            expected = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
+            assert encode_image(image, suffix, *options) == expected
+    assert np.array_equal(
+        cv2.imdecode(np.frombuffer(encode_image(image, ".png"), np.uint8), cv2.IMREAD_COLOR), image
+    )
