@@ -332,6 +332,17 @@ def test_a_photo_in_three_sets_is_one_photo_with_three_pairs_of_sets() -> None:
     assert [where.partition(" (")[0] for where, _ in found.breakdown] == ["a and b", "a and c", "b and c"]
 
 
+def test_two_files_of_one_photo_are_not_two_photos_of_a_lesion() -> None:
+    photos = [
+        photo(0, lesion_id="L", part="train", reference="nevus"),
+        photo(1, lesion_id="L", part="test", reference="melanoma"),
+        photo(2, lesion_id="L", source="b", part="train"),
+    ]
+    checks = (check_lesion_across_sources, check_lesion_across_splits, check_lesion_of_two_diagnoses)
+    assert all(check(material(photos)) is not None for check in checks)
+    assert all(check(material(photos, same=[(0, 1, 2)])) is None for check in checks)
+
+
 def test_all_checks_are_made_in_the_order_of_their_weight() -> None:
     assert [check.__name__.removeprefix("check_") for check in CHECKS] == [
         *("two_labels", "against_the_table", "lesion_of_two_diagnoses"),

@@ -131,6 +131,14 @@ def test_one_picture_under_two_diagnoses_of_one_class_is_left_out_and_an_open_na
     assert {"akieccopy", "actinic keratosisactinic keratosis0", "bccbcc1"} <= kept
 
 
+def test_one_picture_in_two_classes_is_left_out_even_if_one_name_includes_the_other(tmp_path: Path) -> None:
+    root = folders(tmp_path / "set", {"malignant": 8, "melanoma": 8})
+    put_picture(root / "melanoma" / "copy.jpg", "malignant 0")
+    # with every label a class, a network would learn both for the same photo
+    catalogue = build_catalogue([root], ["all"])
+    assert catalogue.left_out == {"the label contradicts that of a duplicate of the photo": 2}
+
+
 def test_a_contradicting_copy_costs_two_photos_and_not_two_lesions(tmp_path: Path) -> None:
     root = folders(tmp_path / "set", {"mel": 12, "nv": 12})
     rows = [f"L{name},{name}{number},{name}" for name in ("mel", "nv") for number in range(5)]

@@ -120,6 +120,13 @@ def test_an_option_chooses_the_first_or_the_last_folder(
     insisted = placed(("train/patient_1/patient_2", "nevus"), labels_from=labels_from)
     expected = {FOLDER: "patient_1", PARENT: "patient_2"}[labels_from]
     assert insisted["train/patient_1/patient_2"].class_name == expected
+    # the class is not a group at the same time
+    assert (
+        insisted["train/patient_1/patient_2"].group
+        == {FOLDER: "set/patient_2", PARENT: "set/patient_1"}[labels_from]
+    )
+    alone = placed(("patient_1", "patient_2"), labels_from=labels_from)["patient_1"]
+    assert (alone.class_name, alone.group) == ("patient_1", "")
 
 
 def test_sets_with_parts_of_their_own_make_a_collection() -> None:

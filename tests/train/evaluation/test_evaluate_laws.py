@@ -84,6 +84,22 @@ def test_the_worst_mistakes_are_shown_first_and_eight_of_each_kind(
     assert scored.facts == {"a": "fact"}
 
 
+def test_the_critical_class_is_the_one_asked_for_or_that_of_the_first_models_alert(
+    draw: Callable[[Sequence[tuple[int, int]]], list[LabelledPhoto]],
+) -> None:
+    photos = draw([(0, 90), (1, 10)])
+    plain = model("plain")
+    alerting = replace(model("alerting"), thresholds={"alert": {"label": "nevus", "threshold": 0.5}})
+    assert evaluate([alerting, plain], photos, "data").truth.critical == "nevus"
+    # the alert of another model does not count, and melanoma is what must not be missed
+    assert evaluate([plain, alerting], photos, "data").truth.critical == "melanoma"
+    assert evaluate([alerting], photos, "data", critical="melanoma").truth.critical == "melanoma"
+    with pytest.raises(
+        OptionError, match=r"--critical is 'cat', which is not a class\. Known: melanoma, nevus"
+    ):
+        evaluate([plain], photos, "data", critical="cat")
+
+
 def test_without_a_critical_class_no_photo_is_missed(
     draw: Callable[[Sequence[tuple[int, int]]], list[LabelledPhoto]],
 ) -> None:
