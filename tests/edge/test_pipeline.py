@@ -503,3 +503,30 @@ def test_one_stall_is_one_outage_whatever_is_said_of_it(
     assert [result.counts.outages for result in seen] == [0] * 9 + [1] * 13 + [2] * 10
     assert all(result.state is State.CAMERA_LOST for result in seen[9:13])
     assert seen[13].state is State.READING, "nothing of the answer before is left"
+    assert seen[8].fps is not None
+    assert [result.fps for result in seen[9:14]] == [None] * 5, "the time of the stall is no frame's"
+
+
+class TwoPhotos(Stamped):
+    """One photo for a second, and then another one."""
+
+    def read(self) -> Frame | None:
+        frame = super().read()
+        return frame and replace(frame, name="a.png" if frame.number < self.fps else "b.png")
+
+
+def test_nothing_of_one_photo_of_a_folder_is_in_the_answer_to_the_next(classifier: type) -> None:
+    class Second(classifier):  # type: ignore[misc]
+        def infer(self, crop: Crop) -> Outputs:
+            outputs = super().infer(crop)
+            is_second = source.number > source.fps
+            return replace(outputs, probabilities=(0.9, 0.1, 0.0) if is_second else outputs.probabilities)
+
+    source = TwoPhotos(2)
+    with Pipeline(source, Second(), gated=False) as results:  # type: ignore[arg-type]
+        seen = list(results)
+    told = [result.classification.prediction.probabilities for result in seen if result.classification]
+    assert np.allclose(told, [(0.2, 0.7, 0.1)] * 20 + [(0.9, 0.1, 0.0)] * 20)
+    states = [result.state for result in seen]
+    assert states[0] is states[20] is State.READING
+    assert State.READING not in (states[19], states[39])
