@@ -22,6 +22,7 @@ from dermedge.train.evaluation.scorecard import (
     Answers,
     Truth,
     compare,
+    critical_class,
     make_card,
 )
 from dermedge.train.evaluation.slices import age_band, slice_values
@@ -358,3 +359,12 @@ def test_reliability_is_told_before_and_after_the_temperature_and_rows_are_true_
     ]
     assert [(one.photos, round(one.confidence, 6), one.accuracy) for one in card.bins] == [(2, 0.75, 0.5)]
     assert card.matrix.tolist() == [[1, 0], [1, 0]]
+
+
+def test_the_first_models_alert_names_the_critical_class() -> None:
+    nevus, melanoma = (
+        answers_of(ROWS, alert={"label": label, "threshold": 0.5}) for label in ("nevus", "melanoma")
+    )
+    assert critical_class(LABELS, None, [nevus, melanoma]) == "nevus"
+    assert critical_class(LABELS, None, [answers_of(ROWS), nevus]) == "melanoma"
+    assert critical_class(("nevus", "wart"), None, []) is None
