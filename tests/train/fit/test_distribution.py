@@ -19,6 +19,7 @@ import pytest
 pytest.importorskip("tensorflow")
 
 import tensorflow as tf
+import tf_keras as keras
 
 from dermedge import cli
 from dermedge.edge.errors import OptionError, WorkerError
@@ -28,10 +29,13 @@ from dermedge.train.fit.batches import TrainingBatches
 from dermedge.train.fit.distribution import (
     STRATEGIES,
     Cluster,
+    check_batch,
     end_stalled_training,
+    is_chief,
     meet_workers,
     read_cluster,
     report_lost_workers,
+    reseed_dropout,
     share_batches,
 )
 from dermedge.train.fit.run_folder import RunFolder
@@ -202,6 +206,72 @@ def test_a_cluster_begins_with_its_chief() -> None:
     cluster = {"worker": ["[::1]:1", "b:2"], "chief": ["c:3"]}
     text = json.dumps({"cluster": cluster, "task": {"type": "worker", "index": 1}})
     assert read_cluster(text) == Cluster((("c", 3), ("::1", 1), ("b", 2)), 2)
+
+
+@pytest.mark.parametrize(
+    ("task", "index", "jobs", "expected"),
+    [
+        ("chief", 0, ["chief", "worker"], True),
+        ("worker", 0, ["chief", "worker"], False),
+        ("worker", 0, ["worker"], True),
+        ("worker", 1, ["worker"], False),
+    ],
+)
+def test_one_worker_alone_writes_the_run_folder(
+    task: str, index: int, jobs: list[str], expected: bool
+) -> None:
+    cluster = SimpleNamespace(task_type=task, task_id=index, cluster_spec=lambda: SimpleNamespace(jobs=jobs))
+    assert is_chief(SimpleNamespace(cluster_resolver=cluster)) is expected
+    assert is_chief(SimpleNamespace(cluster_resolver=None)) is True
+
+
+def test_a_batch_is_shared_by_whole_photos() -> None:
+    for photos, replicas in ((12, 3), (3, 3), (7, 1)):
+        check_batch(photos, SimpleNamespace(num_replicas_in_sync=replicas))
+    for photos, replicas in ((13, 3), (2, 3)):
+        with pytest.raises(OptionError, match=f"{replicas} replicas cannot share a batch of {photos} photos"):
+            check_batch(photos, SimpleNamespace(num_replicas_in_sync=replicas))
+
+
+def test_each_replica_gets_its_own_share_of_each_batch_in_order() -> None:
+    photos = [Photo(str(at), "", "", "", "ab"[at % 2], "ab"[at % 2], "s") for at in range(12)]
+    pixels = np.zeros((12, 32, 32, 3), np.uint8)
+    batches = TrainingBatches(pixels, photos, ("a", "b"), batch_size=6, photos_per_epoch=12, seed=0, epoch=0)
+    made: list[tf.data.Dataset] = []
+
+    def distribute(read: Callable[[object], tf.data.Dataset]) -> None:
+        # two machines, each with one of two replicas
+        for machine in range(2):
+            made.append(
+                read(
+                    SimpleNamespace(num_replicas_in_sync=2, num_input_pipelines=2, input_pipeline_id=machine)
+                )
+            )
+
+    strategy = SimpleNamespace(num_replicas_in_sync=2, distribute_datasets_from_function=distribute)
+    share_batches(batches, strategy)
+    first, second = ([targets.numpy() for _, targets in dataset] for dataset in made)
+    for batch in range(len(batches)):
+        _, targets = batches[batch]
+        assert np.array_equal(first[batch], targets[:3])
+        assert np.array_equal(second[batch], targets[3:])
+
+
+def test_dropout_is_seeded_by_the_run_the_epoch_and_the_layer() -> None:
+    seeds: list[int] = []
+
+    class Generator:
+        def reset_from_seed(self, seed: int) -> None:
+            seeds.append(seed)
+
+    network = keras.Sequential([keras.Input((4,)), keras.layers.Dropout(0.5), keras.layers.Dropout(0.5)])
+    for layer in network.layers:
+        layer._random_generator._generator = Generator()
+    for seed, sample in ((0, 0), (0, 1), (1, 0), (0, 0)):
+        reseed_dropout(network, seed, sample)
+    # two layers, four calls; the last repeats the first
+    assert seeds[6:] == seeds[:2]
+    assert len(set(seeds[:6])) == 6
 
 
 def test_a_worker_that_does_not_answer_is_named() -> None:

@@ -173,3 +173,65 @@ def test_a_file_that_is_no_recipe_is_refused(tmp_path: Path, text: str, message:
 def test_a_recipe_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(OptionError, match=r"gone\.json"):
         read_recipe(tmp_path / "gone.json")
+
+
+def test_a_parent_that_is_still_there_is_not_taken_for_another_of_its_name(tmp_path: Path) -> None:
+    for folder in ("first", "second"):
+        (tmp_path / folder / "start").mkdir(parents=True)
+    run = RunFolder(tmp_path / "second" / "run")
+    start = str(tmp_path / "first" / "start")
+    run.create(replace(CONFIG, weights=start, teachers=(start,)), Catalogue((), ("a", "b"), {}))
+    assert (run.config().weights, run.config().teachers) == (start, (start,))
+    # only if it is gone, the one beside the run is meant
+    (tmp_path / "first" / "start").rmdir()
+    assert run.config().weights == str(tmp_path / "second" / "start")
+
+
+@pytest.mark.parametrize(
+    ("weights", "trained", "frozen"),
+    [
+        ("none", False, False),
+        ("imagenet", False, True),
+        ("imagenet", True, False),
+        ("start.tflite", False, True),
+    ],
+)
+def test_batch_norms_are_frozen_where_weights_are_given_and_the_recipe_does_not_train_them(
+    weights: str, trained: bool, frozen: bool
+) -> None:
+    config = replace(CONFIG, weights=weights, recipe=Recipe(train_batch_norms=trained))
+    assert config.freezes_batch_norms is frozen
+
+
+def test_each_stage_has_its_number_of_epochs() -> None:
+    config = replace(CONFIG, epochs=5, qat_epochs=3)
+    assert (config.stage_epochs("float"), config.stage_epochs("qat")) == (5, 3)
+
+
+def test_a_history_has_each_epoch_of_each_stage_once_and_the_last_one_counts(tmp_path: Path) -> None:
+    run = saved(tmp_path, OTHER)
+    assert run.history() == []
+    for stage, epoch, loss in (
+        ("float", 1, 0.5),
+        ("float", 2, 0.4),
+        ("qat", 1, 0.3),
+        ("float", 2, 0.2),
+        ("qat", 2, 0.1),
+    ):
+        run.add_history({"stage": stage, "epoch": epoch, "loss": loss})
+    assert [(row["stage"], row["epoch"], row["loss"]) for row in run.history()] == [
+        ("float", "1", "0.5"),
+        ("qat", "1", "0.3"),
+        ("float", "2", "0.2"),
+        ("qat", "2", "0.1"),
+    ]
+
+
+def test_of_several_checkpoints_the_named_one_stays(tmp_path: Path) -> None:
+    run = saved(tmp_path, OTHER)
+    for name in ("float-001", "float-002", "qat-001"):
+        (run.path / "checkpoints" / name).mkdir(parents=True)
+    run.keep_checkpoint("checkpoints/float-002")
+    assert [path.name for path in (run.path / "checkpoints").iterdir()] == ["float-002"]
+    run.keep_checkpoint("")
+    assert list((run.path / "checkpoints").iterdir()) == []

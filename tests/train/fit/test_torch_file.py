@@ -27,10 +27,22 @@ def numbers(values: tuple[int, ...]) -> bytes:
 
 
 def tensor(
-    name: str, key: str, length: int, offset: int, shape: tuple[int, ...], strides: tuple[int, ...]
+    name: str,
+    key: str,
+    length: int,
+    offset: int,
+    shape: tuple[int, ...],
+    strides: tuple[int, ...],
+    kind: str = "FloatStorage",
 ) -> bytes:
     storage = (
-        b"(" + text("storage") + b"ctorch\nFloatStorage\n" + text(key) + text("cpu") + number(length) + b"NtQ"
+        b"("
+        + text("storage")
+        + f"ctorch\n{kind}\n".encode()
+        + text(key)
+        + text("cpu")
+        + number(length)
+        + b"NtQ"
     )
     arguments = (
         storage + number(offset) + numbers(shape) + numbers(strides) + b"\x89ccollections\nOrderedDict\n)R"
@@ -59,6 +71,42 @@ def test_tensors_are_views_of_their_storages(tmp_path: Path) -> None:
     assert np.array_equal(read["whole"], [[0, 1, 2], [3, 4, 5]])
     assert np.array_equal(read["column"], [1, 4])
     assert read["whole"].dtype == np.float32
+
+
+@pytest.mark.parametrize(
+    ("kind", "dtype"),
+    [("FloatStorage", "<f4"), ("DoubleStorage", "<f8"), ("HalfStorage", "<f2"), ("LongStorage", "<i8")],
+)
+def test_each_kind_of_storage_has_its_type(kind: str, dtype: str, tmp_path: Path) -> None:
+    content = state(tensor("some", "0", 6, 1, (5,), (1,), kind))
+    read = read_torch_file(write(tmp_path / "some.pth", parts(content), np.arange(6, dtype=dtype)))
+    assert read["some"].dtype == np.dtype(dtype)
+    assert read["some"].tolist() == [1, 2, 3, 4, 5]
+
+
+def test_the_values_of_several_storages_come_in_the_order_of_their_keys(tmp_path: Path) -> None:
+    content = state(tensor("first", "a", 2, 0, (2,), (1,)), tensor("second", "b", 3, 0, (3,), (1,)))
+    heads = [*parts(content)[:-1], pickle.dumps(["b", "a"], 2)]
+    path = write(tmp_path / "some.pth", heads, np.array([3, 4, 5], "<f4"))
+    path.write_bytes(path.read_bytes() + struct.pack("<q", 2) + np.array([1, 2], "<f4").tobytes())
+    read = read_torch_file(path)
+    assert {name: values.tolist() for name, values in read.items()} == {"first": [1, 2], "second": [3, 4, 5]}
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "message"),
+    [
+        (0, 0x1950A86A20F9469CFC6D, "does not begin with the magic number"),
+        (1, 1002, "does not begin with the magic number"),
+        (2, {"little_endian": False}, "not little-endian"),
+        (2, {}, "not little-endian"),
+    ],
+)
+def test_another_format_is_refused(place: int, value: object, message: str, tmp_path: Path) -> None:
+    heads = parts(state(tensor("some", "0", 6, 0, (6,), (1,))))
+    heads[place] = pickle.dumps(value, 2)
+    with pytest.raises(DataError, match=message):
+        read_torch_file(write(tmp_path / "bad.pth", heads))
 
 
 @pytest.mark.parametrize("place", range(5))
