@@ -192,7 +192,7 @@ def test_the_loop_prints_a_state_for_each_frame(sandbox: Path) -> None:
 def test_one_photo_is_classified(sandbox: Path) -> None:
     [one_photo] = python_examples("read_picture(")
     [line] = run_script(one_photo, sandbox)
-    with dermedge.Classifier(SHIPPED["dermedge-128"]) as classifier:
+    with dermedge.Classifier(SHIPPED["dermedge-nine-128"]) as classifier:
         prediction = classifier.predict(dermedge.read_picture(sandbox / "photo.jpg"))
         assert line == classifier.headline(prediction).text
 

@@ -109,10 +109,10 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _nine_tables() -> list[TextTable]:
-    """Returns the tables of the nine-class model: comparisons with other models, and results on the test split."""
+    """Returns the tables of the nine-class models: comparisons with other models, and results on the test split."""
     common, key, whole = map(read_evaluation, (COMMON_LESIONS, KEY_CLASSES, _ALL_CLASSES))
-    [nine], [nine_by_all] = key["models"], whole["models"]
-    people = [name for name in nine["slices"] if name not in _PLACES]
+    nine, nine_by_all = key["models"], whole["models"]
+    people = [name for name in nine[0]["slices"] if name not in _PLACES]
     common_title = (
         f"All models on {_size(common)} of MILK10k and PAD-UFES-20. No model has learned from these lesions:"
     )
@@ -121,16 +121,16 @@ def _nine_tables() -> list[TextTable]:
         slice_table(
             "All models on these photos, by source and view:", common["models"], _GROUP_FIGURES, _PLACES
         ),
-        figure_table(f"The whole test split of {nine['name']}, four key classes:", [nine], _KEY_FIGURES),
-        slice_table(
-            "This test split, four key classes, by source and view:", [nine], _PLACE_FIGURES, _PLACES
+        figure_table(
+            f"The test split of the models of nine classes, {_size(key)}, four key classes:",
+            nine,
+            _KEY_FIGURES,
         ),
-        figure_table("This test split, all nine classes:", [nine_by_all], _NINE_FIGURES),
-        class_table(nine_by_all),
-        slice_table("This test split, all nine classes, by view:", [nine_by_all], _VIEW_FIGURES, ("view",)),
-        slice_table(
-            "This test split, four key classes, by groups of people:", [nine], _GROUP_FIGURES, people
-        ),
+        slice_table("This test split, four key classes, by source and view:", nine, _PLACE_FIGURES, _PLACES),
+        figure_table("This test split, all nine classes:", nine_by_all, _NINE_FIGURES),
+        *map(class_table, nine_by_all),
+        slice_table("This test split, all nine classes, by view:", nine_by_all, _VIEW_FIGURES, ("view",)),
+        slice_table("This test split, four key classes, by groups of people:", nine, _GROUP_FIGURES, people),
     ]
 
 

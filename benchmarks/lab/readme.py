@@ -83,7 +83,7 @@ def models_table(machines: Path = _MACHINES) -> str:
     )
     title = (
         "Measured on photos of lesions that were not used for training, with 95 % confidence intervals. The models of "
-        f"five classes have a test split of {five['photos']:,} photos, and dermedge-nine-192 has one of "
+        f"five classes have a test split of {five['photos']:,} photos, and those of nine classes have one of "
         f"{nine['photos']:,}. The {common['photos']:,} photos of MILK10k and PAD-UFES-20 are the same for all models. "
         f"The time is the latency from frame to decision on one thread of {machine}."
     )

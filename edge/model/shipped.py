@@ -17,13 +17,16 @@ __all__ = [
 ]
 
 _MODELS = Path(__file__).resolve().parents[2] / "models"
-# This model names eight kinds of lesions, and recognizes close-ups.
+# The models of nine classes name eight kinds of lesions, and recognize close-ups.
 DEFAULT_MODEL = _MODELS / "dermedge-nine-192.tflite"
-# The latency of this model is at most half of the latency of dermedge-192.
-FAST_MODEL = _MODELS / "dermedge-128.tflite"
-# This model names four kinds of lesions. It answers "none of these" for all others.
+# The latency of this model is about half of the latency of the default model.
+FAST_MODEL = _MODELS / "dermedge-nine-128.tflite"
+# The models of five classes name four kinds of lesions, and answer "none of these" for all others.
 FIVE_CLASSES_MODEL = _MODELS / "dermedge-192.tflite"
-SHIPPED = {path.stem: path for path in (DEFAULT_MODEL, FIVE_CLASSES_MODEL, FAST_MODEL)}
+_FAST_FIVE_CLASSES_MODEL = _MODELS / "dermedge-128.tflite"
+SHIPPED = {
+    path.stem: path for path in (DEFAULT_MODEL, FAST_MODEL, FIVE_CLASSES_MODEL, _FAST_FIVE_CLASSES_MODEL)
+}
 
 
 def model_path(text: str) -> Path:
@@ -38,8 +41,9 @@ def require_model_file(path: Path) -> None:
 
 
 def model_argument(path: Path) -> str:
-    """Returns the name of a model that ships with dermedge, and the path of any other model.
+    """Returns the text that names a model on the command line.
 
-    A command that uses the name instead of the path is valid on every machine.
+    For a model that ships with dermedge, this text is its name, so that the command is valid on every machine. For any
+    other model, the text is its path.
     """
     return path.stem if path in SHIPPED.values() else str(path)

@@ -13,6 +13,7 @@ pytest.importorskip("uvicorn", reason="the extra serve is not installed")
 
 from dermedge.benchmarks.lab.loop import PARTS, main, watching
 from dermedge.edge.errors import DermedgeError, OptionError
+from dermedge.edge.model.shipped import DEFAULT_MODEL
 from dermedge.edge.views.web.server import WebView
 
 SHORT = ("--pairs", "8", "--secs", "1", "--periods", "1", "--frames", "20")
@@ -32,7 +33,7 @@ def picture(tmp_path: Path) -> Path:
 def test_each_part_is_held_against_its_bar(picture: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--source", str(picture), *SHORT]) == 0
     machine, *lines = capsys.readouterr().out.splitlines()
-    assert machine.startswith("dermedge-192 on ")
+    assert machine.startswith(f"{DEFAULT_MODEL.stem} on ")
     told = [line for line in lines if not line.startswith("  noisy")]
     assert [re.split("[,:]", line)[0] for line in told] == [
         name for name in PARTS if name != "page" for _ in range(2 if name in ("overhead", "age") else 1)

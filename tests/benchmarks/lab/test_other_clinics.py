@@ -11,7 +11,7 @@ import pytest
 
 from dermedge.benchmarks.lab.other_clinics import main, photos_of_other_clinics
 from dermedge.edge.errors import DataError
-from dermedge.edge.model.shipped import FAST_MODEL
+from dermedge.edge.model.shipped import SHIPPED
 from dermedge.train.data.catalogue import Photo
 
 
@@ -49,7 +49,7 @@ def test_the_chosen_classes_are_scored_by_groups_of_people(
     catalogue, output = tmp_path / "all.csv", tmp_path / "out"
     catalogue.write_text("\n".join(lines) + "\n")
     options = ["--data", str(catalogue), "--sources", "new", "--output", str(output)]
-    assert main([*options, "--models", str(FAST_MODEL), "--classes", "melanoma,nevus"]) == 0
+    assert main([*options, "--models", str(SHIPPED["dermedge-128"]), "--classes", "melanoma,nevus"]) == 0
     assert "5 photos of 5 lesions" in capsys.readouterr().out
     scored = json.loads((output / "evaluation.json").read_text())
     assert scored["labels"] == ["melanoma", "nevus", "none of these"]

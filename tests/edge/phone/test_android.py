@@ -99,7 +99,7 @@ def test_the_recipe_reads_what_androids_rule_refuses(classes: Path, converted: P
 
 def test_unpacking_when_the_app_is_built_gives_the_manifest(converted: Path, tmp_path: Path) -> None:
     [line] = [one for one in DOCS.read_text(encoding="utf-8").splitlines() if "python3 -m zipfile" in one]
-    command = line.replace("python3", sys.executable).replace("dermedge-192.tflite", str(converted))
+    command = line.replace("python3", sys.executable).replace("dermedge-nine-192.tflite", str(converted))
     run(*command.split(), cwd=tmp_path)
     folder = tmp_path / "app/src/main/assets/dermedge"
     text = (folder / "dermedge.json").read_text(encoding="utf-8")

@@ -14,7 +14,7 @@ from dermedge.convert.to_tflite.form import Form
 from dermedge.edge.errors import OptionError
 from dermedge.edge.model.associated import attach_file
 from dermedge.edge.model.manifest import attach
-from dermedge.edge.model.shipped import FAST_MODEL
+from dermedge.edge.model.shipped import SHIPPED
 from dermedge.edge.preprocess import normalize
 from dermedge.train.data.build import build_catalogue
 from dermedge.train.data.learned import LEARNED_NAME, learned_photos, merge_learned
@@ -84,7 +84,7 @@ def test_a_run_goes_on_from_a_file_and_keeps_what_that_has_learned(
     labelled_set: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     start, run = tmp_path / "start.tflite", tmp_path / "run"
-    start.write_bytes(attach_file(FAST_MODEL.read_bytes(), LEARNED_NAME, b"\x00\x00\x00\x07"))
+    start.write_bytes(attach_file(SHIPPED["dermedge-128"].read_bytes(), LEARNED_NAME, b"\x00\x00\x00\x07"))
     train = f"train --data {labelled_set} --weights {start} --imgsz 32 --qat-epochs 0 --batch 12 --epochs 1"
     assert cli.main([*train.split(), "--photos-per-epoch", "12", "--output", str(run)]) == 0
     learned = learned_by(RunFolder(run))
@@ -99,7 +99,7 @@ def test_a_file_that_has_learned_from_what_is_held_out_is_refused(
 ) -> None:
     photos = build_catalogue([labelled_set]).photos
     start, run = tmp_path / "start.tflite", tmp_path / "run"
-    start.write_bytes(attach_file(FAST_MODEL.read_bytes(), LEARNED_NAME, learned_photos(photos)))
+    start.write_bytes(attach_file(SHIPPED["dermedge-128"].read_bytes(), LEARNED_NAME, learned_photos(photos)))
     train = f"train --data {labelled_set} --weights {start} --imgsz 32 --epochs 1 --output {run}"
     assert cli.main(train.split()) == 2
     assert "of the photos in the validation or test split" in capsys.readouterr().err
