@@ -147,7 +147,7 @@ def latency(options: argparse.Namespace) -> GrowthResult:
     notes = (
         f"{options.arch} in int8 with random weights. Unless the quantity varies: one thread, inputs of {SIZE} pixels, "
         f"width multiplier 1. The width multiplier varies at inputs of {SMALL_SIZE} pixels.",
-        f"Medians of {runs} runs on {origin}. The networks took turns.",
+        f"Medians of {runs} runs on {origin}. The networks were measured alternately.",
     )
     title = "Latency and file size against input size, width multiplier and threads"
     return GrowthResult("latency", title, tuple(points), x_names, notes)

@@ -368,10 +368,10 @@ def to_report(peers: Sequence[PeerResult], origin: Circumstances, others_cores: 
     runs = max((peer.latency.n for peer in peers if peer.latency), default=0)
     threads = f"{origin.num_threads} thread{'s' if origin.num_threads > 1 else ''}"
     title = (
-        f"Latency from frame to decision, ms, {origin.model}, {threads}, n = {runs}. The runtimes took turns. {LIMIT}: "
-        f"the inference alone. ratio: time divided by that of dermedge in the same turn. same class: frames with the "
-        f"same answer as dermedge. off by: largest difference between a probability and that of {_SAME_FILE}. peak MB: "
-        "highest memory of the process. disk MB: size of the packages."
+        f"Latency from frame to decision, ms, {origin.model}, {threads}, n = {runs}. The runtimes were measured "
+        f"alternately. {LIMIT}: the inference alone. ratio: time divided by that of dermedge in the same turn. same "
+        "class: frames with the same answer as dermedge. off by: largest difference between a probability and that of "
+        f"{_SAME_FILE}. peak MB: highest memory of the process. disk MB: size of the packages."
     )
     values = {"others_cores": others_cores, "peers": [asdict(peer) for peer in peers]}
     lines = (*_standing(peers), *_remarks(peers), *_doubts(others_cores, origin.num_threads))

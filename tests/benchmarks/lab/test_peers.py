@@ -289,6 +289,7 @@ def test_the_report_tells_who_is_ahead_what_failed_and_what_was_not_the_same_fil
     text = report.to_text()
     words = " ".join(text.split())
     assert "2 threads" in text
+    assert "The runtimes were measured alternately. " in words
     assert "[2.50, 2.50]         75%    2.0%  not measured" in text
     assert "dermedge is faster than 1 of 3 runtimes: onnxruntime (2.50)" in text
     assert "dermedge is slower than: litert-bilinear (0.95)" in text
