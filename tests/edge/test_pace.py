@@ -10,23 +10,23 @@ import pytest
 
 from dermedge.edge import pipeline
 from dermedge.edge.pipeline import Pipeline
+from dermedge.edge.quality import Defect
 from dermedge.edge.sources.frame import Frame, FrameSource
-
-SLOW = 5
 
 
 class Forty(FrameSource):
-    """Forty frames, each of which is 40 ms old when it comes; the first five take a second each."""
+    """Forty frames, each of which is 40 ms old when it comes; the first few take a while."""
 
     is_live = False
 
-    def __init__(self, clock: list[float]) -> None:
+    def __init__(self, clock: list[float], slow: int = 5, frame_s: float = 1) -> None:
         self.clock, self.number = clock, 0
+        self.slow, self.frame_s = slow, frame_s
 
     def read(self) -> Frame | None:
         if self.number == 40:
             return None
-        self.clock[0] += self.number < SLOW
+        self.clock[0] += self.frame_s if self.number < self.slow else 0
         self.number += 1
         return Frame(np.zeros((8, 8, 3), np.uint8), self.number - 1, self.clock[0] - 0.04, "made up")
 
@@ -84,3 +84,27 @@ def test_an_answer_at_the_confidence_itself_is_certain(
         found = next(results).classification
     assert found is not None
     assert found.label == label
+    assert found.headline.title == label
+
+
+def test_the_changes_of_a_run_are_of_its_answers_and_of_its_rejected_frames(
+    slept: tuple[list[float], list[float]], classifier: Callable[[], object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A frame each 4 s, so 30 of them in the two minutes that are over, and every third one is too dark."""
+
+    class Third:
+        count = 0
+
+        def check(self, image: object, at_s: float) -> Defect | None:
+            self.count += 1
+            return None if self.count % 3 else Defect.DARK
+
+    monkeypatch.setattr(pipeline, "QualityGate", Third)
+    clock, _ = slept
+    with Pipeline(Forty(clock, slow=40, frame_s=4), classifier()) as results:  # type: ignore[arg-type]
+        drift = list(results)[-1].drift
+    assert drift.latest is None
+    assert drift.first is not None
+    assert (drift.first.frames, drift.first.rejected) == (30, pytest.approx({Defect.DARK: 1 / 3}))
+    assert drift.first.answers == {"nevus": 1.0}
+    assert drift.first.probability == pytest.approx(0.7)

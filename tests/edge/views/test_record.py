@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -217,6 +218,75 @@ def test_at_its_limit_it_stops_says_so_once_and_deletes_nothing(
     assert 15000 < size < 30000
     assert (tmp_path / "earlier.bin").stat().st_size == 5000
     assert lines(view), "the lines are whole"
+
+
+@pytest.mark.parametrize("left", [1, 2500])
+def test_the_lines_and_the_photos_fill_a_megabyte_of_a_million_bytes(
+    left: int, tmp_path: Path, make_result: Callable[..., FrameResult], now: list[float]
+) -> None:
+    """Each with so many bytes left: the first that goes beyond is the last."""
+    (tmp_path / "earlier.bin").write_bytes(bytes(1_000_000 - left))
+    with RecordView(tmp_path, SESSION, 1) as view:
+        for _ in range(20):
+            view.show(make_result(state=State.SEARCHING, classification=None))
+            now[0] += 2
+    sizes = [len(line) for line in (view.path / LINES_NAME).read_bytes().splitlines(keepends=True)]
+    assert sum(sizes[:-1]) < left <= sum(sizes)
+    (view.path / LINES_NAME).unlink()
+    (tmp_path / "earlier.bin").write_bytes(
+        bytes(1_000_000 - 2500 - (view.path / "session.json").stat().st_size)
+    )
+    with RecordView(tmp_path, SESSION, 1) as view:
+        for _ in range(20):
+            view.show(make_result())
+            now[0] += 2
+    [photo] = view.path.glob("*.jpg")
+    assert photo.stat().st_size > 2500
+    assert len(lines(view)) == 1
+
+
+def test_a_photo_and_its_name_are_on_the_disk_before_the_line_that_names_it(
+    tmp_path: Path, make_result: Callable[..., FrameResult], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[str] = []
+    monkeypatch.setattr(
+        record.os, "fsync", lambda number: synced.append(os.readlink(f"/proc/self/fd/{number}"))
+    )
+    with RecordView(tmp_path, SESSION, 100) as view:
+        assert synced[-1] == str(view.path), "the name of the file of lines"
+        synced.clear()
+        view.show(make_result())
+        part = view.path / f".000007.{os.getpid()}.part.jpg"
+        assert synced == [str(part), str(view.path), str(view.path / LINES_NAME)]
+
+
+def test_of_a_line_that_breaks_off_nothing_remains_and_the_next_recording_mends_what_does(
+    tmp_path: Path,
+    make_result: Callable[..., FrameResult],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    write, room = os.write, [1000]
+
+    def short(number: int, content: bytes) -> int:
+        if not room[0]:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        written = write(number, content[: room[0]])
+        room[0] -= written
+        return written
+
+    reading = make_result(state=State.READING)
+    with RecordView(tmp_path, SESSION, 100) as view, monkeypatch.context() as disk:
+        disk.setattr(record.os, "write", short)
+        view.show(reading)
+        view.show(make_result(state=State.SEARCHING))
+        view.show(reading)
+    assert "the disk is full" in capsys.readouterr().err
+    assert [line["state"] for line in lines(view)] == ["reading"]
+    with (view.path / LINES_NAME).open("a") as handle:
+        handle.write('{"state": "sea')
+    with RecordView(tmp_path, SESSION, 100):
+        assert [line["state"] for line in lines(view)] == ["reading"]
 
 
 @pytest.fixture

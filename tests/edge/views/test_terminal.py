@@ -178,6 +178,31 @@ def test_without_a_terminal_it_prints_plain_lines_and_not_one_a_frame(
     assert len(lines) < 20
 
 
+@pytest.mark.parametrize(("is_live", "step_s", "told"), [(False, 0.25, 4), (True, 1 / 32, 33)])
+def test_there_is_one_plain_line_a_second_and_at_most_15_pictures(
+    is_live: bool,
+    step_s: float,
+    told: int,
+    make_result: Callable[..., FrameResult],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Over 3 s. Of 32 frames a second, every third is drawn, because two of them take less than a 15th of a second."""
+    monkeypatch.setattr("sys.stdout.isatty", lambda: is_live, raising=False)
+    monkeypatch.setattr("dermedge.edge.views.terminal._terminal_size", lambda: (80, 24))
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
+    now = [100.0]
+    monkeypatch.setattr(terminal.time, "monotonic", lambda: now[0])
+    with TerminalView() as view:
+        while now[0] <= 103:
+            view.show(make_result())
+            now[0] += step_s
+    output = capsys.readouterr().out
+    assert (output.count("\x1b[?2026h") if is_live else len(output.splitlines())) == told
+
+
 def test_a_plain_line_and_a_json_line_tell_what_is_uncertain_and_the_alert(
     make_result: Callable[..., FrameResult],
     noted_classification: Classification,
