@@ -9,8 +9,6 @@ same pixels as this module.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from math import prod
 from typing import Any, NamedTuple
 
 import cv2
@@ -54,10 +52,9 @@ class Region(NamedTuple):
 def crop_region(height: int, width: int, rows: int, columns: int) -> Region:
     """Returns the region of a frame that the network sees. The network's input may have any aspect ratio.
 
-    Usually, the function returns the largest centred region with the aspect ratio of the input, rounded down to whole
-    pixels. If this region can be trimmed so that repeated halving reaches exactly the input size, the function returns
-    the trimmed region instead. At most the fraction MAX_TRIM of the height is trimmed. For a square input, the region
-    is a square.
+    Usually, it is the largest centred region with the aspect ratio of the input, rounded down to whole pixels. If this
+    region can be trimmed so that repeated halving reaches exactly the input size, the trimmed region is returned
+    instead. The fraction of the height that is trimmed is at most MAX_TRIM. For a square input, the region is a square.
 
     Args:
         height: height of the frame, in pixels.
@@ -77,11 +74,10 @@ def crop_region(height: int, width: int, rows: int, columns: int) -> Region:
 class Preprocessor:
     """Turns frames into network inputs of one size. It reuses its buffers, because allocating new ones is slow.
 
-    As long as the image is at least twice as large as the input, 2x2 blocks are averaged. An odd last row or column is
-    left out. If the image does not have the size of the input after these steps, the last step resizes it bilinearly. A
-    single step of OpenCV's INTER_AREA would be slow, because the factor is usually not a whole number. OpenCV's exact
-    bilinear resizing is slower with three channels than with four. Therefore the last step resizes an image with a
-    fourth channel.
+    As long as the image is at least twice as large as the input, 2x2 blocks are averaged; an odd last row or column is
+    left out. If the image then still does not have the size of the input, the last step resizes it bilinearly. A single
+    step of OpenCV's INTER_AREA would be slow, because the factor is usually not a whole number. OpenCV's exact bilinear
+    resizing is slow with three channels. Therefore the last step resizes an image with a fourth channel.
 
     Do not use one Preprocessor from several threads at the same time.
 
@@ -97,7 +93,7 @@ class Preprocessor:
         self._region = Region(0, 0, 0, 0)
         self._halves: list[NDArray[np.uint8]] = []
         self._rgba: NDArray[np.uint8] | None = None
-        self._resized_rgba: NDArray[np.uint8] | None = None
+        self._resized_rgba = np.empty((self._rows, self._columns, 4), np.uint8)
 
     def __call__(
         self, frame_bgr: NDArray[np.uint8], out: NDArray[np.uint8] | None = None
@@ -130,7 +126,7 @@ class Preprocessor:
         return cv2.cvtColor(resized, cv2.COLOR_RGBA2RGB, dst=out)  # type: ignore[return-value]
 
     def region(self, height: int, width: int) -> Region:
-        """Returns the region that the network sees in a frame of this size. `crop_region` describes the region."""
+        """Returns the region that the network sees of a frame of this size. `crop_region` describes it."""
         if (height, width) != self._frame_size:
             self._region = crop_region(height, width, self._rows, self._columns)
             self._make_buffers(self._region.height, self._region.width)
@@ -138,27 +134,13 @@ class Preprocessor:
         return self._region
 
     def _make_buffers(self, high: int, wide: int) -> None:
-        """Makes the buffers for a crop: one for each halving, and two for the bilinear step if it is needed."""
-        self._halves, self._rgba, self._resized_rgba = [], None, None
+        """Makes the buffers for a crop: one for each halving, and one for the bilinear step if it is needed."""
+        self._halves = []
         while high >= 2 * self._rows and wide >= 2 * self._columns:
             high, wide = high // 2, wide // 2
             self._halves.append(np.empty((high, wide, 3), np.uint8))
-        if (high, wide) != (self._rows, self._columns):
-            self._rgba = np.empty((high, wide, 4), np.uint8)
-            last, self._resized_rgba = _in_same_memory((high, wide, 3), (self._rows, self._columns, 4))
-            if self._halves:
-                self._halves[-1] = last
-
-
-def _in_same_memory(*shapes: tuple[int, ...]) -> Iterator[NDArray[np.uint8]]:
-    """Yields a uint8 array for each shape. All arrays begin at the same address, so that a write to one changes all.
-
-    The resized image overwrites the last half, which is not needed any more. Memory that was used a moment ago is
-    still in the processor's cache, and writing to it is much faster than writing to other memory.
-    """
-    memory = np.empty(max(map(prod, shapes)), np.uint8)
-    for shape in shapes:
-        yield memory[: prod(shape)].reshape(shape)
+        is_done = (high, wide) == (self._rows, self._columns)
+        self._rgba = None if is_done else np.empty((high, wide, 4), np.uint8)
 
 
 def to_input(frame_bgr: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
