@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from dermedge.train.cli import train
 from dermedge.train.cli.train import parser
 from dermedge.train.data.catalogue import Catalogue, Photo
 from dermedge.train.fit.recipe import Recipe
-from dermedge.train.fit.run_folder import Config, RunFolder
+from dermedge.train.fit.run_folder import Config, RunFolder, RunProgress
 
 PHOTOS = tuple(
     Photo(
@@ -198,3 +199,66 @@ def test_options_that_do_not_fit_together_are_refused(words: str, message: str) 
 def test_options_that_fit_together_are_accepted(words: str) -> None:
     argv = words.split()
     train._check_options(parser().parse_args(argv), argv)
+
+
+def test_the_help_is_parted_by_headings() -> None:
+    headings = re.findall(r"^([a-z ,]+):$", parser().format_help(), re.MULTILINE)
+    assert [heading for heading in headings if heading not in ("options", "examples")] == [
+        "photos and run",
+        "network",
+        "training",
+        "recipe",
+        "teachers, tests and devices",
+    ]
+
+
+@pytest.mark.parametrize("chief", [True, False])
+def test_the_chief_prepares_the_run_and_all_workers_wait_before_and_after(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chief: bool
+) -> None:
+    pytest.importorskip("tensorflow")
+    from dermedge.train.fit import distribution
+
+    steps: list[str] = []
+
+    def prepare(options: object, command: str, strategy: object, guard: object) -> Path:
+        steps.append(f"prepare {command}")
+        return tmp_path / "prepared"
+
+    monkeypatch.setitem(distribution.STRATEGIES, "mirrored", lambda: "strategy")
+    monkeypatch.setattr(distribution, "is_chief", lambda strategy: chief)
+    monkeypatch.setattr(distribution, "wait_for_all", lambda strategy: steps.append(f"wait {strategy}"))
+    monkeypatch.setattr(train, "_prepare", prepare)
+    monkeypatch.setattr(train, "_train_all", lambda path, strategy, guard: steps.append(f"train {path.name}"))
+    argv = ["--data", str(tmp_path), "--strategy", "mirrored", "--output", str(tmp_path / "given")]
+    assert train.main(argv) == 0
+    prepared = [f"prepare dermedge train {' '.join(argv)}"] * chief
+    assert steps == [*prepared, "wait strategy", f"train {'prepared' if chief else 'given'}", "wait strategy"]
+
+
+def test_a_finished_run_is_not_trained_again_and_a_worker_assists(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("tensorflow")
+    from dermedge.train.fit import distribution, folds
+
+    runs = [RunFolder(tmp_path / f"fold-{number}") for number in (1, 2)]
+    for run in runs:
+        run.create(settings(OPTIONS), CATALOGUE)
+    runs[0].save_progress(RunProgress(finished=True))
+    capsys.readouterr()
+    steps: list[str] = []
+    monkeypatch.setattr(train, "_train", lambda run, *others: steps.append(f"train {run.path.name}"))
+    monkeypatch.setattr(train, "_assist", lambda run, strategy: steps.append(f"assist {run.path.name}"))
+    monkeypatch.setattr(folds, "report_folds", lambda path, found: steps.append(f"report {len(found)} folds"))
+    guard: Any = None
+    for chief in (True, False):
+        monkeypatch.setattr(distribution, "is_chief", lambda strategy, chief=chief: chief)
+        train._train_all(tmp_path, guard, guard)
+    assert steps == ["train fold-2", "report 2 folds", "assist fold-1", "assist fold-2"]
+    assert "fold-1' is already finished" in capsys.readouterr().out
+    # a run alone has no folds to report
+    steps.clear()
+    monkeypatch.setattr(distribution, "is_chief", lambda strategy: True)
+    train._train_all(runs[1].path, guard, guard)
+    assert steps == ["train fold-2"]
