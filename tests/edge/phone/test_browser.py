@@ -64,13 +64,15 @@ def visit(browse: Browse, chromium: str, camera_video: Path) -> dict[str, Any]:
 def test_the_page_names_what_the_camera_shows(
     visit: dict[str, Any], app: Path, camera_picture: Image
 ) -> None:
+    # the camera delivers YUV with half the resolution in colour
+    yuv = cv2.cvtColor(numbered(camera_picture, 0), cv2.COLOR_BGR2YUV_I420)
     with Classifier(app / "model.tflite") as classifier:
-        expected = classifier.predict(camera_picture)
+        expected = classifier.predict(cv2.cvtColor(yuv, cv2.COLOR_YUV2BGR_I420))
         said = classifier.headline(expected)
         named = classifier.labels.index(said.nearest or expected.label)
     words, share, _ = visit["camera"].rsplit(" ", 2)
     assert words == said.text
-    # the camera's YUV moves a pixel by a level or two
+    # the browser rounds the colours in another way
     assert int(share) == pytest.approx(100 * expected.probabilities[named], abs=5)
 
 
