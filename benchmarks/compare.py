@@ -94,7 +94,9 @@ def read_results(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise DataError(f"cannot read the results '{path}': {error.strerror}") from error
+        raise DataError(
+            f"cannot read the results '{path}': {error.strerror}; check the path and its permissions"
+        ) from error
     except ValueError as error:
         raise DataError(
             f"'{path}' is not JSON; give a results.json that `dermedge benchmark --output` has written"

@@ -148,7 +148,9 @@ def _errors_of(tool: str) -> Iterator[None]:
     except Exception as error:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         reason = lines[0] if lines else type(error).__name__
-        raise ModelError(f"{tool} cannot convert this network to ONNX: {reason}") from error
+        raise ModelError(
+            f"{tool} cannot convert this network to ONNX: {reason}; make a .tflite instead, for example with --int8"
+        ) from error
 
 
 @contextlib.contextmanager

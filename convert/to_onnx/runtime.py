@@ -79,7 +79,10 @@ def _opened(model: bytes) -> onnxruntime.InferenceSession:
     try:
         return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime raises exception classes that it does not export
-        raise ModelError(f"ONNX Runtime refuses this model: {str(error).splitlines()[0]}") from error
+        raise ModelError(
+            f"ONNX Runtime refuses this model: {str(error).splitlines()[0]}; install a newer onnxruntime, or make a "
+            ".tflite, for example with --int8"
+        ) from error
 
 
 def _evidence_index(session: onnxruntime.InferenceSession) -> int | None:

@@ -88,7 +88,10 @@ class KeepingInterpreter:
             )
             self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
-            raise ModelError(f"the runtime refuses this model: {str(error).splitlines()[0]}") from error
+            raise ModelError(
+                f"the runtime refuses this model: {str(error).splitlines()[0]}; install a newer ai-edge-litert, or "
+                "convert the model again"
+            ) from error
 
     def run(self, inputs: dict[int, NDArray[Any]]) -> None:
         """Run the network. The keys of ``inputs`` are the indices of the input tensors."""

@@ -134,7 +134,9 @@ def quantize_with_ranges(model: bytes, form: Form, ranges: Mapping[str, Range]) 
                 values, enable_progress_bar=False, enable_progress_report=False
             )
     except Exception as error:  # the library raises built-in exceptions of many kinds
-        raise ModelError(f"this network cannot be quantized to {form.name}: {_reason(error)}") from error
+        raise ModelError(
+            f"this network cannot be quantized to {form.name}: {_reason(error)}; use --float16 or --float32 instead"
+        ) from error
     return _plain(bytes(made.quantized_model))
 
 
@@ -157,7 +159,9 @@ def to_float16(model: bytes) -> bytes:
                 made.update_quantization_recipe(".*", kind, config, quantizer.AlgorithmName.FLOAT_CASTING)
             done = made.quantize(enable_progress_bar=False, enable_progress_report=False)
     except Exception as error:  # the library raises built-in exceptions of many kinds
-        raise ModelError(f"this network cannot be stored in half precision: {_reason(error)}") from error
+        raise ModelError(
+            f"this network cannot be stored in half precision: {_reason(error)}; use --float32 instead"
+        ) from error
     return _plain(bytes(done.quantized_model))
 
 

@@ -92,7 +92,8 @@ def _run_converter(converter: Any, form: Form) -> bytes:
             return converter.convert()
     except Exception as error:  # the converter raises exceptions of many classes, some of them private
         raise ModelError(
-            f"TensorFlow cannot convert this network to {form.kind}: {_reason(error)}"
+            f"TensorFlow cannot convert this network to {form.kind}: {_reason(error)}; if the reason names "
+            "an operator, replace this operator in the network"
         ) from error
 
 

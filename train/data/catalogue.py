@@ -190,9 +190,14 @@ def read_catalogue(path: Path, data: Sequence[Path] = ()) -> tuple[Photo, ...]:
             ]
         photos = [Photo(**({"lesion_id": ""} | row)) for row in rows]
     except OSError as error:
-        raise DataError(f"cannot read the catalogue '{path}': {error.strerror or error}") from error
+        raise DataError(
+            f"cannot read the catalogue '{path}': {error.strerror or error}; check the path and its permissions"
+        ) from error
     except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"cannot read the catalogue '{path}': {error}") from error
+        raise DataError(
+            f"cannot read the catalogue '{path}': {error}; make a new one: dermedge data catalogue PHOTOS --output "
+            "CATALOGUE.csv"
+        ) from error
     for photo in photos:
         if photo.split not in SPLITS:
             raise DataError(

@@ -69,7 +69,9 @@ def choose_classes(photos: Sequence[Photo], requested: Sequence[str] | None) -> 
         names = (*names, NONE_OF_THESE)
     if len(names) < 2:
         found = ", ".join(names) or "none"
-        raise DataError(f"a classifier needs two classes or more; found: {found}")
+        raise DataError(
+            f"a classifier needs two classes or more; found: {found}; add photos of another class"
+        )
     return ClassesChosen(tuple(labels), names)
 
 

@@ -137,7 +137,9 @@ def _walk(folder: Path, skipped: Counter[str], above: tuple[str, ...]) -> Iterat
             elif entry.name.lower() not in _SYSTEM_FILES:
                 skipped[_HIDDEN] += 1
     except OSError as error:
-        raise DataError(f"cannot read the folder '{folder}': {error.strerror or error}") from error
+        raise DataError(
+            f"cannot read the folder '{folder}': {error.strerror or error}; check its permissions"
+        ) from error
 
 
 def _without_masks(photos: list[FoundPhoto], skipped: Counter[str]) -> list[FoundPhoto]:
@@ -193,5 +195,5 @@ def _seen_instead(skipped: Counter[str]) -> str:
     if not skipped:
         return "; give a folder that holds one folder of photos for each class"
     packed = any(f"'{suffix}'" in why for why in skipped for suffix in _ARCHIVES)
-    cure = "; unpack the archive" if packed else ""
+    cure = "; unpack the archive" if packed else "; give a folder that contains photos"
     return ". Skipped: " + ", ".join(f"{count} ({why})" for why, count in skipped.items()) + cure

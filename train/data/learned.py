@@ -76,5 +76,7 @@ def _key(path: Path, digest: str) -> int:
         try:
             name = digest or content_digest(path)
         except OSError as error:
-            raise DataError(f"cannot read the photo '{path}': {error.strerror or error}") from error
+            raise DataError(
+                f"cannot read the photo '{path}': {error.strerror or error}; check the path and its permissions"
+            ) from error
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[: _KEY.itemsize], "big")

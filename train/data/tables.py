@@ -194,7 +194,9 @@ def _open(path: Path) -> tuple[TableText | None, str]:
         return None, "is an Excel file; save it as CSV"
     try:
         return read_table_text(path), ""
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        return None, f"cannot be read: {error.strerror or error}; check its permissions"
+    except ValueError as error:
         return None, f"cannot be read: {error}"
 
 
@@ -385,9 +387,9 @@ class _Joined:
     def _take_label(self, index: int, path: Path, label: str, known: TableFormat) -> None:
         diagnosis = diagnosis_of(label) if label else None
         if known.closed and (diagnosis or label) and diagnosis not in LESION_DIAGNOSES:
-            raise ValueError(f"unknown diagnosis '{label}'")
+            raise ValueError(f"unknown diagnosis '{label}'; correct it")
         if known.closed and not label:
-            raise ValueError("the diagnosis is missing")
+            raise ValueError("the diagnosis is missing; write it, or remove the row")
         facts = self.facts[index]
         if diagnosis is None:
             facts.table = facts.table or path
@@ -484,12 +486,12 @@ def _is_hot(row: Mapping[str, str], column: str) -> bool:
     """Tells whether a cell holds 1 or true. Raises ValueError unless the cell holds 1, 0, true or false."""
     cell = row[column]
     if not cell:
-        raise ValueError(f"the column '{column}' is empty")
+        raise ValueError(f"the column '{column}' is empty; write 0 or 1")
     number = number_in(cell)
     if math.isnan(number):
-        raise ValueError(f"'{cell}' in the column '{column}' is not a number")
+        raise ValueError(f"'{cell}' in the column '{column}' is not a number; write 0 or 1")
     if number not in (0, 1):
-        raise ValueError(f"'{cell}' in the column '{column}' is neither 0 nor 1")
+        raise ValueError(f"'{cell}' in the column '{column}' is neither 0 nor 1; correct the cell")
     return number == 1
 
 

@@ -298,7 +298,10 @@ class RunFolder:
             checkpoint.write(str(self.path / name / "state"))
         except (OSError, tf.errors.OpError) as error:
             shutil.rmtree(self.path / name, ignore_errors=True)
-            raise StorageError(f"cannot write the checkpoint '{self.path / name}': {error}") from error
+            raise StorageError(
+                f"cannot write the checkpoint '{self.path / name}': {error}; free some disk space, then continue with: "
+                f"dermedge train --resume '{self.path}'"
+            ) from error
         progress = replace(progress, checkpoint=name)
         self.save_progress(progress)
         self.keep_checkpoint(name)

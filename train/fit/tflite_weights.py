@@ -145,7 +145,9 @@ def _kernels(path: Path) -> list[_Kernel]:
     try:
         model = strip(path.read_bytes())
     except OSError as error:
-        raise DataError(f"cannot read '{path}': {error.strerror or error}") from error
+        raise DataError(
+            f"cannot read '{path}': {error.strerror or error}; check the path and its permissions"
+        ) from error
     # `read_graph` raises ModelError if the file is damaged. `InitFromPackedBuf` would not notice the damage.
     read_graph(model, path)
     schema = tflite_schema()

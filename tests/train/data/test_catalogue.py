@@ -595,7 +595,8 @@ def test_a_table_that_is_no_catalogue_is_called_so(tmp_path: Path) -> None:
 
 def test_a_catalogue_that_is_not_there_is_named_with_the_reason(tmp_path: Path) -> None:
     with pytest.raises(
-        DataError, match=r"cannot read the catalogue '.*gone\.csv': No such file or directory$"
+        DataError,
+        match=r"cannot read the catalogue '.*gone\.csv': No such file or directory; check the path and",
     ):
         read_catalogue(tmp_path / "gone.csv")
 

@@ -68,7 +68,7 @@ def test_the_finest_name_that_is_a_class_counts() -> None:
 
 
 def test_one_class_and_none_are_refused() -> None:
-    with pytest.raises(DataError, match="two classes or more; found: nevus"):
+    with pytest.raises(DataError, match="two classes or more; found: nevus; add photos of another class"):
         choose_classes(photos("nv", "nv"), None)
     with pytest.raises(DataError, match="two classes or more; found: none"):
         choose_classes([], None)

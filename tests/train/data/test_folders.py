@@ -95,6 +95,10 @@ def test_a_name_that_no_table_can_hold_is_left_out(tmp_path: Path) -> None:
         ("photos.tar.gz", "is an archive; unpack it"),
         ("mole.jpg", "is one photo; give the folder"),
         ("", "no photos in .*; give a folder that holds one folder of photos for each class"),
+        (
+            "set/notes.txt",
+            r"no photos in .*Skipped: 1 \(not a photo.*'.txt'\); give a folder that contains photos",
+        ),
         ("set/photos.zip", r"no photos in .*Skipped: 1 \(not a photo.*'.zip'\); unpack the archive"),
     ],
 )
