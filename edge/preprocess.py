@@ -52,9 +52,10 @@ class Region(NamedTuple):
 def crop_region(height: int, width: int, rows: int, columns: int) -> Region:
     """Returns the region of a frame that the network sees. The network's input may have any aspect ratio.
 
-    Usually, it is the largest centred region with the aspect ratio of the input, rounded down to whole pixels. If this
-    region can be trimmed so that repeated halving reaches exactly the input size, the trimmed region is returned
-    instead. The fraction of the height that is trimmed is at most MAX_TRIM. For a square input, the region is a square.
+    Usually, the function returns the largest centred region with the aspect ratio of the input, rounded down to whole
+    pixels. If this region can be trimmed so that repeated halving reaches exactly the input size, the function returns
+    the trimmed region instead. At most the fraction MAX_TRIM of the height is trimmed. For a square input, the region
+    is a square.
 
     Args:
         height: height of the frame, in pixels.
@@ -74,10 +75,11 @@ def crop_region(height: int, width: int, rows: int, columns: int) -> Region:
 class Preprocessor:
     """Turns frames into network inputs of one size. It reuses its buffers, because allocating new ones is slow.
 
-    As long as the image is at least twice as large as the input, 2x2 blocks are averaged; an odd last row or column is
-    left out. If the image then still does not have the size of the input, the last step resizes it bilinearly. A single
-    step of OpenCV's INTER_AREA would be slow, because the factor is usually not a whole number. OpenCV's exact bilinear
-    resizing is slow with three channels. Therefore the last step resizes an image with a fourth channel.
+    As long as the image is at least twice as large as the input, 2x2 blocks are averaged. An odd last row or column is
+    left out. If the image does not have the size of the input after these steps, the last step resizes it bilinearly. A
+    single step of OpenCV's INTER_AREA would be slow, because the factor is usually not a whole number. OpenCV's exact
+    bilinear resizing is slower with three channels than with four. Therefore the last step resizes an image with a
+    fourth channel.
 
     Do not use one Preprocessor from several threads at the same time.
 
@@ -126,7 +128,7 @@ class Preprocessor:
         return cv2.cvtColor(resized, cv2.COLOR_RGBA2RGB, dst=out)  # type: ignore[return-value]
 
     def region(self, height: int, width: int) -> Region:
-        """Returns the region that the network sees of a frame of this size. `crop_region` describes it."""
+        """Returns the region that the network sees in a frame of this size. `crop_region` describes the region."""
         if (height, width) != self._frame_size:
             self._region = crop_region(height, width, self._rows, self._columns)
             self._make_buffers(self._region.height, self._region.width)
