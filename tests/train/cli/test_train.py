@@ -130,9 +130,12 @@ def test_the_classes_of_the_first_parent_are_learned_in_their_order(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: str, classes: object
 ) -> None:
     asked: list[object] = []
-    monkeypatch.setattr(
-        train, "build_catalogue", lambda *given, **named: asked.append(named["classes"]) or CATALOGUE
-    )
+
+    def build(paths: list[Path], **named: Any) -> Catalogue:
+        asked.append(named["classes"])
+        return CATALOGUE
+
+    monkeypatch.setattr(train, "build_catalogue", build)
     runs = {"run": ("b", "a"), "other": ("a", "b")}
     for name, names in runs.items():
         config = replace(settings("--data one"), classes=names)
