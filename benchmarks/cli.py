@@ -191,7 +191,7 @@ def parser() -> Parser:
         default=argparse.SUPPRESS,
         metavar="MODEL",
         help=f"measure these .tflite files or shipped models. The shipped models are {', '.join(SHIPPED)}. Without "
-        "MODEL, measure the first shipped model",
+        "MODEL, measure the default model",
     )
     _add_input(made.add_argument_group("photos and models"))
     _add_run_length(made.add_argument_group("duration"))
