@@ -74,6 +74,31 @@ def test_h_shows_the_heat_map(
     assert not np.array_equal(plain, hot)
 
 
+def test_h_again_hides_the_heat_map_and_the_escape_key_quits(
+    monkeypatch: pytest.MonkeyPatch, make_result: Callable[..., FrameResult], tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    screen = FakeScreen(monkeypatch, "hsh\x1b")
+    with VIEWS["window"]() as view:
+        assert [view.show(make_result()) for _ in range(4)] == [True, True, True, False]
+    plain, hot, still_hot, _, *again = screen.shown
+    assert np.array_equal(hot, still_hot)
+    assert not np.array_equal(plain, hot)
+    assert all(np.array_equal(plain, one) for one in again)
+    [saved] = tmp_path.iterdir()
+    assert np.array_equal(cv2.imread(str(saved)), hot), "an image is saved as it is shown"
+
+
+def test_closing_the_window_ends_the_run(
+    monkeypatch: pytest.MonkeyPatch, make_result: Callable[..., FrameResult]
+) -> None:
+    FakeScreen(monkeypatch, "x")
+    monkeypatch.setattr(cv2, "getWindowProperty", lambda title, what: 0.0)
+    with VIEWS["window"]() as view:
+        assert not view.show(make_result())
+        view.finish()
+
+
 def test_s_saves_the_picture(
     monkeypatch: pytest.MonkeyPatch,
     make_result: Callable[..., FrameResult],
