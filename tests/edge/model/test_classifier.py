@@ -146,11 +146,25 @@ def test_tta_is_the_mean_of_the_logits_of_four_turns(model_path: Path, evidence:
         size = plain.input_size
         frame = np.random.default_rng(5).integers(0, 256, (size, size, 3), dtype=np.uint8)
         each = [plain.predict(one).logits for one in turned(frame)]
+        close_ups = [plain.infer(plain.crop(one)).close_up for one in turned(frame)]
+        close_up = classifier.infer(classifier.crop(frame)).close_up
         prediction = classifier.predict(frame)
         again = classifier.predict(frame)
     assert len(set(each)) == 4
     assert np.allclose(prediction.logits, np.mean(each, axis=0), atol=1e-6)
     assert again.logits == prediction.logits
+    assert all(one is not None for one in close_ups)
+    assert len(set(close_ups)) > 1
+    assert close_up == pytest.approx(np.mean(np.array(close_ups, float)))
+
+
+@pytest.mark.parametrize(("height", "width"), [(32, 48), (48, 32)])
+def test_the_size_of_an_input_that_is_no_square_is_its_shorter_side(
+    height: int, width: int, model_path: Path
+) -> None:
+    with Classifier(model_path) as classifier:
+        classifier.layout = replace(classifier.layout, height=height, width=width)
+        assert classifier.input_size == 32
 
 
 def test_the_time_of_all_four_inferences_is_told(model_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,6 +27,7 @@ def test_a_json_line_holds_the_whole_decision(
     [line] = capsys.readouterr().out.splitlines()
     values = json.loads(line)
     for name in ("at", "captured_at"):
+        assert re.search(r":\d\d\.\d{3}(\+|Z)", values[name]), "to the millisecond"
         stamp = datetime.fromisoformat(values.pop(name))
         assert abs((datetime.now(UTC) - stamp).total_seconds()) < 60
         assert stamp.utcoffset() is not None
@@ -58,6 +59,16 @@ def test_a_json_line_holds_the_whole_decision(
         },
         "fps": 29.5,
     }
+
+
+def test_a_label_below_the_confidence_is_uncertain_also_for_programs(
+    make_result: Callable[..., FrameResult],
+    make_classification: Callable[..., Classification],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with open_jsonlines() as view:
+        view.show(make_result(classification=make_classification(label="uncertain")))
+    assert json.loads(capsys.readouterr().out)["label"] == "uncertain"
 
 
 def test_json_tells_a_lost_camera_once_and_again_when_there_is_news(
