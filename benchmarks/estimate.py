@@ -126,8 +126,8 @@ def count_here(model: Path, cpu: str) -> int:
     """
     if util.find_spec(_LAB) is None:
         raise ToolError(
-            f"the instructions of '{model}' are not stored, and only a checkout of dermedge can count them; "
-            f"run this command in a checkout, or name a shipped model: {', '.join(SHIPPED)}"
+            f"no instruction count is stored for '{model}', and only a checkout of dermedge can count the "
+            f"instructions; run this command in a checkout, or name a shipped model: {', '.join(SHIPPED)}"
         )
     command = [sys.executable, "-m", _LAB, "anchors", "--model", str(model.resolve())]
     name = f"counting the instructions of '{model}'"

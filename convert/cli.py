@@ -196,8 +196,8 @@ def _add_file_options(made: OptionGroup) -> None:
         type=Path,
         metavar="FILE",
         help="write the .tflite or .onnx to this path. Without this option, the file of a run is written into the run "
-        "folder. The file of any other MODEL is written beside MODEL. The name then ends in the precision, such as "
-        "-int8.tflite, or in -search.tflite",
+        "folder, and the file of any other MODEL is written beside MODEL. In both cases, the name ends in the "
+        "precision, such as -int8.tflite, or in -search.tflite with --search",
     )
     made.add_argument(
         "--report",

@@ -45,8 +45,8 @@ __all__ = ["BROWSER", "ROUNDS", "main", "measure_page"]
 BROWSER, ROUNDS = "chromium", 8
 
 _PAGE = Path(__file__).resolve().parent / "phone_page"
-# The time of an answer is divided by the time of `model.run()`. This is the limit of the ratio for each place where the
-# time of an answer is measured.
+# The greatest allowed ratio of the time of a whole answer to the time of `model.run()` alone, for each place where the
+# time of the answer is measured.
 _BARS = {"in the worker": 1.15, "on the page": 1.2}
 _TIMEOUT_S = 300
 _END_TIMEOUT_S = 10

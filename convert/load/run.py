@@ -150,7 +150,11 @@ def _adjustment(
     truth: NDArray[np.int64],
     shares: NDArray[np.float32],
 ) -> LogitAdjustment:
-    """Return the logit adjustment of a run. If another run validated the recipe, the strength comes from that run."""
+    """Return the logit adjustment of a run.
+
+    If the run has learned its validation photos, the strength of the adjustment is taken from ``validated_by``, a run
+    that has not.
+    """
     if validated_by is None:
         return fit_adjustment(logits, truth, shares)
     metrics: dict[str, Any] = validated_by.manifest.metrics | {"validated_by": validated_path}
@@ -158,7 +162,7 @@ def _adjustment(
 
 
 def _view_sample(photos: _RunPhotos, validated_by: ConversionInput | None, seed: int) -> ViewSample | None:
-    """Return the training photos on which the output for the view of a photo is fitted.
+    """Return training photos of both views, dermoscopic and close-up. The output that tells the view is fitted on them.
 
     The result is None if one of the views has too few photos, either in this run or in the run that validated the
     recipe.

@@ -27,8 +27,8 @@ _Shape = tuple[int, ...]
 
 # Maps an operator to a function that counts the multiply-accumulates of the operator from the shapes of its inputs and
 # of its output. Each output value needs one multiply-accumulate for each weight of its kernel (Howard et al.,
-# "MobileNets", 2017, section 3.1). The layouts are those of TensorFlow's schema.fbs and of the operators' shape
-# functions.
+# "MobileNets", 2017, section 3.1). The order of the dimensions in a shape, such as
+# [batch, height, width, channels], is the one in TensorFlow's schema.fbs.
 MACS: dict[str, Callable[[Sequence[_Shape], _Shape], int]] = {
     # the filter is [c_out, h, w, c_in / groups]
     "CONV_2D": lambda inputs, output: prod(output) * prod(inputs[1][1:]),

@@ -276,7 +276,7 @@ def _encode(values: NDArray[Any]) -> str:
 def _expected(
     golden: dict[str, Any], got: Mapping[str, NDArray[Any]], model: Path
 ) -> dict[str, NDArray[Any]]:
-    """Returns the stored outputs, with the types and shapes of the outputs ``got`` on this machine."""
+    """Returns the stored outputs, converted to the types and shapes of ``got``, the outputs on this machine."""
     if golden.get("drawing") != DRAWING:
         raise ModelError(
             f"the golden test of '{model}' needs version {golden.get('drawing')!r} of the generated images, but this "

@@ -48,7 +48,7 @@ def probabilities_of(head: Head, outputs: Sequence[float]) -> tuple[float, ...]:
 def logits_of(head: Head, outputs: Sequence[float]) -> tuple[float, ...]:
     """Returns one logit for each class. Only the differences between the logits have a meaning.
 
-    If the probabilities that `probabilities_of` returns sum to 1, the softmax of the logits gives these probabilities.
+    The softmax of the logits is equal to the result of `probabilities_of` if this result sums to 1.
     """
     if head is Head.LOGITS:
         return (0.0, outputs[0]) if len(outputs) == 1 else tuple(outputs)

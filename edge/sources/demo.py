@@ -265,7 +265,7 @@ def _dots(random: _Random, inside: _Field, count: int, radii: tuple[float, float
     return cv2.GaussianBlur(field, (0, 0), 1.1)  # type: ignore[return-value]
 
 
-# ---- stations
+# ---- what the eight stations show: each function paints one station on an image of skin
 
 
 def _bare(image: _Image, random: _Random) -> None:

@@ -30,8 +30,8 @@ _MOST_ATTEMPTS = 50
 # _MISSING_S seconds. A smaller difference is tolerated, because some containers only estimate the number of frames, and
 # because the sound may last longer than the images.
 _MISSING_SHARE, _MISSING_S = 0.1, 1.0
-# If at least this fraction of all missing frames is missing between two neighbouring frames, these two frames are the
-# ends of a damaged stretch.
+# A video counts as damaged in one place if at least this fraction of all its missing frames is missing in one gap. A
+# gap lies between two frames that were read one after the other.
 _GAP_SHARE = 0.8
 # Reading ends with an error if this many frames in a row equal the first frame.
 _MOST_SAME_AT_START = 500

@@ -281,7 +281,7 @@ def _moved_roots(photos: Sequence[Photo], data: Sequence[Path]) -> dict[str, str
             moved[root] = max(held, key=held.__getitem__)
             if not held[moved[root]]:
                 raise DataError(
-                    f"none of the {len(paths)} photos of '{root}' is below {', '.join(map(repr, map(str, data)))}; "
-                    f"give the folder that holds '{paths[0]}'"
+                    f"{', '.join(map(repr, map(str, data)))} holds none of the {len(paths)} photos that were in "
+                    f"'{root}'; give the folder that holds '{paths[0]}'"
                 )
     return moved

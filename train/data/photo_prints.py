@@ -50,8 +50,8 @@ ROOT_STEPS = 255
 # An area at the edge of a photo counts as a dermatoscope's black rim if its grey levels are below this fraction of the
 # photo's brightness. The brightness is the 90th percentile of all grey levels.
 RIM_DARKNESS = 0.15
-# An area at the edge of a photo counts as a plain margin if the standard deviation of the grey levels in the 3x3 pixels
-# around each of its pixels is below this.
+# A pixel counts as plain if the standard deviation of the grey levels in the 3x3 pixels around the pixel is below this
+# value. An area at the edge of a photo counts as a plain margin if all its pixels are plain.
 PLAIN_DEVIATION = 0.5
 # A dark or plain area that reaches into the central square of a photo is not a border, because it may be the lesion.
 # This is the side of the square as a fraction of the longer side of the photo.

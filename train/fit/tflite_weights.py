@@ -169,8 +169,8 @@ def _kernels(path: Path) -> list[_Kernel]:
 def _check_input(pixels: Any, path: Path) -> None:
     """Checks that the quantization of the input does the whole normalization of the pixels.
 
-    If a file has another quantization of the input, its first layer does a part of the normalization. The weights of
-    such a layer do not fit a network of dermedge.
+    If the quantized input of a file has another scale, the first layer of the file does a part of the normalization.
+    The weights of that layer do not fit a network of dermedge.
 
     Raises:
         OptionError: the input is not quantized, or its scale is not the one of the normalization.
