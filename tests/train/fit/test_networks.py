@@ -58,6 +58,63 @@ def test_efficientnet_lite_has_the_published_sizes() -> None:
     assert round_filters(320, 1.1) == 352
 
 
+def test_efficientnet_lite0_has_the_published_blocks() -> None:
+    network = efficientnet_lite(keras.Input((224, 224, 3)))
+    depthwise = [layer for layer in network.layers if isinstance(layer, keras.layers.DepthwiseConv2D)]
+    # kernel, stride and channels of each block; the repeats of a stage have stride 1
+    assert [(one.kernel_size[0], one.strides[0], one.input_shape[-1]) for one in depthwise] == [
+        (3, 1, 32),
+        *((3, 2, 96), (3, 1, 144)),
+        *((5, 2, 144), (5, 1, 240)),
+        *((3, 2, 240), (3, 1, 480), (3, 1, 480)),
+        *((5, 1, 480), (5, 1, 672), (5, 1, 672)),
+        *((5, 2, 672), *[(5, 1, 1152)] * 3),
+        (3, 1, 1152),
+    ]
+    assert network.output_shape == (None, 7, 7, 1280)
+    layers = network.layers
+    assert {float(layer.max_value) for layer in layers if isinstance(layer, keras.layers.ReLU)} == {6.0}
+    norms = [layer for layer in layers if isinstance(layer, keras.layers.BatchNormalization)]
+    assert {layer.epsilon for layer in norms} == {1e-3}
+    # all but the first block of a stage add their input
+    assert sum(isinstance(layer, keras.layers.Add) for layer in layers) == 1 + 1 + 2 + 2 + 3
+    trunk = efficientnet_lite(keras.Input((224, 224, 3)), trunk_only=True)
+    assert trunk.output_shape == (None, 7, 7, 1152)
+
+
+@pytest.mark.parametrize("architecture", NETWORKS)
+def test_three_tenths_are_dropped_before_the_classes(architecture: str) -> None:
+    network = build_network(architecture, 32, 5, width=0.25)
+    rates = [layer.rate for layer in network.layers if isinstance(layer, keras.layers.Dropout)]
+    assert rates == [0.3]
+    if architecture == "mobilenet_v2":
+        # a quarter of the 32 filters of the first convolution
+        assert network.layers[1].filters == 8
+    with pytest.raises(OptionError, match="--imgsz is 31; it must be from 32 to 1024"):
+        build_network(architecture, 31, 5)
+
+
+def test_the_plain_network_has_four_convolutions_and_two_dense_layers() -> None:
+    network = build_network("cnn", 64, 5)
+    kinds = (keras.layers.Conv2D, keras.layers.MaxPooling2D, keras.layers.Dense)
+    assert [layer.output_shape[1:] for layer in network.layers if isinstance(layer, kinds)] == [
+        *((64, 64, 32), (32, 32, 32)),
+        *((32, 32, 64), (16, 16, 64)),
+        *((16, 16, 128), (8, 8, 128)),
+        *((8, 8, 128), (4, 4, 128)),
+        *((128,), (5,)),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("filters", "width", "expected"),
+    # to the next multiple of 8; 12 * 0.85 = 10.2 would lose more than a tenth as 8
+    [(32, 1.0, 32), (16, 1.1, 16), (40, 1.1, 48), (12, 0.85, 16), (8, 0.25, 8), (100, 0.9, 88)],
+)
+def test_filters_are_multiples_of_eight(filters: int, width: float, expected: int) -> None:
+    assert round_filters(filters, width) == expected
+
+
 def test_pytorch_weights_land_in_their_layers() -> None:
     network = efficientnet_lite(keras.Input((32, 32, 3)), trunk_only=True)
     rng = np.random.default_rng(0)
