@@ -584,3 +584,10 @@ def test_there_are_so_many_viewers_and_the_next_one_is_told(
     assert response.status == 503
     assert "16 viewers already watch the live video" in text
     assert ask(guarded, "/state", headers=OWNER)[0].status == 200
+    for viewer in viewers:
+        viewer.socket.close()
+    ends_s = time.monotonic() + 20
+    while guarded.board.viewers and time.monotonic() < ends_s:
+        guarded.show(make_result())  # only a picture tells the server that a viewer has gone
+        time.sleep(0.02)
+    assert Viewer(guarded).picture().shape == (480, 640, 3), "there is room again"
