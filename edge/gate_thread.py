@@ -15,7 +15,7 @@ from typing import Self
 
 from dermedge.edge.quality import Defect
 
-__all__ = ["ACCEPTED", "GateThread", "Verdict", "checked"]
+__all__ = ["ACCEPTED", "GateThread", "Verdict"]
 
 _Check = Callable[[], Defect | None]
 
@@ -49,15 +49,9 @@ class Verdict:
         return self._answer
 
 
-def checked(check: _Check) -> Verdict:
-    """Runs a check in this thread, and returns its verdict."""
-    verdict = Verdict(check)
-    verdict.find()
-    return verdict
-
-
 # The verdict on all frames if there is no quality gate.
-ACCEPTED = checked(lambda: None)
+ACCEPTED = Verdict(lambda: None)
+ACCEPTED.find()
 
 
 class GateThread:
@@ -86,10 +80,11 @@ class GateThread:
 
     def start(self, check: _Check) -> Verdict:
         """Starts a check, and returns its verdict without waiting for the end of the check."""
-        if not self._is_running:
-            return checked(check)
         verdict = Verdict(check)
-        self._verdicts.put(verdict)
+        if self._is_running:
+            self._verdicts.put(verdict)
+        else:
+            verdict.find()
         return verdict
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections import deque
 from collections.abc import Generator, Sequence
@@ -12,7 +11,7 @@ from types import TracebackType
 from typing import Self
 
 from dermedge.edge.drift import DriftMeter
-from dermedge.edge.gate_thread import ACCEPTED, GateThread, Verdict, checked
+from dermedge.edge.gate_thread import ACCEPTED, GateThread, Verdict
 from dermedge.edge.model.classifier import Classifier
 from dermedge.edge.model.prediction import Crop, Outputs, Prediction
 from dermedge.edge.preprocess import Preprocessor, Region
@@ -88,8 +87,7 @@ class Pipeline:
         self._due_s = time.monotonic()
         self._gate = QualityGate() if gated else None
         self._gate_thread = GateThread()
-        self._has_free_core = classifier.num_threads < (os.cpu_count() or 1)
-        self._is_concurrent = False  # whether the network runs while the gate checks the next frame
+        self._was_good = False
         # the quality gate needs a square crop with a side of at least GRID pixels
         is_square = classifier.layout.height == classifier.layout.width
         fits_gate = is_square and classifier.input_size >= GRID
@@ -129,7 +127,7 @@ class Pipeline:
         arrival, crop, verdict = self._newest(arrival)
         at_s = arrival.frame.at_s
         found = self._infer(crop, verdict)
-        self._is_concurrent = self._has_free_core and isinstance(found, Outputs)
+        self._was_good = not isinstance(found, Defect)
         if isinstance(found, Defect):
             return self._result(self._machine.defective(found, at_s), defect=found)
         outputs = found
@@ -151,11 +149,11 @@ class Pipeline:
         interval old by now.
         """
         crop, verdict = self._crop_and_gate(arrival)
-        newer = self._latest.newer() if self._is_concurrent or verdict.wait() is None else None
+        newer = self._latest.newer() if self._was_good or verdict.wait() is None else None
         return (arrival, crop, verdict) if newer is None else (newer, *self._crop_and_gate(newer))
 
     def _crop_and_gate(self, arrival: Arrival) -> tuple[Crop, Verdict]:
-        """Returns the network's input for a frame, and the verdict of the quality gate, which may not be known yet."""
+        """Returns the network's input for a frame, and starts the quality gate."""
         frame = arrival.frame
         if self._frame is not None and self._frame.name != frame.name:
             self._machine = StateMachine()  # each photo of a folder starts anew
@@ -165,21 +163,18 @@ class Pipeline:
         gate, larger = self._gate, self._larger
         if gate is None:
             return crop, ACCEPTED
-
-        def check() -> Defect | None:
-            return gate.check(larger(frame.image_bgr) if larger else crop.image_rgb, frame.at_s)
-
-        return crop, self._gate_thread.start(check) if self._is_concurrent else checked(check)
+        return crop, self._gate_thread.start(
+            lambda: gate.check(larger(frame.image_bgr) if larger else crop.image_rgb, frame.at_s)
+        )
 
     def _infer(self, crop: Crop, verdict: Verdict) -> Outputs | Defect:
         """Returns the outputs of the network, or the defect for which the quality gate rejects the frame.
 
         After a good frame, the next frame is probably good too. Then the network runs while the gate still checks the
         frame, and the outputs for a rejected frame are not used. After a rejected frame, the network waits for the
-        verdict, so that a device that sees no lesion stays cool. If the network has a thread on every core, it also
-        waits, because the gate would slow it down.
+        verdict, so that a device that sees no lesion stays cool.
         """
-        if not self._is_concurrent and (defect := verdict.wait()):
+        if not self._was_good and (defect := verdict.wait()):
             return defect
         outputs = self._classifier.infer(crop)
         return verdict.wait() or outputs

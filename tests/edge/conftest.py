@@ -96,7 +96,6 @@ class StubClassifier:
 
     labels = LABELS
     input_size = 32
-    num_threads = 1
     layout = Layout(32, 32, 3, channels_first=False)
 
     def __init__(self, before: Callable[[], Any] = lambda: None) -> None:
