@@ -11,9 +11,8 @@ from types import TracebackType
 from typing import Self
 
 from dermedge.edge.drift import DriftMeter
-from dermedge.edge.gate_thread import ACCEPTED, GateThread, Verdict
 from dermedge.edge.model.classifier import Classifier
-from dermedge.edge.model.prediction import Crop, Outputs, Prediction
+from dermedge.edge.model.prediction import Crop, Prediction
 from dermedge.edge.preprocess import Preprocessor, Region
 from dermedge.edge.quality import GRID, Defect, QualityGate
 from dermedge.edge.results import UNCERTAIN, Classification, FrameCounts, FrameResult
@@ -86,8 +85,6 @@ class Pipeline:
         self._interval_s = 1 / max_fps if max_fps else 0.0
         self._due_s = time.monotonic()
         self._gate = QualityGate() if gated else None
-        self._gate_thread = GateThread()
-        self._was_good = False
         # the quality gate needs a square crop with a side of at least GRID pixels
         is_square = classifier.layout.height == classifier.layout.width
         fits_gate = is_square and classifier.input_size >= GRID
@@ -106,7 +103,6 @@ class Pipeline:
 
     def __enter__(self) -> Self:
         self._opened.enter_context(self._latest)
-        self._opened.enter_context(self._gate_thread)
         return self
 
     def __exit__(
@@ -124,13 +120,16 @@ class Pipeline:
             raise StopIteration
         if isinstance(arrival, Outage):
             return self._result(self._machine.lost(arrival.reason))
-        arrival, crop, verdict = self._newest(arrival)
+        crop, defect = self._crop_and_gate(arrival)
+        newer = self._latest.newer() if defect is None else None
+        if newer is not None:
+            # the newer frame is classified, because the older one is a whole frame interval old by now
+            arrival = newer
+            crop, defect = self._crop_and_gate(newer)
         at_s = arrival.frame.at_s
-        found = self._infer(crop, verdict)
-        self._was_good = not isinstance(found, Defect)
-        if isinstance(found, Defect):
-            return self._result(self._machine.defective(found, at_s), defect=found)
-        outputs = found
+        if defect is not None:
+            return self._result(self._machine.defective(defect, at_s), defect=defect)
+        outputs = self._classifier.infer(crop)
         view = self._machine.view_tracker.add(outputs.close_up, at_s)
         if view != outputs.view:
             outputs = self._classifier.in_view(outputs, view)
@@ -142,42 +141,18 @@ class Pipeline:
             self._answer = classification
         return self._result(update, classification)
 
-    def _newest(self, arrival: Arrival) -> tuple[Arrival, Crop, Verdict]:
-        """Returns a frame with its crop and the verdict of the quality gate, which may still be checking the crop.
-
-        If a newer frame arrived in the meantime, it is returned instead, because the older one is a whole frame
-        interval old by now.
-        """
-        crop, verdict = self._crop_and_gate(arrival)
-        newer = self._latest.newer() if self._was_good or verdict.wait() is None else None
-        return (arrival, crop, verdict) if newer is None else (newer, *self._crop_and_gate(newer))
-
-    def _crop_and_gate(self, arrival: Arrival) -> tuple[Crop, Verdict]:
-        """Returns the network's input for a frame, and starts the quality gate."""
+    def _crop_and_gate(self, arrival: Arrival) -> tuple[Crop, Defect | None]:
+        """Returns the network's input for a frame, and the defect that the quality gate found, or None."""
         frame = arrival.frame
         if self._frame is not None and self._frame.name != frame.name:
             self._machine = StateMachine()  # each photo of a folder starts anew
         crop = self._classifier.crop(frame.image_bgr)
         self._frame, self._region = frame, crop.region
         self._dropped, self._repeated = arrival.dropped, frame.repeated
-        gate, larger = self._gate, self._larger
-        if gate is None:
-            return crop, ACCEPTED
-        return crop, self._gate_thread.start(
-            lambda: gate.check(larger(frame.image_bgr) if larger else crop.image_rgb, frame.at_s)
-        )
-
-    def _infer(self, crop: Crop, verdict: Verdict) -> Outputs | Defect:
-        """Returns the outputs of the network, or the defect for which the quality gate rejects the frame.
-
-        After a good frame, the next frame is probably good too. Then the network runs while the gate still checks the
-        frame, and the outputs for a rejected frame are not used. After a rejected frame, the network waits for the
-        verdict, so that a device that sees no lesion stays cool.
-        """
-        if not self._was_good and (defect := verdict.wait()):
-            return defect
-        outputs = self._classifier.infer(crop)
-        return verdict.wait() or outputs
+        if self._gate is None:
+            return crop, None
+        image = crop.image_rgb if self._larger is None else self._larger(frame.image_bgr)
+        return crop, self._gate.check(image, frame.at_s)
 
     def _classification(self, arrival: Arrival, crop: Crop, prediction: Prediction) -> Classification:
         now = time.monotonic()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -255,109 +255,6 @@ def test_a_tremor_that_spoils_every_other_frame_changes_neither_title_nor_bars(
     settled = shown[next(index for index, one in enumerate(shown) if one[0] != State.READING) :]
     assert len(settled) > 40
     assert set(settled) == {("nevus  70%", "nevus")}
-
-
-class Rejecting:
-    """A gate that rejects the frames with these numbers."""
-
-    def __init__(self, rejected: Collection[int]) -> None:
-        self._rejected = rejected
-
-    def check(self, image: NDArray[np.uint8], at_s: float) -> Defect | None:
-        return Defect.DARK if round(at_s * Stamped.fps) in self._rejected else None
-
-
-def test_the_network_runs_for_a_rejected_frame_only_right_after_a_good_one(
-    classifier: type, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    rejected, inferred = {0, 1, 4, 5, 6, 9}, []
-    monkeypatch.setattr("dermedge.edge.pipeline.QualityGate", lambda: Rejecting(rejected))
-    source = Stamped(0.5)
-    model = classifier(before=lambda: inferred.append(source.number - 1))
-    with Pipeline(source, model) as results:  # type: ignore[arg-type]
-        defects = [result.defect for result in results]
-    assert defects == [Defect.DARK if number in rejected else None for number in range(10)]
-    assert inferred == [2, 3, 4, 7, 8, 9], "of 4 and 9, the answer is thrown away"
-
-
-def test_an_answer_that_is_thrown_away_leaves_no_trace(
-    lesion_video: Path, model_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    class Second:
-        def __init__(self) -> None:
-            self.count = 0
-
-        def check(self, image: NDArray[np.uint8], at_s: float) -> Defect | None:
-            self.count += 1
-            return Defect.MOVING if self.count == 2 else None
-
-    with Pipeline(lesion_video, model_path, gated=False) as results:
-        logits = [result.classification.prediction.logits for result in results if result.classification]
-    monkeypatch.setattr("dermedge.edge.pipeline.QualityGate", Second)
-    with Classifier(model_path) as model, Pipeline(lesion_video, model) as results:
-        found = list(results)
-        expected = Smoother()
-        for one, of_frame in zip(found, logits, strict=True):
-            assert (one.classification is None) == (one is found[1])
-            if one.classification is not None:
-                probabilities = softmax(of_frame, model.calibration.temperature)
-                wanted = expected.add(probabilities, one.classification.frame.at_s)
-                assert one.classification.prediction.probabilities == pytest.approx(wanted, rel=1e-12)
-    assert (found[-1].counts.classified, dict(found[-1].counts.rejected)) == (4, {Defect.MOVING: 1})
-
-
-def test_the_gate_checks_a_frame_while_the_network_runs(
-    classifier: type, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    begun = [threading.Event() for _ in range(10)]
-
-    class Waiting:
-        def check(self, image: NDArray[np.uint8], at_s: float) -> Defect | None:
-            number = round(at_s * Stamped.fps)
-            # the first frame follows no good frame, so the network waits for the gate
-            return None if number == 0 or begun[number].wait(5) else Defect.DARK
-
-    monkeypatch.setattr("dermedge.edge.pipeline.QualityGate", Waiting)
-    source = Stamped(0.5)
-    model = classifier(before=lambda: begun[source.number - 1].set())
-    with Pipeline(source, model) as results:  # type: ignore[arg-type]
-        assert [result.defect for result in results] == [None] * 10
-    assert not any(thread.name == "quality gate" for thread in threading.enumerate())
-
-
-def test_an_error_of_the_gate_ends_the_loop(classifier: type, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Broken:
-        def check(self, image: NDArray[np.uint8], at_s: float) -> Defect | None:
-            if at_s:
-                raise ValueError("no such image")
-            return None
-
-    monkeypatch.setattr("dermedge.edge.pipeline.QualityGate", Broken)
-    with Pipeline(Stamped(1), classifier()) as results:  # type: ignore[arg-type]
-        next(results)
-        with pytest.raises(ValueError, match="no such image"):
-            next(results)
-
-
-def test_a_frame_that_comes_while_the_gate_works_takes_the_place_of_the_older_one(
-    camera: type, classifier: type, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    first, later, checked = threading.Event(), threading.Event(), []
-    first.set()
-    source = camera(2, gates=[first, later])
-
-    class Slow:
-        def check(self, image: NDArray[np.uint8], at_s: float) -> Defect | None:
-            checked.append(int(image[0, 0, 0]) // 10)
-            later.set()
-            assert source.ended.wait(5)
-            return None
-
-    monkeypatch.setattr("dermedge.edge.pipeline.QualityGate", Slow)
-    with Pipeline(source, classifier()) as results:
-        found = [result.classification for result in results if result.classification]
-    assert [(one.frame.number, one.dropped) for one in found] == [(1, 1)]
-    assert checked == [0, 1], "the gate sees every frame, so that motion is measured between them"
 
 
 class Wavering:
