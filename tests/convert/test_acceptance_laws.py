@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -223,6 +224,42 @@ def test_what_a_check_can_show_follows_from_the_photos_of_its_class() -> None:
     # 1.96 and 0.84 standard errors: of 20 photos, a loss d with d = 2.8 sqrt(d (1 - d) / 20)
     loss = check_of(acceptance, "recall of b").detectable
     assert loss == pytest.approx(2.8016 * math.sqrt(loss * (1 - loss) / 20), rel=1e-3)
+
+
+def test_photos_of_one_lesion_show_no_more_than_one_photo() -> None:
+    """Of 40 lesions of class a there are 5 photos each; of b, 4 lesions have 1, 1, 2 and 16 of the 20 photos."""
+    truth = np.repeat([0, 1], [200, 20])
+    logits = two_classes(np.where(truth == 0, 0.3, -0.3))
+    lesions = [f"a{index // 5}" for index in range(200)] + ["b0", "b1"] + ["b2"] * 2 + ["b3"] * 16
+    acceptance = accept(replace(proof_of(logits, truth), groups=lesions), logits, ONE_POINT)
+    nothing = Score(0.0, 0.0, 0.0)
+    of_a, of_b = 200**2 / (40 * 5**2), 20**2 / (1 + 1 + 4 + 256)
+    assert of_a == 40
+    for name, sizes in (
+        ("recall of a", [of_a]),
+        ("recall of b", [of_b]),
+        ("balanced accuracy", [of_a, of_b]),
+    ):
+        assert check_of(acceptance, name).detectable == pytest.approx(
+            detectable_loss(nothing, sizes, ONE_POINT)
+        )
+
+
+def test_a_sure_answer_leads_before_the_second_one() -> None:
+    """Of 60 photos, 20 are sure: 0.9, 0.05 and 0.05. The others, with 0.5, 0.4 and 0.1, turn over and do not count."""
+    truth = np.arange(60) % 3
+    chances = np.full((60, 3), 0.05)
+    chances[np.arange(60), truth] = 0.9
+    chances[20:] = 0.1
+    chances[np.arange(20, 60), truth[20:]] = 0.5
+    chances[np.arange(20, 60), (truth[20:] + 1) % 3] = 0.4
+    reference = np.log(chances)
+    device = reference.copy()
+    device[20:] += 0.5 * np.eye(3)[(truth[20:] + 1) % 3]
+    proof = replace(proof_of(reference, truth), labels=("a", "b", "c"))
+    found = check_of(accept(proof, device, ONE_POINT), "sure")
+    assert (device.argmax(axis=1) != truth).sum() == 40
+    assert (found.device, found.drop.value) == (1, 0)
 
 
 def test_a_loss_that_other_photos_might_not_have_shown_is_let_pass() -> None:

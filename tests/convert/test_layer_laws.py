@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,12 +15,14 @@ from ai_edge_litert import schema_py_generated as schema
 from dermedge.convert.accept.layer_errors import (
     LayerError,
     Quantized,
+    _influence,
     _is_collapsed,
     _Sums,
     compare_layers,
     decibels,
     worst_layers,
 )
+from dermedge.convert.to_tflite.graph import Op
 from dermedge.convert.to_tflite.graph_editor import GraphEditor
 from dermedge.convert.to_tflite.weight_ranges import INT8_STEPS, INT16_STEPS, widened_weights
 
@@ -73,6 +76,29 @@ def test_an_error_is_charged_to_its_layer_and_counted_by_what_reaches_the_output
     assert first.in_float
     assert not first.collapsed
     assert first.saturated == 0
+
+
+@pytest.mark.parametrize(
+    ("join", "expected"),
+    [
+        # of the noise of a sum, its parts make up as much as their power; 0.4 + 2 * 0.6, and twice that
+        ("ADD", {0: 3.2, 1: 1.6, 2: 0.6, 3: 1.0}),
+        # the sum of the relative noise of the inputs, 0.25 + 0.1, comes out as 0.7: twice of either
+        ("MUL", {0: 12.0, 1: 6.0, 2: 2.0, 3: 1.0}),
+    ],
+)
+def test_noise_reaches_the_output_by_every_way(join: str, expected: dict[int, float]) -> None:
+    """0 -> 1 -> 2, and 3 is made of 1 and 2. Each of the first two operators doubles the relative noise."""
+    ops = [Op("CONV_2D", (0,), (1,)), Op("CONV_2D", (1,), (2,)), Op(join, (1, 2), (3,))]
+    arriving = {0: power(2, 0.5), 1: power(4, 1), 2: power(6, 0.6)}
+    sums = {1: power(4, passed=2), 2: power(6, passed=3), 3: power(10, passed=7)}
+    assert _influence(ops, sums, arriving, [3]) == pytest.approx(expected)  # type: ignore[arg-type]
+    unmeasured = {0: 2.0, 1: 2.0, 2: 1.0, 3: 1.0}
+    assert _influence(ops, {}, arriving, [3]) == unmeasured, "as it is, by each of the two ways"
+
+
+def power(signal: float, noise: float = 0.0, passed: float = 0.0) -> SimpleNamespace:
+    return SimpleNamespace(signal=signal, noise=noise, passed=passed)
 
 
 def layer(name: str, contribution: float, *inputs: str, in_float: bool = False) -> LayerError:
