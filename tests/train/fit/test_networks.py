@@ -108,8 +108,16 @@ def test_the_plain_network_has_four_convolutions_and_two_dense_layers() -> None:
 
 @pytest.mark.parametrize(
     ("filters", "width", "expected"),
-    # to the next multiple of 8; 12 * 0.85 = 10.2 would lose more than a tenth as 8
-    [(32, 1.0, 32), (16, 1.1, 16), (40, 1.1, 48), (12, 0.85, 16), (8, 0.25, 8), (100, 0.9, 88)],
+    # to the next multiple of 8; 9.5 and 10.2 would lose more than a tenth as 8
+    [
+        (32, 1.0, 32),
+        (16, 1.1, 16),
+        (40, 1.1, 48),
+        (12, 0.85, 16),
+        (19, 0.5, 16),
+        (8, 0.25, 8),
+        (100, 0.9, 88),
+    ],
 )
 def test_filters_are_multiples_of_eight(filters: int, width: float, expected: int) -> None:
     assert round_filters(filters, width) == expected
