@@ -157,8 +157,8 @@ def _add_foreign_options(made: OptionGroup) -> None:
         type=Path,
         metavar="FILE",
         help="read the labels of a Keras classifier or a .tflite from this file: one label per line, in the order of "
-        "the outputs. If the only output is a sigmoid, give two labels: first the class that the output 0 stands for, "
-        "then the class that the output 1 stands for",
+        "the outputs. If the only output is a sigmoid, give two labels: first the class for a value near 0, then the "
+        "class for a value near 1",
     )
     made.add_argument(
         "--imgsz",

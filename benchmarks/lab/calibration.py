@@ -64,7 +64,10 @@ def main(argv: Sequence[str]) -> int:
         help="convert the run once with each of these numbers of calibration photos, and compare the files",
     )
     options = parser.parse_args(argv)
-    print("| photos | sampling | ranges | same class as float | logits apart | balanced accuracy |")
+    print(
+        "| photos | sampling | activation ranges | same class as float | logit difference from float | "
+        "balanced accuracy |"
+    )
     print("| ---: | --- | --- | ---: | ---: | ---: |")
     for row in _measure(options.run, options.counts):
         print(

@@ -116,7 +116,9 @@ def machines_table(folder: Path = _MACHINES) -> str:
     """
     results = [read_results(path) for path in sorted(folder.glob("*.json"))]
     rows = tuple(_machine_cells(one, row) for one in results for row in one["rows"])
-    title = "Latency from frame to decision on frames of 640x480 pixels. The models took turns."
+    title = (
+        "Latency from frame to decision on frames of 640x480 pixels. The models were measured alternately."
+    )
     return TextTable(title, _MACHINES_HEAD, rows).to_markdown()
 
 

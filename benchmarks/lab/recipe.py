@@ -218,8 +218,8 @@ def _train(name: str, options: argparse.Namespace) -> None:
     missing = [teacher for teacher in variant.teachers if not (options.output / f"{teacher}.json").is_file()]
     if missing:
         raise OptionError(
-            f"the row '{name}' learns from the row '{missing[0]}', which has not been trained; name both in this order "
-            "with --rows"
+            f"the row '{name}' needs the network of the row '{missing[0]}', which has not been trained; train both: "
+            f"--rows {missing[0]} {name}"
         )
     run = _run(name, variant, options)
     Trainer(run, say=lambda line: print(f"{name}: {line}", flush=True)).fit()

@@ -100,7 +100,7 @@ def _catalogued(photos: Path, run: Path, photos_per_epoch: int) -> tuple[Trainin
     folder, halves = RunFolder(run), list[float]()
 
     def note(done: int, total: int) -> None:
-        # the first half of the progress counts the photos that are read; photos that are already known are not read
+        # reading the photos is the first half of the progress, so at half of the total all photos have been read
         if 2 * done == total:
             halves.append(perf_counter())
 

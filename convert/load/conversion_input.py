@@ -182,7 +182,7 @@ def draft_manifest(
 def sigmoids_note(head: Head, outputs: int) -> str:
     """Return one line for the user on how several independent sigmoids are converted.
 
-    The line is empty if the network has other outputs.
+    Return an empty line if the network does not have several sigmoid outputs.
     """
     if head is not Head.SIGMOID or outputs == 1:
         return ""

@@ -90,7 +90,7 @@ def parser() -> Parser:
         "folder",
         type=Path,
         metavar="DIR",
-        help="review the photos in this folder; give the same DIR as to dermedge run --record",
+        help="review the photos in this folder: the DIR that you gave to dermedge run --record",
     )
     made.add_argument(
         "--serve",

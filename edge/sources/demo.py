@@ -160,7 +160,10 @@ def _noise(random: _Random, height: int, width: int, cell: float) -> _Field:
 
 
 def _fractal(random: _Random, cell: float, octaves: int = 4) -> _Field:
-    """Returns noise for one station. The noise has ``octaves`` levels of detail, and values of about -1 to 1."""
+    """Returns noise with the size of one station, which is a square of the painted strip.
+
+    The noise has ``octaves`` levels of detail, and values of about -1 to 1.
+    """
     field = np.zeros((_PITCH, _PITCH), np.float32)
     for octave in range(octaves):
         field += _noise(random, _PITCH, _PITCH, cell / 2**octave) / 2**octave
@@ -224,7 +227,7 @@ def _network(random: _Random, cell: float) -> _Field:
 
 
 def _skin(tone: _Field, blush: _Field, relief: _Field) -> _Image:
-    """Returns an image of bare skin. All three fields have the height and width of the image."""
+    """Returns an image of bare skin. The image has the height and width of the three fields, which are noise."""
     image = np.empty((*tone.shape, 3), np.float32)
     image[...] = _SKIN
     image += 9 * tone[..., None] + 11 * relief[..., None]

@@ -140,8 +140,9 @@ def _add_stage_options(made: Parser) -> None:
         type=positive_int,
         metavar="N",
         help="Sample N photos for each epoch. The number of samples of a class is in proportion to the square root of "
-        "the number of its photos. Within a class, the sources are sampled in the same way. Default: the number of "
-        "training photos. If --epochs is not given, the default is at least 640 and at most 4,000.",
+        "the number of its photos. Within a class, each source is sampled in proportion to the square root of the "
+        "number of its photos, too. Default: the number of training photos, and without --epochs at least 640 and at "
+        "most 4,000.",
     )
     group.add_argument(
         "--qat-epochs",
@@ -265,8 +266,8 @@ def _check_options(options: argparse.Namespace, argv: Sequence[str]) -> None:
         useless = [name for name in given if name not in {option, *beside}]
         if option in given and useless:
             raise OptionError(
-                f"{option} uses the settings of an existing run, which {', '.join(useless)} cannot change; leave out "
-                f"{', '.join(useless)}"
+                f"{option} uses the settings of an existing run, and cannot be combined with "
+                f"{', '.join(useless)}; leave out {', '.join(useless)}"
             )
     for path in options.data or ():
         if not path.exists():

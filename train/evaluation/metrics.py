@@ -6,8 +6,9 @@ other B rows stands for one resample, and contains how often each photo occurs i
 
 A score that is undefined for the given photos is NaN.
 
-A bootstrap interval of a score of 0 or 1 has the width 0. Therefore, the module `dermedge.train.evaluation.intervals`
-uses formulas for the intervals of proportions, of areas under the ROC curve, and of means of such scores.
+If a score is exactly 0 or 1, its bootstrap interval has the width 0, which is misleading. Therefore, the module
+`dermedge.train.evaluation.intervals` computes the intervals of proportions, of areas under the ROC curve, and of means
+of these by formulas.
 """
 
 from __future__ import annotations

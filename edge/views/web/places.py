@@ -7,8 +7,8 @@ A client must send each request within `HEAD_TIMEOUT_S` seconds. A request with 
 there is an exception for a connection on which the server has already accepted a request: after the client has sent
 the head of a further request in time, the whole request may take `BODY_TIMEOUT_S` seconds.
 
-The number of connections on which no request has been accepted yet is limited, both for each client and in total. If a
-new connection would exceed a limit, the oldest of these connections is closed.
+A new connection waits until its first request is accepted. This module limits how many connections may wait, both for
+each client and in total. If a new connection would exceed a limit, the connection that has waited longest is closed.
 """
 
 from __future__ import annotations

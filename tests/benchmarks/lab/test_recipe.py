@@ -42,7 +42,7 @@ def test_rows_differ_in_what_they_say_and_are_not_trained_again(
     }
     monkeypatch.setattr(recipe, "VARIANTS", rows)
     command = [str(tmp_path / "out"), "--data", str(photos), "--epochs", "1", "--photos-per-epoch", "32"]
-    with pytest.raises(OptionError, match="learns from the row 'base', which has not been trained"):
+    with pytest.raises(OptionError, match="needs the network of the row 'base', which has not been trained"):
         main([*command, "--rows", "taught"])
     assert main([*command, "--rows", "seed-1"]) == 0
     first = (tmp_path / "out" / "seed-1.json").stat().st_mtime_ns

@@ -178,8 +178,8 @@ def test_a_source_that_is_tested_is_the_test_split(
     [
         ("--resume one --refit two", "--resume and --refit cannot be combined"),
         ("--epochs 3", "there is nothing to train on"),
-        ("--resume one --seed 3", "which --seed cannot change"),
-        ("--refit one --classes a,b", "which --classes cannot change"),
+        ("--resume one --seed 3", "cannot be combined with --seed;"),
+        ("--refit one --classes a,b", "cannot be combined with --classes;"),
         ("--data nosuch", "--data is 'nosuch', which does not exist"),
         ("--data . --strategy multi-worker", "--strategy multi-worker needs --output RUN"),
     ],

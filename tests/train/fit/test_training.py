@@ -225,9 +225,9 @@ def test_a_folder_that_is_no_run_cannot_be_resumed(
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ("--resume {run} --epochs 20 --lr=1e-4", "which --epochs, --lr cannot change"),
+        ("--resume {run} --epochs 20 --lr=1e-4", "cannot be combined with --epochs, --lr;"),
         ("--resume {run} --output {new}", "; leave out --output"),
-        ("--refit {run} --imgsz 160 --output {new}", "which --imgsz cannot change"),
+        ("--refit {run} --imgsz 160 --output {new}", "cannot be combined with --imgsz;"),
     ],
 )
 def test_options_that_a_run_has_decided_on_are_refused(
