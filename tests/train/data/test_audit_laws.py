@@ -343,6 +343,14 @@ def test_two_files_of_one_photo_are_not_two_photos_of_a_lesion() -> None:
     assert all(check(material(photos, same=[(0, 1, 2)])) is None for check in checks)
 
 
+def test_of_several_files_in_two_splits_those_with_equal_bytes_are_the_example() -> None:
+    photos = [photo(0, part="train"), photo(1, part="test"), photo(2, part="test")]
+    found = check_photo_across_splits(material(photos, same=[(0, 1, 2)], digests="aba"))
+    assert found is not None
+    assert [(example.files, example.detail) for example in found.examples] == [((0, 2), "equal bytes")]
+    assert found.breakdown == (("test and train of set (1 with equal bytes)", 1),)
+
+
 def test_all_checks_are_made_in_the_order_of_their_weight() -> None:
     assert [check.__name__.removeprefix("check_") for check in CHECKS] == [
         *("two_labels", "against_the_table", "lesion_of_two_diagnoses"),

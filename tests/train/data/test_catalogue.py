@@ -182,6 +182,13 @@ def test_a_class_with_fewer_photos_in_train_than_in_another_split_is_told(
     assert [line.partition(" Another")[0] for line in lines] == [told] * bool(told)
 
 
+def test_an_earlier_catalogue_and_stated_parts_cannot_both_decide_on_the_splits(tmp_path: Path) -> None:
+    root = folders(tmp_path / "set", {"train/cat": 8, "train/dog": 8})
+    build_catalogue([root]).save(tmp_path / "earlier.csv")
+    with pytest.raises(OptionError, match="--keep-parts"):
+        build_catalogue([root, tmp_path / "earlier.csv"], keep_parts=True)
+
+
 def test_the_seed_of_a_catalogue_is_that_of_its_split(tmp_path: Path) -> None:
     root = folders(tmp_path / "set", {"cat": 20, "dog": 20})
     first, second = (build_catalogue([root], seed=seed) for seed in (0, 3))
