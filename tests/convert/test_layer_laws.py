@@ -12,11 +12,13 @@ pytest.importorskip("ai_edge_litert")
 
 from ai_edge_litert import schema_py_generated as schema
 
+from dermedge.convert.accept import layer_errors
 from dermedge.convert.accept.layer_errors import (
     LayerError,
     Quantized,
     _influence,
     _is_collapsed,
+    _results,
     _Sums,
     compare_layers,
     decibels,
@@ -95,6 +97,32 @@ def test_noise_reaches_the_output_by_every_way(join: str, expected: dict[int, fl
     assert _influence(ops, sums, arriving, [3]) == pytest.approx(expected)  # type: ignore[arg-type]
     unmeasured = {0: 2.0, 1: 2.0, 2: 1.0, 3: 1.0}
     assert _influence(ops, {}, arriving, [3]) == unmeasured, "as it is, by each of the two ways"
+
+
+@pytest.mark.parametrize(("levels", "dead"), [([0.5], 0), ([0.5, 0.25], 0), ([0.5, 0.5], 3)])
+def test_a_channel_is_dead_only_if_it_has_the_same_value_twice(
+    levels: list[float], dead: int, empty_tflite: bytes
+) -> None:
+    editor = GraphEditor(empty_tflite)
+    source = editor.set_input("images", (1, 1, 1, 3), "float32")
+    editor.set_outputs([editor.pointwise(source, FIRST, NO_BIAS)], ["logits"])
+    model = editor.to_bytes()
+    [found] = compare_layers(model, model, [np.full((1, 1, 1, 3), level, np.float32) for level in levels])
+    assert (found.channels, found.dead_channels, found.lost_channels) == (3, dead, 0)
+
+
+def test_a_result_that_is_turned_into_floats_is_still_one_of_integers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    kind = schema.TensorType
+    scale = SimpleNamespace(scale=[0.5], zeroPoint=[-3])
+    tensors = [
+        SimpleNamespace(name=b"levels", shape=[1, 3], type=kind.INT8, quantization=scale),
+        SimpleNamespace(name=b"logits", shape=[1, 3], type=kind.FLOAT32, quantization=None),
+    ]
+    model: Any = SimpleNamespace(subgraphs=[SimpleNamespace(tensors=tensors)])
+    monkeypatch.setattr(layer_errors, "ops_of", lambda model: [Op("DEQUANTIZE", (0,), (1,))])
+    assert _results(model) == {("logits", (1, 3)): Quantized(0, np.dtype(np.int8), 0.5, -3)}
 
 
 def power(signal: float, noise: float = 0.0, passed: float = 0.0) -> SimpleNamespace:
