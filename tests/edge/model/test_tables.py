@@ -40,4 +40,4 @@ def test_a_vector_may_end_with_the_file_but_not_behind_it() -> None:
 
 def test_an_offset_before_the_beginning_is_refused() -> None:
     with pytest.raises(ValueError, match="before the beginning"):
-        Table(b"\x7f\0\0\0" * 8, 4)
+        Table(b"\x08\0\0\0" * 8, 4)
