@@ -351,6 +351,17 @@ def test_of_several_files_in_two_splits_those_with_equal_bytes_are_the_example()
     assert found.breakdown == (("test and train of set (1 with equal bytes)", 1),)
 
 
+def test_splits_of_two_datasets_are_not_compared_and_pairs_are_in_the_order_of_the_datasets() -> None:
+    photos = [photo(0, source="b", part="train"), photo(1, source="a", part="test")]
+    tested = material(photos, same=[(0, 1)])
+    assert check_photo_across_splits(tested) is None
+    found = check_across_sources(tested)
+    assert found is not None
+    assert [example.files for example in found.examples] == [(1, 0)]
+    lesions = [replace(one, lesion_id="L") for one in photos]
+    assert check_lesion_across_splits(material(lesions)) is None
+
+
 def test_all_checks_are_made_in_the_order_of_their_weight() -> None:
     assert [check.__name__.removeprefix("check_") for check in CHECKS] == [
         *("two_labels", "against_the_table", "lesion_of_two_diagnoses"),

@@ -189,6 +189,13 @@ def test_an_earlier_catalogue_and_stated_parts_cannot_both_decide_on_the_splits(
         build_catalogue([root, tmp_path / "earlier.csv"], keep_parts=True)
 
 
+def test_one_published_id_under_two_labels_is_left_out_even_if_the_pixels_differ(tmp_path: Path) -> None:
+    root = folders(tmp_path / "set", {"cat": 8, "dog": 8})
+    for label in ("cat", "dog"):
+        put_picture(root / label / "ISIC_0000007.jpg", f"archive, {label}")
+    assert build_catalogue([root]).left_out == {"the label contradicts that of a duplicate of the photo": 2}
+
+
 def test_the_seed_of_a_catalogue_is_that_of_its_split(tmp_path: Path) -> None:
     root = folders(tmp_path / "set", {"cat": 20, "dog": 20})
     first, second = (build_catalogue([root], seed=seed) for seed in (0, 3))

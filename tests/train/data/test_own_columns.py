@@ -195,6 +195,16 @@ def test_a_column_of_persons_names_the_person_and_a_column_of_lesions_the_lesion
     assert all(one.groups for one in facts)
 
 
+def test_of_two_label_columns_the_one_of_diagnoses_is_read(tmp_path: Path) -> None:
+    rows = ["{},ring,nevus"] * 3 + ["{},nevus,nevus"]
+    facts, _ = read(tmp_path / "few", "image,label,dx", *rows)
+    assert diagnoses(facts) == ["nevus"] * 8
+    # half of the cells are diagnoses: both columns are, and the first one is used
+    rows = ["{},ring,nevus", "{},nevus,nevus"]
+    facts, _ = read(tmp_path / "half", "image,label,dx", *rows)
+    assert diagnoses(facts) == ["ring", "nevus"] * 4
+
+
 def test_a_finer_name_for_the_same_photo_contradicts_nothing(tmp_path: Path) -> None:
     facts, _ = read(tmp_path, "image,dx,benign_malignant", "{0},nevus,benign\n{0},,benign")
     assert diagnoses(facts) == ["nevus"] * 8

@@ -136,3 +136,24 @@ def test_photos_of_one_person_lesion_or_folder_of_a_patient_are_one_group(tmp_pa
                 assert cv2.imwrite(str(path), np.full((8, 8, 3), 20 * number, np.uint8))
     counts = Counter(photo.entry.group for photo in labelled_photos(by_folder, ("melanoma", "nevus")))
     assert sorted(counts.values()) == [3, 3, 3, 3]
+
+
+def test_a_refitted_model_is_refused_on_the_photos_that_were_validated_alone(tmp_path: Path) -> None:
+    photos = tuple(
+        Photo(f"/p/{split}.jpg", split, "", split, "nevus", "nevus", "s", split)
+        for split in ("train", "val", "test")
+    )
+    table = tmp_path / "catalogue.csv"
+    Catalogue(photos, ("nevus",), {}).save(table)
+    refitted = Catalogue(with_validation_learned(photos), (), {}).digest
+    for digest, refused in ((refitted, True), (Catalogue(photos, (), {}).digest, False), ("", False)):
+        model: Any = SimpleNamespace(path="m.tflite", manifest=SimpleNamespace(data_digest=digest))
+        for split in ("train", "test", None):
+            check_unlearned(table, split, [model])
+        if refused:
+            with pytest.raises(DataError, match=r"'m\.tflite' was trained on the validation photos"):
+                check_unlearned(table, "val", [model])
+        else:
+            check_unlearned(table, "val", [model])
+    foreign: Any = SimpleNamespace(path="f.tflite", manifest=None)
+    check_unlearned(table, "val", [foreign])

@@ -100,6 +100,18 @@ def test_the_critical_class_is_the_one_asked_for_or_that_of_the_first_models_ale
         evaluate([plain], photos, "data", critical="cat")
 
 
+def test_a_mistake_has_the_probability_of_the_answer_and_not_the_highest_one(
+    draw: Callable[[Sequence[tuple[int, int]]], list[LabelledPhoto]],
+) -> None:
+    labels = ("melanoma", "none of these")
+    declining = replace(model(), labels=labels, none_label=labels[1], thresholds={"none": 0.3})
+    [scored] = evaluate([declining], draw([(0, 60)]), "data").models
+    # declined from 0.3 on, although melanoma is more probable
+    assert {
+        (one.answer, round(one.probability, 6), round(one.critical or 0, 6)) for one in scored.mistakes
+    } == {("none of these", 0.4, 0.6)}
+
+
 def test_without_a_critical_class_no_photo_is_missed(
     draw: Callable[[Sequence[tuple[int, int]]], list[LabelledPhoto]],
 ) -> None:
