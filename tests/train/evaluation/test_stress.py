@@ -102,6 +102,10 @@ def test_a_rotation_is_anticlockwise_in_degrees_about_the_centre() -> None:
     assert (columns.mean(), rows.mean()) == pytest.approx((100 + 60 * np.cos(np.pi / 6), 100 - 30), abs=0.7)
 
 
+def test_the_corners_of_a_rotated_frame_are_filled_by_reflection() -> None:
+    assert (rotate(np.full((100, 150, 3), 200, np.uint8), 45, RNG) == 200).all()
+
+
 def strokes(frame: np.ndarray, changed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Rows and columns of the pixels that a stroke covers wholly."""
     return np.nonzero(np.abs(changed.astype(int) - frame).max(axis=2) > 100)
