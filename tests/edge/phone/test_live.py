@@ -204,8 +204,8 @@ def test_frames_are_answered_as_by_the_device(
 
 
 def mirrored(app: dict[str, Any], name: str, levels: NDArray[np.uint8]) -> list[int]:
-    """The levels of an output; those of probabilities count down from 255, so that each output has its own scale."""
-    if name != "probabilities":
+    """The levels of an output; those of the close-up count down from 255, so that each output has its own scale."""
+    if name != "close_up":
         return levels.ravel().tolist()
     app[name] |= {"scale": -1 / 256, "zero_point": 255}
     return (255 - levels.ravel()).tolist()
