@@ -401,6 +401,9 @@ def test_shapes_that_differ() -> None:
         "1 photo stored whole in one file and cropped in another",
         (("300x300 in set and 400x300 in set", 1),),
     )
+    # a photo that was turned upright is not cut
+    turned = [photos[0], replace(photos[0], name="set/turned.jpg", width=300, height=400)]
+    assert check_cut(material(turned, [replace(squashed, squashed=False, degrees=90)])) is None
     # sides that differ by rounding are not cut
     barely = Match(1, 2, 0.9, 50, 0, False, False)
     assert check_cut(material(photos, [barely])) is None

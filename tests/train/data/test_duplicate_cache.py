@@ -62,7 +62,12 @@ def test_equal_files_without_any_structure_are_one_photo(tmp_path: Path) -> None
     paths = [tmp_path / f"{name}.png" for name in "abc"]
     for path, level in zip(paths, (90, 120, 90), strict=True):
         cv2.imwrite(str(path), np.full((40, 60, 3), level, np.uint8))
-    found = find_duplicates(paths)
+    steps: list[tuple[int, int]] = []
+    found = find_duplicates(paths, progress=lambda *step: steps.append(step))
+    # three steps of reading, and then those of the search
+    assert steps == sorted(steps)
+    assert steps[:3] == [(1, 6), (2, 6), (3, 6)]
+    assert steps[-1] == (6, 6)
     # nothing in them can be compared, but the bytes can
     assert found.near == []
     assert found.of_one_photo == found.equal == [[0, 2]]

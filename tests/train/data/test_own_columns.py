@@ -228,6 +228,11 @@ def test_a_photo_of_two_labels_has_none_even_where_its_folder_has_one(tmp_path: 
     }
 
 
+def test_labels_of_which_none_is_used_are_not_told_as_if_one_were_preferred(tmp_path: Path) -> None:
+    found = photos_and_table(tmp_path / "set", "image,label\na,nevus\na,melanoma\nc,melanoma\n")
+    assert not any("contradict each other" in line for line in found.account)
+
+
 def test_what_is_not_understood_is_told(tmp_path: Path) -> None:
     found = photos_and_table(
         tmp_path / "set",

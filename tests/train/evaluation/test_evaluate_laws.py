@@ -105,7 +105,9 @@ def test_a_mistake_has_the_probability_of_the_answer_and_not_the_highest_one(
 ) -> None:
     labels = ("melanoma", "none of these")
     declining = replace(model(), labels=labels, none_label=labels[1], thresholds={"none": 0.3})
-    [scored] = evaluate([declining], draw([(0, 60)]), "data").models
+    photos = [replace(one, entry=replace(one.entry, diagnosis="melanoma in situ")) for one in draw([(0, 60)])]
+    [scored] = evaluate([declining], photos, "data").models
+    assert {one.truth for one in scored.mistakes} == {"melanoma in situ"}, "the diagnosis, and not its class"
     # declined from 0.3 on, although melanoma is more probable
     assert {
         (one.answer, round(one.probability, 6), round(one.critical or 0, 6)) for one in scored.mistakes
