@@ -362,6 +362,17 @@ def test_splits_of_two_datasets_are_not_compared_and_pairs_are_in_the_order_of_t
     assert check_lesion_across_splits(material(lesions)) is None
 
 
+def test_the_largest_group_of_cases_comes_first_and_equal_ones_by_name() -> None:
+    photos = [
+        *many(2, problem="no photo (1 byte)"),
+        *many(3, 2, problem="empty"),
+        *many(2, 5, problem="a folder"),
+    ]
+    found = told(check_unreadable(material(photos)))
+    assert found is not None
+    assert found[3] == (("empty", 3), ("a folder", 2), ("no photo", 2))
+
+
 def test_all_checks_are_made_in_the_order_of_their_weight() -> None:
     assert [check.__name__.removeprefix("check_") for check in CHECKS] == [
         *("two_labels", "against_the_table", "lesion_of_two_diagnoses"),
