@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections import Counter
 from dataclasses import replace
 
 import pytest
 
 from dermedge.edge.errors import DataError
-from dermedge.train.data.catalogue import Photo
+from dermedge.train.data.catalogue import Catalogue, Photo
 from dermedge.train.data.splits import (
     find_leaks,
     split_by_group,
@@ -191,3 +192,18 @@ def test_each_name_that_lies_in_two_splits_is_a_leak(name: str) -> None:
     assert find_leaks([shared[0], replace(shared[1], split="train")]) == []
     # what is empty is no name
     assert find_leaks([replace(one, lesion_id="") for one in apart]) == []
+
+
+def test_the_description_of_a_catalogue_counts_groups_and_photos_of_each_split() -> None:
+    photos = (
+        photo("one", split="train", group="x"),
+        photo("two", split="train", group="x"),
+        photo("three", "b", split="test"),
+    )
+    told = json.loads(Catalogue(photos, ("b", "a"), {"why": 2}, 5, ("a line",)).to_json())
+    assert (told["photos"], told["groups"], told["seed"], told["classes"]) == (3, 2, 5, ["b", "a"])
+    assert told["counts"] == {
+        "b": {"train": 0, "val": 0, "test": 1},
+        "a": {"train": 2, "val": 0, "test": 0},
+    }
+    assert (told["left_out"], told["understood"]) == ({"why": 2}, ["a line"])
