@@ -58,7 +58,16 @@ def test_what_a_cell_means(read: Callable[[str], str], cells: dict[str, str]) ->
 
 @pytest.mark.parametrize(
     ("cell", "age"),
-    [("55-60", "57"), ("50 to 59", "54"), ("55 - 60", "57"), ("20-80", ""), ("60-55", ""), ("55-", "")],
+    [
+        ("55-60", "57"),
+        ("50-60", "55"),
+        ("50-61", ""),
+        ("50 to 59", "54"),
+        ("55 - 60", "57"),
+        ("20-80", ""),
+        ("60-55", ""),
+        ("55-", ""),
+    ],
 )
 def test_the_age_of_a_range_is_its_middle(cell: str, age: str) -> None:
     assert age_of(cell) == age
