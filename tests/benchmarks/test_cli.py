@@ -239,7 +239,7 @@ def test_results_that_cannot_be_written_are_shown_all_the_same(
     monkeypatch.setattr(dermedge.benchmarks.cli, "check_writable", lambda folder: None)
     assert cli.main(["benchmark", str(model_path), "--output", str(tmp_path / "file"), *DEMO, *QUICK]) == 2
     captured = capsys.readouterr()
-    assert "Latency from a 640x480 frame" in captured.out
+    assert "Latency in ms from a 640x480 frame" in captured.out
     assert "cannot write" in captured.err
 
 

@@ -108,13 +108,13 @@ def test_a_refitted_run_decides_as_the_run_that_has_not_learned_the_photos(
     assert of_other is not None
     assert own.temperature == of_other.temperature
     assert own.thresholds == of_other.thresholds
-    assert own.metrics == of_other.metrics | {"validated_by": str(trained_run)}
+    assert own.metrics == of_other.metrics | {"validated_by": trained_run.name}
     assert own.data_digest == RunFolder(refitted_run).config().data_digest
     assert own.parity != of_other.parity
     assert strip(refitted.read_bytes()) != strip(converted["int8-ptq"].read_bytes())
     report = json.loads((refitted.with_name("refitted-report") / "report.json").read_text())
     page = (refitted.with_name("refitted-report") / "report.html").read_text()
-    assert report["manifest"]["metrics"]["validated_by"] == str(trained_run)
+    assert report["manifest"]["metrics"]["validated_by"] == trained_run.name
     assert "a run of the same recipe without these photos" in page
 
 

@@ -24,6 +24,7 @@ from dermedge.convert.to_tflite.metadata import normalization, with_metadata
 from dermedge.convert.to_tflite.share_buffers import pack, share_buffers
 from dermedge.edge.model.classifier import Classifier
 from dermedge.edge.model.manifest import Manifest, attach, read_manifest, strip
+from dermedge.edge.model.shipped import FIVE_CLASSES_MODEL
 from dermedge.edge.photos import find_photo_files, read_picture
 from dermedge.edge.preprocess import to_input
 from dermedge.train.fit.run_folder import RunFolder
@@ -117,6 +118,12 @@ def without_evidence(model: bytes) -> bytes:
     graph = root.subgraphs[0]
     graph.outputs = [index for index in graph.outputs if len(graph.tensors[index].shape) == 2]
     return pack(root)
+
+
+@pytest.fixture(scope="session")
+def model_path() -> Path:
+    """A shipped model without the output `close_up`, for which `test_metadata_slots` has tests."""
+    return FIVE_CLASSES_MODEL
 
 
 @pytest.fixture(scope="module")
