@@ -84,7 +84,9 @@ def test_the_report_has_kinds_slowest_ops_and_how_the_parts_sum_up(report: Bench
     )
     rows = (replace(report.rows[0], profile=Profile(ops, 4.0, 200)),)
     text = to_text(replace(report, rows=rows))
-    assert "add up to 4.50 ms, which is 112% of the median of the whole network, 4.00 ms" in " ".join(text.split())
+    assert "add up to 4.50 ms, which is 112% of the median of the whole network, 4.00 ms" in " ".join(
+        text.split()
+    )
     assert "1 of 4 ops could not be timed" in " ".join(text.split())
     lines = [line.split() for line in text.splitlines()]
     assert [*["CONV_2D", "x", "2"], "4.000", "88.9%", "7.00", "1.8"] in lines
