@@ -54,7 +54,8 @@ __all__ = [
 BOARD = ROOT / ".venv-arm64"
 _PLUGIN = Path(__file__).with_name("count_instructions.c")
 CPUS = {"cortex-a72": "Raspberry Pi 4", "cortex-a76": "Raspberry Pi 5"}
-# Each model is run in _PROCESSES processes for each processor. Each process counts the instructions of _RUNS runs.
+# For each type of processor, each model runs in _PROCESSES separate processes. Each of these processes counts the
+# instructions of _RUNS runs.
 _RUNS = 2
 _PROCESSES = 2
 _TIMEOUT_S = 900

@@ -453,8 +453,8 @@ def _add_length_options(parser: argparse.ArgumentParser) -> None:
         "--secs",
         type=positive_int,
         default=10,
-        help="measure the age for this many seconds with each network. Also measure for this many seconds in each "
-        "period without or with viewers",
+        help="measure the age of the answers for this many seconds with each network, and the effect of viewers for "
+        "this many seconds without viewers and with them",
     )
     parser.add_argument(
         "--periods",

@@ -224,7 +224,8 @@ def sample_mutants(root: Path, files: Sequence[Path], count: int, seed: int) -> 
             chosen.append((path, chance.choice(mutants)))
     if not chosen:
         raise OptionError(
-            f"these files have no line that can be mutated: {', '.join(map(str, files)) or 'none'}; name other files"
+            f"no line can be mutated in these files: {', '.join(map(str, files)) or 'no file was found'}; "
+            "name other files"
         )
     return sorted(chosen, key=lambda one: (one[0], one[1].line))
 

@@ -50,7 +50,8 @@ def detectable_loss(drop: Score, sizes: Sequence[float], limit: float) -> float:
 def _error_of_mean(loss: float, sizes: Sequence[float]) -> float:
     """Return the standard error of the mean of several fractions, such as the recalls of all classes.
 
-    ``loss`` is the loss of every fraction. ``sizes`` holds the number of independent photos behind each fraction.
+    All fractions are assumed to have the same loss, ``loss``. ``sizes`` holds the number of independent photos behind
+    each fraction.
     """
     variances = loss * (1 - loss) / np.asarray(sizes, float)
     return float(np.sqrt(variances.sum()) / len(sizes))

@@ -181,7 +181,7 @@ class GraphEditor:
             np.array(shape, np.int32),
             _TENSOR_TYPES[dtype],
         )
-        # Buffer 0 is empty. An activation refers to this buffer.
+        # Buffer 0 is the empty buffer. Activations use it, because the file stores no data for them.
         tensor.buffer, tensor.hasRank = 0, True
         self.graph.tensors.append(tensor)
         return len(self.graph.tensors) - 1

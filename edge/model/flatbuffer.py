@@ -41,7 +41,8 @@ MACS: dict[str, Callable[[Sequence[_Shape], _Shape], int]] = {
     "TRANSPOSE_CONV": lambda inputs, output: prod(inputs[2]) * prod(inputs[1][:3]),
     # the weights are [out, in]
     "FULLY_CONNECTED": lambda inputs, output: prod(output) * inputs[1][-1],
-    # the first input is [.., rows, inner] or its transpose; the output is [.., rows, columns]
+    # each output value needs `inner` multiply-accumulates; the first input is [.., rows, inner] or its transpose, and
+    # the output is [.., rows, columns]
     "BATCH_MATMUL": lambda inputs, output: prod(output) * prod(inputs[0][-2:]) // output[-2],
 }
 

@@ -38,9 +38,9 @@ def add_catalogue_options(parser: Parser) -> None:
         choices=GROUP_SOURCES,
         default="auto",
         help="Choose which photos form a group. All photos of a group stay in the same split. Copies of a photo always "
-        "form a group. table: so do all photos that have the same lesion or person in a table. auto: so do, in "
-        "addition, all photos in one subfolder of a class folder, and all photos in the folder of one person. Default: "
-        "auto.",
+        "form a group. table: all photos with the same lesion or person in a table form a group, too. auto: as with "
+        "table, and all photos in one subfolder of a class folder or in the folder of one person form a group, too. "
+        "Default: auto.",
     )
     parser.add_argument(
         "--keep-parts",

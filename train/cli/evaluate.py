@@ -216,8 +216,8 @@ def _only_run(options: argparse.Namespace) -> RunFolder:
 def _open_files(options: argparse.Namespace, stack: ExitStack) -> list[Classifier]:
     if not options.data:
         raise OptionError(
-            f"'{options.models[0]}' is not a run folder; give --data to score it, with a folder for each class, a "
-            "table of labels (path,label), or the catalogue.csv of a run"
+            f"'{options.models[0]}' is not a run folder, so --data is needed to score it; give --data a folder "
+            "with a subfolder for each class, a table of labels (path,label), or the catalogue.csv of a run"
         )
     if is_catalogue(options.data) and options.labels_from != AUTO:
         raise OptionError(

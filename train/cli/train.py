@@ -140,9 +140,9 @@ def _add_stage_options(made: Parser) -> None:
         type=positive_int,
         metavar="N",
         help="Sample N photos for each epoch. The number of samples of a class is in proportion to the square root of "
-        "the number of its photos. Within a class, each source is sampled in proportion to the square root of the "
-        "number of its photos, too. Default: the number of training photos, and without --epochs at least 640 and at "
-        "most 4,000.",
+        "the number of its photos. Within a class, each diagnosis of each source is sampled in proportion to the "
+        "square root of the number of its photos, too. Default: the number of training photos, and without --epochs at "
+        "least 640 and at most 4,000.",
     )
     group.add_argument(
         "--qat-epochs",

@@ -76,8 +76,8 @@ EDGE = 2
 SQUASHED = 1.15
 # A photo counts as rotated if the angle is at least this many degrees.
 ROTATED = 3
-# Photos are compared as reduced images. Two photos count as copies only if the scale of the map between the reduced
-# images is above 1/MAX_SCALE and below MAX_SCALE.
+# Photos are compared as reduced images. The transform that aligns two reduced images also scales them. Two photos
+# count as copies only if this scale is above 1/MAX_SCALE and below MAX_SCALE.
 MAX_SCALE = 8
 # An alignment is refined only if the shorter side of the shared area has at least MIN_SIDE pixels. REFINING says when
 # the refinement ends: after 40 steps, or earlier if a step improves the correlation by less than 1e-4.

@@ -147,9 +147,9 @@ def _are_diagnoses(names: set[str]) -> bool:
 
 
 def _persons_above(chains: Sequence[_Chain], depths: Sequence[int]) -> frozenset[str]:
-    """Returns the folders above the class folders if each of these folders is a person or a lesion.
+    """Returns the folders above the class folders if these folders seem to be persons or lesions.
 
-    Many folders with few photos each are assumed to be persons or lesions. In any other case, the result is empty.
+    They seem to be persons or lesions if they are many and hold few photos each. Otherwise, the result is empty.
     """
     above = Counter(
         chain.names[depth - 1]

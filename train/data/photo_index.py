@@ -95,7 +95,10 @@ class PhotoIndex:
         return frozenset(named) if len(named) >= _NAMING_SHARE * len(self._photos) else frozenset()
 
     def _folders_in_common(self, index: int, folders: Sequence[str]) -> int:
-        """Returns how many folders directly above the photo have the same names as the folders in a cell of a table."""
+        """Compares the folders of a photo with those of the path in a table cell, from the file upwards.
+
+        Returns how many names agree before the first difference.
+        """
         own = [part.lower() for part in self._photos[index].path.parts[:-1]]
         pairs = zip(reversed(own), reversed(folders), strict=False)
         return next(

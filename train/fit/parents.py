@@ -79,7 +79,8 @@ def _check_tflite(weights: str, photos: Sequence[Photo]) -> None:
     if shared:
         raise DataError(
             f"'{weights}' was trained on {shared} of the photos in the validation or test split of this run; give "
-            f"--data the catalogue that '{weights}' was trained on, besides the new photos"
+            f"--data both the new photos and the catalogue that '{weights}' was trained on, so that its photos keep "
+            "their split"
         )
 
 
