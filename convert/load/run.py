@@ -88,8 +88,7 @@ def load_run(
     truth = label_indices(photos.held_out, config.classes)
     logits = predict_logits(trained, photos.held_out_pixels)
     shares = class_shares(photos.training, config.classes, config.recipe)
-    # the file that is made may be published, so it must not name the folders of this machine
-    adjustment = _adjustment(validated_by, Path(config.validated).name, logits, truth, shares)
+    adjustment = _adjustment(validated_by, config.validated, logits, truth, shares)
     sample = _view_sample(photos, validated_by, config.seed)
     facts = photos.groups, config.classes, logits + adjustment.amounts, critical
     proof = make_proof_set(photos.held_out_pixels, truth, *facts, photos.views if sample else ())
@@ -146,7 +145,7 @@ def _calibration_images(photos: _RunPhotos, count: int, seed: int) -> list[NDArr
 
 def _adjustment(
     validated_by: ConversionInput | None,
-    validated_name: str,
+    validated_path: str,
     logits: NDArray[np.float32],
     truth: NDArray[np.int64],
     shares: NDArray[np.float32],
@@ -158,7 +157,9 @@ def _adjustment(
     """
     if validated_by is None:
         return fit_adjustment(logits, truth, shares)
-    metrics: dict[str, Any] = validated_by.manifest.metrics | {"validated_by": validated_name}
+    # the file that is made may be published, so it must not name the folders of this machine
+    name = Path(validated_path).name
+    metrics: dict[str, Any] = validated_by.manifest.metrics | {"validated_by": name}
     return LogitAdjustment(adjustment_amounts(metrics["logit_adjustment"], shares), metrics)
 
 
