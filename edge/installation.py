@@ -133,7 +133,7 @@ def read_origin(direct_url: str | None) -> str | None:
 
     Args:
         direct_url: the content of the package's file direct_url.json, whose format PEP 610 specifies. It is None if
-            there is no such file.
+            the file does not exist.
     """
     if not direct_url:
         return None

@@ -17,11 +17,10 @@ from dermedge.benchmarks.machine import Machine, describe_machine
 from dermedge.benchmarks.report import hardware, software
 from dermedge.benchmarks.status_line import clear_status
 from dermedge.edge.cli.arguments import Parser, positive_int
-from dermedge.edge.errors import ModelError
 from dermedge.edge.files import check_writable, write_text
 from dermedge.edge.model.manifest import digest
 from dermedge.edge.model.runtime import choose_runtime
-from dermedge.edge.model.shipped import DEFAULT_MODEL, SHIPPED, model_path
+from dermedge.edge.model.shipped import DEFAULT_MODEL, SHIPPED, model_path, require_model_file
 from dermedge.edge.text_table import TABLE_WIDTH, TextTable
 
 __all__ = ["Circumstances", "LabReport", "check_options", "circumstances_of", "deliver", "report_parser"]
@@ -119,11 +118,7 @@ def check_options(arguments: argparse.Namespace) -> None:
     Raises:
         DermedgeError: the model file does not exist, or the results cannot be written.
     """
-    if not arguments.model.is_file():
-        raise ModelError(
-            f"there is no model file '{arguments.model}'; check the path, or use a shipped model such as "
-            f"{DEFAULT_MODEL.stem}"
-        )
+    require_model_file(arguments.model)
     if arguments.output:
         check_writable(arguments.output)
 

@@ -365,7 +365,7 @@ def read_associated_labels(path: Path | str) -> tuple[str, ...] | None:
 
     TFLite's tools store a label file in a zip archive at the end of the .tflite.
 
-    The label file is ``labels.txt``. If there is no such file, it is the first file whose name ends in ``.txt``.
+    The label file is ``labels.txt``, or else the first file whose name ends in ``.txt``.
 
     Raises:
         ModelError: the label file is too large, or is compressed with a method that dermedge does not read.

@@ -35,9 +35,11 @@ def model_path(text: str) -> Path:
 
 
 def require_model_file(path: Path) -> None:
-    """Raises ModelError if there is no file at the path of a model."""
+    """Raises ModelError if the file of a model does not exist."""
     if not path.is_file():
-        raise ModelError(f"there is no model file '{path}'; `dermedge models` lists the models that ship")
+        raise ModelError(
+            f"the model file '{path}' does not exist; `dermedge models` lists the models that ship"
+        )
 
 
 def model_argument(path: Path) -> str:

@@ -216,8 +216,8 @@ def find_labels(
     """Returns the class names.
 
     The function uses the labels ``given`` if they are not None, and else the labels in the manifest. If the file has no
-    manifest, the function uses the label file that the model file contains. If there is no label file either, the names
-    are "class 0", "class 1" and so on.
+    manifest, the function uses the label file that the model file contains. If the model file contains no label file,
+    the names are "class 0", "class 1" and so on.
 
     A file without a manifest and with a single output value has two classes. If there is only one label, it names the
     second class. If there are no labels, the classes are "negative" and "positive".

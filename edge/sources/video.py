@@ -105,7 +105,7 @@ class VideoFile(FrameSource):
         return first
 
     def _has_more(self) -> bool:
-        """Tells whether the video may have a second frame. If the container states exactly one frame, it has none."""
+        """Tells whether the video may have a second frame. It may, unless the container states exactly one frame."""
         return self._capture.get(cv2.CAP_PROP_FRAME_COUNT) != 1
 
     def _next(self) -> Frame | None:

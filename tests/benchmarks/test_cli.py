@@ -191,7 +191,7 @@ def test_a_foreign_model_is_timed_but_not_scored_beside_ours(
     [
         (["{model}", "{model}"], "same file"),
         (["{model}", "{link}"], "same file"),
-        (["{folder}/absent.tflite"], "no model file"),
+        (["{folder}/absent.tflite"], "absent.tflite' does not exist"),
         (["{text}"], "damaged"),
         pytest.param(["{truncated}"], "damaged", marks=NEEDS_VERIFYING_RUNTIME),
         (["{model}", "--num-runs", "0"], "--num-runs: '0'"),

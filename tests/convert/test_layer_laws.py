@@ -96,7 +96,7 @@ def test_noise_reaches_the_output_by_every_way(join: str, expected: dict[int, fl
     sums = {1: power(4, passed=2), 2: power(6, passed=3), 3: power(10, passed=7)}
     assert _influence(ops, sums, arriving, [3]) == pytest.approx(expected)  # type: ignore[arg-type]
     unmeasured = {0: 2.0, 1: 2.0, 2: 1.0, 3: 1.0}
-    assert _influence(ops, {}, arriving, [3]) == unmeasured, "as it is, by each of the two ways"
+    assert _influence(ops, {}, arriving, [3]) == unmeasured
 
 
 @pytest.mark.parametrize(("levels", "dead"), [([0.5], 0), ([0.5, 0.25], 0), ([0.5, 0.5], 3)])

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
+import os
+import shutil
 import signal
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import cv2
@@ -328,3 +333,47 @@ def usual_hangup() -> Iterator[None]:
     before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
     yield
     signal.signal(signal.SIGHUP, before)
+
+
+@pytest.fixture(scope="session")
+def node() -> str:
+    """Node.js."""
+    path = shutil.which("node")
+    if path is None:
+        pytest.skip("no Node.js; `make test-phone` installs it where it can")
+    return path
+
+
+@pytest.fixture(scope="session")
+def run_page_script(node: str) -> Callable[..., Any]:
+    """A function (harness, script, what the harness gets as JSON) that runs a page's script in Node.
+
+    It returns what the harness wrote as JSON.
+    """
+
+    def run(harness: Path, script: Path, given: object = None) -> Any:
+        done = subprocess.run(
+            [node, str(harness), str(script)],
+            input=json.dumps(given),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            env={**os.environ, "TZ": "UTC", "LC_ALL": "en_US.UTF-8"},
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    return run
+
+
+@pytest.fixture
+def stopped_clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[ModuleType], list[float]]:
+    """A function that gives a module a clock of its own: a list whose only item is the time in seconds, 50 at first."""
+
+    def stop(module: ModuleType) -> list[float]:
+        now = [50.0]
+        monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: now[0]))
+        return now
+
+    return stop

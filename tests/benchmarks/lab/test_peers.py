@@ -351,7 +351,7 @@ def test_wrong_input_is_one_line_before_anything_is_made(
     (tmp_path / "file").touch()
     for arguments, words in (
         ([], "--source demo"),
-        ([str(tmp_path / "absent.tflite"), "--source", "demo"], "there is no model file"),
+        ([str(tmp_path / "absent.tflite"), "--source", "demo"], "absent.tflite' does not exist"),
         (["--source", "demo", "--num-threads", "0"], "'0' is not a whole number of 1 or more"),
         (["--source", "demo", "--output", str(tmp_path / "file" / "out")], "cannot write"),
         (["--source", str(tmp_path / "nothing")], "nothing"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from types import SimpleNamespace
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -41,10 +41,8 @@ def make(make_classification: Callable[..., Classification]) -> Callable[..., Cl
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    now = [50.0]
-    monkeypatch.setattr(session_module, "time", SimpleNamespace(monotonic=lambda: now[0]))
-    return now
+def clock(stopped_clock: Callable[[ModuleType], list[float]]) -> list[float]:
+    return stopped_clock(session_module)
 
 
 def test_a_summary_has_rate_counts_medians_and_the_last_answer(

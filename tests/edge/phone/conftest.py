@@ -30,15 +30,6 @@ HUNG, ATTEMPTS = 75, 2
 
 
 @pytest.fixture(scope="session")
-def node() -> str:
-    """Node.js."""
-    path = shutil.which("node")
-    if path is None:
-        pytest.skip("no Node.js; `make test-phone` installs it where it can")
-    return path
-
-
-@pytest.fixture(scope="session")
 def node_modules(node: str) -> Path:
     """The tests' own packages, whose presence also says that a registry of npm packages may be asked."""
     path = HERE / "node_modules"

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,18 +16,8 @@ NOTES = "melanoma alert, close-up: less certain"
 
 
 @pytest.fixture(scope="module")
-def seen(node: str) -> dict[str, Any]:
-    done = subprocess.run(
-        [node, str(Path(__file__).with_name("page_script.mjs")), str(PAGE / "page.js")],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        env={**os.environ, "TZ": "UTC", "LC_ALL": "en_US.UTF-8"},
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    told: dict[str, Any] = json.loads(done.stdout)
-    return told
+def seen(run_page_script: Callable[..., Any]) -> Any:
+    return run_page_script(Path(__file__).with_name("page_script.mjs"), PAGE / "page.js")
 
 
 def test_a_loaded_page_names_its_model_and_offers_camera_and_photo(seen: dict[str, Any]) -> None:

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
-import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +10,9 @@ import pytest
 
 import dermedge.edge.review
 
-NODE = shutil.which("node")
 SCRIPT = Path(dermedge.edge.review.__file__).resolve().parent / "page" / "page.js"
 POST = {"Content-Type": "application/json", "X-Dermedge": "1"}
 LABELS = ["melanoma", "nevus", "none of these"]
-
-pytestmark = pytest.mark.skipif(NODE is None, reason="node is not installed")
 
 PHOTO: dict[str, Any] = {
     "path": "a/000001.jpg",
@@ -47,23 +40,18 @@ def status(decided: int = 0, photo: dict[str, Any] | None = PHOTO, **more: Any) 
     }
 
 
-def visit(answers: Sequence[Any], *keys: dict[str, Any]) -> dict[str, Any]:
-    assert NODE
-    done = subprocess.run(
-        [NODE, str(Path(__file__).with_name("page_script.mjs")), str(SCRIPT)],
-        input=json.dumps({"answers": answers, "keys": keys}),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        env={**os.environ, "TZ": "UTC", "LC_ALL": "en_US.UTF-8"},
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    told: dict[str, Any] = json.loads(done.stdout)
-    return told
+@pytest.fixture
+def visit(run_page_script: Callable[..., Any]) -> Callable[..., Any]:
+    """A function (answers of the server, keys that are pressed) that returns what the page asked and showed."""
+
+    def load(answers: Sequence[Any], *keys: dict[str, Any]) -> Any:
+        harness = Path(__file__).with_name("page_script.mjs")
+        return run_page_script(harness, SCRIPT, {"answers": answers, "keys": keys})
+
+    return load
 
 
-def test_a_photo_is_shown_with_its_answer_its_classes_and_its_time() -> None:
+def test_a_photo_is_shown_with_its_answer_its_classes_and_its_time(visit: Callable[..., Any]) -> None:
     told = visit([status()])
     [seen] = told["seen"]
     assert told["asked"] == [["status", None, None]]
@@ -90,7 +78,7 @@ def test_a_photo_is_shown_with_its_answer_its_classes_and_its_time() -> None:
     assert seen["end"][:2] == [True, False]
 
 
-def test_of_many_classes_the_nine_most_probable_have_keys() -> None:
+def test_of_many_classes_the_nine_most_probable_have_keys(visit: Callable[..., Any]) -> None:
     labels = [f"class {number}" for number in range(12)]
     shares = {label: 0.01 * number for number, label in enumerate(labels)}
     [seen] = visit([status(photo={**PHOTO, "probabilities": shares}, labels=labels)])["seen"]
@@ -100,7 +88,7 @@ def test_of_many_classes_the_nine_most_probable_have_keys() -> None:
     assert [row[3] for row in seen["classes"]] == nine
 
 
-def test_each_key_asks_for_its_decision() -> None:
+def test_each_key_asks_for_its_decision(visit: Callable[..., Any]) -> None:
     keys = [
         {"key": "Enter"},
         {"key": "1"},
@@ -123,12 +111,12 @@ def test_each_key_asks_for_its_decision() -> None:
     assert told["seen"][5]["isPrevented"]
 
 
-def test_keys_with_ctrl_and_undo_without_a_decision_ask_for_nothing() -> None:
+def test_keys_with_ctrl_and_undo_without_a_decision_ask_for_nothing(visit: Callable[..., Any]) -> None:
     keys = [{"key": "x", "ctrlKey": True}, {"key": "1", "metaKey": True}, {"key": "u"}]
     assert len(visit([status()], *keys)["asked"]) == 1
 
 
-def test_a_class_that_is_not_listed_and_a_lesion_are_typed() -> None:
+def test_a_class_that_is_not_listed_and_a_lesion_are_typed(visit: Callable[..., Any]) -> None:
     keys = [
         {"key": "o"},
         {"key": "x", "id": "other"},
@@ -151,7 +139,7 @@ def test_a_class_that_is_not_listed_and_a_lesion_are_typed() -> None:
     assert (seen[5]["lesion"], seen[5]["focus"]) == ("left arm", "title")
 
 
-def test_a_photo_without_an_answer_cannot_be_confirmed() -> None:
+def test_a_photo_without_an_answer_cannot_be_confirmed(visit: Callable[..., Any]) -> None:
     photo = {**PHOTO, "label": "", "headline": "", "alert": None, "captured_at": ""}
     told = visit([status(photo=photo, following=None)], {"key": "Enter"})
     first, second = told["seen"]
@@ -162,7 +150,7 @@ def test_a_photo_without_an_answer_cannot_be_confirmed() -> None:
     assert second["message"].startswith("The model gave no answer for this photo.")
 
 
-def test_what_the_server_refuses_is_said_and_a_lost_server_has_a_cure() -> None:
+def test_what_the_server_refuses_is_said_and_a_lost_server_has_a_cure(visit: Callable[..., Any]) -> None:
     told = visit([status(), {"error": "the disk is full"}, None, status(1)], *[{"key": "x"}] * 3)
     messages = [seen["message"] for seen in told["seen"]]
     assert messages[:2] == ["", "the disk is full"]
@@ -172,7 +160,7 @@ def test_what_the_server_refuses_is_said_and_a_lost_server_has_a_cure() -> None:
     assert [seen["progress"][0] for seen in told["seen"]] == [0, 0, 0, 1]
 
 
-def test_the_end_tells_how_many_photos_have_a_label_and_the_next_command() -> None:
+def test_the_end_tells_how_many_photos_have_a_label_and_the_next_command(visit: Callable[..., Any]) -> None:
     done = status(5, photo=None, following=None, decisions={"confirmed": 3, "corrected": 1, "discarded": 1})
     told = visit([done, status(4)], {"key": "Enter"}, {"key": "u"})
     first, _, undone = told["seen"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType
 from typing import Any
 
 import cv2
@@ -26,10 +26,8 @@ DRIFT = SessionDrift(
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    now = [50.0]
-    monkeypatch.setattr(board_module, "time", SimpleNamespace(monotonic=lambda: now[0]))
-    return now
+def clock(stopped_clock: Callable[[ModuleType], list[float]]) -> list[float]:
+    return stopped_clock(board_module)
 
 
 def test_the_metrics_have_their_names_types_labels_and_units(

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
-import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +10,7 @@ import pytest
 
 import dermedge.edge.views
 
-NODE = shutil.which("node")
 SCRIPT = Path(dermedge.edge.views.__file__).resolve().parent / "web" / "page" / "page.js"
-
-pytestmark = pytest.mark.skipif(NODE is None, reason="node is not installed")
 
 ANSWER: dict[str, Any] = {
     "state": "answer",
@@ -70,7 +64,7 @@ def state(
 
 
 @pytest.fixture(scope="module")
-def visit() -> dict[str, Any]:
+def visit(run_page_script: Callable[..., Any]) -> Any:
     names = [f"dermedge-20261129T2236{number:02d}.123Z.png" for number in range(2, 14)]
     states = [
         state(None, [], [], False),
@@ -81,19 +75,7 @@ def visit() -> dict[str, Any]:
         None,
         state(ANSWER, [OLD], [], True),
     ]
-    assert NODE
-    done = subprocess.run(
-        [NODE, str(Path(__file__).with_name("page_script.mjs")), str(SCRIPT)],
-        input=json.dumps(states),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        env={**os.environ, "TZ": "UTC", "LC_ALL": "en_US.UTF-8"},
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    seen: dict[str, Any] = json.loads(done.stdout)
-    return seen
+    return run_page_script(Path(__file__).with_name("page_script.mjs"), SCRIPT, states)
 
 
 def test_an_answer_is_shown_with_its_bars_and_figures(visit: dict[str, Any]) -> None:

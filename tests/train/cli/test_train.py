@@ -199,9 +199,13 @@ def test_options_that_do_not_fit_together_are_refused(words: str, message: str) 
         "--strategy multi-worker --resume one",
     ],
 )
-def test_options_that_fit_together_are_accepted(words: str) -> None:
-    argv = words.split()
-    train._check_options(parser().parse_args(argv), argv)
+def test_options_that_fit_together_are_not_refused(words: str) -> None:
+    argv, refusals = words.split(), []
+    try:
+        train._check_options(parser().parse_args(argv), argv)
+    except OptionError as error:
+        refusals.append(str(error))
+    assert refusals == []
 
 
 def test_the_help_is_parted_by_headings() -> None:
