@@ -402,7 +402,7 @@ def test_a_model_that_ships_is_known_by_its_name() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["MODEL"], "is not a run folder; give --data to score it"),
+        (["MODEL"], "is not a run folder, so --data is needed to score it"),
         (["MODEL", "MODEL", "--data", "SET"], "is given twice"),
         (["MODEL", "SET", "--data", "SET"], "a run cannot be scored beside other models"),
         (["MODEL", "--data", "SET", "--split", "val"], "--split can only be used with"),
