@@ -78,7 +78,7 @@ class TrainingBatches:
         if self.recipe.mixup:
             share = np.float32(rng.beta(self.recipe.mixup, self.recipe.mixup))
             order = rng.permutation(len(indices))
-            # Each image keeps at least half of the weight in its blend.
+            # The larger weight is for the image itself, and the smaller weight is for the image that is blended in.
             share = max(share, 1 - share)
             images, targets = mix(images, order, share), mix(targets, order, share)
         if self.teacher:
@@ -122,7 +122,9 @@ def smooth_labels(labels: NDArray[np.int64], classes: int, smoothing: float) -> 
 
 
 def teacher_targets(answers: NDArray[np.float32], shares: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Converts the probabilities of a teacher to the class frequencies of the sampled photos. Returns float32 [n, K].
+    """Adapts the probabilities of a teacher to the class frequencies among the sampled photos. Returns float32 [n, K].
+
+    Each probability is multiplied by the share of the class. Then each row is divided by its sum.
 
     Args:
         answers: float32 [n, K], probabilities of the teacher, which assume equally frequent classes.

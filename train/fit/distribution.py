@@ -124,7 +124,7 @@ def read_cluster(text: str) -> Cluster:
     """Returns the cluster that the value of the environment variable TF_CONFIG describes.
 
     Args:
-        text: JSON text; empty if the variable is not set.
+        text: value of TF_CONFIG, which is JSON text. It is empty if TF_CONFIG is not set.
 
     Raises:
         OptionError: the text does not describe a cluster.
@@ -135,7 +135,9 @@ def read_cluster(text: str) -> Cluster:
         places = [(job, index) for job in _JOBS for index in range(len(jobs.get(job, [])))]
         addresses = tuple(_address(jobs[job][index]) for job, index in places)
         if set(jobs) - set(_JOBS) or len(jobs.get("chief", [])) > 1:
-            raise ValueError("the only allowed tasks are one chief and workers")
+            raise ValueError(
+                "TF_CONFIG may name only tasks of the types chief and worker, and at most one chief"
+            )
         return Cluster(addresses, places.index((task["type"], task["index"])))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         given = f"'{text}'" if text else "not set"
@@ -288,9 +290,9 @@ def end_stalled_training(
 
 
 def _abort_collectives(message: str) -> None:
-    """Makes each operation of this process that waits for other workers fail with UnavailableError.
+    """Ends all operations of this process that wait for other workers. These operations then raise UnavailableError.
 
-    TensorFlow's own check for lost workers makes operations fail in the same way.
+    TensorFlow ends operations with the same call when its own check finds that a worker is lost.
     """
     from tensorflow.python.eager import context
 
@@ -407,8 +409,9 @@ def _dropout_layers(model: keras.Model) -> list[keras.layers.Dropout]:
 
 
 def share_dropout(model: keras.Model) -> None:
-    """Makes the replicas together use the same dropout masks as a single process.
+    """Makes the dropout masks of a batch independent of the number of replicas.
 
+    The masks are made for the whole batch, and each replica uses the rows for its share of the batch.
     Call this function within the scope of the strategy, and before the training.
     """
     for layer in _dropout_layers(model):
@@ -423,7 +426,7 @@ def reseed_dropout(model: keras.Model, seed: int, sample: int) -> None:
     Args:
         model: network in training.
         seed: seed of the run.
-        sample: index of the epoch, counted over both stages.
+        sample: index of the epoch. The count starts at 0 and goes on from the first stage to the second stage.
     """
     for place, layer in enumerate(_dropout_layers(model)):
         state = np.random.SeedSequence([seed, sample, place]).generate_state(1)

@@ -4,8 +4,8 @@ The architecture is that of Tan and Le, "EfficientNet", 2019, with the changes o
 there is no squeeze-and-excitation, ReLU6 replaces swish, and the stem and the head have a fixed size.
 
 The last stage of the published network holds a third of all weights. With ``trunk_only``, the network ends within this
-stage, after the convolution that increases the number of channels. The int8 file then stays below 3 MB. Pretrained
-weights still exist for every layer that is left.
+stage, after the convolution that increases the number of channels. The int8 file then stays below 3 MB. All
+remaining layers are also layers of the published network, so there are pretrained weights for all of them.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ def freeze_blocks(network: keras.Model, blocks: int) -> None:
         blocks: number of blocks to freeze. With 0, the stem is not frozen either.
 
     Raises:
-        OptionError: the network has fewer blocks, or another architecture.
+        OptionError: the network has fewer than ``blocks`` blocks, or is not an EfficientNet-Lite.
     """
     if not blocks:
         return

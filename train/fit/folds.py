@@ -30,7 +30,8 @@ from dermedge.train.fit.run_networks import trained_network
 __all__ = ["create_folds", "pooled_figures", "report_folds", "runs_below"]
 
 _FOLD = "fold-"
-# The metrics in the report. They need no temperature and no thresholds, which only `dermedge convert` fits.
+# The metrics in the report of a cross-validation. They can be computed without a fitted temperature and without
+# thresholds. Only `dermedge convert` fits a temperature and thresholds.
 _SHOWN = (
     "balanced_accuracy_named",
     "balanced_accuracy",

@@ -15,8 +15,9 @@ __all__ = ["adjusted_loss"]
 def adjusted_loss(shares: NDArray[np.float32]) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
     """Returns the cross-entropy with logit adjustment. It makes the network learn logits for equally frequent classes.
 
-    The loss adds the logarithm of the share of each class to the logit of the class. Source: Menon et al., "Long-Tail
-    Learning via Logit Adjustment", 2021, equation 10.
+    The share of a class is the fraction of the sampled photos that belong to the class. The loss adds the logarithm of
+    this share to the logit of the class. Source: Menon et al., "Long-Tail Learning via Logit Adjustment", 2021,
+    equation 10.
 
     Args:
         shares: float32 [K], the share of each class among the sampled training photos. All shares must be above 0. If

@@ -52,7 +52,8 @@ def learned_before(config: Config) -> bytes | None:
     """Returns the photos that the parents of a run were trained on, as `learned_photos` packs them.
 
     Returns:
-        The packed photos. None if the run starts with a .tflite of an older dermedge, which does not state its photos.
+        The packed photos. None if the run starts with a .tflite that does not state its training photos, because an
+        older version of dermedge wrote the file.
     """
     runs = [learned_by(RunFolder(Path(path))) for path in (*config.teachers, *config.starts)]
     if not is_tflite(config.weights):
@@ -79,8 +80,8 @@ def _check_tflite(weights: str, photos: Sequence[Photo]) -> None:
     if shared:
         raise DataError(
             f"'{weights}' was trained on {shared} of the photos in the validation or test split of this run; give "
-            f"--data both the new photos and the catalogue that '{weights}' was trained on, so that its photos keep "
-            "their split"
+            f"--data the new photos and also the catalogue that '{weights}' was trained on, so that the photos of the "
+            "catalogue keep their splits"
         )
 
 
@@ -102,12 +103,12 @@ def _check(path: str, role: str, config: Config, photos: Sequence[Photo]) -> Non
     if known:
         raise DataError(
             f"the {role} '{path}' was trained on the lesions of {plural(len(known), 'photo')} in the validation or "
-            f"test split of this run, such as '{known[0]}'; train both runs on the same catalogue"
+            f"test split of this run, for instance on the lesion of '{known[0]}'; train both runs on the same catalogue"
         )
 
 
 def _cure_for_classes(classes: tuple[str, ...], config: Config) -> str:
-    """Returns what the user can do if a parent has the ``classes``, and the run has others or another order."""
+    """Returns the cure for a run whose classes differ from ``classes``, the classes of its parent."""
     if config.classes == (*classes, NONE_OF_THESE):
         return f"remove the photos of '{NONE_OF_THESE}' from --data"
     cure = "give a run with the same classes in the same order"

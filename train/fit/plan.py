@@ -55,7 +55,8 @@ def plan_training(
 ) -> Plan:
     """Returns the plan of the float stage. Settings that are not None are used unchanged.
 
-    If ``epochs`` is given and ``photos_per_epoch`` is not, an epoch samples ``photos`` photos.
+    If ``epochs`` is given and ``photos_per_epoch`` is not, each epoch samples as many photos as there are training
+    photos.
 
     Args:
         photos: number of training photos.

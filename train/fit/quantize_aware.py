@@ -2,15 +2,16 @@
 
 This module corrects two weaknesses of tensorflow-model-optimization.
 
-First, the package starts every activation range at -6 to 6, and updates the range with a moving average of decay 0.999
-without bias correction. After 340 steps, the start value still has a weight of 71 %. Here, each range is first set from
-the activations of the float network. The moving average then has little left to correct.
+First, tensorflow-model-optimization starts every activation range at -6 to 6. It updates the range with a moving
+average of decay 0.999 without bias correction. After 340 steps, the start value still has a weight of 71 %. This module
+sets each range from the activations of the float network before the fine-tuning. The moving average then has little
+left to correct.
 
-Second, the package uses one scale for all channels of a depthwise kernel, whereas the converter and the device use one
-scale for each channel. If the weights of one channel are hundreds of times larger than the weights of another channel,
-the smaller weights are rounded to zero. Here, the weights of each channel are divided by their largest magnitude, and
-the batch norm after the kernel is changed to compensate for the division. The network computes the same function as
-before, and one scale fits all channels.
+Second, tensorflow-model-optimization uses one scale for all channels of a depthwise kernel, whereas the converter and
+the device use one scale for each channel. If the weights of one channel are hundreds of times larger than the weights
+of another channel, the smaller weights are rounded to zero. This module divides the weights of each channel by their
+largest magnitude, and changes the batch norm after the kernel to compensate for the division. The network computes the
+same function as before, and one scale fits all channels.
 """
 
 from __future__ import annotations
@@ -88,7 +89,7 @@ def equalize_depthwise_channels(network: keras.Model) -> None:
 def uncalibrated_twin(network: keras.Model) -> keras.Model:
     """Returns a quantization-aware copy of a network. The ranges of the copy are not calibrated.
 
-    Trained weights that are loaded into the copy also set its ranges.
+    The weights file of a trained quantization-aware network also contains ranges. Loading such a file sets the ranges.
     """
     return tfmot.quantization.keras.quantize_model(network)
 

@@ -81,9 +81,10 @@ class Config:
 
     @property
     def starts(self) -> tuple[str, ...]:
-        """The folders of the finished runs whose mean weights the network starts with.
+        """The folders of the finished runs whose weights the network starts with.
 
-        The tuple is empty if the network does not start with the weights of a run.
+        If there are several runs, the network starts with the mean of their weights. The tuple is empty if the network
+        does not start with the weights of a run.
         """
         return (self.weights, *self.averaged) if is_run(self.weights) else ()
 
@@ -192,7 +193,9 @@ class RunFolder:
     def _found(self, path: str) -> str:
         """Returns the current path of a file or folder that the settings name.
 
-        A file or folder that has moved together with the run is found beside the run. Any other path is unchanged.
+        If ``path`` no longer exists, but a file or folder of the same name lies beside the run folder, the result is
+        the path beside the run folder. This happens after a move together with the run. Otherwise, the result is
+        ``path``.
         """
         beside = self.path.parent / Path(path).name
         return str(beside) if not Path(path).exists() and beside.exists() else path
@@ -314,9 +317,9 @@ class RunFolder:
                 shutil.rmtree(folder)
 
     def _known(self, kind: type[Config | RunProgress], name: str) -> dict[str, Any]:
-        """Returns those values of a JSON file whose names are fields of ``kind``.
+        """Returns the values of the JSON file ``name`` whose keys are fields of the dataclass ``kind``.
 
-        Values with unknown names are ignored, because another version of dermedge may have written them.
+        Values with unknown keys are ignored, because another version of dermedge may have written them.
         """
         names = {one.name for one in fields(kind)}
         return {key: value for key, value in self._json(name).items() if key in names}

@@ -28,9 +28,10 @@ def sample_epoch(
     the photos of one diagnosis from one source. Without strata, a network could learn to recognize the source instead
     of the lesion.
 
-    With an exponent of 0.5, the photos of a rare class are sampled more often than in proportion to their number. If
-    all classes were sampled equally often instead, the network would memorize the few photos of a rare class. Within a
-    stratum, photos of equal weight are sampled equally often, up to a difference of one.
+    With the default ``class_power`` of 0.5, a photo of a rare class is sampled more often than a photo of a frequent
+    class. With a ``class_power`` of 0, all classes would be sampled equally often, and the network would memorize the
+    few photos of a rare class. Within a stratum, photos of equal weight are sampled equally often, up to a difference
+    of one.
 
     Args:
         photos: photos of the training split.

@@ -173,7 +173,7 @@ def _check_input(pixels: Any, path: Path) -> None:
     The weights of that layer do not fit a network of dermedge.
 
     Raises:
-        OptionError: the input is not quantized, or its scale is not the one of the normalization.
+        OptionError: the input is not quantized, or the scale of the input differs from the scale of the normalization.
     """
     scales = getattr(pixels.quantization, "scale", None)
     if scales is None or not np.isclose(scales[0], 1 / SCALE):

@@ -81,9 +81,9 @@ def read_torch_file(path: Path) -> dict[str, NDArray[Any]]:
 
 def _read(handle: BinaryIO) -> dict[str, NDArray[Any]]:
     if (_TensorUnpickler(handle).load(), _TensorUnpickler(handle).load()) != (_MAGIC, _VERSION):
-        raise ValueError("it does not begin with the magic number of such a file")
+        raise ValueError("the file does not begin with the magic number and the version of the format")
     if _TensorUnpickler(handle).load().get("little_endian") is not True:
-        raise ValueError("its values are not little-endian")
+        raise ValueError("the values in the file are not little-endian")
     state, keys = _TensorUnpickler(handle).load(), _TensorUnpickler(handle).load()
     views = {str(name): view for name, view in state.items() if isinstance(view, _View)}
     storages = {view.storage.key: view.storage for view in views.values()}
@@ -110,7 +110,7 @@ class _TensorUnpickler(pickle.Unpickler):
         }
         if (module, name) not in known:
             raise pickle.UnpicklingError(
-                f"it refers to '{module}.{name}', which a file of weights does not need"
+                f"the file refers to '{module}.{name}', which is not needed to load weights"
             )
         return known[module, name]
 
@@ -118,7 +118,7 @@ class _TensorUnpickler(pickle.Unpickler):
         """Returns the storage that a tensor refers to."""
         kind, dtype, key, _device, length, _parent = pid
         if kind != "storage" or not isinstance(dtype, np.dtype):
-            raise ValueError(f"it refers to '{kind}', which is not a storage")
+            raise ValueError(f"the file refers to '{kind}', which is not a storage of a known type")
         return _Storage(str(key), dtype, int(length))
 
 
@@ -131,26 +131,32 @@ def _view(
 def _read_storage(handle: BinaryIO, storage: _Storage) -> NDArray[Any]:
     length = int.from_bytes(handle.read(8), "little")
     if length != storage.length:
-        raise ValueError(f"a storage has {length} values instead of {storage.length}")
+        raise ValueError(
+            f"the storage '{storage.key}' has {length} values, but the state dictionary states {storage.length}"
+        )
     values = np.frombuffer(handle.read(length * storage.dtype.itemsize), storage.dtype)
     if len(values) != length:
-        raise ValueError("its end is missing")
+        raise ValueError(f"the file ends within the values of the storage '{storage.key}'")
     return values
 
 
 def _tensor(view: _View, values: NDArray[Any]) -> NDArray[Any]:
-    """Returns a copy of the values of a view.
+    """Returns a tensor as a new array. ``view`` describes the tensor, and ``values`` are the values of its storage.
 
     Raises:
         ValueError: the view is not valid, or some of its values would lie outside the storage.
     """
     numbers = (view.offset, *view.shape, *view.strides)
     if len(view.shape) != len(view.strides) or not all(isinstance(one, int) and one >= 0 for one in numbers):
-        raise ValueError("a tensor has a wrong shape")
+        raise ValueError(
+            f"the shape {view.shape}, the strides {view.strides} or the offset {view.offset} of a tensor is not valid"
+        )
     last = view.offset + sum(
         (size - 1) * stride for size, stride in zip(view.shape, view.strides, strict=True)
     )
     if 0 not in view.shape and last >= len(values):
-        raise ValueError("a tensor is larger than its storage")
+        raise ValueError(
+            f"a tensor needs {last + 1} values, but the storage of the tensor has only {len(values)}"
+        )
     strides = [stride * values.itemsize for stride in view.strides]
     return np.lib.stride_tricks.as_strided(values[view.offset :], view.shape, strides).copy()

@@ -108,7 +108,7 @@ class Trainer:
         """
         progress = self.run.progress()
         if self.config.epochs or self.config.qat_epochs:
-            self.say(f"preparing batches, without training: {self._batch_rate():.0f} photos/s")
+            self.say(f"speed of preparing batches, without training steps: {self._batch_rate():.0f} photos/s")
         for stage in STAGES[STAGES.index(progress.stage) :]:
             if not self.config.stage_epochs(stage):
                 if stage == "float":

@@ -45,7 +45,7 @@ class WeightAverage(tf.Module):
     def applied(self) -> Iterator[None]:
         """Replaces the weights of the model by the averaged weights within a ``with`` block.
 
-        The weights from before the block are restored at the end of the block.
+        At the end of the ``with`` block, the model gets its previous weights back.
         """
         own = [weight.numpy() for weight in self._weights]
         for weight, value in zip(self._weights, self._values, strict=True):

@@ -63,7 +63,7 @@ def test_a_parent_that_learned_what_the_run_holds_out_is_refused(
     with pytest.raises(DataError, match=f"the {role} '.*parent' was trained on the lesions of 1 photo in"):
         check_parents(config, [photo("one", split)])
     # another photo of a lesion that the parent has seen
-    with pytest.raises(DataError, match=r"the lesions of 2 photos .*, such as 'another'"):
+    with pytest.raises(DataError, match=r"the lesions of 2 photos .* on the lesion of 'another'"):
         check_parents(config, [photo("one", split), photo("another", split, "lesion of two")])
 
 

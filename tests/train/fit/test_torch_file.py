@@ -114,7 +114,7 @@ def test_code_in_a_file_is_refused_and_not_run(place: int, tmp_path: Path) -> No
     marker = tmp_path / "ran"
     bad = parts(state(tensor("whole", "0", 6, 0, (2, 3), (3, 1))))
     bad[place] = b"\x80\x02cos\nsystem\n(" + text(f"touch {marker}") + b"tR."
-    with pytest.raises(DataError, match=r"refused to load the weights .*: it refers to 'os\.system'"):
+    with pytest.raises(DataError, match=r"refused to load the weights .*: the file refers to 'os\.system'"):
         read_torch_file(write(tmp_path / "bad.pth", bad))
     assert not marker.exists()
 
