@@ -16,7 +16,7 @@ _MIN_SECONDS_TO_TELL = 5.0
 def progress_line(what: str) -> Callable[[int, int], None]:
     """Returns a callback (done, total) that shows the progress and the remaining time in one line of the terminal.
 
-    The callback prints nothing if standard error is not a terminal. The line begins with ``what``.
+    ``what`` is the text at the beginning of the line. The callback prints nothing if standard error is not a terminal.
     """
     started = monotonic()
 

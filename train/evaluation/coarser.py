@@ -1,7 +1,7 @@
 """Scores a model on some of its classes, and counts all other classes of the model as "none of these".
 
-Models with different classes can then be compared on the same photos, for instance a model with five classes and a
-model with nine classes.
+With this module, models with different classes can be compared on the same photos. For instance, a model with five
+classes and a model with nine classes can be scored on the classes that both models have.
 """
 
 from __future__ import annotations
@@ -62,7 +62,8 @@ def _merged(
 ) -> ModelOutputs:
     """Returns the outputs with the columns ``others`` merged.
 
-    The logits of each photo are merged with the temperature for the view of the photo.
+    A merged logit depends on the temperature. For each photo, the temperature is that for the view of the photo:
+    dermoscopic or close-up.
     """
     calibrations = model.answers(outputs).calibrations
     temperatures = [1.0 if model.independent else one.temperature for one in calibrations]

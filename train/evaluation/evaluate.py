@@ -73,7 +73,8 @@ class EvaluatedModel:
         none_label: the label that stands for "none of these", or None.
         temperature: temperature that divides the logits. If the model predicts the view of a photo, this is the
             temperature for dermoscopic photos.
-        thresholds: thresholds for the photos to which ``temperature`` applies.
+        thresholds: thresholds of the decision, which `dermedge.edge.model.decision` describes. If the model predicts
+            the view of a photo, these thresholds are for dermoscopic photos.
         facts: further properties of the model that the report shows: name -> value.
         learned: the training photos, as `dermedge.train.data.learned` packs them; None if the model file does not state
             them.
@@ -209,7 +210,7 @@ class Evaluation:
 def models_of_files(
     classifiers: Sequence[Classifier], classes: Sequence[str] | None = None
 ) -> list[EvaluatedModel]:
-    """Returns one model to evaluate for each classifier. The classifier runs the model.
+    """Returns an `EvaluatedModel` for each classifier. The classifier computes the outputs of the `EvaluatedModel`.
 
     Args:
         classifiers: open classifiers, each of a different file.
@@ -395,7 +396,7 @@ def _outputs_of_readable(
 ) -> tuple[list[ModelOutputs], list[LabelledPhoto]]:
     """Returns the outputs of each model, and the photos that could be decoded.
 
-    The errors of the other photos are appended to ``unreadable``.
+    For each photo that cannot be decoded, the error is appended to ``unreadable``.
 
     Raises:
         DataError: no photo can be decoded.

@@ -1,4 +1,4 @@
-"""Defines the metrics of an evaluation. The code and the JSON call the metrics figures."""
+"""Defines the metrics of an evaluation. In the code and in the JSON, metrics are called figures."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ GROUPS: dict[str, tuple[Figure, ...]] = {
         Figure(
             "macro_precision",
             "macro precision",
-            "The mean of the precisions of all classes. The precision of a class that was never answered counts as 0.",
+            "The mean of the precisions of all classes. The precision of a class that is never the answer counts as 0.",
         ),
         Figure(
             "macro_recall",
@@ -239,5 +239,5 @@ SLICE_FIGURES = (
 
 
 def applicable(has: Collection[str]) -> list[Figure]:
-    """Returns the metrics whose `Figure.needs` is None or one of ``has``."""
+    """Returns the metrics that need nothing, and the metrics whose `Figure.needs` is contained in ``has``."""
     return [one for one in FIGURES.values() if one.needs is None or one.needs in has]

@@ -9,8 +9,9 @@ m_1, m_2, ... photos, these photos count as n independent photos:
 
     n = (m_1 + m_2 + ...)^2 / (m_1^2 + m_2^2 + ...)
 
-Source: Kish, "Survey Sampling", 1965, section 8.2, with an intra-cluster correlation of 1, which is the most cautious
-choice. n equals the number of lesions if all lesions have the same number of photos.
+Source: Kish, "Survey Sampling", 1965, section 8.2. The intra-cluster correlation is assumed to be 1, which gives the
+widest intervals. If all lesions have the same number of photos, the number n of independent photos equals the number of
+lesions.
 """
 
 from __future__ import annotations
@@ -142,7 +143,7 @@ def area_score(positive: Bools, evidence: Floats, lesions: Integers) -> Score:
 def sensitivity_score(
     specificity: float, positive: Bools, evidence: Floats, lesions: Integers, draws: Floats
 ) -> Score:
-    """Returns the highest sensitivity among the operating points with at least this specificity.
+    """Returns the highest sensitivity among the operating points whose specificity is at least ``specificity``.
 
     Operating points are not interpolated. The returned interval is the smallest one that contains the bootstrap
     interval and Wilson's interval. The bootstrap interval includes the uncertainty of the threshold. Wilson's interval
@@ -179,7 +180,10 @@ def area_interval(area: float, positives: float, negatives: float) -> tuple[floa
 
 
 def _end(area: float, border: float, positives: float, negatives: float) -> float:
-    """Returns the end of the interval that lies between ``area`` and ``border`` (0 or 1), by bisection."""
+    """Returns an end of the confidence interval of ``area``: the lower end for ``border`` 0, the upper end for 1.
+
+    The end is found by bisection between ``area`` and ``border``.
+    """
     inside, outside = area, border
     for _ in range(BISECTIONS):
         middle = (inside + outside) / 2

@@ -7,8 +7,8 @@ other B rows stands for one resample, and contains how often each photo occurs i
 A score that is undefined for the given photos is NaN.
 
 If a score is exactly 0 or 1, its bootstrap interval has the width 0, which is misleading. Therefore, the module
-`dermedge.train.evaluation.intervals` computes the intervals of proportions, of areas under the ROC curve, and of means
-of these by formulas.
+`dermedge.train.evaluation.intervals` has formulas for the intervals of proportions, of areas under the ROC curve, and
+of means of such scores.
 """
 
 from __future__ import annotations
@@ -163,14 +163,14 @@ class Counts:
 
     @property
     def precision(self) -> Floats:
-        """The precision of each class: TP / (TP + FP). It is NaN for a class that was never answered."""
+        """The precision of each class: TP / (TP + FP). It is NaN for a class that is never the answer."""
         return _ratio(self.hits, self.answers)
 
     @property
     def f1(self) -> Floats:
         """The F1 score of each class: 2 TP / (2 TP + FP + FN).
 
-        The score is NaN for a class that has no photos and was never answered.
+        The score is NaN for a class that has no photos and is never the answer.
         """
         return _ratio(2 * self.hits, self.truths + self.answers)
 
@@ -255,10 +255,10 @@ def roc(positive: Bools, evidence: Floats) -> tuple[Floats, Floats]:
 
 
 def sensitivities_at(specificity: float, positive: Bools, evidence: Floats, draws: Floats) -> Floats:
-    """Returns the highest sensitivity among the operating points with at least this specificity, float64 [1 + B].
+    """Returns the highest sensitivity among the operating points whose specificity is at least ``specificity``.
 
-    There is one value for each row of ``draws``. Operating points are not interpolated. `operating_points` explains the
-    other arguments.
+    The result is float64 [1 + B], with one value for each row of ``draws``. Operating points are not interpolated.
+    `operating_points` explains the other arguments.
     """
     false_positive_rate, sensitivity = operating_points(positive, evidence, draws)
     # The margin of 1e-9 is for operating points with exactly this specificity. Without it, a rate of 0.1 would be too

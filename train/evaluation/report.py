@@ -318,7 +318,7 @@ def _heads(models: Sequence[Scored]) -> list[str]:
 def _figures_text(models: Sequence[Scored], shown: Sequence[Figure], critical: str | None) -> str:
     """Returns a table of the metrics that were measured for at least one model.
 
-    A line below the table names the metrics that were measured for no model.
+    A line below the table names all other metrics.
     """
     titles = {one.name: one.titled(critical) for one in shown}
     width = max(map(len, titles.values()))

@@ -1,6 +1,7 @@
 """Computes the metrics of one model on labelled photos.
 
-The code and the JSON call metrics figures. A card holds all metrics of a model, of a class, or of a group of photos.
+In the code and in the JSON, metrics are called figures. A card holds all metrics of a model, of a class, or of a group
+of photos.
 """
 
 from __future__ import annotations
@@ -179,8 +180,8 @@ class Answers:
         none_label: the label that stands for "none of these", or None.
         temperature: temperature that divides the logits. If the model predicts the view of a photo, this is the
             temperature for dermoscopic photos.
-        thresholds: thresholds for the photos to which ``temperature`` applies. `dermedge.edge.model.decision` describes
-            the thresholds.
+        thresholds: thresholds of the decision, which `dermedge.edge.model.decision` describes. If the model predicts
+            the view of a photo, these thresholds are for dermoscopic photos.
         independent: whether the logits are the logarithms of independent probabilities. Such probabilities need not sum
             to 1.
         close_up: bool [N], whether the model predicts that each photo is a close-up; None if the model does not predict
@@ -204,9 +205,9 @@ class Answers:
 
     @property
     def by_view(self) -> dict[str, ViewCalibration]:
-        """The temperature and thresholds for each view.
+        """The temperature and the thresholds for each view of a photo: dermoscopic or close-up.
 
-        If the model does not predict the view, there is a single entry, "all".
+        If the model does not predict the view, the dict has the single key "all".
         """
         usual = ViewCalibration(self.temperature, self.thresholds)
         if self.of_close_ups is None:
@@ -244,9 +245,10 @@ class Answers:
 
     @cached_property
     def probabilities(self) -> Floats:
-        """The probabilities at the temperature of the manifest, float64 [N, K].
+        """The probability of each class for each photo, float64 [N, K].
 
-        If the probabilities are independent, the temperature is not used.
+        The probabilities are softmax(logits / T), where T is the temperature that `calibrations` has for the photo. If
+        ``independent`` is true, the probabilities are exp(logits) instead, and no temperature is used.
         """
         return self._probabilities_at([one.temperature for one in self.calibrations])
 
@@ -382,7 +384,7 @@ def _slice_card(truth: Truth, answers: Answers) -> SliceCard:
 
 
 def needs_met(truth: Truth, models: Sequence[Answers]) -> set[str]:
-    """Returns the values of `Figure.needs` that the photos or at least one of the models have."""
+    """Returns the needs of metrics (`Figure.needs`) that are met by the photos or by at least one model."""
     found = set()
     if truth.none_index is not None:
         found.add(NONE_CLASS)
