@@ -1,6 +1,6 @@
 """Divides photos into groups that are scored separately: by source, by view, and by properties of people and lesions.
 
-The code and the JSON call a group of photos a slice.
+In the code and in the JSON, a group of photos is called a slice.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ SLICES: dict[str, Callable[[LabelledPhoto], str]] = {
 def slice_values(photos: Sequence[LabelledPhoto]) -> dict[str, NDArray[np.str_]]:
     """Returns a dict: name of a property in `SLICES` -> value of the property for each photo, or "not known".
 
-    A property is left out if its value is known for no photo. The source is never left out.
+    A property is left out if its value is not known for any photo. The source is never left out.
     """
     values = {name: [value_of(photo) for photo in photos] for name, value_of in SLICES.items()}
     return {
