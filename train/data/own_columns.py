@@ -25,7 +25,7 @@ __all__ = [
 ]
 
 # The error message about a table that holds predicted probabilities instead of labels.
-PROBABILITIES = "it holds probabilities, not labels; write one label for each photo (path,label)"
+PROBABILITIES = "the table holds probabilities, not labels; write one label for each photo (path,label)"
 
 # A column with an unknown name counts as a column of photos if at least this fraction of its cells name photos. It
 # counts as a column of diagnoses if at least this fraction of its cells are diagnoses.
@@ -139,7 +139,7 @@ def _image_column(columns: Sequence[str], rows: _Rows, names_photo: Callable[[st
 def _are_different(column: str, rows: _Rows) -> bool:
     """Tells whether nearly all cells of a column are different.
 
-    The numbers of photos are all different. Ages and class numbers are not.
+    For example, numbers that identify photos are all different, but ages and class numbers are not.
     """
     return len({row[column] for row in rows}) >= _NEARLY_ALL * len(rows)
 
@@ -152,7 +152,7 @@ def _label_columns(columns: Sequence[str], rows: _Rows) -> tuple[str, ...]:
     """
     filled = [column for column in columns if any(row[column] for row in rows)]
     kinds = {column: _kind_of_label(column, rows) for column in _usual("label", filled)}
-    # columns such as "lesion" and "case" may hold diagnoses or names of groups
+    # a column such as "lesion" or "case" is a label column only if it holds diagnoses, and not names of groups
     groups = [column for column in filled if _GROUP.fullmatch(_compact(column)) and column not in kinds]
     kinds |= {column: 0 for column in groups if _kind_of_label(column, rows) == 0}
     return tuple(column for column, kind in kinds.items() if kind == min(kinds.values()))
@@ -173,12 +173,14 @@ def _share_of_diagnoses(column: str, rows: _Rows) -> float:
 def _columns_of_diagnoses(columns: Sequence[str], rows: _Rows) -> tuple[str, ...]:
     """Returns a tuple with the column whose cells are diagnoses; an empty tuple if there is no such column.
 
-    Raises ValueError if there are several such columns.
+    Raises ValueError if the cells of several columns are diagnoses.
     """
     found = tuple(column for column in columns if _share_of_diagnoses(column, rows) >= _NEARLY_ALL)
     if len(found) > 1:
         shown = ", ".join(f"'{column}'" for column in found)
-        raise ValueError(f"it has several columns of diagnoses: {shown}. Rename the right one to 'label'")
+        raise ValueError(
+            f"the table has several columns of diagnoses: {shown}. Rename the right one to 'label'"
+        )
     return found
 
 

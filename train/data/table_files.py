@@ -102,7 +102,7 @@ def read_table_text(path: Path) -> TableText:
     """
     content = path.read_bytes()
     if b"\0" in content[:_LOOKED_AT] and not _is_utf_16(content):
-        raise ValueError("it is not text; save the table as CSV")
+        raise ValueError("the file is not text; save the table as CSV")
     text = _decode(content).replace("\r\n", "\n").replace("\r", "\n")
     skipped = 0
     delimiter = None
@@ -112,7 +112,7 @@ def read_table_text(path: Path) -> TableText:
         text, skipped = text.partition("\n")[2], 1
     first, _, rest = text.partition("\n")
     if not first.strip():
-        raise ValueError("its first line is empty; write the names of the columns there")
+        raise ValueError("the first line is empty; write the names of the columns there")
     try:
         delimiter = delimiter or max(_DELIMITERS, key=lambda mark: len(_cells(first, mark)))
         header = [cell.strip() for cell in _cells(first, delimiter)]

@@ -46,7 +46,7 @@ class TableFormat:
         lesion_of_patient: whether the id of a lesion is unique only within a person.
         patient: columns with the id of the person.
         same_photo: a column with the id of another file that shows the same photo.
-        people: for each further value, such as age or view, the columns that state this value.
+        people: columns with other values of a photo. The key is the name of the value, such as age, view or split.
         groups: further columns that name a lesion, a person or another group.
         unused: columns that are not read.
         view: view of all photos of the table, if no column states the view.

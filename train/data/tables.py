@@ -127,7 +127,7 @@ class TableAccount:
 
 @dataclass(frozen=True)
 class Tables:
-    """What all tables state.
+    """What all tables state about the photos, and how each table was understood.
 
     Attributes:
         facts: what the tables state about each photo. The key is the index of the photo. A photo that no table names is
@@ -151,11 +151,12 @@ def read_tables(
         paths: files that may be tables.
         photos: photos, as `find_files` finds them.
         named: files that the user named. A table among these files must be understood.
-        unread_allowed: whether a table that is not understood may name photos that no other table labels.
+        unread_allowed: whether a table that is not understood is ignored, although it names a photo that has no label
+            from another table. If false, such a table is an error.
 
     Raises:
-        DataError: a row cannot be read; a row names several photos; or a table that is not understood names photos
-            that no other table labels.
+        DataError: a row cannot be read; a row names several photos; or ``unread_allowed`` is false, and a table that is
+            not understood names a photo that has no label from another table.
         OptionError: a table among ``named`` is not understood.
     """
     joined = _Joined(photos)
@@ -214,12 +215,12 @@ def _format(text: TableText, names: PhotoIndex) -> TableFormat | None:
         return HEADERLESS
     repeated = next((name for name, count in Counter(text.names).items() if name and count > 1), None)
     if repeated:
-        raise ValueError(f"it has two columns '{repeated}'; rename or delete one")
+        raise ValueError(f"the table has two columns '{repeated}'; rename or delete one")
     if ONE_HOT.required <= text.columns and len(text.header) > 2 and _all_zero_or_one(text):
         return replace(ONE_HOT, one_hot=dict(zip(text.names[1:], text.header[1:], strict=True)))
     if text.columns >= _ANSWERS:
         raise ValueError(
-            "it holds answers of dermedge predict, not labels; give a table of labels (path,label)"
+            "the table holds answers of dermedge predict, not labels; give a table of labels (path,label)"
         )
     if catalogue := catalogue_format(text):
         return catalogue
@@ -268,7 +269,7 @@ class _Noted:
 
 
 class _Joined:
-    """Collects what the tables that were read so far state."""
+    """Collects what the tables state about the photos. Each call of `take` adds one table."""
 
     def __init__(self, photos: Sequence[FoundPhoto]) -> None:
         self.photos = photos
@@ -430,7 +431,8 @@ def _take_further_groups(
 ) -> None:
     """Adds the groups that the columns in ``known.groups`` state.
 
-    A name means the same group in all tables of one folder. A publisher's id means the same group in all tables.
+    An id that a publisher made means the same group in all tables. Any other name means the same group only if the
+    columns have the same name, and the folders of the tables have the same name.
     """
     for column in known.groups:
         value = row[column]
@@ -446,7 +448,11 @@ def _take_further_groups(
 
 
 def _one_photo_formats(known: TableFormat) -> list[TableFormat]:
-    """Returns one format for each column that names a photo, because a row of some tables names two photos."""
+    """Returns a list of formats whose rows name one photo each.
+
+    If the rows of ``known`` name several photos, the list has one format for each column that names a photo. Otherwise,
+    the list has only ``known``.
+    """
     if not known.image_of_view:
         return [known]
     return [replace(known, image=(column,), view=view) for column, view in known.image_of_view.items()]

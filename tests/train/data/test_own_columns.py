@@ -143,9 +143,11 @@ def test_a_column_for_each_class(tmp_path: Path, rows: tuple[str, ...]) -> None:
     ["filename,melanoma,nevus,bcc,akiec,bkl,df,vasc", "image,MEL,NV,BCC,AKIEC,BKL,DF,VASC"],
 )
 def test_the_answers_of_a_network_are_no_labels(tmp_path: Path, header: str) -> None:
-    with pytest.raises(DataError, match="it holds probabilities, not labels; write one label for each photo"):
+    with pytest.raises(
+        DataError, match="the table holds probabilities, not labels; write one label for each photo"
+    ):
         read(tmp_path, header, "{},0.7,0.1,0.05,0.05,0.05,0.03,0.02")
-    with pytest.raises(OptionError, match="it holds probabilities"):
+    with pytest.raises(OptionError, match="the table holds probabilities"):
         read_tables(
             [tmp_path / "table.csv"], [FoundPhoto(tmp_path / "a.jpg", tmp_path, ())], [tmp_path / "table.csv"]
         )
@@ -259,10 +261,10 @@ def test_a_file_of_that_very_name_goes_before_one_of_that_number(tmp_path: Path)
 def test_answers_and_submissions_are_no_labels(tmp_path: Path) -> None:
     with pytest.raises(
         DataError,
-        match=r"it holds answers of dermedge predict, not labels; give a table .*, move it to another folder",
+        match=r"the table holds answers of dermedge predict, not labels; give a table .*, move it to another folder",
     ):
         read(tmp_path, "path,headline,label,probability,uncertain,alert", "{},nevus,nevus,0.9,False,")
-    with pytest.raises(DataError, match="it holds probabilities, not labels"):
+    with pytest.raises(DataError, match="the table holds probabilities, not labels"):
         read(tmp_path, "image_name,target", "{},0.25")
 
 

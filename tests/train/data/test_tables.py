@@ -163,7 +163,7 @@ def test_a_row_of_zeros_means_what_the_publisher_says(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("cell", "message"),
     [
-        ("0.5", "it holds probabilities, not labels"),
+        ("0.5", "the table holds probabilities, not labels"),
         ("2", "line 2: '2' in the column 'mel' is neither 0 nor 1"),
         ("x", "line 2: 'x' in the column 'mel' is not a number"),
         ("", "line 2: the column 'mel' is empty"),
