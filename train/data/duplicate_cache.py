@@ -80,7 +80,10 @@ def _search(paths: Sequence[Path], scratch: Path | None, progress: Callable[[int
 
 
 def _method() -> tuple[str, ...]:
-    """Returns the source code of the search and the versions of the libraries. The result depends on all of them."""
+    """Returns the source code of the search for duplicates, and the versions of the libraries that it uses.
+
+    If one of these texts changes, the search may find other duplicates. A stored result is then not used any more.
+    """
     modules = (duplicates, duplicate_candidates, photo_prints)
     code = [Path(module.__file__ or "").read_text(encoding="utf-8") for module in modules]
     return (*code, PIL.__version__, cv2.__version__, np.__version__)

@@ -49,20 +49,20 @@ MAX_SIGNS = 12
 # about the same rotation.
 MIN_VOTES = 2
 # The weight of a match of two features is MAX_SIGNS + 1, minus the number of signs in which the two signatures differ.
-# Two photos are a certain candidate if the matches that agree have at least this total weight.
+# The weight of a pair of photos is the total weight of the matches that agree. A pair with a weight of at least
+# CERTAIN_WEIGHT counts as certain, and any other pair counts as uncertain.
 CERTAIN_WEIGHT = 60
-# The candidates of a photo are ranked by weight. An uncertain candidate is kept only if it is among the first
-# MAX_UNCERTAIN candidates.
+# The pairs of a photo are ranked by weight. An uncertain pair is kept only if it is among the first MAX_UNCERTAIN.
 MAX_UNCERTAIN = 12
-# At most this many candidates of a photo are kept, because not all copies of a photo need to be compared.
+# At most this many pairs of a photo are kept, because not all copies of a photo need to be compared.
 MAX_CANDIDATES = 48
 # To find matches with similar rotations, a full turn is divided into this many equal windows.
 WINDOWS = 24
 PHOTOS_A_BLOCK = 64
 # A match of two features determines a map from one photo to the other: a rotation, a scale and a shift. Two matches
-# agree if the map of the first match moves the feature of the second match close to its counterpart. The distance to
-# the counterpart must be less than TOLERANCE pixels of the small image, plus TOLERANCE_BY_DISTANCE times the distance
-# between the features of the two matches.
+# agree if the map of the first match moves the feature of the second match close to its counterpart in the other photo.
+# The error must be less than TOLERANCE pixels of the small image, plus TOLERANCE_BY_DISTANCE pixels for each pixel that
+# lies between the two features in the other photo.
 TOLERANCE = 1.5
 TOLERANCE_BY_DISTANCE = 0.12
 # The maps of two matches that agree must also be similar: the natural logarithms of the two scales differ by less than
@@ -96,7 +96,7 @@ class Candidates:
 
 @dataclass(frozen=True)
 class Projections:
-    """The projections that turn descriptors into codes and signatures.
+    """Linear projections of descriptors. The sign of a projection is one bit of a descriptor's code or signature.
 
     Attributes:
         mean: mean of the descriptors, float32 [128].
@@ -121,8 +121,8 @@ class Index:
 
     Attributes:
         projections: the projections that made the codes.
-        keys: for each of the three codes of a descriptor, ascending uint64 values. The upper 32 bits hold a code, the
-            lower 32 bits the number of a feature with this code.
+        keys: three uint64 arrays, one for each code of a descriptor. The upper 32 bits of a value hold the code of a
+            feature, and the lower 32 bits hold the number of this feature. The values of an array are ascending.
         signatures: signatures of the features, uint64 [photos, 96].
         keypoints: x, y, diameter and angle in degrees of the features, float32 [photos, 96, 4].
     """
@@ -157,7 +157,8 @@ class Index:
         """Looks up descriptors in the index, and returns the similar features of later photos.
 
         Returns:
-            The indices of the descriptors, the numbers of the features, and the weights of the matches.
+            Three arrays with one entry for each match: the index of the descriptor, the number of the similar feature
+            in the index, and the weight of the match.
         """
         after = ((photos + 1) * FEATURES).astype(np.uint64)
         signatures = self.projections.signatures(descriptors)
@@ -185,10 +186,10 @@ class Index:
         features: NDArray[np.intp],
         weights: NDArray[np.float64],
     ) -> tuple[NDArray[np.uint64], NDArray[np.float64]]:
-        """Returns the pairs of photos that have agreeing matches, and a weight for each pair.
+        """Returns the pairs of photos with matches that agree on one rotation, scale and shift, and the pairs' weights.
 
-        For each match, the weights of the match and of all matches that agree with it are added. The weight of a pair
-        is the largest of these sums.
+        For each match, its weight and the weights of all matches that agree with it are added. The largest of these
+        sums is the weight of the pair.
 
         A pair is one number: the upper 32 bits hold the index of the first photo, the lower 32 bits the index of the
         second photo.
@@ -240,8 +241,9 @@ def maps_of(ones: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[n
         others: the second keypoint of each match, [n, 4].
 
     Returns:
-        Three rows, [3, n]: the positions of ``ones``, the positions of ``others``, and factors. A position is the
-        complex number x + iy. The absolute value of a factor is the scale of a map, and its angle is the rotation.
+        Complex numbers [3, n]. The first row holds the positions of ``ones``, and the second row the positions of
+        ``others``, both as x + iy. The third row describes the maps: the absolute value of a number is the scale of a
+        map, and the angle of the number is the rotation.
     """
     turn = np.deg2rad(others[:, 3] - ones[:, 3])
     factor = others[:, 2] / ones[:, 2] * np.exp(1j * turn)
@@ -349,7 +351,7 @@ def _turned_alike(pairs: NDArray[np.uint64], turned: NDArray[np.float32]) -> NDA
     """Tells, for each match, whether another match of the same two photos has about the same rotation.
 
     Args:
-        pairs: for each match, the two photos as one number.
+        pairs: for each match, a number that identifies the two photos.
         turned: for each match, the rotation from 0 to 360 degrees.
     """
     _, pair = np.unique(pairs, return_inverse=True)
@@ -364,7 +366,11 @@ def _turned_alike(pairs: NDArray[np.uint64], turned: NDArray[np.float32]) -> NDA
 
 
 def _best(found: Sequence[tuple[NDArray[np.uint64], NDArray[np.float64], bool]]) -> Candidates:
-    """Returns the candidates to compare: for each photo, the certain candidates and the best uncertain candidates."""
+    """Returns the pairs of photos to compare.
+
+    The pairs with the same first photo are ranked by weight. A pair with a weight of at least CERTAIN_WEIGHT is kept if
+    it is among the first MAX_CANDIDATES pairs. Any other pair is kept if it is among the first MAX_UNCERTAIN pairs.
+    """
     first, second = _split(np.concatenate([pairs for pairs, _, _ in found]))
     weights = np.concatenate([weights for _, weights, _ in found])
     mirrored = np.repeat([flag for *_, flag in found], [len(pairs) for pairs, _, _ in found])
