@@ -142,7 +142,7 @@ def _understood(
 ) -> tuple[_Draft, tuple[str, ...], tuple[str, ...]]:
     """Finds the labels and the classes of the photos, and calls ``say`` with lines that explain the labels and classes.
 
-    Returns the photos with their classes, the order of the classes, and the explaining lines.
+    Returns the photos with their classes, the order of the classes, and the lines that ``say`` was called with.
     """
     found = label_files(paths, labels_from, groups_from)
     left_out.update(found.skipped)

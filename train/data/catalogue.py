@@ -251,9 +251,10 @@ def _path_below_root(photo: Photo) -> str:
 
 
 def _below_roots(photos: Iterable[Photo], roots: dict[str, str]) -> tuple[Photo, ...]:
-    """Returns the photos of a table with absolute paths.
+    """Returns the photos of a catalogue with absolute paths.
 
-    ``roots`` holds, for each root in the table, the folder that holds the photos now.
+    A key of ``roots`` is a root as the catalogue stores it. The value is the folder that holds the photos of this root
+    now.
     """
     return tuple(
         replace(photo, root=roots[photo.root], path=os.path.join(roots[photo.root], photo.path))

@@ -370,7 +370,7 @@ def likely_meant(name: str) -> str | None:
 
 
 def own_name(original: str) -> str:
-    """Returns the class name for a label when every label is a class.
+    """Returns the name of the class that is made from a label, if every label becomes a class of its own.
 
     A publisher's code is replaced by the diagnosis that the code means. Any other known name is converted to lower
     case. An unknown name is not changed.

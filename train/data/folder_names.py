@@ -91,7 +91,7 @@ def folder_kind(name: str) -> FolderKind:
 def part_of(name: str) -> str | None:
     """Returns train, val or test if the name means one of these parts of a dataset, and nothing else; otherwise None.
 
-    For example, the name ``train melanoma`` means no part, because it also names a class.
+    For example, the result for ``train melanoma`` is None, because this name also names a class.
     """
     text = re.sub(r"\b(hold|held)[ _-]out\b", r"\1out", name.lower())
     words = [re.sub(r"(?<=[a-z])\d{4}$", "", word) for word in _words(text)]

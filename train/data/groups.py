@@ -47,12 +47,13 @@ def with_groups(
 ) -> list[Photo]:
     """Returns the photos with their groups.
 
-    Two photos are in one group if they are duplicates, or if they share a link, a group name or an image id. If the
-    photos of a group have several group names, all of them get the name that comes first in alphabetical order.
+    Two photos are put into one group if they are duplicates, or if they have a name in common: a name in ``links``, the
+    name of their group, or their image id. If photos with different group names come into one group, all photos of this
+    group get the name that comes first in alphabetical order.
 
     Args:
         photos: photos whose ``group`` is the id of the lesion or the photo.
-        links: for each photo, the names of its lesions, persons and folders, as in `LabelledFile`.
+        links: for each photo, names of lesions, persons, folders and photos, as in `LabelledFile`.
         duplicates: lists of indices of photos that are duplicates of each other.
     """
     names = sets_of_equal([{photo.group, photo.image_id} for photo in photos])

@@ -52,7 +52,7 @@ def label_files(
 
     Args:
         paths: folders of photos, and table files. If only tables are given, photos are searched for in the folders
-            that contain the tables. If ``labels_from`` is auto, the names of folders are then not used as labels.
+            that contain the tables, and the value auto of ``labels_from`` means table.
         labels_from: a value of `LABEL_SOURCES`. auto: a label is read from a table or, if no table states one, from
             the name of a folder; table: only from a table; folder, parent: only from the name of a folder.
         groups_from: a value of `GROUP_SOURCES`. auto: the photos of a folder below a class folder form a group;
@@ -94,7 +94,7 @@ def label_files(
 def _check_used(paths: Sequence[Path], tables: Tables) -> None:
     """Raises DataError if a table among ``paths`` names none of the photos that were found.
 
-    Such a table shows that the folder of its photos was not given, or that the table has wrong names.
+    If a table names none of the photos, the folder of its photos was not given, or the names in the table are wrong.
     """
     given = {Path(os.path.abspath(path)): path for path in paths}
     for account in tables.accounts:
@@ -107,7 +107,7 @@ def _check_used(paths: Sequence[Path], tables: Tables) -> None:
 
 
 def _with_labelled(tables: Tables, files: Sequence[LabelledFile]) -> list[TableAccount]:
-    """Returns the summaries of the tables, with the number of photos that each table gives the label to."""
+    """Returns the summaries of the tables. Sets ``labelled``: the number of photos whose label is from the table."""
     labelled = Counter(facts.table for at, facts in tables.facts.items() if files[at].origin == ON_TABLE)
     return [replace(account, labelled=labelled[account.path]) for account in tables.accounts]
 
@@ -202,7 +202,10 @@ def _choose_label(facts: PhotoFacts, folder: str, labels_from: str) -> tuple[str
 
 
 def _tells_more(diagnosis: str, other: str) -> bool:
-    """Tells whether ``other`` is ambiguous, ``diagnosis`` is not, and both can be true for one lesion."""
+    """Tells whether ``diagnosis`` is more specific than ``other``.
+
+    This is the case if ``other`` is ambiguous and ``diagnosis`` is not. The two must also be `compatible`.
+    """
     is_one = len(possible_diagnoses(diagnosis)) == 1
     return is_one and len(possible_diagnoses(other)) > 1 and compatible(diagnosis, other)
 

@@ -11,9 +11,10 @@
 4. If there are many folders above the class folders, and each has few photos, each of these folders is a person or a
    lesion. The photos of such a folder form a group.
 5. If two levels of folders could be the classes, known diagnoses decide: ``clinic/nevus`` has classes below datasets,
-   and ``nevus/clinic`` has groups below classes. Without known diagnoses, the first level has the classes, unless many
-   names of the second level recur. If both levels may have the classes, dermedge stops with an error message, and the
-   user must choose with --labels-from.
+   and ``nevus/clinic`` has groups below classes. Without known diagnoses, the first level has the classes. dermedge
+   stops with an error message if the names do not show which level has the classes. This is the case, for example, if
+   most names of the second level occur in several folders of the first level. The user must then choose with
+   --labels-from.
 """
 
 from __future__ import annotations
@@ -65,7 +66,8 @@ class _Chain:
     Attributes:
         names: names of the folders that may be classes.
         part: train, val or test; empty if no folder states a part.
-        before_part: the number of ``names`` above the folder that states the part.
+        before_part: the number of folders in ``names`` that lie above the train, val or test folder; 0 if there is no
+            such folder.
     """
 
     names: tuple[str, ...]
@@ -116,7 +118,10 @@ def _chain(root: Path, folders: Sequence[str]) -> _Chain:
 def _class_depths(
     root: Path, chains: Sequence[_Chain], in_table: Sequence[bool], labels_from: str
 ) -> list[int]:
-    """Returns, for each photo, the index of the class folder in ``names`` of the photo's chain."""
+    """Returns, for each photo, the index of the class folder in `_Chain.names`.
+
+    The index may be beyond the end of the names. In this case, none of the names is the class.
+    """
     if labels_from == PARENT:
         return [max(0, len(chain.names) - 1) for chain in chains]
     common = _common_depth(chains)
@@ -147,9 +152,9 @@ def _are_diagnoses(names: set[str]) -> bool:
 
 
 def _persons_above(chains: Sequence[_Chain], depths: Sequence[int]) -> frozenset[str]:
-    """Returns the folders above the class folders if these folders seem to be persons or lesions.
+    """Returns the folders above the class folders if these folders count as persons or lesions, or else an empty set.
 
-    They seem to be persons or lesions if they are many and hold few photos each. Otherwise, the result is empty.
+    The folders count as persons or lesions if there are many of them, and the median number of photos in them is low.
     """
     above = Counter(
         chain.names[depth - 1]
@@ -189,7 +194,7 @@ def _holds_parts_of_classes(chain: _Chain) -> bool:
 def _second_is_the_class(root: Path, chains: Sequence[_Chain]) -> bool:
     """Tells whether the first folder is a dataset and the second one the class.
 
-    Raises DataError if the names of the folders do not show which of the two is the class.
+    Raises DataError if the names of the folders do not show which level of folders has the classes.
     """
     parents: dict[str, set[str]] = defaultdict(set)
     for chain in chains:

@@ -37,7 +37,7 @@ def split_by_group(
     A group that shares a photo, lesion or person with ``earlier`` gets the split that ``earlier`` states. If
     ``earlier`` states several splits for the group, test is preferred to val, and val to train. All other groups of a
     stratum are sorted by a hash of the seed and the name of the group. In this order, each group is assigned to the
-    split that lacks the most groups. The same photos and the same seed therefore always give the same splits.
+    split that still needs the most groups. The same photos and the same seed therefore always give the same splits.
 
     Args:
         photos: photos with their groups.
@@ -151,7 +151,7 @@ def with_fold(photos: Iterable[Photo], fold: int, folds: int, seed: int) -> tupl
     """
     if folds < 2 or not 0 <= fold < folds:
         raise OptionError(
-            f"there is no fold {fold} of {folds}; use at least two folds, and number them from 0"
+            f"there is no fold {fold} if the number of folds is {folds}; use at least two folds, and count from 0"
         )
     photos = tuple(photos)
     ordered = sorted((photo for photo in photos if photo.split != "test"), key=lambda photo: photo.path)
@@ -212,19 +212,19 @@ def with_validation_learned(photos: Iterable[Photo]) -> tuple[Photo, ...]:
 def with_parts_kept(
     photos: Sequence[Photo], parts: Sequence[str], seed: int
 ) -> tuple[tuple[Photo, ...], int]:
-    """Uses the parts that folders or tables state as splits. Returns the photos, and how many photos were left out.
+    """Gives each photo the split in ``parts``. Returns the photos, and the number of photos that were left out.
 
-    If a group is in several parts, only the photos of one part are kept: the photos in test if there are any, otherwise
-    the photos in val. The other photos of the group are left out. If val or test has no photos at all, groups of train
-    are moved to the empty split, stratified by class and source.
+    If a group has photos in several splits, only its photos in test are kept. If it has none in test, only its photos
+    in val are kept. The other photos of the group are left out. If no photo at all is in val, or none is in test, some
+    groups of train are moved to the missing split. These groups are chosen stratified by class and source.
 
     Args:
         photos: photos with their groups.
-        parts: for each photo, train, val or test.
+        parts: the split of each photo, as a folder or a table states it: train, val or test.
         seed: seed of the random cut.
 
     Raises:
-        DataError: a photo has no part or an unknown one, or no photo is in train.
+        DataError: the split of a photo is empty or unknown, or no photo is in train.
     """
     for photo, part in zip(photos, parts, strict=True):
         if part not in SPLITS:
@@ -250,7 +250,7 @@ def with_parts_kept(
 
 
 def _with_missing_parts(photos: Sequence[Photo], missing: Sequence[str], seed: int) -> tuple[Photo, ...]:
-    """Returns the photos in the order of their paths. Groups of train are moved to the missing parts (val or test)."""
+    """Returns the photos in the order of their paths. Groups of train are moved to the missing splits (val or test)."""
     cut = split_by_group((photo for photo in photos if photo.split == "train"), seed)
     taken = {photo.group: photo.split for photo in cut if photo.split in missing}
     return tuple(

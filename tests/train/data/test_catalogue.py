@@ -367,7 +367,7 @@ def test_every_fold_has_its_share_of_every_class_and_source() -> None:
         assert val["x", "s"] in (6, 7)
         assert val["x", "t"] in (2, 3)
         assert val["y", "s"] in (1, 2)
-    with pytest.raises(OptionError, match="no fold 5 of 5"):
+    with pytest.raises(OptionError, match="no fold 5 if the number of folds is 5"):
         with_fold(photos, 5, 5, 0)
 
 
