@@ -31,8 +31,8 @@ _MAX_IMBALANCE = 10
 # The largest fraction of a class's files that may come from one dataset. Above this fraction, a network may learn to
 # recognize the dataset instead of the class.
 _MAX_FROM_ONE_SOURCE = 0.9
-# The largest fraction of a dataset's files that may belong to one class. Above this fraction, a network that recognizes
-# the dataset knows the class.
+# The largest fraction of a dataset's files that may belong to one class. Above this fraction, a network can guess the
+# class if it recognizes the dataset.
 _MAX_OF_ONE_CLASS = 0.9
 # A dataset's side length is the median of the shorter sides of its photos. A dataset is reported if its side length is
 # below this fraction of the median side length of all datasets, because its photos then look blurred beside the others.

@@ -45,10 +45,10 @@ class AuditFinding:
         title: a phrase that begins with the count, such as "2 files that cannot be decoded".
         count: the number in the title.
         files: the number of different files in all cases; 0 if the cases are classes or datasets.
-        breakdown: the cases in groups, as (text of the group, number of cases). The largest group comes first.
+        breakdown: the number of cases for each `DefectCase.where`, as (text, number). The largest number comes first.
         advice: a text that tells the user what to do.
-        examples: all cases that have files to look at: first one case of each group of the breakdown, then a second
-            case of each group, and so on.
+        examples: all cases that have files to look at: first one case for each entry of ``breakdown``, then a second
+            case for each entry, and so on.
     """
 
     kind: str
@@ -66,7 +66,7 @@ class DefectCase:
     """One case of a defect, before the cases are counted.
 
     Attributes:
-        where: the group of the breakdown that the case belongs to.
+        where: a text, such as "test and train of clinic". The report counts all cases with the same text together.
         files: indices of the files that show the case; empty if the case is a whole class or dataset.
         detail: a short text about the files, such as "equal bytes".
         subject: the photo, lesion, id, class, folder or dataset that has the defect. A subject with several cases is
@@ -97,7 +97,7 @@ def finding_of(
         cases: cases in the order of their files.
         advice: a text that tells the user what to do.
         noun: the noun for one subject, such as "photo".
-        line: a function that returns the text of a group in the breakdown. Its argument is the ``where`` of the group.
+        line: a function that gets a `DefectCase.where`, and returns the text for it in `AuditFinding.breakdown`.
     """
     cases = list(cases)
     if not cases:

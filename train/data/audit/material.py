@@ -121,8 +121,8 @@ def photo_pairs(
     """Finds files that show the same photo, but have different values of ``key``, such as different labels.
 
     Yields:
-        Two different values, and all pairs of files of one photo that have these two values. The files of a pair are
-        in the order of the values. Pairs of files with equal bytes come first.
+        Two different values, and pairs of files. All these files show one photo. In each pair, the first file has the
+        first value, and the second file has the second value. Pairs of files with equal bytes come first.
     """
     for members in material.same_photo:
         pairs: dict[tuple[str, str], list[tuple[int, int]]] = defaultdict(list)
@@ -150,7 +150,7 @@ def lesion_cases(
 ) -> Iterator[DefectCase]:
     """Yields at most one case for each lesion: the first pair of different photos for which ``where`` returns a text.
 
-    The text of ``where`` names the group that the case belongs to in the breakdown of the finding.
+    The text becomes the ``where`` of the case. It names, for example, the two splits of the two photos.
     """
     for lesion, pairs in _lesion_pairs(material):
         for one, other in pairs:
@@ -176,10 +176,10 @@ def contradict(one: str, other: str) -> bool:
 
 
 def with_equal_bytes(material: AuditMaterial, cases: list[DefectCase]) -> Callable[[str], str]:
-    """Returns a function that turns the name of a group of cases into a line of the report.
+    """Returns a function that gets the ``where`` of some cases, and returns a line of the report about these cases.
 
-    The line begins with the name of the group. If the group has cases whose files have equal bytes, the line also gives
-    the number of these cases.
+    The line begins with ``where``. If the files of some of the cases have equal bytes, the line also gives the number
+    of these cases, as in "test and train of clinic (2 with equal bytes)".
     """
     equal = Counter(case.where for case in cases if material.equal(*case.files))
     return lambda where: f"{where} ({equal[where]:,} with equal bytes)" if equal[where] else where
