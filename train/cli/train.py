@@ -140,9 +140,9 @@ def _add_stage_options(made: Parser) -> None:
         type=positive_int,
         metavar="N",
         help="Sample N photos for each epoch. The number of samples of a class is in proportion to the square root of "
-        "the number of its photos. Within a class, each diagnosis of each source is sampled in proportion to the "
-        "square root of the number of its photos, too. Default: the number of training photos, and without --epochs at "
-        "least 640 and at most 4,000.",
+        "the number of its photos. Within a class, the same rule divides the samples among the combinations of "
+        "diagnosis and source. Default: the number of training photos. If --epochs is not given either, the default is "
+        "at least 640 and at most 4,000.",
     )
     group.add_argument(
         "--qat-epochs",
@@ -281,7 +281,7 @@ def _check_options(options: argparse.Namespace, argv: Sequence[str]) -> None:
 
 @contextmanager
 def _memory_errors_reported() -> Iterator[None]:
-    """Raises OptionError in place of the errors that are raised if the memory is exhausted."""
+    """Turns the errors of Python and TensorFlow about exhausted memory into an OptionError with a cure."""
     import tensorflow as tf
 
     try:
@@ -344,8 +344,8 @@ def _start_weights(given: Sequence[str]) -> tuple[str, tuple[str, ...]]:
     for one in given if averaged else ():
         if not is_run(one):
             raise OptionError(
-                f"'{one}' of --weights is not a run folder; give several run folders to average their weights, or a "
-                "single value"
+                f"'{one}' of --weights is not a run folder; give run folders only, whose weights are averaged, or give "
+                "--weights a single value"
             )
     return weights, tuple(averaged)
 
@@ -437,8 +437,8 @@ def _check_before_reading(
     check_batch(options.batch, strategy)
     if options.epochs == 0 and not is_run(weights):
         raise OptionError(
-            f"--epochs 0 does not train the float stage, so that it needs finished runs as --weights RUN, and not "
-            f"'{weights}'; give a finished run, or more epochs"
+            "--epochs 0 skips the float stage, so the weights must come from a finished run, but --weights is "
+            f"'{weights}'; give a finished run as --weights RUN, or --epochs 1 or more"
         )
     for teacher in options.teacher or ():
         RunFolder(teacher).config()
@@ -471,15 +471,16 @@ def _catalogue(options: argparse.Namespace, path: Path) -> Catalogue:
 
 
 def _classes_of_parent(options: argparse.Namespace) -> tuple[str, ...] | None:
-    """Returns the classes of the first run in --weights or, if --weights names no run, in --teacher, and prints them.
+    """Returns the classes of the parent of the new run, and prints them; None if there is no parent.
 
-    The run needs the classes of this parent in the same order. Returns None if the run has no such parent.
+    The parent is the first run in --weights or, if --weights names no run, the first run in --teacher. The new run must
+    have the classes of its parent in the same order.
     """
     parents = [path for path in options.weights or () if is_run(path)] + list(options.teacher or ())
     if not parents:
         return None
     classes = RunFolder(Path(parents[0])).config().classes
-    print(f"classes of the run '{parents[0]}': {', '.join(classes)}")
+    print(f"the new run has the classes of the run '{parents[0]}': {', '.join(classes)}")
     return classes
 
 

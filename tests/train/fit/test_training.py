@@ -177,7 +177,7 @@ def test_a_lesion_in_two_splits_stops_the_training(trained_run: Path, tmp_path: 
         (["--teacher", "nowhere"], "'nowhere' is not a run folder"),
         (["--classes", "brown,purple"], "no photo shows the class 'purple'"),
         (["--weights", "nowhere.h5"], "nowhere.h5"),
-        (["--epochs", "0"], "needs finished runs as --weights RUN"),
+        (["--epochs", "0"], "the weights must come from a finished run"),
         (["--lr", "nan"], "'nan' is not a number above 0"),
         (["--optimizer", "sgd"], "--optimizer"),
     ],
