@@ -1,7 +1,8 @@
 """Decide whether a converted file is accepted.
 
-The file must classify better than chance (`dermedge.convert.accept.network_checks`). On the same photos, it must also
-be nearly as good as its float network.
+The file must classify better than chance, and its labels must be in the right order
+(`dermedge.convert.accept.network_checks`). On the same photos, the file must also be nearly as good as its float
+network.
 """
 
 from __future__ import annotations
@@ -153,7 +154,7 @@ class Acceptance:
     def doubts(self) -> tuple[str, ...]:
         """The reasons why the photos cannot tell whether the file loses more than allowed, one line each.
 
-        The tuple is empty if there are enough photos to tell.
+        The tuple is empty if the photos allow a clear verdict.
         """
         doubts = [
             f"the loss of {check.drop.value * POINTS:.1f} percentage points in '{check.name}' is above the allowed "

@@ -49,20 +49,23 @@ class LayerError:
         name: the name of the result tensor, which is the same in both files.
         kind: the operator in the float file, named as in the TFLite schema, such as ``CONV_2D``.
         inputs: the names of the activations that the operator reads.
-        sqnr_db: the signal-to-quantization-noise ratio in dB, 10 log10(sum y^2 / sum (q - y)^2).
+        sqnr_db: the signal-to-quantization-noise ratio in dB, 10 log10(sum y^2 / sum (q - y)^2). y is the result in the
+            float network, and q is the dequantized result in the quantized network.
         introduced: the error that the operator itself adds by its weights, its rounding and its range:
-            sum (q - f(x))^2 / sum y^2. If the quantized file lacks an input, the float network's input is used.
+            sum (q - f(x))^2 / sum y^2. f(x) is the result of the float operator for the inputs x of the quantized
+            operator. If an input does not exist in the quantized file, the input in the float network is used.
         contribution: an estimate of how much of ``introduced`` reaches the outputs of the network. It is computed from
             measurements of how much noise each later operator passes on.
-        low: the smallest value of y.
-        high: the largest value of y.
-        rms: the root mean square of y.
+        low: the smallest value of the result in the float network.
+        high: the largest value of the result in the float network.
+        rms: the root mean square of the result in the float network.
         scale: the quantization scale; 0 if the result is not quantized.
         zero_point: the quantization zero point; 0 if the result is not quantized.
         channels: the size of the last axis.
         dead_channels: the number of channels that are constant over all images and positions in the float network.
         lost_channels: the number of channels that are constant in the quantized network, but not in the float network.
-        saturated: the fraction of the values of y that lie more than half a step outside the range of the integers.
+        saturated: the fraction of the values in the float network that lie more than half a step outside the range of
+            the integers.
         in_float: whether the operator computes in float in the quantized file.
         collapsed: whether the values within the range of the integers span fewer than 4 steps, or less than a
             sixteenth of the span of all values.
@@ -215,8 +218,9 @@ def _run_side_by_side(
         images: as in `compare_layers`.
 
     Returns:
-        The sums for the result of each operator in ``matched``, and the sums for each activation that an operator
-        reads. The keys are the indices of the tensors in the float file.
+        Two dicts, whose keys are indices of tensors in the float file. The first dict holds the sums of the errors for
+        the result of each operator in ``matched``. The second dict holds the sums of the signal and of the noise for
+        each activation that an operator reads.
     """
     model, quantized_graph = read_model(float_model), read_model(quantized_model)
     input_index = int(model.subgraphs[0].inputs[0])
@@ -246,8 +250,8 @@ def _run_side_by_side(
 def worst_layers(layers: Sequence[LayerError], count: int) -> list[str]:
     """Return the names of the operators that should stay in float, at most ``count``, the worst first.
 
-    The operators are ordered by ``contribution``. The result of a float operator is still rounded if an int8 operator
-    reads it. Therefore, each operator is followed by the operators that read its result.
+    The operators are ordered by ``contribution``. If an int8 operator reads the result of a float operator, the result
+    is still rounded. To avoid this rounding, the operators that read a result follow the operator that computes it.
     """
     readers: dict[str, list[str]] = {}
     for layer in layers:
@@ -331,9 +335,9 @@ def _influence(
 ) -> dict[int, float]:
     """Return how much of the relative noise of each tensor reaches the outputs of the network.
 
-    The relative noise is the noise divided by the signal. The result is a dict from the index of each tensor to a
-    factor: the relative noise that arrives at the outputs, divided by the relative noise of the tensor. If the noise
-    reaches several outputs, their factors are added up.
+    The relative noise is the noise divided by the signal. The result holds a factor for each tensor, with the index of
+    the tensor as the key. For example, the factor 0.5 means that half of the relative noise of the tensor reaches the
+    outputs. If the noise reaches several outputs, the factors for these outputs are added up.
     """
     influence = dict.fromkeys((index for op in ops for index in (*op.inputs, *op.outputs)), 0.0)
     influence.update(dict.fromkeys(outputs, 1.0))
@@ -355,8 +359,8 @@ def _influence(
 def _cut_apart(model: schema.ModelT) -> tuple[bytes, dict[int, int]]:
     """Cut the operators apart: every operator then reads its activations from new inputs of the network.
 
-    In the cut network, each operator f can be given any input x. One run of the network computes f(x) for all
-    operators.
+    After the cut, the caller gives each operator f its inputs x directly. A single run of the network then computes
+    f(x) for all operators.
 
     Returns:
         The cut network, and a dict from the index of each activation to the index of the input that replaces it.

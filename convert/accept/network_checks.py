@@ -1,7 +1,7 @@
-"""Check that a file classifies better than chance.
+"""Check that a file classifies better than chance, and that its labels are in the right order.
 
-This check is needed in addition to the comparison with the float network. If the float network itself is no better than
-chance, the file cannot lose accuracy, so a useless file would pass the comparison.
+The comparison of a file with its float network is not enough. If the float network itself is no better than chance, the
+file cannot lose accuracy, so a useless file would pass the comparison.
 """
 
 from __future__ import annotations
@@ -92,7 +92,8 @@ def compare_with_chance(truth: Integers, answers: Integers, groups: Sequence[str
     Args:
         truth: the true class of each photo, int [n].
         answers: the most probable class of each photo, int [n].
-        groups: the lesion of each photo. Photos of one lesion are not independent, which widens the interval.
+        groups: the lesion of each photo. Photos of one lesion are not independent of each other, so they make the
+            confidence interval wider than the same number of independent photos would.
 
     Returns:
         The result, and a sentence for the user with the measured values.

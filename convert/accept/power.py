@@ -21,14 +21,14 @@ _BISECTIONS = 40
 def detectable_loss(drop: Score, sizes: Sequence[float], limit: float) -> float:
     """Return the smallest true loss, up to 1, that would be found on 80 % of all proof sets of this size.
 
-    A file is refused if its loss d is above the limit and the confidence interval of d lies above 0. If d is normally
-    distributed with the standard error s, this happens for 80 % of all proof sets at d = max(limit, 1.96 s) + 0.84 s
-    (Cohen, "Statistical Power Analysis for the Behavioral Sciences", 1988).
+    A loss is found if the measured loss is above the limit and its confidence interval lies above 0. Suppose that the
+    measured loss is normally distributed around the true loss with the standard error s. Then a true loss of
+    max(limit, 1.96 s) + 0.84 s is found on 80 % of all proof sets (Cohen, "Statistical Power Analysis for the
+    Behavioral Sciences", 1988).
 
-    s is the larger of two standard errors. The first one is computed from the bootstrap interval of the loss. The
-    second one, sqrt(d (1 - d) / n), assumes that the answers to the fraction d of n photos change from right to wrong,
-    and that no answer changes from wrong to right. The second one is needed because the bootstrap interval has no width
-    if the file changes no answer.
+    The standard error s is the larger of two estimates. The first estimate is computed from the bootstrap interval of
+    the loss. If the file changes no answer, this interval has no width, so a second estimate is needed. For a loss d
+    and n photos, the second estimate is sqrt(d (1 - d) / n). It assumes that answers change only from right to wrong.
 
     Args:
         drop: the loss with its confidence interval.
@@ -50,8 +50,8 @@ def detectable_loss(drop: Score, sizes: Sequence[float], limit: float) -> float:
 def _error_of_mean(loss: float, sizes: Sequence[float]) -> float:
     """Return the standard error of the mean of several fractions, such as the recalls of all classes.
 
-    All fractions are assumed to have the same loss, ``loss``. ``sizes`` holds the number of independent photos behind
-    each fraction.
+    ``loss`` is the loss that is assumed for every fraction. ``sizes`` holds one number for each fraction: the number of
+    independent photos from which the fraction is computed.
     """
     variances = loss * (1 - loss) / np.asarray(sizes, float)
     return float(np.sqrt(variances.sum()) / len(sizes))

@@ -95,8 +95,9 @@ def _none_threshold(p_none: _Floats) -> float:
 
     ``p_none`` holds the probability of "none of these" for each photo of a named class.
     """
-    # With the probability that `_reached` finds as the threshold, too many photos would be declined. So the threshold
-    # must lie above this probability.
+    # `_reached` finds a probability that at most 4 % of the photos exceed. A threshold that equals this probability
+    # would also decline the photos that have exactly this probability, and then more than 4 % would be declined. So the
+    # threshold is the next number above this probability.
     return min(_above(-_reached(-p_none, np.ones(len(p_none)), _DECLINED_AT_MOST)), 1.0)
 
 
@@ -140,14 +141,16 @@ def decision_scores(
 
     Each threshold has metrics of its own. If a threshold is absent, its metrics are absent, too. The metrics are:
 
-    - all thresholds together: ``val_accuracy`` and ``val_balanced_accuracy`` of the answers. For comparison,
-      ``val_balanced_accuracy_argmax`` is the balanced accuracy of the most probable classes.
-    - ``none``: ``val_declined`` is the fraction of the photos of named classes that are declined, and
-      ``val_none_declined`` is the fraction of the other photos that are declined.
-    - ``alert``: ``val_alert_sensitivity`` and ``val_alert_specificity``.
-    - ``uncertain``: ``val_uncertain`` is the fraction of the answers that are uncertain, ``val_risk`` is the balanced
-      error of all answers, and ``val_risk_certain`` is the balanced error of the certain answers. Only photos of named
-      classes that are not declined count.
+    - all thresholds together: ``val_accuracy`` and ``val_balanced_accuracy`` are the accuracy and the balanced accuracy
+      of the answers. For comparison, ``val_balanced_accuracy_argmax`` is the balanced accuracy of the most probable
+      classes.
+    - ``none``: ``val_none_declined`` is the fraction of the photos of the class "none of these" that get the answer
+      "none of these". ``val_declined`` is the fraction of the photos of all other classes that get this answer.
+    - ``alert``: ``val_alert_sensitivity`` and ``val_alert_specificity`` are the sensitivity and the specificity of the
+      alert for the class that it is for.
+    - ``uncertain``: A photo counts only if neither its class nor its answer is "none of these". ``val_uncertain`` is
+      the fraction of the answers that are uncertain. ``val_risk`` is the balanced error of all answers, and
+      ``val_risk_certain`` is the balanced error of the certain answers.
     - ``conformal``: ``val_set_coverage`` is the fraction of the prediction sets that hold the true class, and
       ``val_set_size`` is the mean number of classes in a prediction set.
 
@@ -167,8 +170,8 @@ def scores_of_each(
 ) -> dict[str, float]:
     """Return the same metrics as `decision_scores`, but with separate thresholds for each photo.
 
-    ``each`` holds one dict of thresholds per photo. If no photo has a certain threshold, the result does not contain
-    the metrics of that threshold.
+    ``each`` holds one dict of thresholds per photo. If a threshold is absent from all of these dicts, the metrics of
+    this threshold are absent from the result.
     """
     named = _named(truth, labels, none_label)
     decisions = [
@@ -251,10 +254,7 @@ def _evenly(truth: _Integers, among: _Bools) -> _Floats:
 
 
 def _reached(values: _Floats, weights: _Floats, share: float) -> float:
-    """Return a weighted quantile: the highest value v for which all values below v weigh at most ``share``.
-
-    ``share`` is a fraction of the sum of all weights.
-    """
+    """Return a weighted quantile: the highest value below which at most the fraction ``share`` of the weight lies."""
     order = np.argsort(values, kind="stable")
     cumulative = np.cumsum(weights[order]) / weights.sum()
     return float(values[order][np.searchsorted(cumulative, share + _TOLERANCE, side="right")])
@@ -273,7 +273,8 @@ def _above(value: float) -> float:
 def _conformal_threshold(of_own_class: _Floats) -> float:
     """Return the conformal threshold of a class.
 
-    ``of_own_class`` holds the probability of the class for each photo of the class.
+    ``of_own_class`` holds one value for each photo that belongs to the class: the probability of the class for this
+    photo.
     """
     rank = ceil((len(of_own_class) + 1) * _COVERAGE - _TOLERANCE)
     return _at_most(float(np.sort(of_own_class)[-rank])) if rank <= len(of_own_class) else 0.0

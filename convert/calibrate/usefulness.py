@@ -26,7 +26,9 @@ _Integers = NDArray[np.integer]
 
 
 def useful_temperature(logits: _Floats, truth: _Integers) -> tuple[float, list[str]]:
-    """Fit the temperature, and return it with an empty list. If the temperature does harm, return 1 and the reason.
+    """Fit the temperature. Return the temperature, and a list of the reasons why the fitted temperature is not used.
+
+    If the fitted temperature does harm, the result is 1 and a list with one reason. Otherwise, the list is empty.
 
     The fitted temperature does harm if it raises the calibration error or the cross-entropy.
 
@@ -61,9 +63,11 @@ def useful_thresholds(
 ) -> tuple[dict[str, Any], list[str]]:
     """Return the thresholds without those that do harm, and a line for each threshold that is left out.
 
-    - ``none`` is left out if it declines photos of named classes at least as often as other photos. There is one
-      exception: ``none`` is kept if the most probable class alone would separate the two groups of photos even worse.
-    - ``alert`` is left out if the alert is on more often for photos of other classes than for photos of its own class.
+    - ``none`` is left out if it gives the answer "none of these" to photos of other classes at least as often as to
+      photos of the class "none of these". There is one exception: ``none`` is kept if the most probable class alone
+      would separate these two groups of photos even worse.
+    - ``alert`` is left out if the alert is on more often for photos of other classes than for photos of the class that
+      the alert is for.
     - ``uncertain`` is left out if the certain answers are wrong more often than all answers.
 
     Args:
