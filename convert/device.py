@@ -21,6 +21,7 @@ __all__ = ["DeviceRun", "check_input", "device_logits", "open_on_device", "run_o
 
 _NUM_THREADS = 2
 _HIGHEST_PIXEL = 255
+_OTHER_FORMAT = "the converter made a wrong file, so convert to another format, for example with --float32"
 
 
 @dataclass(frozen=True)
@@ -124,7 +125,7 @@ def check_input(classifier: Classifier, size: tuple[int, int], input_ends: tuple
     if found != size:
         raise ModelError(
             f"the input of the converted file has {found[0]} x {found[1]} pixels, but the input of the network has "
-            f"{size[0]} x {size[1]}"
+            f"{size[0]} x {size[1]}; {_OTHER_FORMAT}"
         )
     scale, zero_point = classifier.input_quantization
     if not scale:
@@ -132,11 +133,12 @@ def check_input(classifier: Classifier, size: tuple[int, int], input_ends: tuple
     # An int8 input expects the pixel value minus 128.
     black = -128 if classifier.input_dtype == np.int8 else 0
     low, high = ((black + pixel - zero_point) * scale for pixel in (0, _HIGHEST_PIXEL))
-    # A zero point is rounded to a whole number. So the values may differ by half a step, plus a small tolerance.
+    # The zero point was rounded to a whole number. So ``low`` and ``high`` may differ from ``input_ends`` by half a
+    # step, plus a small tolerance.
     if max(abs(low - input_ends[0]), abs(high - input_ends[1])) > 0.51 * scale:
         raise ModelError(
             f"the input of the converted file reads the pixels 0 and 255 as {low:.4f} and {high:.4f}, "
-            f"not as {input_ends[0]:.4f} and {input_ends[1]:.4f}, so pixels would be misread"
+            f"not as {input_ends[0]:.4f} and {input_ends[1]:.4f}, so pixels would be misread; {_OTHER_FORMAT}"
         )
 
 

@@ -51,7 +51,8 @@ _MAX_ITERATIONS = 2000
 _DECIMALS = 4
 # The smallest divisor of the features, so that features that never vary are not divided by 0.
 _LEAST_DEVIATION = 1e-6
-# The end of the range of the weights if all weights are 0. A range that ends at 0 would give a scale of 0.
+# The range of the weights ends at this value if all weights are smaller, for example if all are 0. A range that ends at
+# 0 would give a scale of 0.
 _LEAST_WEIGHT = 1e-6
 # The range of the 8-bit logit. Outside this range, the probability is within 0.001 of 0 or 1.
 _LOGIT_ENDS = (-7.0, 7.0)
@@ -179,5 +180,5 @@ def _strides(layer: keras.layers.Layer) -> tuple[int, ...]:
 
 
 def _plain(layer: keras.layers.Layer) -> keras.layers.Layer:
-    """Return the layer that a quantization-aware layer wraps. Any other layer is returned itself."""
+    """Return the layer that a quantization-aware layer wraps. Return any other layer unchanged."""
     return getattr(layer, "layer", layer)

@@ -100,7 +100,8 @@ def _labels(
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return the labels of the classes, and the folders that the labels come from.
 
-    The tuple of folders is empty if the labels come from the request or from the file.
+    If the labels come from the request or from the file, no folders are needed, and the second value of the result is
+    an empty tuple.
     """
     if given is not None:
         _check_number(file, "--labels has", given)

@@ -23,7 +23,7 @@ __all__ = ["check_no_code", "code_in_config", "is_keras_zip", "read_config"]
 
 # The modules of Keras are in these packages, or in the package "src" inside them.
 _KERAS = ("keras", "tf_keras", "tensorflow.keras")
-# The modules of Keras whose functions and classes only compute.
+# Functions and classes from these modules of Keras are allowed, because they only compute values.
 _COMPUTING_MODULES = frozenset(
     {
         "activations",
@@ -45,7 +45,8 @@ _COMPUTING_MODULES = frozenset(
 # Layers of Keras 2 that call a function of TensorFlow by its name.
 _CALLING_LAYERS = frozenset({"TFOpLambda", "SlicingOpLambda", "ClassMethod"})
 _COMPUTING_NAMESPACES = frozenset({"__operators__", "image", "linalg", "math", "nn", "signal"})
-# Top-level functions of TensorFlow that do more than compute.
+# These functions directly in the namespace ``tf`` are not allowed, because they do more than compute values: they load
+# graphs or libraries, print, or run Python code.
 _NOT_COMPUTING = frozenset(
     {"import_graph_def", "load_library", "load_op_library", "numpy_function", "print", "py_function"}
 )
@@ -119,7 +120,7 @@ def code_in_config(config: Any) -> str | None:
 def _code_within(part: Any, layer: str) -> Iterator[str]:
     """Search a part of a configuration for objects that would run code. Yield a reason for each such object.
 
-    ``layer`` is the name of the layer that the part belongs to.
+    ``layer`` is the name of the layer to which ``part`` belongs.
     """
     if isinstance(part, list):
         for one in part:
@@ -151,16 +152,17 @@ def _code_of(part: dict[str, Any]) -> str | None:
     named = str(part.get("config") if kind == "function" else part.get("spec_name", kind))
     if module == "builtins":
         return f"calls Python's '{named}'" if named in vars(builtins) else None
-    # A name with a dot refers to another module.
+    # A name with a dot can refer to something outside ``module``, so only a name without a dot is allowed.
     if _is_computing_module(module) and "." not in named:
         return None
     return f"uses '{named}' of the Python module '{module}'"
 
 
 def _only_computes(function: str) -> bool:
-    """Tell whether a function of TensorFlow only computes, judged by the name of the function.
+    """Tell whether a function of TensorFlow only computes values, and neither runs other code nor accesses files.
 
-    Examples of names are ``math.add``, ``compat.v1.nn.relu`` and ``reshape``.
+    ``function`` is the name of the function without ``tf.``, such as ``math.add``, ``compat.v1.nn.relu`` or
+    ``reshape``. Only the name is inspected.
     """
     namespace, _, name = function.removeprefix("compat.v1.").rpartition(".")
     if not namespace:

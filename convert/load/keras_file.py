@@ -89,8 +89,8 @@ def open_keras(path: Path, size: int | None = None, trust: bool = False) -> Kera
 
     Raises:
         ModelError: the file cannot be read, holds code that is not trusted, or is not an image classifier.
-        OptionError: the network expects another size than the given one, or the network accepts any size, but no size
-            was given.
+        OptionError: ``size`` is not the size that the network expects. Or the network accepts any size, and ``size`` is
+            None.
     """
     if not path.exists():
         raise ModelError(f"there is no model '{path}'; give a run folder, {_FORMS}")
@@ -172,7 +172,10 @@ def _takes_pixels(layer: Any) -> bool | None:
 def _from_saved_model(path: Path, size: int | None) -> KerasFile:
     loaded = tf.saved_model.load(str(path))
     if "serving_default" not in loaded.signatures:
-        raise ModelError(f"the SavedModel '{path}' has no signature 'serving_default'; export it again")
+        raise ModelError(
+            f"the SavedModel '{path}' has no signature 'serving_default', so it cannot be run; save the network again, "
+            "for example with Keras: model.export('FOLDER')"
+        )
     signature = loaded.signatures["serving_default"]
     inputs = signature.structured_input_signature[1]
     layout = _layout(path, [tuple(one.shape) for one in inputs.values()], size)

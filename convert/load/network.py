@@ -40,7 +40,8 @@ class Network(Protocol):
     def logits(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return the logits, float32 [n, K], for RGB images, uint8 [n, h, w, 3].
 
-        All logits of an image may be shifted by the same constant.
+        If the network has no output for the logits (the evidence), the logits are the logarithms of the probabilities.
+        They then differ from the original logits by a constant, which is the same for all classes of an image.
         """
         ...
 

@@ -63,9 +63,9 @@ def load_run(
 ) -> ConversionInput:
     """Load a run folder. The calibration photos are training photos, and the proof set is the validation photos.
 
-    Some networks were retrained on the training photos and the validation photos together. For such a network, the
-    validation photos and the logit adjustment come from the run that validated the recipe. The logit adjustment is
-    applied here, because it changes the weights that are converted.
+    A network may have been retrained on the training photos and the validation photos together. Then, the validation
+    photos and the strength of the logit adjustment come from an earlier run, which did not train on these photos.
+    The logit adjustment is applied here, because it changes the weights that are converted.
 
     Args:
         run: the folder of the run.
@@ -106,12 +106,12 @@ def load_run(
 
 
 def _validating_run(run: RunFolder) -> RunFolder:
-    """Return the run that validated the recipe: a run with the same recipe, trained without the validation photos."""
+    """Return the earlier run that has the same settings, but was trained without the validation photos."""
     validating = RunFolder(Path(run.config().validated))
     if not validating.progress().finished:
         raise DataError(
-            f"the run '{validating.path}', which validates the recipe of '{run.path}', is not finished; continue it "
-            f"with: dermedge train --resume '{validating.path}'"
+            f"'{run.path}' cannot be converted yet, because its thresholds come from the run '{validating.path}', "
+            f"which is not finished; finish that run with: dermedge train --resume '{validating.path}'"
         )
     return validating
 
@@ -152,8 +152,9 @@ def _adjustment(
 ) -> LogitAdjustment:
     """Return the logit adjustment of a run.
 
-    If the run has learned its validation photos, the strength of the adjustment is taken from ``validated_by``, a run
-    that has not.
+    The strength of the adjustment is fitted on photos that the run was not trained on. A run that was trained on its
+    validation photos has no such photos. Therefore, its strength is taken from ``validated_by``, an earlier run that
+    was trained without the validation photos.
     """
     if validated_by is None:
         return fit_adjustment(logits, truth, shares)
@@ -166,8 +167,8 @@ def _adjustment(
 def _view_sample(photos: _RunPhotos, validated_by: ConversionInput | None, seed: int) -> ViewSample | None:
     """Return training photos of both views, dermoscopic and close-up. The output that tells the view is fitted on them.
 
-    The result is None if one of the views has too few photos, either in this run or in the run that validated the
-    recipe.
+    The result is None if this run has too few photos of one of the views. The result is also None if there is an
+    earlier run, ``validated_by``, whose network does not tell views.
     """
     is_fitted_there = validated_by is None or len(validated_by.proof.views) > 0
     if not is_fitted_there or not has_both_views(photos.training, photos.held_out):

@@ -137,7 +137,7 @@ def test_a_refit_waits_for_the_run_that_tells_its_thresholds(
     config = json.loads((run / "config.json").read_text()) | {"validated": str(unfinished)}
     (run / "config.json").write_text(json.dumps(config))
     assert cli.main(["convert", str(run), "--int8"]) == 2
-    assert f"the run '{unfinished}', which validates the recipe of" in capsys.readouterr().err
+    assert f"thresholds come from the run '{unfinished}', which is not finished" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("kind", OPTIONS)
