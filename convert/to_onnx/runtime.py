@@ -27,7 +27,9 @@ class OnnxAnswers:
     """The outputs of an ONNX file for several images.
 
     Attributes:
-        logits: the logits, float64 [n, K]. All logits of an image may be shifted by the same constant.
+        logits: the logits, float64 [n, K]. If the file has no output for the logits (the evidence), they are the
+            logarithms of the probabilities. They then differ from the original logits by a constant, which is the same
+            for all classes of an image.
         close_up: the probability that an image is a close-up, float64 [n]; None if the file has no output for it.
         invoke_ms: the median time of an inference on this machine, in ms.
     """

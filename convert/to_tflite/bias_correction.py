@@ -33,9 +33,9 @@ def to_corrected_tflite(
 ) -> bytes:
     """Convert a network to a .tflite, with bias correction for `PTQ_KINDS`.
 
-    For these kinds, the network is converted twice. The mean shift of the logits is measured on the first file, and
-    subtracted before the second conversion. A network without an output for the logits (the evidence) is not corrected,
-    and is converted once.
+    For a form whose kind is in `PTQ_KINDS`, the network is converted twice. The mean shift of the logits is measured on
+    the first file. Before the second conversion, the shift is subtracted from the logits of the network. A network
+    without an output for the logits (the evidence) is not corrected, and is converted once.
 
     Args:
         network: the network. For ``int8-qat``, it is the quantization-aware copy.
@@ -75,7 +75,7 @@ def mean_shift(network: Network, model: bytes, images: NDArray[np.uint8]) -> NDA
 def rounded_shift(differences: NDArray[np.floating]) -> NDArray[np.float32]:
     """Return the mean shift of each logit, float32 [K], from the differences of logits, float [n, K].
 
-    The differences are averaged over the images. Then the mean over the classes is subtracted, and the result is
+    ``differences`` is averaged over the n images. Then the mean over the classes is subtracted, and the result is
     rounded.
     """
     shift = differences.mean(axis=0)

@@ -30,7 +30,7 @@ ONNX_FLOAT32, ONNX_INT8 = "onnx-float32", "onnx-int8"
 # The kinds of ONNX files. Files of all other kinds are .tflite files.
 ONNX_KINDS = (ONNX_FLOAT32, ONNX_INT8)
 KINDS = (FLOAT32, FLOAT16, DYNAMIC, INT16X8, INT8_PTQ, INT8_QAT, INT8_MIXED, *ONNX_KINDS)
-# The kinds that are made by post-training quantization (PTQ) to int8, with no layers or some layers left in float.
+# The kinds that are made by post-training quantization (PTQ) to int8. `INT8_MIXED` leaves some layers in float.
 PTQ_KINDS = (INT8_PTQ, INT8_MIXED)
 # The kinds whose activation ranges are found on calibration images.
 CALIBRATED_KINDS = (INT16X8, *PTQ_KINDS)

@@ -86,7 +86,10 @@ class GraphEditor:
             self.rename(tensor, name)
 
     def rename(self, tensor: int, name: str) -> None:
-        """Rename a tensor. If other tensors have this name, a number is appended to the names of these tensors."""
+        """Give a tensor a new name. If another tensor has the new name already, rename the other tensor.
+
+        The other tensor gets the same name with a number appended.
+        """
         for one in self.graph.tensors:
             if one.name == name.encode():
                 one.name = self._unique(name).encode()
@@ -120,7 +123,7 @@ class GraphEditor:
         return self._add("TRANSPOSE", [source, axes], "transposed", shape, schema.TransposeOptionsT())
 
     def reshape(self, source: int, name: str, shape: Sequence[int]) -> int:
-        """Reshape a tensor. A tensor that already has this shape is returned itself."""
+        """Reshape a tensor. If the tensor has this shape already, return the tensor unchanged."""
         if self.shape(source) == tuple(shape):
             return source
         options = schema.ReshapeOptionsT()

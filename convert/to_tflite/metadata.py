@@ -24,7 +24,7 @@ __all__ = ["metadata", "normalization", "with_metadata"]
 _METADATA_NAME = "TFLITE_METADATA"
 _METADATA_IDENTIFIER = b"M001"
 _PARSER_VERSION = "1.0.0"
-# Values of the schema's enumerations and unions.
+# The numbers that metadata_schema.fbs, the schema of TFLite Metadata, assigns to members of enumerations and unions.
 _FEATURE_PROPERTIES, _IMAGE_PROPERTIES = 1, 2
 _RGB, _GRAYSCALE = 1, 2
 _NORMALIZATION_OPTIONS = 1
@@ -180,7 +180,8 @@ def _table(
 ) -> int:
     """Write a table, and return its offset.
 
-    ``offsets`` maps slots to the offsets of objects that were written before. ``numbers`` maps slots to single bytes.
+    A field is given by its slot, which is the number of the field in the schema. ``offsets`` maps a slot to the offset
+    of an object that was written before. ``numbers`` maps a slot to a value of one byte.
     """
     numbers = numbers or {}
     builder.StartObject(max([*offsets, *numbers], default=-1) + 1)

@@ -19,7 +19,11 @@ _PIXEL_ENDS = (0.0, 255.0)
 
 
 def input_ends(network: Network, form: Form) -> tuple[float, float]:
-    """Return the real values that the pixel values 0 and 255 stand for at the quantized input of a form."""
+    """Return the real numbers that the quantized input of a file must assign to the pixel values 0 and 255.
+
+    If the graph normalizes the pixels, these numbers are 0 and 255. Otherwise, they are the normalized values of 0 and
+    255.
+    """
     return _PIXEL_ENDS if normalizes_inside(network.normalization, form) else network.normalization.ends
 
 
@@ -38,8 +42,8 @@ def calibration_inputs(
 ) -> Iterator[NDArray[Any]]:
     """Yield one input, [1, h, w, C], for each calibration image.
 
-    The file that `Network.float_tflite` returns can read the inputs. If the graph normalizes the pixels, the inputs are
-    pixel values. Otherwise, the inputs are normalized images, float32.
+    The inputs are made for the float .tflite that `Network.float_tflite` returns. If the graph of this .tflite
+    normalizes the pixels, each input consists of pixel values. Otherwise, each input is a normalized image, float32.
 
     In the first image, one pixel is made black, and one is made white. So the ranges of the first layers cover all
     values that a pixel can have.

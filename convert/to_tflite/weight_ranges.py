@@ -40,16 +40,17 @@ def widened_weights(
 ) -> dict[str, dict[str, NDArray[np.float32]]]:
     """Return wider ranges for the weights of some operators, so that every bias fits into 32 bits.
 
-    An operator gets wider ranges if the bias of at least one of its channels would not fit otherwise.
+    The range of the weights normally ends at the weight with the largest magnitude. An operator gets wider ranges if
+    the bias of at least one channel would need more than 32 bits with this range.
 
     Args:
         model: a float .tflite.
         ranges: the range of each activation, with the name of the activation as the key.
-        input_steps: the number of steps of the activations, `INT8_STEPS` or `INT16_STEPS`.
+        input_steps: the number of quantization steps in the range of an activation, `INT8_STEPS` or `INT16_STEPS`.
 
     Returns:
-        A dict from the name of each weight tensor that needs a wider range to this range. A range consists of ``min``
-        and ``max``, each with one value per channel, as litert-quantizer expects it.
+        The wider ranges, with the name of the weight tensor as the key. A tensor that needs no wider range is left out.
+        A range consists of ``min`` and ``max``, each with one value per channel, as litert-quantizer expects it.
     """
     root = read_model(model)
     graph, found = root.subgraphs[0], {}
@@ -72,9 +73,11 @@ def widened_weights(
 def _widened(
     weights: NDArray[np.float32], bias: NDArray[np.float32], axis: int, step: float
 ) -> NDArray[np.float32] | None:
-    """Return, for each channel, the largest weight that the range must hold. Return None if no range must be wider.
+    """Return the end of the symmetric range of the weights of each channel. Return None if every bias fits anyway.
 
-    The result is the largest magnitude of the weights of the channel, or a larger value if the bias needs it.
+    The range of a channel normally ends at the largest magnitude of the weights of the channel. If the bias of the
+    channel does not fit into 32 bits with this range, the range ends at a larger value. A wider range gives a larger
+    scale, so the integer that stands for the bias gets smaller.
     """
     others = tuple(one for one in range(weights.ndim) if one != axis)
     largest = np.abs(weights).max(axis=others, keepdims=True)
