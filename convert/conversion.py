@@ -117,8 +117,9 @@ def convert_to_form(
     """Convert a classifier, fit its temperature and thresholds, and compare it with its float network.
 
     Some networks were retrained on the training photos and the validation photos together, which leaves no held-out
-    photos. For such a network, the run that validated the recipe is converted to the same form, too. The temperature
-    and the thresholds are fitted on the file of that run, and both files must be accepted.
+    photos. For such a network, there is an earlier run with the same settings, which was trained without the validation
+    photos. The network of the earlier run is converted to the same form, too. The temperature and the thresholds are
+    fitted on the file of the earlier run, and both files must be accepted.
 
     Args:
         source: the classifier and its photos.
@@ -218,9 +219,10 @@ def _network_for(source: ConversionInput, form: Form) -> Network:
 def _decided_by(validated_by: Conversion, made: Conversion, draft: Manifest) -> Conversion:
     """Return the file ``made`` with the temperature, thresholds, metrics and acceptance of ``validated_by``.
 
-    ``validated_by`` is the file of the run that validated the recipe. The network of ``made`` was trained on the photos
-    of the proof set, so ``made`` looks better on these photos than it is. Therefore, the acceptance of ``validated_by``
-    is used. There is one exception: if only ``made`` does not pass, the acceptance of ``made`` is used.
+    The network of ``made`` was trained on the photos of the proof set, so ``made`` looks better on these photos than it
+    is. The network of ``validated_by`` has the same settings, but was trained without these photos. Therefore, the
+    acceptance of ``validated_by`` is used. There is one exception: if ``validated_by`` passes and ``made`` does not,
+    the acceptance of ``made`` is used.
     """
     accepted_there = validated_by.acceptance.passed and not made.acceptance.passed
     acceptance = made.acceptance if accepted_there else validated_by.acceptance

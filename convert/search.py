@@ -148,13 +148,13 @@ def search_forms(
     """Try int8 first, then slower or larger forms, and choose one of the accepted files.
 
     1. The search tries int8 by QAT and by PTQ. If a file is accepted, the search ends.
-    2. It tries int8 by PTQ with the other methods for ranges. If a file is accepted, the search ends.
+    2. It tries int8 by PTQ with each of the other methods for ranges. If a file is accepted, the search ends.
     3. It tries int8 with 1, 2, 4, 8, 16 and 32 of the worst layers in float, until a file is accepted.
     4. It tries 16-bit activations and float16. Of the accepted files of steps 3 and 4, the search chooses the one with
        the fastest inference on this machine.
 
-    If several files of step 1 or 2 are accepted, the most accurate one is chosen, as `better` describes. If no file is
-    accepted, the most accurate of all files is chosen.
+    If several int8 files without float layers are accepted, the most accurate one is chosen, as `better` describes. If
+    no file is accepted, the most accurate of all files is chosen.
 
     Args:
         source: the classifier and its photos.
@@ -177,7 +177,7 @@ def search_forms(
         int8_forms(source, io),
         [Form(INT8_PTQ, io, method) for method in METHODS if method != MIN_MAX],
     ):
-        # The forms of one step are equally fast. So all of them are tried, and the most accurate file is chosen.
+        # All forms in ``forms`` are equally fast. So all of them are tried, and the most accurate file is chosen.
         accepted = [try_form(form) for form in forms]
         if any(accepted):
             return _result(source, attempts)
@@ -192,7 +192,10 @@ def search_forms(
 def _forms_with_float_layers(
     source: ConversionInput, attempts: Sequence[ConversionAttempt], io: str
 ) -> Iterator[Form]:
-    """Yield int8 forms with an increasing number of layers in float, the worst layers of the plain int8 file first."""
+    """Yield int8 forms with an increasing number of layers in float.
+
+    The layers that stay in float are those that contribute most to the error of the int8 file without float layers.
+    """
     plain = Form(INT8_PTQ, io)
     made = next((one.conversion for one in attempts if one.form == plain), None)
     worst = worst_layers(explain(source, made), max(_FLOAT_LAYERS)) if made else []

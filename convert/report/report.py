@@ -150,7 +150,7 @@ def to_html(result: SearchResult, source: ConversionInput, request: ConversionRe
 
 
 def _cures(best: Conversion, source: ConversionInput) -> Cures:
-    """Return the cures that are possible for a file. If the file lost no more than allowed, no cure is returned."""
+    """Tell which cures are possible for a file. If no metric lost more than allowed, all cures are False."""
     has_lost = any(check.status in (REFUSED, CANNOT_TELL) for check in best.acceptance.checks)
     is_ptq, is_qat = best.form.kind in (INT8_PTQ, INT8_MIXED), best.form.kind == INT8_QAT
     is_run = source.manifest.data_digest is not None
