@@ -73,7 +73,8 @@ def _can_take_a_line() -> bool:
     """Tells whether a line can be written to standard output without waiting for the reader."""
     try:
         return bool(select.select([], [sys.stdout.fileno()], [], 0)[1])
-    except (OSError, ValueError):  # standard output has no file descriptor
+    except (OSError, ValueError):
+        # standard output has no file descriptor, or select does not support it; print the line in any case
         return True
 
 
@@ -84,9 +85,9 @@ def to_json(result: FrameResult) -> dict[str, Any]:
     ``set`` depend on the state:
 
     - answer, uncertain, none of these: the values describe the shown answer. The probabilities are smoothed over time.
-      Usually, the shown answer is the answer for this frame. There are two exceptions: this frame was rejected, or the
-      last change of the answer was too recent for another change. Then the shown answer is the answer for an earlier
-      frame, which is less than 0.4 s old.
+      Usually, the shown answer is the answer for this frame. The shown answer is the answer for an earlier frame, which
+      is less than 0.4 s old, in two cases: this frame was rejected, or the answer for this frame would replace the
+      shown answer too soon.
     - reading: there is no answer yet. The values describe this frame, or are null if this frame was rejected.
     - searching, hold still, camera lost: the values are null.
 

@@ -42,7 +42,8 @@ def open_jsonlines(is_live: bool = False) -> View:
     """Returns the view that prints one JSON object for each result.
 
     Args:
-        is_live: whether to skip results while the reader is too slow.
+        is_live: whether the frames come from a live source, such as a camera. While the reader of a pipe is too slow,
+            the view skips results of a live source. For all other sources, it prints every result.
     """
     from dermedge.edge.views.jsonlines import JsonLinesView
 

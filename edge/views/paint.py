@@ -220,9 +220,10 @@ def _paint_notes(image: NDArray[np.uint8], text: str, scale: float, top: int) ->
 
 
 def _note_lines(text: str, size: float, width: int) -> list[str]:
-    """Splits a text with notes, separated by commas, into lines of at most ``width`` pixels.
+    """Splits a text into lines of at most ``width`` pixels.
 
-    A note itself is never split. A note that is wider than ``width`` gets its own line.
+    The text consists of notes with commas between them. A note itself is never split. A note that is wider than
+    ``width`` gets its own line.
     """
     lines: list[str] = []
     for note in text.split(", "):

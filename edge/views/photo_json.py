@@ -13,7 +13,10 @@ PHOTO_KEYS = ("headline", "label", "probability", "uncertain", "alert", "view", 
 
 
 def photo_to_json(classification: Classification) -> dict[str, Any]:
-    """Returns the values for ``path`` and `PHOTO_KEYS`. If prediction sets were requested, ``set`` is added."""
+    """Returns the answer for one photo as a JSON-serializable dict.
+
+    The keys are ``path`` and `PHOTO_KEYS`. If prediction sets were requested, the dict also has the key ``set``.
+    """
     prediction = classification.prediction
     values: dict[str, Any] = {
         "path": classification.frame.name,

@@ -4,9 +4,10 @@
     DIR/20261124T211530Z/frames.jsonl    one JSON object per line, for pandas.read_json(path, lines=True)
     DIR/20261124T211530Z/000042.jpg      a frame; one line in frames.jsonl contains this file name
 
-A line is written when the state or the answer changes, and once a second while neither changes. An answer counts as
-changed if the headline, the alert, or the note on a close-up is new. When a new answer is shown, the frame is stored as
-a photo, and the line contains the file name of the photo. The photo is written to the disk before the line.
+A line is written whenever the state or the words of the answer change. The words are the headline, the alert if it is
+on, and a note if the photo is a close-up. While nothing changes, one line a second is written. When a new answer is
+shown, the frame is stored as a photo, and the line contains the file name of the photo. The photo is on the disk before
+the line.
 
 Each line is on the disk when `show` returns, so a power cut loses at most the last line. If a power cut leaves an
 incomplete line, the next recording into the same folder removes this line.
@@ -50,7 +51,8 @@ class RecordView:
     never deleted. No incomplete line remains.
 
     Args:
-        session: the values to write into session.json. At the exit, the drift over the run is added to the file.
+        session: the values to write into session.json. At the exit, the view adds the key ``drift``, which compares the
+            latest hour of the run with the first hour.
         limit_mb: the largest total size of all recordings below ``folder``, in MB.
 
     Raises:
@@ -151,7 +153,10 @@ class RecordView:
             raise
 
     def _write_last(self) -> None:
-        """Adds the drift over the run to session.json. If that fails, session.json stays unchanged."""
+        """Adds the comparison of the latest hour with the first hour to session.json, under the key ``drift``.
+
+        If the file cannot be written, it stays unchanged.
+        """
         with suppress(StorageError):
             self._write_session({"drift": drift_to_json(self._drift)})
 
@@ -209,8 +214,8 @@ def is_running(part: Path) -> bool:
 def _new_folder(folder: Path) -> Path:
     """Makes a folder whose name is the current time in UTC. If the name is taken, adds a number to the name.
 
-    A folder with this name can exist, because a board without a battery-backed clock may show the same time at two
-    starts.
+    Two recordings can begin at the same time according to the clock. For example, the clock of a board without a
+    battery can show the same time after each start of the board.
     """
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
     for number in range(1, 10000):

@@ -19,7 +19,7 @@ _STATUS_INTERVAL_S = 5.0
 
 
 def is_service() -> bool:
-    """Tells whether systemd started this process as a service and waits for a message that it is ready."""
+    """Tells whether systemd started this process as a service that must report when the service is ready."""
     return _SOCKET_VARIABLE in os.environ
 
 

@@ -13,7 +13,10 @@ __all__ = ["Several", "View"]
 
 
 class View(Protocol):
-    """Shows results as long as the ``with`` block runs. At the end of the block, the view restores the screen."""
+    """Shows results as long as the ``with`` block runs.
+
+    At the end of the block, a view that draws on the terminal restores the previous content of the terminal.
+    """
 
     def __enter__(self) -> View: ...
 

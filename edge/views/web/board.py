@@ -89,7 +89,12 @@ class Board:
             self._remember(result)
 
     def has_news(self, shown: int, heat: bool) -> bool:
-        """Tells whether `frame` would now return another frame than the one with the number ``shown``."""
+        """Tells whether `frame` would return a frame that the viewer does not show yet.
+
+        Args:
+            shown: the number of the frame that the viewer shows.
+            heat: whether the viewer shows the heat map.
+        """
         encoder = self._encoder(heat)
         if encoder.frame is not None and encoder.frame.number != shown:
             return True
@@ -99,7 +104,7 @@ class Board:
         """Returns the content of the page as JSON values.
 
         The values are the newest result in the format of the JSON lines, the last answers, the names of the saved
-        images, and whether the model has a heat map. The newest answer and the newest image come first.
+        images, and whether the model has a heat map. The answers and the names are sorted from new to old.
         """
         with self._lock:
             result, history = self._result, list(self._history)
@@ -111,7 +116,9 @@ class Board:
         }
 
     def frame(self, heat: bool) -> EncodedFrame | None:
-        """Returns a recent frame as a JPEG, with the circle for the lesion. Returns None before the first frame.
+        """Returns a recent frame as a JPEG, or None before the first frame.
+
+        A circle on the frame shows where the user should place the lesion.
 
         A new frame is encoded at most once in `INTERVAL_S` seconds. In between, the last encoded frame is returned.
         If several threads call this method at the same time, one thread encodes the frame. The other threads wait, and
@@ -189,9 +196,9 @@ class Board:
     def _remember(self, result: FrameResult) -> None:
         """Adds an answer to the history.
 
-        The answer replaces the last entry of the history in two cases: the entry has the same headline as the answer,
-        or the headline of the entry was shown for less than `_STAND_S` seconds. But the first answer after a result
-        without an answer never replaces an entry.
+        If the previous result had no answer, the answer becomes a new entry. Otherwise, the answer replaces the last
+        entry in two cases: the headline is still the same, or the headline of the last entry was shown for less than
+        `_STAND_S` seconds. In all other cases, the answer becomes a new entry.
         """
         answer = result.answer
         if answer is None:
@@ -217,10 +224,11 @@ class Board:
 
 
 def _drift_metrics(drift: SessionDrift) -> Iterator[str]:
-    """Yields the drift metrics of the first and the latest hour. Each value is 0 to 1.
+    """Yields the metrics with which a user can compare the latest hour of a run with the first hour.
 
-    The metrics are: for each defect, the share of frames that were rejected for this defect; for each answer, the share
-    of classified frames with this answer; and the mean probability of the answered class.
+    There are three metrics, each with values from 0 to 1. ``rejected_share`` states for each defect which share of the
+    frames was rejected because of the defect. ``answers_share`` states for each class which share of the classified
+    frames had the class as their answer. ``mean_probability`` is the mean probability of the answered class.
     """
     periods = [
         (name, one) for name, one in (("first_hour", drift.first), ("latest_hour", drift.latest)) if one

@@ -48,8 +48,8 @@ class Guard:
     """Accepts or refuses requests.
 
     Args:
-        token: the token that each viewer needs. None means that the server listens on the loopback address. Then the
-            Host header is checked instead of a token.
+        token: the token that each viewer needs, or None if the server listens on the loopback address. Without a token,
+            the guard checks the Host header instead.
         places: the limits on connections. When the guard accepts a request, it calls `Places.prove` for the connection.
     """
 
@@ -73,8 +73,8 @@ class Guard:
     def service(self, answer: Answer) -> Answer:
         """Wraps a handler whose responses are for programs. If a request is refused, the response is ``{"error": …}``.
 
-        This handler does not accept a token in the URL. `page` answers such a URL with a redirection to the URL without
-        the token, but a program needs the response itself.
+        A token in the URL is not accepted here, because a program needs the response itself. `page` accepts a token in
+        the URL, but answers with a redirection to the URL without the token.
         """
 
         async def respond(request: Request) -> Response:

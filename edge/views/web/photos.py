@@ -48,8 +48,8 @@ _FORM = "multipart/form-data"
 # recognized from the first bytes, not from the media type.
 _PLAIN_TYPES = ("", "application/octet-stream")
 _NAMELESS = "photo"
-# A photo format is recognized by these bytes at this offset. In order: JPEG, PNG, GIF, BMP, TIFF (two byte orders),
-# JPEG 2000, WebP, and HEIC or AVIF.
+# Each entry is an offset, and the bytes that a file of one photo format has at this offset. The entries are for JPEG,
+# PNG, GIF, BMP, TIFF (one entry for each byte order), JPEG 2000, WebP, and HEIC or AVIF.
 _SIGNATURES = (
     (0, b"\xff\xd8\xff"),
     (0, b"\x89PNG\r\n\x1a\n"),

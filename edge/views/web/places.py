@@ -3,9 +3,10 @@
 A connection counts as proved as soon as the server has accepted one request on it. If the server needs a token, it
 accepts only requests with the token.
 
-A client must send each request within `HEAD_TIMEOUT_S` seconds. A request with a photo in the body may take longer. So
-there is an exception for a connection on which the server has already accepted a request: after the client has sent
-the head of a further request in time, the whole request may take `BODY_TIMEOUT_S` seconds.
+A client must send each request within `HEAD_TIMEOUT_S` seconds. Otherwise, the connection is closed. There is one
+exception, because a photo in the body may take longer. The server accepts or refuses a request as soon as it has the
+head of the request. If the head arrives within `HEAD_TIMEOUT_S` seconds, and the connection is proved, the client may
+take `BODY_TIMEOUT_S` seconds for the whole request.
 
 A new connection waits until its first request is accepted. This module limits how many connections may wait, both for
 each client and in total. If a new connection would exceed a limit, the connection that has waited longest is closed.
@@ -65,7 +66,7 @@ class Places:
     def prove(self, client: _Client | None) -> None:
         """Marks a connection as proved, because the server has accepted a request on it.
 
-        After that, `enter` no longer closes this connection.
+        `enter` never closes a proved connection.
         """
         if client is not None:
             self._unproved.pop((client[0], client[1]), None)
@@ -113,8 +114,8 @@ class PlacedProtocol(H11Protocol):
     def _expire(self) -> None:
         """Closes the connection after the time limit, or gives the client more time.
 
-        The client gets more time if it is sending the body of a request, and if the server has already accepted an
-        earlier request on this connection.
+        The client gets more time if the connection is proved, and the client is still sending the body of a request.
+        The same request can have proved the connection, because the server accepts a request when it has the head.
         """
         is_sending = self.conn.their_state is h11.SEND_BODY
         if is_sending and self.client is not None and self._places.has_proved(self.client):

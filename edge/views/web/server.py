@@ -30,8 +30,8 @@ from dermedge.edge.views.web.places import PlacedProtocol, Places
 __all__ = ["WebServer", "WebView", "parse_address"]
 
 _TOKEN_VARIABLE = "DERMEDGE_TOKEN"
-# systemd's LoadCredential= puts files into a folder. This environment variable contains the path of the folder, and the
-# file with this name contains the token.
+# systemd's LoadCredential= puts files into a folder. The environment variable CREDENTIALS_DIRECTORY contains the path
+# of the folder. The file dermedge-token in the folder contains the token.
 _CREDENTIALS_VARIABLE, _CREDENTIAL_NAME = "CREDENTIALS_DIRECTORY", "dermedge-token"
 _TOKEN_BYTES = 16
 _LEAST_TOKEN_LENGTH = 16
@@ -188,7 +188,8 @@ def _reason(error: OSError) -> str:
 def _reachable(host: str, family: int) -> str:
     """Returns the host for the URL, with brackets around an IPv6 address.
 
-    If the server listens on all addresses, the host is this machine's address in its network.
+    If the server listens on all addresses, this function returns the address of this machine in its network. Without a
+    network, it returns 0.0.0.0 or [::].
     """
     if _is_address(host) and ipaddress.ip_address(host).is_unspecified:
         with socket.socket(family, socket.SOCK_DGRAM) as probe, suppress(OSError):
@@ -210,7 +211,7 @@ def _token() -> str:
     if token is None:
         return secrets.token_urlsafe(_TOKEN_BYTES)
     if quote(token, safe="") != token:
-        # the token is used in a URL and in a cookie
+        # other characters could not be used unchanged in a URL and in a cookie
         raise OptionError(
             f"{origin} may only contain ASCII letters, digits and - . _ ~; choose another token"
         )
@@ -225,7 +226,7 @@ def _token() -> str:
 def _given_token() -> tuple[str | None, str]:
     """Returns two values: the token that the user chose, and the name of the credential or variable that contains it.
 
-    The token is None if the user chose none.
+    The token is None if there is no credential, and the environment variable is missing or empty.
 
     Raises:
         OptionError: if the credential cannot be read.
