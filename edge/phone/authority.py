@@ -141,9 +141,10 @@ def _need_cryptography() -> None:
 def _names(host: str) -> tuple[x509.GeneralName, list[x509.GeneralName], list[x509.GeneralName]]:
     """Returns the name of the host, the permitted names and the excluded names of the certificate authority.
 
-    The authority may not sign certificates for excluded names. A name constraint restricts only names of the same kind
-    (RFC 5280, 4.2.1.10). So without excluded names, an authority for an IP address could sign certificates for any
-    domain.
+    The authority may not sign certificates for excluded names. An authority for an IP address excludes all domain
+    names, and an authority for a domain name excludes all IP addresses. The exclusion is necessary, because a permitted
+    IP address restricts only IP addresses, and a permitted domain name restricts only domain names (RFC 5280,
+    4.2.1.10).
 
     Raises:
         OptionError: if ``host`` is neither an IP address nor a host name.

@@ -97,8 +97,9 @@ def build_app(model: Path, folder: Path) -> Build:
 def _describe(model: Path) -> dict[str, Any]:
     """Returns the values of a model that the page reads from app.json.
 
-    The page needs the manifest, whether the network computes a softmax or a sigmoid (``head``), and the scale, zero
-    point and shape of each output.
+    The value ``manifest`` is the manifest without the golden outputs. The value ``head`` is softmax, sigmoid or logits,
+    or None if the network has an output for the evidence. For each output, one value contains the scale, zero point and
+    shape.
 
     Raises:
         ModelError: if the phone app cannot run the model. `build_app` lists the reasons.
@@ -111,8 +112,8 @@ def _describe(model: Path) -> dict[str, Any]:
         if layout.channels != 3 or layout.channels_first or layout.height != layout.width:
             order = "first" if layout.channels_first else "last"
             raise ModelError(
-                f"the input of '{model}' is {layout.height} x {layout.width} pixels with {layout.channels} channels, "
-                f"channels {order}, but the phone app supports only square colour images, channels last; use "
+                f"the input of '{model}' is {layout.height} x {layout.width} pixels with {layout.channels} channels "
+                f"(channels {order}), but the phone app supports only square colour images (channels last); use "
                 f"`dermedge run` for this model"
             )
         head, outputs = classifier.head, classifier.raw_outputs(golden_image(0))

@@ -106,8 +106,8 @@ def _add_build(commands: argparse._SubParsersAction[Parser]) -> None:
     building = commands.add_parser(
         "build",
         help="write the app into a new folder",
-        description="Write a web app that classifies on the phone itself and works without a network. The app is a "
-        "folder of plain files. Any web server with HTTPS can serve it. Needs Node.js 20 or newer with npm.",
+        description="Write a web app that classifies photos on the phone itself and works without a network. The app "
+        "is a folder of plain files. Any web server with HTTPS can serve it. Needs Node.js 20 or newer with npm.",
         epilog=examples_epilog(_BUILD_EXAMPLES),
     )
     building.set_defaults(run=_build)

@@ -56,7 +56,8 @@ HEADERS = {
     "Cache-Control": "no-cache",
 }
 _READ_TIMEOUT_S = 30
-# For these errors, the message recommends another port. For other errors, it recommends another host.
+# If the server cannot listen because of one of these errors, the error message recommends another port. For other
+# values of errno, the error message recommends another host.
 _OF_THE_PORT = (errno.EADDRINUSE, errno.EACCES)
 AUTHORITY_PATH = "/dermedge-ca.crt"
 

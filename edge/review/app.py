@@ -85,10 +85,11 @@ def _check_origin(request: Request) -> None:
 
 
 async def _values(request: Request, names: tuple[str, ...]) -> dict[str, str]:
-    """Returns the strings with these names from the JSON object in the body of a request.
+    """Returns the values of the keys ``names`` in the JSON object that is the body of a request.
 
     Raises:
-        HTTPException: if the body is not a JSON object, or lacks one of the strings. The status is 400.
+        HTTPException: with the status 400 if the body is not a JSON object, or if the value of a key is missing or not
+            a string. With the status 413 if the body is too large.
     """
     try:
         values = json.loads(await read_body(request, _MOST_BYTES))

@@ -161,7 +161,8 @@ def _photo(session: str, name: str, visit: str, line: Mapping[str, Any], digest:
     probabilities = _probabilities(line.get("probabilities"))
     most_probable = max(probabilities, key=probabilities.__getitem__, default="")
     label = line.get("label")
-    # if the probability of the answer was below --conf, the recorded label is no class; use the most probable class
+    # if the probability of the answer was below --conf, the line has the label "uncertain", which is not a class; the
+    # most probable class is used instead
     label = (
         printable(label) if isinstance(label, str) and printable(label) in probabilities else most_probable
     )

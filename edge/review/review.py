@@ -29,7 +29,7 @@ class ReviewStatus:
         lesion_name: the name that the reviewer gave to the lesion in ``photo`` during this visit, or empty.
         total: number of photos in the recording.
         decided: number of photos with a decision.
-        decisions: the number of photos with each decision.
+        decisions: how many photos were confirmed, corrected and discarded. Each key is one of these three words.
         groups: number of groups of photos that `dermedge train` never splits. Discarded photos do not count.
     """
 
@@ -92,8 +92,8 @@ class Review:
             lesion_name: name of the lesion, or empty. The name applies to all photos of the same visit.
 
         Raises:
-            OptionError: if this is not the photo to review next, or if ``label`` or ``lesion_name`` is too long or
-                contains a character that cannot be printed.
+            OptionError: in two cases: ``path`` is not the path of the photo to review next; or one of ``label`` and
+                ``lesion_name`` is too long, or contains a character that cannot be printed.
             StorageError: if the table cannot be written.
         """
         with self._lock:

@@ -7,9 +7,9 @@ After each decision, the whole table is written to a temporary file, which then 
 never incomplete. If another program has changed the table, the review does not overwrite the table.
 
 When `dermedge train` splits the photos, all photos of a group go into the same split. Usually, all photos of a session
-form one group, because several photos may show the same lesion. If every photo of a session has a lesion name, each
-lesion forms a group instead. Photos with the same lesion name are always in the same group, even if the photos come
-from different sessions.
+form one group, because several photos may show the same lesion. If every labelled photo of a session has a lesion name,
+each lesion forms a group instead. Photos with the same lesion name are always in the same group, even if the photos
+come from different sessions.
 """
 
 from __future__ import annotations
@@ -93,8 +93,8 @@ class ReviewTable:
         """Adds a decision. The table is on the disk when this method returns.
 
         Raises:
-            StorageError: if the table cannot be written, or if another program has changed the file. The decision is
-                not added then.
+            StorageError: if the table cannot be written, or if another program has changed the file. In both cases,
+                this method changes nothing.
         """
         self._write([*self._rows, row])
 
@@ -102,8 +102,8 @@ class ReviewTable:
         """Removes and returns the last decision, or returns None if there is no decision.
 
         Raises:
-            StorageError: if the table cannot be written, or if another program has changed the file. The decision is
-                not removed then.
+            StorageError: if the table cannot be written, or if another program has changed the file. In both cases,
+                this method changes nothing.
         """
         if not self._rows:
             return None
@@ -155,8 +155,9 @@ def _lesions(rows: Iterable[ReviewRow]) -> dict[str, str]:
 def _groups(rows: Sequence[ReviewRow]) -> list[tuple[str, str]]:
     """Returns the values of the columns ``group`` and ``lesion`` for each row.
 
-    ``group`` is the name of the session if the whole session is one group. Otherwise, ``group`` is empty. ``lesion`` is
-    the lesion name, or empty if the lesion has no name.
+    ``lesion`` is the lesion name, or empty if the reviewer entered no name for the visit. ``group`` is the name of the
+    session if at least one labelled photo of the session has no lesion name. If all labelled photos have lesion names,
+    ``group`` is empty.
     """
     lesions = _lesions(rows)
     undivided = {row.session for row in rows if row.label and row.visit not in lesions}
