@@ -123,7 +123,10 @@ def whole(text: str) -> int:
 
 
 def number(text: str) -> float:
-    """Returns the number that a text states. If the text is not a number, returns NaN, which is in no range."""
+    """Returns the number that a text states.
+
+    If the text is not a number, returns NaN. Every comparison with NaN is false, so a check for a range rejects NaN.
+    """
     try:
         return float(text)
     except ValueError:
@@ -201,7 +204,7 @@ def add_normalization_option(parser: OptionGroup, finds: bool = False) -> None:
         "the mean of ImageNet, and divide by the standard deviation of ImageNet; caffe: subtract the mean of "
         "ImageNet, and put blue first"
         + (
-            "; auto: try each normalization on the labelled photos, and use the one that explains the labels best"
+            "; auto: try each normalization on the labelled photos, and use the one with the highest balanced accuracy"
             if finds
             else ""
         ),

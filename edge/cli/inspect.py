@@ -83,7 +83,7 @@ class Inspection:
     def left_in_float(self) -> tuple[Operator, ...]:
         """The operators that compute in floats although the file is quantized to integers.
 
-        The tuple is empty if the file is not quantized to integers.
+        For a file that is not quantized to integers, this property is an empty tuple.
         """
         floats = tuple(one for one in self.graph.operators if one.is_float)
         integers = [one for one in self.graph.operators if one.macs and not one.is_float]

@@ -32,8 +32,8 @@ def brief_table(
     """Yields the lines of a table that fits the width of the terminal.
 
     The columns are the photo, the answer, the probability of the class that the answer names, and the alert. Each row
-    is yielded as soon as the photo is classified. A long answer continues on the line below. The note on a close-up has
-    a line of its own, and so has the prediction set if prediction sets were requested.
+    is yielded as soon as the photo is classified. A long answer continues on the line below. For a close-up, a further
+    line shows the note that the photo is a close-up. If prediction sets were requested, a further line shows the set.
 
     Args:
         classifications: classifications of the photos.
@@ -114,7 +114,7 @@ def _class_columns(labels: Sequence[str]) -> str:
 
 
 def _class_cells(labels: Sequence[str], probabilities: Sequence[float]) -> str:
-    """Returns the probabilities of one photo as the text below the column titles of `_class_columns`."""
+    """Returns the probabilities of one photo as text. `_class_columns` returns the column titles above this text."""
     pairs = list(zip(labels, probabilities, strict=True))
     if len(labels) > _MOST_COLUMNS:
         most = sorted(pairs, key=lambda pair: -pair[1])[:_MOST_PROBABLE]

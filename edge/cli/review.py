@@ -44,8 +44,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _wait() -> None:
     """Waits for Ctrl-C or SIGTERM."""
-    # A signal handler may put an item into a SimpleQueue at any moment. An Event is not safe here: if a signal
-    # interrupts `Event.wait`, `Event.set` could wait for ever for the lock that `Event.wait` holds.
+    # A signal handler may put an item into a SimpleQueue at any moment. An Event is not safe here. `Event.wait` holds a
+    # lock for short moments. If a signal arrives in such a moment, `Event.set` in the handler waits for ever for this
+    # lock.
     signals: SimpleQueue[int] = SimpleQueue()
 
     def end(number: int, frame: FrameType | None) -> None:

@@ -88,8 +88,8 @@ def _watch(
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs until the source ends, a limit is reached, the view is closed, or a signal arrives.
 
-    The exit status is 1 if the source failed after some frames had been processed, or if some photos of a folder cannot
-    be read. It is 2 if none of the photos can be read, and 0 in all other cases, also after SIGTERM or SIGHUP.
+    The exit status is 1 if the source failed after the first frame, or if some photos of a folder cannot be read. The
+    exit status is 2 if no photo of a folder can be read. Otherwise, it is 0, also after SIGTERM or SIGHUP.
 
     Raises:
         KeyboardInterrupt: the user pressed Ctrl-C.
@@ -169,8 +169,9 @@ def _open_views(
 ) -> View:
     """Returns one view, which passes each result to all views of the run.
 
-    The views are the one that the user chose, and up to three more: the recording if --record is given, the web page
-    if --serve is given, and the messages to systemd if the program is a systemd service.
+    One view is always opened: the view that the user chose with --view or --json. Three further views are opened when
+    they are needed: the recording for --record, the web page for --serve, and, if the program is a systemd service, the
+    view that sends messages to systemd.
     """
     views: list[View] = []
     facts = {
@@ -334,15 +335,16 @@ def _add_source_options(parser: OptionGroup) -> None:
     parser.add_argument(
         "--flip",
         choices=tuple(FLIPS),
-        help="flip each frame of any source. horizontal: swap left and right; vertical: swap top and bottom; both: do "
-        "both",
+        help="flip each frame; this works with every source. horizontal: swap left and right; vertical: swap top and "
+        "bottom; both: rotate the frame by 180 degrees",
     )
     parser.add_argument(
         "--zoom",
         type=_zoom,
         default=1.0,
         metavar="FACTOR",
-        help="cut out the middle of each frame of any source. The width and the height are divided by FACTOR",
+        help="cut out the middle of each frame; this works with every source. The width and the height of the frame "
+        "are divided by FACTOR",
     )
 
 
@@ -360,8 +362,8 @@ def _add_camera_options(parser: OptionGroup) -> None:
         "--focus",
         type=_focus,
         metavar="WHERE",
-        help="set a camera's focus: auto, or a lens position. The position is in dioptres for picamera2, and in steps "
-        "of the driver for V4L2",
+        help="set a camera's focus: auto, or a number for a fixed lens position. For picamera2, the number is in "
+        "dioptres. For V4L2, the driver of the camera defines the unit",
     )
     parser.add_argument(
         "--lock-exposure",
@@ -413,8 +415,9 @@ def _add_output_options(parser: OptionGroup) -> None:
         nargs="?",
         const=DEFAULT_ADDRESS,
         metavar="HOST:PORT",
-        help="also serve a web page with the results, and classify photos that programs send to POST /predict; the "
-        f"address is {DEFAULT_ADDRESS} if none is given; other machines need the token that is printed",
+        help="also serve a web page with the results, and classify photos that programs send to POST /predict. Without "
+        f"HOST:PORT, the address is {DEFAULT_ADDRESS}, which other machines cannot reach. At an address that other "
+        "machines can reach, browsers and programs need the token that is printed",
     )
     parser.add_argument(
         "--save",
