@@ -56,9 +56,9 @@ _OPENCV_PACKAGES = (
 _HOT_C = 80
 _MILLI = 1000
 _COMMAND_TIMEOUT_S = 5
-# `vcgencmd get_throttled` answers with a number. Each bit of this dict is set while the condition that it stands for
-# holds. The bit that is 16 places higher is set if the condition has held at any time since the board started. The
-# documentation of vcgencmd lists the bits.
+# The command `vcgencmd get_throttled` prints a number. THROTTLING maps some bits of this number to the conditions that
+# they stand for. A bit is set while its condition holds. The bit that is 16 places higher is set if the condition has
+# held at any time since the board started. The documentation of vcgencmd lists the bits.
 THROTTLING = {0: "under-voltage", 1: "frequency capped", 2: "throttled", 3: "soft temperature limit"}
 _SINCE_START = 16
 _INSTALL_PICAMERA2 = "sudo apt install python3-picamera2"

@@ -18,8 +18,8 @@ from dermedge.edge.quality import Defect
 __all__ = ["NO_DRIFT", "DriftMeter", "SessionDrift", "Shares", "drift_line", "drift_to_json"]
 
 _PERIOD_S, _SLICE_S = 3600.0, 60.0
-# A difference between the first and the latest hour is reported only if a fraction of the frames, or the mean
-# probability, has changed by at least this much.
+# A share of the frames is reported only if it differs by at least this much between the first and the latest hour. The
+# same rule applies to the mean probability.
 _TOLD = 0.05
 
 
@@ -48,8 +48,8 @@ class SessionDrift:
     Attributes:
         first: the results of the first hour. While the first hour lasts, these are the results of the full minutes so
             far. The value is None until the first minute is over.
-        latest: the results of the latest hour, without the minutes of the first hour. Therefore the value is None until
-            the first minute after the first hour is over.
+        latest: the results of the latest hour. Minutes of the first hour are left out. Therefore the value is None
+            during the first hour and during the minute that follows it.
     """
 
     first: Shares | None = None
@@ -173,7 +173,7 @@ def _pairs(first: Shares, latest: Shares) -> Iterator[tuple[str, float, float]]:
 def drift_to_json(drift: SessionDrift) -> dict[str, Any]:
     """Returns a JSON-serializable dict with the keys ``first_hour`` and ``latest_hour``.
 
-    The value of a key is None if the period has no results yet.
+    The value of a key is None if there are no results yet for this hour.
     """
     return {"first_hour": _shares_to_json(drift.first), "latest_hour": _shares_to_json(drift.latest)}
 

@@ -79,8 +79,8 @@ class Installation:
     def pip(self, command: str, *arguments: str) -> str:
         """Returns a shell command that runs ``pip`` for this environment.
 
-        Packages cannot be added to an environment of ``uvx``. For ``uvx`` and ``install``, the command starts dermedge
-        with the packages instead.
+        Packages cannot be added to an environment of ``uvx``. If ``command`` is ``install`` and the manager is ``uvx``,
+        the returned command starts dermedge with the packages instead.
         """
         if self.manager == "uvx" and command == "install":
             return self._uvx(*(one for one in arguments if not one.startswith("-")), origin=self.origin)

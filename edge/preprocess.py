@@ -29,9 +29,9 @@ __all__ = [
 
 PREPROCESSING = "centre square less a rest of 1/15, 2x2 means, exact bilinear, RGB, uint8"
 
-# If the crop is made a little smaller, halving alone may reach the input size, which saves the bilinear step. At most
-# this fraction of the crop's height is cut off for this purpose. For example, a network with an input of 224 pixels
-# sees the middle 448 of the 480 rows of a 640x480 frame.
+# If the size of a crop is the input size times a power of two, the crop can be halved until it has the input size. The
+# slower bilinear step is then not needed. To get such a crop, at most this fraction of its height is cut off. For
+# example, a network with an input of 224 pixels sees the middle 448 of the 480 rows of a 640x480 frame: 448 is 2 x 224.
 MAX_TRIM = 1 / 15
 
 # A pixel p enters the network as (p - ZERO_POINT) / SCALE. The quantization parameters of a uint8 input tensor state
@@ -53,9 +53,9 @@ def crop_region(height: int, width: int, rows: int, columns: int) -> Region:
     """Returns the region of a frame that the network sees. The network's input may have any aspect ratio.
 
     Usually, the function returns the largest centred region with the aspect ratio of the input, rounded down to whole
-    pixels. If this region can be trimmed so that repeated halving reaches exactly the input size, the function returns
-    the trimmed region instead. At most the fraction MAX_TRIM of the height is trimmed. For a square input, the region
-    is a square.
+    pixels. The function cuts off a part of this region if two conditions hold: the remaining height and width are the
+    input size times a power of two, and at most the fraction MAX_TRIM of the height is cut off. For a square input, the
+    region is a square.
 
     Args:
         height: height of the frame, in pixels.
@@ -153,6 +153,6 @@ def to_input(frame_bgr: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
 def normalize(rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Returns the input of the float network: (p - 128) / 127.5 for each value p, as float32 of the same shape.
 
-    The values are from -128 / 127.5 to 127 / 127.5.
+    The results lie between -1.004 and 0.997.
     """
     return (rgb.astype(np.float32) - ZERO_POINT) / SCALE

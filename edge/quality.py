@@ -289,7 +289,11 @@ def _squared_radii(side: int) -> NDArray[np.float64]:
 
 
 def _light(counts: Sequence[float], lighter: float) -> float:
-    """Finds the darkest bin above which there are at most ``lighter`` pixels. Returns the bin's first grey level."""
+    """Returns a high percentile of the grey levels: at most ``lighter`` pixels are in bins of higher levels.
+
+    The result is the first grey level of the lowest bin for which this is true. ``counts`` has the number of pixels in
+    each bin.
+    """
     level, above = _BINS - 1, counts[-1]
     while above <= lighter and level:
         level -= 1

@@ -55,9 +55,9 @@ class Classification:
     def is_uncertain(self) -> bool:
         """Whether the answer is uncertain.
 
-        The answer is uncertain if the probability of the answered class is below the model's threshold or below the
-        requested confidence. The answer is also uncertain if the photo was accepted although the answered class is not
-        the most probable class.
+        The answer is uncertain if `Decision.uncertain` is True, or if the probability of the answered class is below
+        the requested confidence. The answer is also uncertain if "none of these" is the most probable class, but
+        another class is the answer, because the probability of "none of these" is below its threshold.
         """
         decision = self.prediction.decision
         is_weak = decision.uncertain or self.label == UNCERTAIN
@@ -90,7 +90,7 @@ class Classification:
 
     @property
     def view_note(self) -> str:
-        """The note that views show with the answer for a close-up.
+        """The note "close-up: less certain", which is shown with the answer for a close-up.
 
         The note is empty for a frame that is not a close-up. If the model does not tell close-ups from dermoscopic
         photos, the note is always empty.
@@ -160,7 +160,8 @@ class FrameResult:
     def shown(self) -> Classification | None:
         """The classification whose numbers are shown.
 
-        If an answer is shown, this is the answer. Otherwise, this is the classification of the newest frame.
+        While an answer is shown, these are the numbers of the answer. Otherwise, they are the numbers of the newest
+        frame. The property is None if ``answer`` and ``classification`` are both None.
         """
         return self.answer or self.classification
 

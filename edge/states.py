@@ -8,15 +8,15 @@
     none of these  the answer has settled: the image shows none of the classes that the model knows
     camera lost    no frame arrives, or the same frame arrives again and again
 
-A frame is good if the quality gate accepts it. The probabilities p of good frames are smoothed over time. The smoothed
-probabilities s do not depend on the frame rate: when a good frame arrives dt seconds after the previous one, s changes
-to
+A frame is good if the quality gate accepts it. The class probabilities of good frames are smoothed over time. Let p be
+the probability of a class in the newest good frame, and s the smoothed probability of this class. At the first good
+frame, s = p. A good frame that arrives dt seconds after the previous good frame adds
+(1 - exp(-dt / TIME_CONSTANT_S)) (p - s) to s. So the smoothing does not depend on the frame rate.
 
-    s + (1 - exp(-dt / TIME_CONSTANT_S)) (p - s).
-
-At the first frame, s = p. If p changes suddenly, s has followed 95 % of the change after 3 time constants, which is
-0.9 s. The answer settles SETTLE_S after the first good frame. At this time, the first frame still has a weight of 14 %.
-A photo follows no other frame, so that its answer settles immediately.
+If the probability of a class changes suddenly, the smoothed probability has made 95 % of the change after three time
+constants, which is 0.9 s. The answer settles SETTLE_S after the first good frame, which is 0.6 s. At this time, the
+first good frame still has a weight of 14 % in the smoothed probability. The answer for a photo settles immediately,
+because a photo follows no other frame.
 
 The probability of a close-up is smoothed in the same way, and decides the view. The first frame is a close-up if
 this probability is at least 0.5. After that, the view changes to a close-up at 0.6 or more, and to dermoscopic at 0.4
@@ -60,7 +60,8 @@ TIME_CONSTANT_S = 0.3
 SETTLE_S = 0.6
 GRACE_S = 0.4
 READING_HINT = "hold still"
-# The view changes when the smoothed probability of a close-up reaches one of these two thresholds.
+# The view changes to a close-up if the smoothed probability of a close-up is at least _TO_CLOSE_UP. The view changes to
+# dermoscopic if this probability is at most _TO_DERMOSCOPIC.
 _TO_CLOSE_UP, _TO_DERMOSCOPIC = 0.6, 0.4
 
 
@@ -132,7 +133,7 @@ class Smoother:
 
     @property
     def has_settled(self) -> bool:
-        """Whether the frames so far cover at least SETTLE_S."""
+        """Whether at least `SETTLE_S` seconds lie between the first and the last frame since `clear`."""
         return self._last_s - self._first_s >= SETTLE_S
 
 

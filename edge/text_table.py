@@ -37,7 +37,7 @@ class TextTable:
     rows: tuple[tuple[str, ...], ...]
 
     def to_text(self) -> str:
-        """Returns the table as text in aligned columns, below its title.
+        """Returns the title, and below the title the table as text in aligned columns.
 
         If a line would be longer than TABLE_WIDTH, the cells of the first column are shortened in their middle.
         """
@@ -45,7 +45,7 @@ class TextTable:
         return "\n".join([textwrap.fill(self.title, TABLE_WIDTH), lines[0], "-" * len(lines[0]), *lines[1:]])
 
     def to_markdown(self) -> str:
-        """Returns the table in Markdown, below its title."""
+        """Returns the title, and below the title the table in Markdown."""
         rule = ("---", *["---:"] * (len(self.head) - 1))
         lines = ["| " + " | ".join(cells) + " |" for cells in (self.head, rule, *self.rows)]
         return "\n".join([self.title, "", *lines])
@@ -92,7 +92,7 @@ def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
 def shorten_middle(text: str, width: int) -> str:
     """Returns the text in at most ``width`` characters.
 
-    A longer text is cut in its middle, because names often differ at their ends.
+    If the text has more characters, the middle is replaced by "…". Both ends stay, because names often differ there.
     """
     if len(text) <= width:
         return text

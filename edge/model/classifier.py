@@ -34,8 +34,9 @@ from dermedge.edge.preprocess import Preprocessor
 __all__ = ["Classifier", "common_labels"]
 
 _NS_PER_MS = 1e6
-# Slicing an image with each of these pairs of steps, along rows and columns, produces three images: the mirror image,
-# the image rotated by 180 degrees, and the mirror image rotated by 180 degrees.
+# Test-time augmentation needs three changed copies of an image: the mirror image, the image rotated by 180 degrees, and
+# the mirror image rotated by 180 degrees. Each pair makes one copy: the first number is the step by which the rows are
+# sliced, the second number the step by which the columns are sliced. The step -1 reverses the order.
 _TURNS = ((1, -1), (-1, -1), (-1, 1))
 
 
@@ -150,15 +151,15 @@ class Classifier:
 
     @property
     def has_heat_map(self) -> bool:
-        """Whether the evidence has more than one cell, so that a heat map can show where the evidence lies."""
+        """Whether the model has evidence for more than one position in the crop, so that a heat map can be computed."""
         return self._evidence is not None and int(np.prod(self._evidence["shape"][1:3])) > 1
 
     @property
     def tells_view(self) -> bool:
         """Whether the model tells close-ups from dermoscopic photos.
 
-        The value is False for a file without a manifest, because such a file does not state what an output [N, 1]
-        means.
+        The property is False for a model without a manifest. Such a model may have an output of the shape [N, 1], but
+        only a manifest shows that this output is the probability of a close-up.
         """
         return self._close_up is not None and self.manifest is not None
 
@@ -239,7 +240,10 @@ class Classifier:
     def headline(self, prediction: Prediction, confidence: float = 0.0) -> Headline:
         """Returns the headline for a prediction of this classifier.
 
-        `dermedge.edge.model.decision.headline` describes the rules and ``confidence``.
+        Args:
+            prediction: the prediction to describe.
+            confidence: a probability, 0 to 1, that the user chose. An answer whose probability is lower is called
+                uncertain.
         """
         has_none = self._none_label in self._own_labels
         return headline(prediction.probabilities, prediction.decision, self.labels, has_none, confidence)
@@ -271,8 +275,8 @@ class Classifier:
     def prediction_set(self, prediction: Prediction) -> tuple[str, ...]:
         """Returns the classes that a prediction of this classifier does not rule out. The set may be empty.
 
-        If the model has thresholds for prediction sets only for close-ups, or only for dermoscopic photos, all classes
-        are returned for the other photos.
+        The thresholds for prediction sets may exist for one view only, such as close-ups. For a photo of the other
+        view, this method returns all classes.
 
         Raises:
             KeyError: the model has no thresholds for prediction sets.
@@ -328,8 +332,8 @@ class Classifier:
     def _read_values(self) -> tuple[Tensor | None, tuple[float, ...], float | None]:
         """Returns the evidence, the logits, and the probability of a close-up.
 
-        For a file without a manifest, the function returns the output of the network in place of the logits. This
-        output need not be logits.
+        For a file without a manifest, the second result is the output of the network as it is. This output may be
+        logits or probabilities.
         """
         evidence = None if self._evidence is None else self._read(self._evidence)
         close_up = self._read_close_up()
@@ -341,7 +345,7 @@ class Classifier:
         return evidence, calibrated_logits_of(self.head, outputs), close_up
 
     def _read_close_up(self) -> float | None:
-        """Returns the dequantized probability of a close-up, or None if the model does not tell it."""
+        """Returns the dequantized probability of a close-up, or None if `tells_view` is False."""
         if self._close_up is None or self.manifest is None:
             return None
         scale, zero_point = self._close_up["quantization"]

@@ -53,7 +53,8 @@ UNCERTAIN = "uncertain"
 def softmax(logits: Sequence[float], temperature: float = 1.0) -> tuple[float, ...]:
     """Returns exp(z / T) / sum(exp(z / T)) for the logits z and the temperature T.
 
-    Guo et al., "On Calibration of Modern Neural Networks", 2017, describe this temperature scaling.
+    Dividing logits by a temperature is called temperature scaling (Guo et al., "On Calibration of Modern Neural
+    Networks", 2017).
     """
     top = max(logits)
     exponents = [exp((one - top) / temperature) for one in logits]
@@ -68,7 +69,7 @@ class Decision:
     Attributes:
         index: the index of the class that is the answer.
         declined: whether the answer is "none of these".
-        uncertain: whether the share of the answer, which the module's docstring defines, is below the threshold
+        uncertain: whether p(answer) / (sum of p over all classes except "none of these") is below the threshold
             ``uncertain``. It is False if the answer is "none of these".
         alert: whether the probability of the alert's class reached the alert's threshold, whatever the answer is.
     """
@@ -114,12 +115,13 @@ def decide(
 
 @dataclass(frozen=True)
 class Headline:
-    """The text of an answer.
+    """The text that shows an answer to the user, such as ``nevus`` or ``uncertain; nearest: nevus``.
 
     Attributes:
         title: the label of the answer, or a text that says that no class is clear.
-        nearest: the nearest class, if ``title`` names no class; else None. It is "none of these" only if "none of
-            these" is the answer, and its probability is lower than the confidence that the user demands.
+        nearest: the nearest class, which is shown after a ``title`` that names no class. It is None if ``title`` names
+            a class. It can be "none of these" in one case only: "none of these" is the answer, but its probability is
+            lower than the confidence that the user demands.
     """
 
     title: str

@@ -96,9 +96,10 @@ class GoldenResult:
         same_pixels: whether the preprocessing computed the same network inputs as when the model was converted.
         moved: the outputs that differ. It is empty if all outputs are as expected.
         other_class: the number of images for which the most probable class differs.
-        is_xnnpack: whether the runtime used XNNPACK. This is checked only if an output differs. If no output differs,
-            the value is True. If an output differs, but the outputs stay the same without XNNPACK, the value is False.
-            In this case, the runtime's own kernels computed the outputs, and are the reason for the difference.
+        is_xnnpack: whether the runtime used XNNPACK. If all outputs are as expected, this is not checked, and the value
+            is True. If an output differs, the model runs again without XNNPACK. If this does not change any output, the
+            runtime had not used XNNPACK before either, and the value is False. The runtime's own kernels then computed
+            the outputs, and are the reason for the difference.
     """
 
     same_pixels: bool
@@ -114,9 +115,9 @@ class GoldenResult:
 def record(model: Path) -> dict[str, Any]:
     """Returns the entry ``golden`` for the manifest of a model.
 
-    The entry has three keys. ``drawing`` is the version of the generated images. ``pixels`` is the SHA-256 of the
-    network's inputs. ``outputs`` maps the name of each output to the base64 of its raw little-endian values for all
-    images. LiteRT computes the outputs with XNNPACK on one thread.
+    The entry ``golden`` is a dict with three keys. ``drawing`` is the version of the generated images. ``pixels`` is
+    the SHA-256 of the network's inputs. ``outputs`` maps the name of each output to the base64 of its raw little-endian
+    values for all images. LiteRT computes the outputs with XNNPACK on one thread.
 
     Raises:
         ModelError: the model cannot be run.
@@ -171,9 +172,10 @@ def answers(classifier: Classifier) -> dict[str, NDArray[Any]]:
 
 
 def allowed_levels(classifier: Classifier) -> dict[str, int]:
-    """Returns a dict with the number of levels by which the output ``close_up`` may differ.
+    """Returns ``{"close_up": n}``: the output ``close_up`` may differ by n quantization levels.
 
-    The dict is empty if the model has no output ``close_up``, or does not quantize the logit of ``close_up``.
+    Returns an empty dict if the model has no output ``close_up``. It also returns an empty dict if ``close_up``, or the
+    logit from which ``close_up`` is computed, is not quantized.
     """
     outputs = classifier.interpreter.get_output_details()
     place = (output_places([one["shape"].tolist() for one in outputs]) or {}).get("close_up")

@@ -12,8 +12,8 @@ __all__ = ["Head", "calibrated_logits_of", "logits_of", "probabilities_of"]
 
 # Quantized probabilities have steps of 1 / 256. Probabilities of up to half a step are rounded to 0.
 _HALF_STEP = 0.5 / 256
-# Probabilities that the quantization rounded to 0 are replaced by small positive values. The sum of these values over
-# all classes is at most this.
+# A probability that the quantization rounded to 0 is replaced by a small positive number, because 0 has no logarithm.
+# Even if all classes have this number, the sum of these numbers is at most _MOST_OF_ZEROS.
 _MOST_OF_ZEROS = 0.1
 
 # This probability replaces a probability of 0 before its logarithm is computed.

@@ -22,9 +22,9 @@ def heat_map(prediction: Prediction) -> NDArray[np.float32] | None:
     the other classes. So the map shows the numbers from which the answer was computed.
 
     Returns:
-        float32 [h, w], 0 to 1, one value for each cell. The value is the difference of the cell, as described above,
-        divided by the greatest difference of all cells. If no difference is greater than two logits, the value is the
-        difference divided by two logits. A negative difference counts as 0.
+        float32 [h, w], 0 to 1, the heat of each cell. A cell has the heat 0 if the evidence for the answered class is
+        below the mean evidence for the other classes. In the other cells, the difference is divided by the greatest
+        difference of all cells, or by two logits if the greatest difference is smaller than two logits.
     """
     evidence = prediction.evidence
     if evidence is None:

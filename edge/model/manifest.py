@@ -46,7 +46,8 @@ _MAX_DEPTH = 32
 _PIECE_BYTES = 1 << 20
 _TEXT, _TEXT_OR_NULL = (str, "a text"), (str | None, "a text or null")
 _LIST, _OBJECT = (list | tuple, "a list"), (dict, "a JSON object")
-# For each field of the manifest, the types that a value may have, and the name of these types in error messages.
+# Maps the name of a field of the manifest to the types that a value of this field may have, and to the words that name
+# these types in error messages.
 _TYPES: dict[str, tuple[Any, str]] = {
     "labels": _LIST,
     "input_size": (int, "a whole number"),
@@ -184,7 +185,7 @@ def _check_depth(values: Any) -> None:
             for child in (one.values() if isinstance(one, dict) else one)
         ]
     if layer:
-        raise ValueError(f"the manifest is nested deeper than {_MAX_DEPTH} levels")
+        raise ValueError(f"objects and lists are nested in more than {_MAX_DEPTH} levels")
 
 
 def _check_version(version: Any, source: Path | str) -> None:
@@ -204,7 +205,7 @@ def _check_version(version: Any, source: Path | str) -> None:
 def _check_required(values: Mapping[str, Any]) -> None:
     for name in ("labels", "input_size", "quantization"):
         if name not in values:
-            raise ValueError(f"the key '{name}' is missing")
+            raise ValueError(f"the required key '{name}' is missing")
 
 
 def _check_labels(labels: tuple[str, ...], none_label: str | None) -> None:
@@ -225,9 +226,9 @@ def _check_types(manifest: Manifest) -> None:
 
 def _check_temperature(temperature: Any) -> None:
     if isinstance(temperature, bool) or not isinstance(temperature, int | float):
-        raise ValueError(f"the temperature is {temperature!r}, not a number")
+        raise ValueError(f"the temperature is {temperature!r}; it must be a number above 0")
     if not 0 < temperature < float("inf"):
-        raise ValueError(f"the temperature is {temperature}, not a number above 0")
+        raise ValueError(f"the temperature is {temperature}; it must be a finite number above 0")
 
 
 def _check_thresholds(thresholds: Any, labels: tuple[str, ...], none_label: str | None) -> None:
@@ -236,14 +237,19 @@ def _check_thresholds(thresholds: Any, labels: tuple[str, ...], none_label: str 
     if "none" in thresholds:
         _check_probability(thresholds["none"], "none")
         if none_label not in labels:
-            raise ValueError(f"the thresholds have the key 'none', but the none_label is {none_label!r}")
+            raise ValueError(
+                f"the thresholds have the key 'none', but the none_label is {none_label!r}, which is not a label of "
+                "the model"
+            )
     if "uncertain" in thresholds:
         _check_probability(thresholds["uncertain"], "uncertain")
     if "alert" in thresholds:
         alert = _part(thresholds["alert"], "alert")
         _check_probability(alert.get("threshold"), "alert")
         if alert.get("label") not in labels:
-            raise ValueError(f"the alert is for {alert.get('label')!r}, which is not a label of the model")
+            raise ValueError(
+                f"the label of the alert is {alert.get('label')!r}, which is not a label of the model"
+            )
     if "conformal" in thresholds:
         conformal = _part(thresholds["conformal"], "conformal")
         _check_probability(conformal.get("coverage"), "coverage")
@@ -268,7 +274,7 @@ def _part(value: Any, name: str) -> dict[str, Any]:
 
 def _check_probability(value: Any, name: str) -> None:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
-        raise ValueError(f"the threshold {name} is {value!r}, not a number from 0 to 1")
+        raise ValueError(f"the threshold {name} is {value!r}; it must be a number from 0 to 1")
 
 
 def strip(model: bytes) -> bytes:

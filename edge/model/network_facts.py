@@ -124,9 +124,10 @@ def _head_of(number: int, inputs: Sequence[Head]) -> Head:
 
 
 def _by_quantization(head: Head, tensor: Table) -> Head:
-    """Returns the kind of an output.
+    """Returns the kind of an output. ``head`` is the kind that the operators suggest.
 
-    An output that was taken for logits holds probabilities if its quantized values range exactly from 0 to 255/256.
+    If the operators suggest logits, the output may still hold probabilities. It does so if the quantized values range
+    exactly from 0 to 255/256, because TFLite prescribes this range for probabilities.
     """
     quantization = tensor.table(_QUANTIZATION)
     if head is not Head.LOGITS or quantization is None:

@@ -149,6 +149,6 @@ class Prediction:
     def evidence(self) -> NDArray[np.float32] | None:
         """The evidence as float32 [h, w, K], or None if the model has no evidence.
 
-        The mean of the evidence over h and w is the logits.
+        If the model has a manifest, the logit of a class is the mean of the evidence for this class over h and w.
         """
         return self.evidence_levels.dequantize() if self.evidence_levels else None

@@ -204,8 +204,8 @@ interpreter.invoke()
 def _try_in_child(path: Path, module: str) -> None:
     """Runs a file once in a child process, because tflite-runtime does not verify files and crashes on damaged ones.
 
-    `open_interpreter` does not call this function for a file with a manifest, because it has checked the SHA-256 of the
-    file's network.
+    `open_interpreter` calls this function only for a file without a manifest. The manifest of a file states the SHA-256
+    of the network, which `check_network` has compared. Only manifests of older versions of dermedge do not state it.
     """
     # raises ModelError if the tables of the file are damaged; with such a file, the runtime might run for minutes
     read_facts(path)

@@ -45,7 +45,7 @@ def require_model_file(path: Path) -> None:
 def model_argument(path: Path) -> str:
     """Returns the text that names a model on the command line.
 
-    For a model that ships with dermedge, this text is its name, so that the command is valid on every machine. For any
-    other model, the text is its path.
+    A model that ships with dermedge has a name, which is valid on every machine. For such a model, the function returns
+    the name. For any other model, it returns the path.
     """
     return path.stem if path in SHIPPED.values() else str(path)

@@ -97,7 +97,7 @@ def find_outputs(interpreter: Interpreter, path: Path) -> OutputDetails:
 
 
 def output_places(shapes: Sequence[Sequence[int]]) -> dict[str, int] | None:
-    """Returns a dict from the name of each output to its index. Returns None if these are not a classifier's outputs.
+    """Returns a dict from the name of each output to its index. Returns None if no classifier has these shapes.
 
     The output [N, K] is ``probabilities``. If it is the only output, it may also be [N, 1, 1, K]. The output
     [N, h, w, K] is ``evidence``. If there are probabilities of several classes, a further output [N, 1] is
@@ -120,9 +120,12 @@ def find_normalization(
 ) -> Normalization | None:
     """Returns the normalization for a file without a manifest: ``given``, or else the one in the file's metadata.
 
-    Returns None if the input holds pixel values. A uint8 input that is not quantized always holds pixel values. A
-    quantized uint8 input holds pixel values if ``given`` is None, as in TFLite's own task libraries. An int8 input
-    holds pixel values minus 128 if ``given`` is None and the metadata of the file states no normalization.
+    Returns None if the network expects pixel values that are not normalized. There are three such cases:
+
+    - The input is uint8 and not quantized.
+    - The input is uint8 and quantized, and ``given`` is None. TFLite's own task libraries have the same rule.
+    - The input is int8, ``given`` is None, and the metadata states no normalization. The network then expects pixel
+      values minus 128.
 
     Args:
         path: path of the model.
@@ -187,7 +190,7 @@ def _not_a_classifier(path: Path, what: str) -> ModelError:
 def _kind_of(shapes: Sequence[Sequence[int]]) -> str:
     """Returns, in parentheses, the kind of network that usually has outputs of these shapes.
 
-    The text is empty if the kind is not clear.
+    Returns an empty text if the shapes do not point to one kind of network.
     """
     if len(shapes) == 4 or (len(shapes) <= 2 and all(len(one) == 3 for one in shapes)):
         return " (as an object detector has)"
@@ -197,7 +200,7 @@ def _kind_of(shapes: Sequence[Sequence[int]]) -> str:
 
 
 def check_manifest(manifest: Manifest, path: Path, classes: int) -> None:
-    """Raises ModelError if the manifest does not have ``classes`` labels, or names an unknown preprocessing."""
+    """Raises ModelError if the number of labels in a manifest is not ``classes``, or the preprocessing is unknown."""
     if len(manifest.labels) != classes:
         raise ModelError(
             f"'{path}' has {classes} classes, but its manifest names {len(manifest.labels)}; "

@@ -121,8 +121,11 @@ class Table:
             return 0, 0
         start = self._target(at)
         length = self._read("<I", start)
-        if start + 4 + length * item_bytes > len(self._content):
-            raise ValueError("a vector ends outside the file")
+        end = start + 4 + length * item_bytes
+        if end > len(self._content):
+            raise ValueError(
+                f"a vector ends at byte {end}, but the flatbuffer has {len(self._content)} bytes"
+            )
         return start + 4, length
 
     def _target(self, at: int) -> int:
@@ -134,6 +137,6 @@ class Table:
 
 def _unpack(layout: str, content: bytes, at: int) -> int:
     if at < 0:
-        raise ValueError("an offset points to a position before the beginning of the file")
+        raise ValueError(f"an offset points to byte {at}, which is before the beginning of the flatbuffer")
     value: int = struct.unpack_from(layout, content, at)[0]
     return value

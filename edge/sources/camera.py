@@ -176,8 +176,8 @@ class CameraCapture(LiveCapture):
         if mode.lock_exposure or mode.lock_white_balance:
             self._settle()
         if mode.lock_exposure:
-            # The present value is also set explicitly. Without this call, some drivers would return to the last value
-            # that was set manually.
+            # The present exposure is also set explicitly. Otherwise, some drivers would return to the exposure that
+            # was last set manually.
             found = self._capture.get(cv2.CAP_PROP_EXPOSURE)
             self._set(cv2.CAP_PROP_AUTO_EXPOSURE, _V4L2_EXPOSURE_MANUAL, "--lock-exposure")
             self._set(cv2.CAP_PROP_EXPOSURE, found, "--lock-exposure")

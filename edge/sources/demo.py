@@ -26,8 +26,8 @@ __all__ = ["DWELL_S", "FPS", "STATIONS", "TRAVEL_S", "Demo", "generate"]
 _NAME = "demo (generated images)"
 _NOTICE = "GENERATED SCENE - NOT REAL SKIN"
 _WIDTH, _HEIGHT, FPS = 640, 480, 30
-# Each station is a square with sides of this many pixels. The side is so large that the window never leaves the strip
-# above or below.
+# The painted strip consists of stations, which are square images with sides of this many pixels. The sides are so long
+# that no frame shows a place above or below the strip, although the camera moves, zooms and tilts.
 _PITCH = 720
 DWELL_S, TRAVEL_S = 2.6, 1.4
 
@@ -89,9 +89,9 @@ def generate(number: int) -> NDArray[np.uint8]:
 
 
 def _camera_x(seconds: float) -> float:
-    """Returns the window's centre on the strip.
+    """Returns the x coordinate on the painted strip at which the camera of the demo points, in pixels.
 
-    The window sways at a station for a while, and then glides to the next one.
+    The camera sways around the middle of a station for a while, and then glides to the next station.
     """
     station, phase = divmod(seconds, DWELL_S + TRAVEL_S)
     glide = np.clip((phase - DWELL_S) / TRAVEL_S, 0, 1)
@@ -101,10 +101,10 @@ def _camera_x(seconds: float) -> float:
 
 @cache
 def _strip() -> NDArray[np.uint8]:
-    """Returns all stations side by side.
+    """Returns the painted strip: the images that the functions in `STATIONS` paint, side by side.
 
-    The strip begins with a copy of the last station and ends with a copy of the first station. So the window can return
-    from the last station to the first station without a jump.
+    The strip begins with a copy of the last image and ends with a copy of the first image. So the camera can return
+    from the last image to the first image without a jump.
     """
     random = np.random.default_rng(2026)
     width = len(STATIONS) * _PITCH

@@ -16,16 +16,16 @@ from dermedge.edge.sources.frame import Frame, FrameSource
 __all__ = ["MS_PER_S", "SILENT_S", "Arrival", "LatestFrame", "Outage"]
 
 MS_PER_S = 1000.0
-# A live source that delivers no frame for this long counts as lost, even if it reports no error. For a slow source, the
-# limit is `_SILENT_INTERVALS` frame intervals of the source, but at most `_LONGEST_SILENT_S`.
+# A live source counts as lost if it delivers no frame for SILENT_S seconds, even if it reports no error. A source with
+# a low frame rate has more time: `_SILENT_INTERVALS` times its frame interval, but at most `_LONGEST_SILENT_S` seconds.
 SILENT_S = 2.0
 _SILENT_INTERVALS, _LONGEST_SILENT_S = 3, 10.0
 # The frame interval of a source is the shortest of this many recent intervals, so that a pause does not make the source
 # seem slow.
 _INTERVALS = 4
-# A source counts as stalled if it delivers no frame for `_STALL_S` seconds and for `_STALL_INTERVALS` frame intervals.
-# Frames that arrive after a stall may have waited in a buffer. Two such frames follow each other faster than new
-# frames: the interval between them is less than `_HASTE` times the usual interval.
+# A source counts as stalled if it delivers no frame for `_STALL_S` seconds, or for `_STALL_INTERVALS` times the usual
+# frame interval if this is longer. After a stall, old frames may arrive that waited in a buffer. They follow each other
+# quickly: the interval between two old frames is less than `_HASTE` times the usual frame interval.
 _STALL_S, _STALL_INTERVALS = 0.3, 3
 _HASTE = 0.75
 
@@ -74,8 +74,8 @@ class LatestFrame:
     replace are counted as dropped. The caller closes the source after the block.
 
     After a stall, frames that waited in a buffer of the source arrive quickly one after the other, the oldest first.
-    These frames are dropped too: a frame is delivered only if no other frame follows within `_HASTE` times the usual
-    interval.
+    These frames are dropped too: a frame is delivered only if no other frame follows within three quarters (`_HASTE`)
+    of the usual frame interval.
 
     A signal may end the consumer at any moment, even while the consumer takes the lock. A `threading.Condition` could
     then stay locked for ever, because it is written in Python. Therefore this class uses a `threading.Lock` and a

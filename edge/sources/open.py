@@ -149,7 +149,7 @@ def _open_picamera2(spec: str, mode: CameraMode) -> FrameSource:
 def _anew(
     open_one: Callable[[str, CameraMode], FrameSource],
 ) -> Callable[[str, CameraMode], Callable[[], FrameSource]]:
-    """Returns a `_Kind.opener`, whose function calls ``open_one`` at the start and again after each outage."""
+    """Returns a `_Kind.opener` for sources that ``open_one`` opens, both at the start and after each outage."""
     return partial(partial, open_one)
 
 

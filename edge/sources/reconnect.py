@@ -21,9 +21,10 @@ from dermedge.edge.sources.repeats import equals_last, is_flat
 
 __all__ = ["FIRST_WAIT_S", "FROZEN_S", "LONGEST_WAIT_S", "TICK_S", "Reconnecting"]
 
-# A source counts as frozen if at least `_FROZEN_REPEATS` frames in a row are repeated, and no new frame arrives for
-# FROZEN_S seconds. Some streams repeat each frame of a slow camera, for example 30 times if the camera delivers one
-# frame a second. FROZEN_S is long enough for these streams. `_FROZEN_REPEATS` is for sources that are even slower.
+# A source counts as frozen if it sends no new frame for FROZEN_S seconds, but repeats the last frame at least
+# `_FROZEN_REPEATS` times. Why there is a time limit: some streams repeat each frame of a slow camera, for example 30
+# times if the camera delivers one frame a second. Why there is a number of repeats: a camera may be so slow that the
+# time limit has passed when the first repeated frame arrives.
 FROZEN_S = 1.5
 _FROZEN_REPEATS = 3
 # Before the first attempt to open a lost source, the wait is FIRST_WAIT_S seconds. It doubles after each attempt, up to

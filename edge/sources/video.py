@@ -26,12 +26,12 @@ __all__ = ["PacedVideo", "VideoFile"]
 _UNKNOWN_FPS = 25.0
 # OpenCV reports a damaged stretch as the end of the video. This many reads are tried to get past the damage.
 _MOST_ATTEMPTS = 50
-# A video counts as truncated if more is missing at the end than the fraction _MISSING_SHARE of its duration or than
-# _MISSING_S seconds. A smaller difference is tolerated, because some containers only estimate the number of frames, and
-# because the sound may last longer than the images.
+# An intact video may end earlier than the container states, because some containers only estimate the number of frames,
+# and because the sound may last longer than the images. The tolerance is the fraction _MISSING_SHARE of the duration,
+# but at most _MISSING_S seconds, and at least 1.5 frame intervals. If more is missing, the video counts as truncated.
 _MISSING_SHARE, _MISSING_S = 0.1, 1.0
-# A video counts as damaged in one place if at least this fraction of all its missing frames is missing in one gap. A
-# gap lies between two frames that were read one after the other.
+# A gap lies between two frames that were read one after the other. A video that lacks many frames counts as damaged if
+# its longest gap contains at least this fraction of the missing frames.
 _GAP_SHARE = 0.8
 # Reading ends with an error if this many frames in a row equal the first frame.
 _MOST_SAME_AT_START = 500
@@ -114,11 +114,11 @@ class VideoFile(FrameSource):
             if self._same == 0:
                 return frame
             if self._same == _MOST_SAME_AT_START and self._same == self._number - 1:
-                raise self._frozen("the first")
+                raise self._frozen(f"the first {self._number}")
         if self._same and self._same == self._number - 1:
-            raise self._frozen("all")
+            raise self._frozen(f"all {self._number}")
         if self._same and 2 * self._same >= self._number:
-            raise self._frozen(f"the last {self._same + 1} of")
+            raise self._frozen(f"the last {self._same + 1} of {self._number}")
         self._check_end()
         return None
 
@@ -198,11 +198,14 @@ class VideoFile(FrameSource):
         )
 
     def _frozen(self, which: str) -> SourceError:
-        """Returns the error for a video in which too many frames are the same. ``which`` says which frames."""
+        """Returns the error for a video in which too many frames are the same.
+
+        ``which`` is a text that says which frames are the same, such as "all 60" or "the last 31 of 60".
+        """
         kind = "black" if self._last is not None and not self._last.any() else "the same"
         target = shlex.quote(str(self._path.with_name(f"{self._path.stem}-progressive.mp4")))
         return SourceError(
-            f"'{self._name}': {which} {self._number} frames are {kind}. The video is either interlaced, which OpenCV "
+            f"'{self._name}': {which} frames are {kind}. The video is either interlaced, which OpenCV "
             f"{cv2.__version__} cannot read, or a still image. Convert it with: ffmpeg -i "
             f"{shlex.quote(self._name)} -vf yadif {target}"
         )

@@ -24,8 +24,8 @@ _DEV = Path("/dev")
 _SYSFS = Path("/sys/class/video4linux")
 _NUMBER = r"[0-9]{1,4}"
 _NODE = rf"video{_NUMBER}"
-# sysfs states the vendor, the product and the serial number of a USB camera in the folder of the USB device. This
-# folder is at most this many levels above the folder to which the link `device` of a video device leads.
+# sysfs states the vendor, the product and the serial number of a USB camera in the folder of the USB device. `identify`
+# finds this folder by following the link `device` of the video device, and then going up at most this many levels.
 _USB_LEVELS = 3
 
 

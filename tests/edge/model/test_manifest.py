@@ -82,8 +82,8 @@ def test_a_damaged_manifest_is_refused_with_the_file(text: str) -> None:
     ("text", "said"),
     [
         ("[]", "the manifest is [], which is not a JSON object"),
-        ("{}", "the key 'labels' is missing"),
-        ('{"labels": ["a"], "input_size": 1}', "the key 'quantization' is missing"),
+        ("{}", "the required key 'labels' is missing"),
+        ('{"labels": ["a"], "input_size": 1}', "the required key 'quantization' is missing"),
         ('{"labels": 3, "input_size": 1, "quantization": ""}', "labels is 3; it must be a list"),
         (
             '{"labels": [], "input_size": 1.5, "quantization": ""}',
@@ -158,7 +158,7 @@ def test_each_threshold_may_be_absent_and_a_later_one_is_let_be(key: str) -> Non
         ({"uncertain": None}, "uncertain is None"),
         ({"alert": 0.3}, "alert is 0.3"),
         ({"alert": {"label": "a"}}, "alert is None"),
-        ({"alert": {"label": "z", "threshold": 0.1}}, "alert is for 'z'"),
+        ({"alert": {"label": "z", "threshold": 0.1}}, "label of the alert is 'z'"),
         ({"alert": {"label": ["a"], "threshold": 0.1}}, "not a label of the model"),
         ({"conformal": {"coverage": 0.9}}, "conformal is None"),
         ({"conformal": {"coverage": 90, "thresholds": {"a": 0, "b c": 0}}}, "coverage is 90"),

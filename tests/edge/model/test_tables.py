@@ -32,9 +32,9 @@ def test_a_vector_may_end_with_the_file_but_not_behind_it() -> None:
     assert Table.root(flatbuffer(2, struct.pack("<hh", -2, 300))).numbers(0, "h") == (-2, 300)
     assert Table.root(flatbuffer(1, struct.pack("<f", 0.5))).numbers(0, "f") == (0.5,)
     for content, layout in ((b"ab", "b"), (b"abc", "h"), (b"abcde", "h")):
-        with pytest.raises(ValueError, match="ends outside the file"):
+        with pytest.raises(ValueError, match=r"a vector ends at byte \d+, but the flatbuffer has \d+ bytes"):
             Table.root(flatbuffer(3, content)).numbers(0, layout)
-    with pytest.raises(ValueError, match="ends outside the file"):
+    with pytest.raises(ValueError, match="a vector ends at byte"):
         Table.root(flatbuffer(3, b"ab")).data(0)
 
 
