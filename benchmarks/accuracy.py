@@ -95,7 +95,7 @@ def find_photos(
 def score(
     classifiers: Sequence[Classifier], photos: Sequence[LabelledPhoto], progress: ShowStatus | None = None
 ) -> ScoredPhotos:
-    """Returns the scores of classifiers with the same labels.
+    """Scores several classifiers on the same photos. All classifiers must have the same labels.
 
     Each photo is decoded once, and all classifiers predict its class.
 

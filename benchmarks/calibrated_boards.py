@@ -1,4 +1,4 @@
-"""Fits a model of the latencies of a board to published latencies of networks on the board.
+"""Fits a formula for the latency of networks on a board to published latencies.
 
 A latency is modelled as a sum of two parts. The first part is in proportion to the number of instructions that the
 network executes; an emulator counts these instructions. The second part is in proportion to the number of bytes that
@@ -55,7 +55,7 @@ class Cost:
 
 @dataclass(frozen=True)
 class Anchor:
-    """A published latency of a network on a board, which is used to fit the model of the board.
+    """A published latency of a network on a board. The factors of the board are fitted to it.
 
     Attributes:
         network: name of the network.
@@ -136,8 +136,9 @@ def fit(anchors: Sequence[Anchor]) -> Factors:
     both = np.linalg.lstsq(rows, np.ones(len(rows)), rcond=None)[0]
     if (both >= 0).all():
         return Factors(*both.tolist())
-    # The best fit has a negative factor. So one of the two factors must be 0. Both choices are tried. The best value of
-    # the other factor is sum(x) / sum(x²), where x is the column of this factor.
+    # This fit has a negative factor, which is not allowed. In the best allowed fit, one of the two factors is then 0.
+    # Both choices are tried. The best value of the other factor is sum(x) / sum(x²), where x is the column of this
+    # factor.
     alone = rows.sum(axis=0) / np.square(rows).sum(axis=0)
     choices = (np.array([alone[0], 0.0]), np.array([0.0, alone[1]]))
     best = min(choices, key=lambda factors: float(np.square(rows @ factors - 1).sum()))

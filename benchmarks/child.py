@@ -56,9 +56,13 @@ def run_program(
             check=False,
         )
     except OSError as error:
-        raise ToolError(f"{name} cannot be started: {error.strerror or error}") from error
+        raise ToolError(
+            f"{name} cannot be started: {error.strerror or error}; check that the program is installed"
+        ) from error
     except subprocess.TimeoutExpired as error:
-        raise ToolError(f"{name} did not end within {timeout_s:g} s") from error
+        raise ToolError(
+            f"{name} did not end within {timeout_s:g} s, and was stopped; close other programs, and try again"
+        ) from error
     output, errors = (text.decode(errors="replace") for text in (done.stdout, done.stderr))
     if done.returncode:
         raise ToolError(f"{name} failed: {last_words(errors, done.returncode)}")

@@ -312,7 +312,7 @@ def _add_run_length(parser: OptionGroup) -> None:
         type=seconds,
         default=run_length.max_secs,
         metavar="SECONDS",
-        help="start no new round after this many seconds",
+        help="measure for at most this many seconds. A round that has begun is finished",
     )
 
 

@@ -75,8 +75,8 @@ def main(argv: Sequence[str]) -> int:
     changes = compare(before, after)
     if not changes:
         raise DataError(
-            f"'{arguments.before}' and '{arguments.after}' have no model with the same number of threads in "
-            "common; measure the same model with the same --num-threads for both files"
+            f"no model was measured with the same number of threads in '{arguments.before}' and in "
+            f"'{arguments.after}'; measure the same model with the same --num-threads for both files"
         )
     if arguments.json:
         print(json.dumps([asdict(change) for change in changes], indent=1))
@@ -116,8 +116,9 @@ def read_results(path: Path) -> dict[str, Any]:
 def compare(before: dict[str, Any], after: dict[str, Any]) -> list[ModelChange]:
     """Returns the changes of the models that are in both results, in the order of the first result.
 
-    A model is recognized by name. If no name is equal, the model is recognized by the digest of the model file. Results
-    of a phone need this, because the phone does not know the name of the file.
+    A model of the first result is looked up in the second result by name. If the name is not found, the model is looked
+    up by the digest of the model file. Results of a phone need the digest, because the phone does not know the name of
+    the file.
     """
     pairs = ((row, _counterpart(row, after["rows"])) for row in before["rows"])
     return [_change(first, second) for first, second in pairs if second]

@@ -56,8 +56,8 @@ def read_conditions(root: Path = Path("/"), ask: Ask = ask_firmware) -> Conditio
 
     Args:
         root: the folder that holds proc/ and sys/.
-        ask: a function that asks the firmware of a Raspberry Pi. It is called only if no file holds the throttling
-            flags.
+        ask: a function that asks the firmware of a Raspberry Pi for the throttling flags. It is called only if no file
+            holds these flags.
     """
     cpu0 = root / "sys/devices/system/cpu/cpu0"
     events = read_number(cpu0 / "thermal_throttle/core_throttle_count")

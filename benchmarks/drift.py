@@ -59,7 +59,8 @@ def drift_of(at_s: Sequence[float], values: Sequence[float]) -> Drift | None:
     slope = float(np.median(slopes))
     deviation = sqrt(_variance(y) * _autocorrelation(y - slope * t))
     z = 0.0 if deviation == 0 else (score - np.sign(score)) / deviation
-    # the ends of Sen's confidence interval are two of the sorted slopes: ``reach / 2`` ranks below and above the median
+    # Each end of Sen's confidence interval is one of the sorted slopes. The ranks of these two slopes lie ``reach / 2``
+    # below and above the rank of the median.
     reach = _Z * deviation
     low_at = max(int((len(slopes) - reach) / 2), 0)
     high_at = min(int((len(slopes) + reach) / 2) + 1, len(slopes)) - 1
@@ -82,10 +83,10 @@ def _variance(y: NDArray[np.float64]) -> float:
 
 
 def _autocorrelation(residuals: NDArray[np.float64]) -> float:
-    """Returns the factor by which autocorrelation increases the variance of the score: (1 + r) / (1 - r), 1 or more.
+    """Returns the factor by which autocorrelation increases the variance of the Mann-Kendall score, 1 or more.
 
-    r is the lag-1 autocorrelation of the residuals. The estimate of r is biased if the series is short and its trend
-    was removed. This bias is corrected.
+    The factor is (1 + r) / (1 - r), where r is the lag-1 autocorrelation of the residuals. Removing the trend of a
+    short series makes the estimate of r too low, so the estimate is corrected.
     """
     n = len(residuals)
     centred = residuals - residuals.mean()

@@ -31,9 +31,10 @@ __all__ = ["MAX_BEYOND", "Estimate", "count_here", "estimate", "to_json", "to_te
 _SCHEMA = "dermedge-estimate/1"
 _LAB = "dermedge.benchmarks.lab"
 _FLOAT, _INTEGER = "float32", "int8"
-# The latency of a network is estimated only if the network is not much smaller or larger than the networks with a
-# published latency. Its instruction count must be at least the smallest of their counts divided by this factor, and at
-# most the largest of their counts multiplied by this factor.
+# No latency is estimated for a network that is much smaller or much larger than all networks with a published latency.
+# The size of a network is the number of executed instructions. The smallest allowed size is the size of the smallest
+# published network divided by this factor. The largest allowed size is the size of the largest published network
+# multiplied by this factor.
 MAX_BEYOND = 2.0
 _MILLION = 1e6
 # A function that counts the instructions of a model. The arguments are the path of the model and QEMU's name of the
@@ -126,8 +127,9 @@ def count_here(model: Path, cpu: str) -> int:
     """
     if util.find_spec(_LAB) is None:
         raise ToolError(
-            f"no instruction count is stored for '{model}', and only a checkout of dermedge can count the "
-            f"instructions; run this command in a checkout, or name a shipped model: {', '.join(SHIPPED)}"
+            f"no instruction count is stored for '{model}', so the instructions must be counted. Only a checkout of "
+            "dermedge can count the instructions. Run this command in a checkout, or name a shipped model: "
+            f"{', '.join(SHIPPED)}"
         )
     command = [sys.executable, "-m", _LAB, "anchors", "--model", str(model.resolve())]
     name = f"counting the instructions of '{model}'"
@@ -156,9 +158,9 @@ def _estimate(path: Path, board: CalibratedBoard, count: InstructionCounter) -> 
 
 
 def _refused(board: CalibratedBoard, form: str) -> str | None:
-    """Returns the reason why no latency can be estimated for a network that computes in ``form``.
+    """Returns the reason why no latency can be estimated for a network on a board; None if there is no such reason.
 
-    Returns None if the latency can be estimated. ``form`` is ``int8`` or ``float32``.
+    ``form`` is the number type in which the network computes: ``int8`` or ``float32``.
     """
     if board.median_error() > MAX_MEDIAN_ERROR:
         return f"the median error of {_percent(board.median_error())} is above {_percent(MAX_MEDIAN_ERROR)}"

@@ -296,7 +296,8 @@ def take_rounds(
         walls_s.append((now := perf_counter()) - started)
         if now - looked > LOOK_EVERY_S:
             conditions.append(look())
-            _round(predictors, frames, len(rounds))  # not counted; it loads the models into the caches again
+            # this round only loads the models into the processor caches again, and is not counted
+            _round(predictors, frames, len(rounds))
             looked = perf_counter()
         if len(rounds) % _REPORT_EVERY_ROUNDS == 0:
             progress(f"latency: run {len(rounds)} of {run_length.num_runs} or more")
@@ -322,7 +323,7 @@ def warm_up(
     warm-up ends after 30 s or ``max_secs``, whichever is shorter.
 
     Returns:
-        The number of rounds, and whether all predictors became steady.
+        The number of warm-up rounds; and whether all predictors were steady when the warm-up ended.
     """
     totals: list[list[float]] = []
     ends = perf_counter() + min(_MAX_WARMUP_S, run_length.max_secs)
@@ -387,9 +388,10 @@ def _parts(total: int, size: int) -> list[int]:
 def _wander(times: NDArray[np.float64], count: int) -> float:
     """Returns how much the medians of ``count`` windows differ because the machine changes slowly, in milliseconds.
 
-    The result is the standard deviation of the medians, after the random variation from frame to frame is subtracted.
-    The random variation is estimated from two of the sorted latencies in each window. Their ranks lie one standard
-    deviation of the binomial distribution below and above the rank of the median.
+    The variance of the medians has two parts. One part comes from the slow changes, and the other part from the random
+    variation from frame to frame. The second part is estimated and subtracted. The result is the square root of the
+    first part. The estimate uses two of the sorted latencies in each window. Their ranks lie one standard deviation of
+    the binomial distribution below and above the rank of the median.
     """
     length = len(times) // count
     if length < _LEAST_WINDOW:

@@ -79,7 +79,7 @@ def cold_start(
             call_in_child(start_here, Path(model), num_threads, runtime, normalization) for _ in range(starts)
         ]
     except ToolError as error:
-        raise ModelError(f"'{model}' cannot be measured: {error}") from error
+        raise ModelError(f"the cold start of '{model}' cannot be measured: {error}") from error
     return ColdStart(
         load_ms=median(run.load_ms for run in runs),
         first_ms=median(run.first_ms for run in runs),

@@ -149,10 +149,13 @@ def cut(root: Any, number: int, unpacking: dict[int, int]) -> bytes:
 
 
 def _unpacking(root: Any) -> dict[int, int]:
-    """Finds the ops that only unpack constants: all their inputs are constants.
+    """Finds the ops that only unpack constants. All inputs of such an op are constants.
 
-    An example is a DEQUANTIZE op whose input is float16 weights. Returns a dict from the index of the tensor that an op
-    computes to the index of the op.
+    An example is a DEQUANTIZE op whose input is float16 weights.
+
+    Returns:
+        A dict with an entry for each of these ops. The key is the index of the tensor that the op computes. The value
+        is the index of the op.
     """
     return {
         int(operator.outputs[0]): number

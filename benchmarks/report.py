@@ -479,7 +479,7 @@ def _profile_tables(row: ModelResult, profile: Profile) -> list[TextTable]:
 
 
 def _profile_rows(times: Sequence[tuple[str, int, float]], profile: Profile) -> tuple[tuple[str, ...], ...]:
-    """Returns the rows of cells of a table of op times.
+    """Returns the cells of a table with the times of ops, row by row.
 
     Args:
         times: name, multiply-accumulates and milliseconds of each row.

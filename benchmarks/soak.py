@@ -203,7 +203,7 @@ def _windows(
 def window(
     seen: Sequence[float | None], begin_s: float, end_s: float, others: float | None, now: Conditions
 ) -> SoakWindow:
-    """Computes the values of a window with one or more frames.
+    """Summarizes the frames of one window of a long run. The window must have at least one frame.
 
     Args:
         seen: end-to-end milliseconds of each frame; None for a frame that the quality gate rejected.

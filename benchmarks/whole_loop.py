@@ -52,7 +52,8 @@ class LoopTimes:
         preprocess: time from the frame to the input tensor.
         invoke: time of the interpreter.
         postprocess: time from the output tensors to the decision.
-        rest: time of the quality gate and the smoothing, and the time that a live frame waits for the classifier.
+        rest: time of the quality gate and the smoothing. It includes the time in which a frame of a live source waits
+            until the classifier has finished the previous frame.
         end_to_end: time of one frame from capture to output.
         fps: frames per second, including rejected frames.
         frames: number of frames, including rejected frames.

@@ -25,12 +25,8 @@ CURE = re.compile(
 # The beginnings of messages without a cure, because only the program that failed can tell what to do.
 WITHOUT = (
     "cannot read the table '{text.path}': {error}",  # the error has the cure
-    "{name} cannot be started: ",
-    "{name} did not end within ",
     "{name} failed: ",
-    "'{model}' cannot be measured: ",
-    "the bytes that '{path}' moves cannot be counted",
-    "the input of the converted file ",
+    "the cold start of '{model}' cannot be measured: ",
 )
 
 

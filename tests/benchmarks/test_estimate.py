@@ -138,7 +138,7 @@ def test_without_the_laboratory_an_uncounted_model_is_refused_with_a_cure(
 ) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(
-        ToolError, match=r"only a checkout of dermedge can count the instructions; .*dermedge-192"
+        ToolError, match=r"Only a checkout of dermedge can count the instructions\. .*dermedge-192"
     ):
         estimate.count_here(Path("other.tflite"), "cortex-a76")
 
