@@ -69,8 +69,8 @@ def main(argv: Sequence[str]) -> int:
         )
     ratios = [ours.seconds / bare.seconds for bare, ours in zip(runs[BARE], runs[OURS], strict=True)]
     print(
-        f"time of dermedge / time of the script, by pairs: median {median(ratios):.2f}, {min(ratios):.2f} to "
-        f"{max(ratios):.2f}"
+        "time of dermedge divided by the time of the script, for each pair of runs: median "
+        f"{median(ratios):.2f}, {min(ratios):.2f} to {max(ratios):.2f}"
     )
     machine = describe_machine("litert")
     print(f"machine: {machine.cpu}, {machine.cores} cores, load {machine.load}, {machine.system}")

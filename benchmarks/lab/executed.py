@@ -84,10 +84,10 @@ class ExecutedLines:
 
 
 def _test_of(context: str) -> str:
-    """Returns the name of the test or fixture in a coverage context.
+    """Returns the name of the test or fixture that executed a line.
 
-    If a test started the recorded process, the context ends with the phase of the test, such as " (call)". The phase is
-    removed.
+    The package ``coverage`` stores this name as the context of the line. If a test started another process, the
+    contexts of that process end with the phase of the test, such as " (call)". The phase is removed.
     """
     for phase in (" (setup)", " (call)", " (teardown)"):
         context = context.removesuffix(phase)
@@ -155,7 +155,10 @@ class TestRunner(LineProcess):
         self.write_line(json.dumps({"tests": list(tests), "limit_s": limit_s, "record": record}))
         answer = self.read_line(limit_s + _PATIENCE_S)
         if not answer:
-            raise ToolError(f"the tests cannot be run: {self.last_words()}")
+            raise ToolError(
+                f"the process that runs the tests has ended: {self.last_words()}; run pytest on the test files to see "
+                "why"
+            )
         return int(answer)
 
 

@@ -8,8 +8,8 @@ counts the instructions of the models for `dermedge benchmark --estimate`.
 
 If a run of `dermedge benchmark` is not marked good, the experiment ends with an error and replaces no earlier result.
 The results are stored in benchmarks/results/NAME. A copy for the table of machines is stored as
-benchmarks/results/machines/NAME.json. Results of networks that no longer ship are removed from
-benchmarks/results/machines.
+benchmarks/results/machines/NAME.json. A result in that folder is removed if one of the shipped models has got another
+network since the measurement.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def _check_documents() -> None:
 
 
 def _remove_outdated() -> None:
-    """Removes the result of each machine that measured a network which no longer ships."""
+    """Removes the result of a machine if a shipped model had another network when the machine measured it."""
     for path in sorted((RESULTS / _MACHINES).glob("*.json")):
         rows = [row for row in read_results(path)["rows"] if row["model"] in SHIPPED]
         if not all(is_shipped(row["model"], row["sha256"]) for row in rows):
@@ -99,7 +99,11 @@ def _count_instructions() -> None:
     try:
         _run("dermedge.benchmarks.lab", "anchors", "--shipped")
     except ToolError as error:
-        print(f"the instructions for --estimate were not counted: {error}", file=sys.stderr)
+        print(
+            "the earlier instruction counts for `dermedge benchmark --estimate` are kept, because the instructions "
+            f"were not counted: {error}",
+            file=sys.stderr,
+        )
 
 
 def check_good(path: Path) -> None:

@@ -164,7 +164,8 @@ def _time_untrained(
         run_length: duration of the measurement.
 
     Returns:
-        The latency of each pair in ``wanted``, and the file size of each network in bytes.
+        Two dicts. The first holds the latency of each network with each number of threads. The second holds the file
+        size of each network in bytes.
     """
     with TemporaryDirectory() as made, ExitStack() as stack:
         files: dict[NetworkShape, Path] = {}
@@ -325,7 +326,10 @@ def photos(options: argparse.Namespace) -> GrowthResult:
 
 
 def _starts(folder: Path, count: int, photos_per_epoch: int) -> list[GrowthPoint]:
-    """Returns the points of all series of ``PHOTO_SERIES`` for the ``count`` photos in ``folder``."""
+    """Measures a first and a second start of a training on the ``count`` photos in ``folder``.
+
+    Returns a point for each series of `PHOTO_SERIES`.
+    """
     show_status(f"training on {count} photos")
     first = call_in_child(first_start, folder / "photos", folder / "first", photos_per_epoch)
     show_status(f"starting again on {count} photos")
@@ -342,7 +346,10 @@ def _starts(folder: Path, count: int, photos_per_epoch: int) -> list[GrowthPoint
 
 
 def _link(paths: Sequence[Path], root: Path, folder: Path) -> None:
-    """Makes links to files in ``folder``. A link has the same path below ``folder`` as the file has below ``root``."""
+    """Makes a link in ``folder`` to each file of ``paths``.
+
+    The path of the link, relative to ``folder``, equals the path of the file, relative to ``root``.
+    """
     for path in paths:
         link = folder / path.relative_to(root)
         link.parent.mkdir(parents=True, exist_ok=True)

@@ -84,7 +84,10 @@ def machine_line() -> str:
 
 
 def table(found: GrowthResult) -> TextTable:
-    """Returns a table with a row per series: the power law if laws are fitted, the first point and the last point."""
+    """Returns a table with a row for each series.
+
+    A row shows the first point and the last point. If power laws are fitted, the row also shows the power law.
+    """
     rows = []
     for series in found.x_names:
         points = found.of(series)

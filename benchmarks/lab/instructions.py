@@ -2,9 +2,10 @@
 
     python -m dermedge.benchmarks.lab instructions [MODEL…] [--output benchmarks/results/arm64-instructions]
 
-QEMU's user mode runs the packages of the device and emulates the processors of a Raspberry Pi 4 (cortex-a72) and a
-Raspberry Pi 5 (cortex-a76). A plugin counts the executed instructions. The duration cannot be computed from the count,
-because some instructions take longer than others, and some wait for memory.
+QEMU's user mode runs Python for arm64, with the packages that are also installed on a Raspberry Pi. It emulates the
+processors of a Raspberry Pi 4 (cortex-a72) and a Raspberry Pi 5 (cortex-a76). A plugin counts the executed
+instructions. The duration cannot be computed from the count, because some instructions take longer than others, and
+some wait for memory.
 
 Without MODEL, the experiment measures each shipped model, and a float32 network with the same architecture, the same
 size and random weights. The float32 networks need the extra ``train``. The experiment needs make, a C compiler, and the
@@ -89,12 +90,12 @@ class InstructionCount:
         model: name of the model.
         form: quantization of the model, such as ``int8-ptq``.
         cpu: QEMU's name of the processor.
-        preprocess: instructions of the preprocessing of a 640x480 frame, including the instructions of the Python
-            interpreter.
-        invoke: instructions of the interpreter.
+        preprocess: instructions of the preprocessing of a 640x480 frame, including the instructions that Python itself
+            executes.
+        invoke: instructions of `invoke()` of the TFLite interpreter.
         predict: instructions from frame to decision.
         loop: instructions for one frame in the loop of `dermedge run`, with quality gate, smoothing and states.
-        spread: largest count for the interpreter minus the smallest count, divided by the median count.
+        spread: largest count of ``invoke`` minus the smallest count, divided by the median count.
         runs: number of runs.
     """
 
@@ -165,9 +166,9 @@ def _given(models: Sequence[Path]) -> list[CountedModel]:
 
 
 def _shipped(folder: Path) -> list[CountedModel]:
-    """Returns the shipped models, each followed by a float32 network with the same architecture and size.
+    """Returns the shipped models. After each model comes a float32 network with the same architecture and size.
 
-    The float32 networks are written to ``folder``.
+    The function makes these float32 networks with random weights, and writes them to ``folder``.
     """
     models = []
     for name, path in SHIPPED.items():

@@ -75,7 +75,8 @@ _STARTS = 5
 _START_TIMEOUT_S = 60.0
 _MS_PER_S = 1000
 _NS_PER_MS = 1e6
-# The limits of the parts overhead, age, viewers, memory and start.
+# The limits of five results, in this order: the ratio of the overhead, the age of a frame in frame intervals, the ratio
+# of the times with and without viewers, the growth of the memory as a fraction, and the start in seconds.
 _MAX_RATIO = 1.15
 _MAX_AGE_INTERVALS = 1.0
 _MAX_VIEWERS_RATIO = 1.05
@@ -118,7 +119,7 @@ class _ReplayedFrames(FrameSource):
     """A source that repeats frames, either without waiting or at the rate of a camera.
 
     Attributes:
-        in_hand: result of `_stamp` at the arrival of the newest frame.
+        in_hand: clock time and processor time at the arrival of the newest frame, as `_stamp` returns them.
     """
 
     def __init__(self, frames: Sequence[NDArray[np.uint8]], fps: float | None = None) -> None:
@@ -164,7 +165,9 @@ class _WatchedClassifier(Classifier):
 
 
 def _frames_worth_an_answer(source: str | None, classifier: Classifier) -> list[NDArray[np.uint8]]:
-    """Returns `FRAMES` copies of the first frame of a source that passes the quality gate, each with different noise.
+    """Returns `FRAMES` copies of one frame of a source, each with different noise.
+
+    The frame is the first one whose copies all pass the quality gate.
 
     Raises:
         OptionError: no frame passes the quality gate.
@@ -304,7 +307,7 @@ PARTS: dict[str, _Part] = {
 
 @contextmanager
 def _served(model: Path, frames: Sequence[NDArray[np.uint8]]) -> Iterator[tuple[Pipeline, WebView]]:
-    """Yields a loop that never waits for a camera, and the web page of the loop on a free port."""
+    """Yields a pipeline and a web view on a free port. The pipeline repeats ``frames`` and never waits for a frame."""
     from dermedge.edge.views.web.server import WebView
 
     with ExitStack() as stack:
@@ -327,7 +330,7 @@ def watching(port: int, count: int) -> Iterator[None]:
     if len(taken) != count or "0" in taken:
         raise DermedgeError(
             f"each of the {count} viewers should have received video, but the bytes received are: "
-            f"{', '.join(taken) or 'none'}"
+            f"{', '.join(taken) or 'none'}; raise --secs and --frames, so that the viewers have time to connect"
         )
 
 
@@ -349,7 +352,8 @@ def _start_s(model: Path, image: Path) -> float:
         taken_s = time.monotonic() - began
     if not line or json.loads(line)["label"] is None:
         raise DermedgeError(
-            f"`dermedge run` gave no answer for the first frame within {_START_TIMEOUT_S:g} s"
+            f"`dermedge run` gave no answer for the first frame within {_START_TIMEOUT_S:g} s; run `dermedge run "
+            f"--source demo --model {model}` to see why"
         )
     return taken_s
 
@@ -372,7 +376,8 @@ def _report(settings: LoopSettings, source: str | None, parts: Sequence[str]) ->
         with one_opencv_thread():
             yield from PARTS[name](settings, frames)
         others = company.busy_cores()
-        # viewers and browsers count as other processes, so these parts are not checked
+        # The parts "viewers" and "page" start programs that need the processor: the viewers or a browser. So for these
+        # parts, the load of other processes is not reported.
         if name in ("viewers", "page") or others is None:
             continue
         if others > MAX_OTHERS_CORES:
@@ -447,7 +452,8 @@ def _add_length_options(parser: argparse.ArgumentParser) -> None:
         "--pairs",
         type=positive_int,
         default=2000,
-        help="measure the overhead with this many pairs. A pair is a frame in the loop and a bare inference",
+        help="measure the overhead with this many pairs of times. In each pair, one frame runs through the loop, and "
+        "then the network runs alone",
     )
     parser.add_argument(
         "--secs",

@@ -66,8 +66,8 @@ class Limits:
     """The time limits of the tests of one mutant.
 
     Attributes:
-        mutant_s: seconds after which the tests are stopped. For slow tests, the limit is three times the duration of
-            the tests without the mutant.
+        mutant_s: time limit of the tests in seconds. Slow tests have a longer limit: three times the duration of the
+            tests without the mutant.
         tests_s: maximum total duration of the tests without the mutant, in seconds. If the tests take longer, the
             slowest tests are left out.
     """
@@ -246,7 +246,9 @@ def copy_tree(root: Path, target: Path) -> Path:
 
 
 def record_tests(runner: TestRunner, paths: Iterable[Path], folder: Path) -> ExecutedLines:
-    """Records which lines the tests of some code files execute. Tests that fail without a mutant are printed.
+    """Runs the test files of the code files in ``paths``, and records which lines each test executes.
+
+    Prints the tests that fail without a mutant.
 
     Args:
         runner: runs the tests of the tree.
@@ -295,11 +297,11 @@ def choose_tests(
 ) -> list[str]:
     """Returns the tests that execute the statement of a mutant, ordered by rising duration.
 
-    Almost every test executes a statement that runs at the import of the module. For such a statement, the names that
-    it defines are looked up, and the tests that execute a line with one of these names are returned instead.
+    A statement outside of functions runs when the module is imported, so almost every test executes it. For such a
+    statement, the returned tests are those that execute a line which uses a name that the statement defines.
 
-    Tests of ``files`` are preferred: tests of other files are returned only if no suitable test is in ``files``. If
-    there is no suitable test at all, all tests of ``files`` are returned.
+    Tests of other files than ``files`` are returned only if no test of ``files`` executes these lines. If no test
+    executes these lines, all tests of ``files`` are returned.
 
     Args:
         recording: the lines that the tests execute.
@@ -336,8 +338,8 @@ def _at_most(recording: ExecutedLines, tests: Sequence[str], limit_s: float) -> 
 def _status(runner: TestRunner, tests: Sequence[str], limit_s: float) -> int:
     """Runs the tests; returns the exit status of pytest.
 
-    A mutant may change the parameters of a test, so that the name of the test does not exist. Then the test is run with
-    all parameters.
+    A node id contains the parameters of the test. A mutant may change these parameters, so that a node id does not
+    exist. Then each test is run with all parameters that it has now.
     """
     if not tests:
         return 0
@@ -350,9 +352,9 @@ def _status(runner: TestRunner, tests: Sequence[str], limit_s: float) -> int:
 def find_tests(path: Path, imports: Mapping[Path, set[str]]) -> tuple[Path, ...]:
     """Returns the test files of a code file.
 
-    A test file belongs to the code file if it imports the code file. If the test file is in the corresponding folder of
-    tests, it may also import the code file through one other module. If no test file is found, longer chains of
-    imports are searched: one more import at each step.
+    The test files that import the code file belong to it. Test files in the corresponding folder of tests also belong
+    to it if they import a module that imports the code file. If no test file imports the code file, the test files with
+    the shortest chain of imports to the code file are returned, whatever their folder is.
 
     Args:
         path: path of the file, relative to the root of the tree.

@@ -54,8 +54,9 @@ def photos_of_other_clinics(
     )
     if not found:
         raise DataError(
-            f"no lesion has all its photos in the sources {', '.join(sorted(sources))}; name other sources of the "
-            "catalogue with --sources, or leave out --split"
+            f"there is no photo to score, because no lesion{f' of the split {split}' if split else ''} has photos only "
+            f"from the sources {', '.join(sorted(sources))}; name other sources of the catalogue with --sources"
+            f"{', or leave out --split' if split else ''}"
         )
     return found
 

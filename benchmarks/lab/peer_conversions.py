@@ -34,14 +34,15 @@ class PeerConversion:
 
 
 def _to_onnx(model: Path, folder: Path, pythons: Mapping[str, Path]) -> Path:
-    """Returns an ONNX file with int8 weights and activations between Q and DQ nodes."""
+    """Returns an ONNX file in the QDQ format: QuantizeLinear and DequantizeLinear nodes mark the int8 tensors."""
     return _tf2onnx(model, folder / f"{model.stem}.onnx", pythons)
 
 
 def _to_ncnn(model: Path, folder: Path, pythons: Mapping[str, Path]) -> Path:
     """Returns the ``.param`` file of a float32 network with the weights of the .tflite file.
 
-    The ``.bin`` file of the network, and a ``.json`` file with the normalization, are in the same folder.
+    The folder of the ``.param`` file also holds the ``.bin`` file of the network, and a ``.json`` file with the
+    normalization.
     """
     float_onnx = _tf2onnx(model, folder / "float.onnx", pythons, "--dequantize")
     cut = folder / "cut.onnx"

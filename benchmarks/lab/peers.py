@@ -230,7 +230,9 @@ def main(argv: Sequence[str]) -> int:
     )
     others = company.busy_cores()
     if not any(peer.latency for peer in peers):
-        raise ToolError(f"no runtime could run the model; {peers[0].name} failed: {peers[0].failure}")
+        raise ToolError(
+            f"no runtime could run the model; correct the error of {peers[0].name} first: {peers[0].failure}"
+        )
     command = command_line("peers", argv)
     deliver(to_report(peers, circumstances_of(arguments, command, origin), others), arguments)
     return 0
@@ -468,7 +470,8 @@ def _remarks(peers: Sequence[PeerResult]) -> list[str]:
 
 
 def _doubts(others_cores: float | None, num_threads: int) -> list[str]:
-    # the processes of the peers count as other processes, but only one of these processes works at a time
+    # The processes of the peers count as other processes. Only one of them works at a time, on num_threads threads. So
+    # the runtimes themselves may keep num_threads cores busy.
     if others_cores is None or others_cores <= num_threads + MAX_OTHERS_CORES:
         return []
     return [
@@ -477,9 +480,10 @@ def _doubts(others_cores: float | None, num_threads: int) -> list[str]:
 
 
 def _standing(peers: Sequence[PeerResult]) -> list[str]:
-    """Returns notes that name the slower peers, the faster peers, and the other peers.
+    """Returns notes that compare the peers with dermedge.
 
-    The difference between the other peers and dermedge may be chance.
+    One note names the slower peers, and one note names the faster peers. A third note names the peers whose difference
+    from dermedge may be chance.
     """
     rivals = [peer for peer in peers if peer.name not in (OURS, LIMIT) and peer.ratio is not None]
     ahead = [peer for peer in rivals if peer.ratio_low is not None and peer.ratio_low > 1]
@@ -498,7 +502,7 @@ def _standing(peers: Sequence[PeerResult]) -> list[str]:
 
 
 def _outside_inference(peers: Mapping[str, PeerResult]) -> list[str]:
-    """Returns a note on the time outside the inference, for the peers that run the same inference as dermedge."""
+    """Returns a note with the time outside the inference, for dermedge, litert and litert-bilinear."""
     limit = peers[LIMIT].ratio if LIMIT in peers else None
     if limit is None:
         return []

@@ -4,7 +4,7 @@
     python -m dermedge.benchmarks.lab phone app/ --source photos/ [--browser chromium]
 
 The web worker of the app processes frames of 640x480 pixels like those of a camera: quality gate, preprocessing,
-network, smoothing and decision. Three times are measured for each answer:
+network, smoothing and decision. For each answer, three durations are measured:
 
 - on the page: from the frame to the answer, including the copy of the frame and the messages to and from the worker.
 - in the worker: from the arrival of the frame to the answer.
@@ -129,7 +129,7 @@ def _browsing(command: Sequence[str], address: str) -> Iterator[None]:
 
 
 def measure_page(app: Path, source: str | None, browser: str, rounds: int) -> Iterator[str]:
-    """Yields the lines of the report.
+    """Measures the phone app in a browser, and yields the lines of the report.
 
     Raises:
         OptionError, SourceError, PictureError: the browser, the app or the source cannot be used; see `_command_of` and
@@ -146,7 +146,9 @@ def measure_page(app: Path, source: str | None, browser: str, rounds: int) -> It
                 f"'{browser}' sent no result within {_TIMEOUT_S} s; name another browser with --browser"
             ) from error
     if "error" in result:
-        raise ToolError(f"'{browser}' could not measure: {result['error']}")
+        raise ToolError(
+            f"the measuring page failed in '{browser}': {result['error']}; name another browser with --browser"
+        )
     answers = [times for times in result["times"] if times][_WARMUP:]
     if not answers:
         raise ToolError(

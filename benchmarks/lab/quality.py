@@ -149,7 +149,7 @@ DEGRADED: dict[str, _Degrade] = {
 
 
 def moving(shift: float, imgsz: int, image: _Image, rng: np.random.Generator) -> Measures:
-    """Simulates two frames between which the camera moves. Returns the measures of the second frame.
+    """Simulates two frames between which the camera moves. Returns what the quality gate measures in the second frame.
 
     Args:
         shift: motion of the camera as a fraction of the width of the image.
@@ -169,7 +169,9 @@ def moving(shift: float, imgsz: int, image: _Image, rng: np.random.Generator) ->
 
 
 def measure(images: Sequence[_Image], imgsz: int, degrade: _Degrade | None = None) -> list[Measures]:
-    """Returns the measures of single images at the input size of a network.
+    """Returns what the quality gate measures in each image at the input size of a network.
+
+    The images are not frames of a video, so no motion is measured.
 
     Args:
         images: uint8 [SIDE, SIDE, 3] BGR.

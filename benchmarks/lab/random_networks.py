@@ -1,7 +1,7 @@
 """Writes networks with random weights as .tflite files.
 
 The values of the weights influence neither the time of an inference, nor the number of instructions, nor the file size.
-The predictions of such a file mean nothing.
+The predictions of a network with random weights mean nothing.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ class RatioInterval:
     n: int
 
     def verdict(self, least: float, most: float) -> str:
-        """Compares the interval with two bounds.
+        """Tells whether the whole confidence interval lies between the bounds ``least`` and ``most``.
 
         Returns:
             ``met`` if the whole interval is between the bounds; ``missed`` if the whole interval is outside the bounds;

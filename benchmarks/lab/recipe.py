@@ -289,7 +289,10 @@ def read_rows(folder: Path) -> list[TrainedVariant]:
 
 
 def to_csv(rows: Sequence[TrainedVariant]) -> str:
-    """Returns CSV with one line per row: each metric, with the ends of the 95 % confidence interval over lesions."""
+    """Returns CSV with one line per variant.
+
+    Each metric has three columns: the value, and the two ends of the 95 % confidence interval over lesions.
+    """
     columns = ["row", "what", "epochs", "photos_per_epoch", "seed"]
     columns += [f"{name}{end}" for name in _SHOWN for end in ("", "_low", "_high")]
     lines = []

@@ -77,14 +77,17 @@ class RunAgreement:
 
     @property
     def verdict(self) -> str:
-        """Tells whether 19 of 20 pairs of good runs agree: ``met``, ``missed``, or ``not tested`` with the reason."""
+        """The verdict: ``met``, ``missed``, or ``not tested`` with the reason.
+
+        The limit is met if at least 19 of 20 pairs of good runs agree.
+        """
         if not self.promised:
             return "not tested: fewer than two runs were good"
         return "met" if self.agreed >= _BAR * self.promised else "missed"
 
 
 def agreement(runs: Sequence[RepeatedRun]) -> RunAgreement:
-    """Counts the pairs of runs that agree."""
+    """Counts all pairs of runs, and the pairs whose 95 % confidence intervals overlap."""
     pairs = list(combinations(runs, 2))
     good = [pair for pair in pairs if all(one.mark == GOOD for one in pair)]
     return RunAgreement(len(pairs), len(good), sum(map(_agree, good)), sum(map(_agree, pairs)))

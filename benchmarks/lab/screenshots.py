@@ -78,7 +78,9 @@ def photograph(browser: str, name: str, address: str, folder: Path) -> Iterator[
                 command += [f"--window-size={width},{height}", f"--screenshot={path}", address]
                 run_program(command, "the browser", timeout_s=_LIMIT_S)
             if not path.is_file():
-                raise ToolError(f"the browser wrote no image of {address}")
+                raise ToolError(
+                    f"'{browser}' wrote no image of {address}; name an installed Chromium with --browser"
+                )
             yield path
 
 

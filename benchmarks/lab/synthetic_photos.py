@@ -70,7 +70,9 @@ def make_photos(
         path = folder / original.entry.source / original.entry.diagnosis / f"{number:06d}.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)
         if not cv2.imwrite(str(path), _vary(read_picture(original.path), rng), _JPEG):
-            raise StorageError(f"cannot write '{path}'")
+            raise StorageError(
+                f"cannot write '{path}'; check the free disk space, and whether you may write into this folder"
+            )
         return path
 
     rounds = -(-count // len(originals))

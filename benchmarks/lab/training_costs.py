@@ -92,7 +92,8 @@ def _catalogued(photos: Path, run: Path, photos_per_epoch: int) -> tuple[Trainin
     """Builds a catalogue and a run folder, as `dermedge train` does.
 
     Returns:
-        ``reading_s`` and ``comparing_s``, as in `first_start`; and the run folder.
+        A dict and the run folder. The dict has the keys ``reading_s`` and ``comparing_s``, which `first_start`
+        explains.
     """
     from dermedge.train.data.build import build_catalogue
     from dermedge.train.fit.run_folder import RunFolder

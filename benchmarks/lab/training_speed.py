@@ -85,7 +85,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def summary(rounds: Sequence[SpeedRound]) -> list[str]:
-    """Returns lines with medians and 95 % confidence intervals, and a line that tells whether the limit is met."""
+    """Returns lines with medians and 95 % confidence intervals. The last line compares the speed with LEAST_SHARE."""
     share = median(one.share for one in rounds)
     verdict = "met" if share >= LEAST_SHARE else "not met"
     return [

@@ -68,7 +68,9 @@ def main(argv: Sequence[str]) -> int:
 def compare_scores(
     photos: Sequence[Photo], answered: Answered, known: Reference
 ) -> dict[str, dict[str, Score]]:
-    """Returns the AUROC with which each score separates each kind of unknown photos from photos of the named classes.
+    """Measures how well each score separates unknown photos from photos of the named classes.
+
+    There are two kinds of unknown photos, `NO_LESION` and `NO_CLASS`. Each kind is measured separately.
 
     Args:
         photos: held-out photos with their labels.
@@ -76,7 +78,8 @@ def compare_scores(
         known: features of training photos of the named classes.
 
     Returns:
-        A dict from the name of each score to a dict, which maps each kind of unknown photos to the AUROC.
+        A dict whose keys are the names of the scores. Each value is a dict, which maps a kind of unknown photos to the
+        AUROC of this kind.
     """
     kinds = np.array([_kind(photo) for photo in photos])
     lesions = np.unique([photo.group for photo in photos], return_inverse=True)[1]
@@ -91,7 +94,7 @@ def compare_scores(
 
 
 def _kind(photo: Photo) -> str:
-    """Returns the kind of an unknown photo; an empty string for a photo of a named class."""
+    """Returns `NO_LESION` or `NO_CLASS` for a photo of the class "none of these"; an empty string for other photos."""
     if photo.label != NONE_OF_THESE:
         return ""
     return NO_CLASS if photo.diagnosis in LESION_DIAGNOSES else NO_LESION

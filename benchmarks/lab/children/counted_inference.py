@@ -51,14 +51,17 @@ class _OneFrame(FrameSource):
 
 
 def _classified(results: Pipeline) -> None:
-    """Runs the loop for one frame.
+    """Lets the pipeline process one frame, and checks that the frame was classified.
 
     Raises:
         OptionError: the quality gate rejects the frame.
     """
     result = next(results)
     if result.classification is None:
-        raise OptionError(f"the quality gate rejected the generated frame: {result.defect}")
+        raise OptionError(
+            f"the quality gate rejected the generated frame at the input size of this model ({result.defect}); give a "
+            "model with another input size"
+        )
 
 
 def main(argv: Sequence[str]) -> int:

@@ -117,7 +117,9 @@ def _status(process: int, limit_s: float) -> int:
 
 
 def _record(tests: list[str], folder: Path) -> int:
-    """Runs tests, and writes tests.json and coverage data to ``folder``. Each test is a context of the coverage data.
+    """Runs tests, and writes tests.json and coverage data to ``folder``.
+
+    For each executed line, the coverage data name the tests and shared fixtures that executed the line.
 
     Returns:
         The exit status of pytest.
@@ -148,7 +150,7 @@ class _Recorder:
         self._shared: dict[str, float] = {}
 
     def summary(self) -> dict[str, Any]:
-        """Returns a JSON-serializable dict.
+        """Returns the results and durations of the tests as a JSON-serializable dict.
 
         ``passed``: each test that passed, with the duration in seconds and the fixtures of the test. ``failed``: the
         tests that failed. ``shared``: each shared fixture, with the duration of the fixture in seconds.

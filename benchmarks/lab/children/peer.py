@@ -183,8 +183,9 @@ def _mediapipe(model: str, threads: int) -> _Answer:
         # the frame is cropped to a square, because MediaPipe would distort a frame that is not square
         rgb = np.ascontiguousarray(cv2.cvtColor(_largest_square(frame_bgr), cv2.COLOR_BGR2RGB))
         found = classifier.classify(mp.Image(image_format=mp.ImageFormat.SRGB, data=rgb))
-        # this selects the output with the class scores: the heat map has more categories, and the view of the photo has
-        # only one
+        # MediaPipe returns a list of categories for each output. The output with the probability of a close-up has one
+        # category. The heat map has more categories than there are classes. So of the outputs with several categories,
+        # the one with the fewest categories holds the class scores.
         heads = [one for one in found.classifications if len(one.categories) > 1]
         head = min(heads, key=lambda one: len(one.categories))
         return int(head.categories[0].index), head.categories
@@ -265,9 +266,10 @@ _ARITHMETIC: dict[str, Callable[[str], str]] = {"openvino": _openvino_arithmetic
 
 
 def _ncnn(model: str, threads: int) -> _Answer:
-    """Opens a ``.param`` file.
+    """Opens a ``.param`` file of NCNN.
 
-    The ``.bin`` file of the network, and a ``.json`` file with the normalization, must be in the same folder.
+    The folder of the ``.param`` file must also hold the ``.bin`` file of the network, and a ``.json`` file with the
+    normalization.
     """
     import ncnn
 
@@ -320,7 +322,7 @@ def _interpreter_answer(opened: Any, interpolation: int = cv2.INTER_AREA) -> _An
 def _gives_classes(shape: Sequence[Any]) -> bool:
     """Tells whether an output with this shape holds the scores of the classes.
 
-    The classes have the shape [1, K], and the view of the photo has the shape [1, 1].
+    The scores of K classes have the shape [1, K]. The output with the probability of a close-up has the shape [1, 1].
     """
     return len(shape) == 2 and shape[1] > 1
 

@@ -31,7 +31,7 @@ def test_a_lesion_with_a_photo_of_another_source_is_left_out() -> None:
     assert [(one.path, one.split) for one in found] == [("a", "test"), ("b", "test")]
     [alone] = photos_of_other_clinics(photos, {"old"}, "test")
     assert alone.path == "e"
-    with pytest.raises(DataError, match="no lesion has all its photos in the sources old;"):
+    with pytest.raises(DataError, match="no lesion has photos only from the sources old;"):
         photos_of_other_clinics(photos[:4], {"old"})
 
 

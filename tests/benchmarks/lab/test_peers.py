@@ -166,7 +166,7 @@ def test_where_no_environment_can_be_made_the_command_says_so_in_one_line(
     assert lab.main(["peers", "--source", "demo"]) == 2
     assert (
         capsys.readouterr().err
-        == "dermedge: error: no runtime could run the model; dermedge failed: no network\n"
+        == "dermedge: error: no runtime could run the model; correct the error of dermedge first: no network\n"
     )
 
 
