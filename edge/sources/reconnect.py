@@ -22,9 +22,9 @@ from dermedge.edge.sources.repeats import equals_last, is_flat
 __all__ = ["FIRST_WAIT_S", "FROZEN_S", "LONGEST_WAIT_S", "TICK_S", "Reconnecting"]
 
 # A source counts as frozen if it sends no new frame for FROZEN_S seconds, but repeats the last frame at least
-# `_FROZEN_REPEATS` times. Why there is a time limit: some streams repeat each frame of a slow camera, for example 30
-# times if the camera delivers one frame a second. Why there is a number of repeats: a camera may be so slow that the
-# time limit has passed when the first repeated frame arrives.
+# `_FROZEN_REPEATS` times. The number of repeats alone is not enough: some streams repeat each frame of a slow camera,
+# for example 30 times if the camera delivers one frame a second. FROZEN_S alone is not enough either: a source may be
+# so slow that this time has passed when the first repeated frame arrives.
 FROZEN_S = 1.5
 _FROZEN_REPEATS = 3
 # Before the first attempt to open a lost source, the wait is FIRST_WAIT_S seconds. It doubles after each attempt, up to
