@@ -336,22 +336,24 @@ def read_manifest(path: Path | str) -> Manifest | None:
     return Manifest.from_json(text, path)
 
 
-def check_network(path: Path) -> None:
+def check_network(path: Path) -> bool:
     """Compares the SHA-256 of the network with the one that the manifest states.
 
-    Does nothing if the file has no manifest, or if the manifest states no SHA-256.
+    Returns True if they are equal. Returns False if there is nothing to compare: the file has no manifest, or the
+    manifest states no SHA-256.
 
     Raises:
         ModelError: the SHA-256 differs from the one that the manifest states, or the manifest is damaged.
     """
     manifest = read_manifest(path)
     if manifest is None or manifest.network_sha256 is None:
-        return
+        return False
     if manifest.network_sha256 != _network_digest(path):
         raise ModelError(
             f"'{path}' is damaged: the network in the file is not the network that the manifest describes "
             "(the SHA-256 differs); copy the file again, or convert the model again"
         )
+    return True
 
 
 def _network_digest(path: Path) -> str:

@@ -113,16 +113,16 @@ def open_interpreter(
     """
     # imported here, because the module `manifest` imports NumPy and OpenCV, and `dermedge doctor` must list the
     # runtimes even if NumPy or OpenCV cannot be imported
-    from dermedge.edge.model.manifest import check_network, read_manifest
+    from dermedge.edge.model.manifest import check_network
 
     if num_threads < 1:
         raise OptionError(f"--num-threads is {num_threads}; it must be 1 or more")
     path = Path(model)
     require_model_file(path)
-    check_network(path)
+    is_proven = check_network(path)
     name = choose_runtime(runtime)
     module = import_module(RUNTIMES[name].module)
-    if name == "tflite-runtime" and read_manifest(path) is None:
+    if name == "tflite-runtime" and not is_proven:
         _try_in_child(path, RUNTIMES[name].module)
     options = {
         "num_threads": num_threads,
@@ -204,8 +204,8 @@ interpreter.invoke()
 def _try_in_child(path: Path, module: str) -> None:
     """Runs a file once in a child process, because tflite-runtime does not verify files and crashes on damaged ones.
 
-    `open_interpreter` calls this function only for a file without a manifest. The manifest of a file states the SHA-256
-    of the network, which `check_network` has compared. Only manifests of older versions of dermedge do not state it.
+    `open_interpreter` calls this function for each file whose network `check_network` could not compare with a SHA-256:
+    a file without a manifest, or a file with the manifest of an older version of dermedge, which states no SHA-256.
     """
     # raises ModelError if the tables of the file are damaged; with such a file, the runtime might run for minutes
     read_facts(path)

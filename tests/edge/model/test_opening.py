@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +14,7 @@ import pytest
 
 from dermedge.edge.errors import ModelError, OptionError
 from dermedge.edge.model.classifier import Classifier
-from dermedge.edge.model.manifest import attach, read_manifest
+from dermedge.edge.model.manifest import Manifest, attach, read_manifest, strip
 from dermedge.edge.model.runtime import open_interpreter, without_native_log
 
 TASKS = Path("/proc/self/task")
@@ -46,6 +49,33 @@ def test_the_log_of_the_runtime_is_discarded_and_no_file_stays_open(
     assert len(list(Path("/proc/self/fd").iterdir())) == before
     os.write(2, b"a line of ours")
     assert capfd.readouterr().err == "a line of ours"
+
+
+def without_digest(manifest: Manifest) -> str:
+    """The manifest as an older version of dermedge wrote it."""
+    return replace(manifest, network_sha256=None).to_json()
+
+
+@pytest.mark.parametrize("states", [False, True])
+def test_tflite_runtime_opens_an_unproven_file_in_a_child_process_first(
+    model_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, states: bool
+) -> None:
+    pytest.importorskip("tflite_runtime")
+    manifest = read_manifest(model_path)
+    assert manifest is not None
+    model = tmp_path / "m.tflite"
+    model.write_bytes(strip(model_path.read_bytes()))
+    with zipfile.ZipFile(model, "a") as archive:
+        archive.writestr("dermedge.json", manifest.to_json() if states else without_digest(manifest))
+    programs: list[object] = []
+
+    def run(command: list[str], **settings: object) -> subprocess.CompletedProcess[bytes]:
+        programs.append(command[0])
+        return subprocess.CompletedProcess(command, 0)
+
+    monkeypatch.setattr("dermedge.edge.model.runtime.subprocess.run", run)
+    open_interpreter(model, 1, "tflite-runtime")
+    assert programs == ([] if states else [sys.executable])
 
 
 def test_fewer_than_one_thread_is_refused(model_path: Path) -> None:
