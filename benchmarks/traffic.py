@@ -43,8 +43,8 @@ def _size(tensor: Any, dtype: str, path: Path) -> int:
         bits = bits or np.dtype(dtype).itemsize * _BITS_PER_BYTE
     except TypeError as error:
         raise ModelError(
-            f"the bytes that an inference of '{path}' reads and writes cannot be counted, because it has values of the "
-            f"type '{dtype}' without a fixed size; give a model without this type"
+            f"cannot count the bytes that an inference of '{path}' reads and writes: the model has tensors of the type "
+            f"'{dtype}', and the values of this type have no fixed size; give a model without this type"
         ) from error
     sides = () if tensor.shape is None else [int(side) for side in tensor.shape]
     return prod(sides) * bits // _BITS_PER_BYTE

@@ -48,8 +48,8 @@ class ConversionRequest:
         size: the width and the height of the input in pixels, for a Keras classifier that accepts any size.
         normalization: the normalization of a foreign classifier, as in `choose_normalization`.
         trusted: whether to load a Keras classifier even if it holds Python code. The code then runs on this machine.
-        evidence: whether the evidence, from which heat maps are made, is an output of the file. It can only be left out
-            for a run.
+        evidence: whether the evidence, from which heat maps are made, is an output of the file. This can be False only
+            if ``model`` is a run folder.
         licence: the licence of the weights, for the manifest.
     """
 

@@ -452,15 +452,15 @@ def _add_length_options(parser: argparse.ArgumentParser) -> None:
         "--pairs",
         type=positive_int,
         default=2000,
-        help="measure the overhead with this many pairs of times. In each pair, one frame runs through the loop, and "
-        "then the network runs alone",
+        help="measure the overhead with this many pairs of latencies. In each pair, one frame runs through the loop, "
+        "and then the network runs alone",
     )
     parser.add_argument(
         "--secs",
         type=positive_int,
         default=10,
-        help="measure the age of the answers for this many seconds with each network, and the effect of viewers for "
-        "this many seconds without viewers and with them",
+        help="run each measurement of the age of answers for this many seconds. There is one such measurement for each "
+        "network, one without viewers and one with viewers",
     )
     parser.add_argument(
         "--periods",

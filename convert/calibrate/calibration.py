@@ -46,8 +46,8 @@ class Calibration:
             and `decision_scores` return them. If the file tells the view of a photo, there are two more metrics.
             ``val_view_accuracy`` is the fraction of the photos for which the file tells the right view. ``val_views``
             maps each view to the metrics on the photos of this view; it is absent if ``views`` is empty.
-        warnings: one line for each temperature or threshold that was left out because it does harm, and one line for
-            each that is useless.
+        warnings: one line for each temperature or threshold that was left out because it does harm, one line for each
+            threshold that was kept although it is useless, and lines about the views.
         views: the temperature and the thresholds for close-ups, as in `Manifest.views`. The dict is empty if the same
             temperature and thresholds are used for all photos.
     """

@@ -29,9 +29,10 @@ __all__ = [
 
 Range = tuple[float, float]
 
-# The number of bins of a histogram on each side of 0. A range is only tried if it has at least 256 bins, one for each
-# level. The bin width doubles when a value lies outside all bins, so the largest value lies in bin 4,096 or higher. A
-# range from 0 to a sixteenth of the largest value has at least 256 bins, and can be tried.
+# The number of bins of a histogram on each side of 0. The bin width doubles when a value lies outside all bins. So the
+# largest value always lies in the upper half of the bins: in bin 4,096 or higher. A range is only tried if it has at
+# least 256 bins, one for each level. 256 is a sixteenth of 4,096. So each range that ends at a sixteenth of the largest
+# value, or above it, can be tried.
 BINS = 8192
 _LEAST_WIDTH = 2.0**-60
 _LEVELS = 256

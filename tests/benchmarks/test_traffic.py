@@ -50,6 +50,6 @@ def test_a_tensor_has_the_bytes_of_its_type(dtype: str, size: int) -> None:
 
 def test_a_type_without_a_size_is_named() -> None:
     with pytest.raises(
-        ModelError, match=r"'a\.tflite' reads and writes cannot be counted, .* values of the type 'strings'"
+        ModelError, match=r"inference of 'a\.tflite' reads and writes: .* tensors of the type 'strings'"
     ):
         _size(SimpleNamespace(shape=[1]), "strings", Path("a.tflite"))

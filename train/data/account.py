@@ -35,7 +35,7 @@ def account_lines(
         tables: the account of each table file.
         contradicted: the number of photos for which tables state diagnoses that exclude each other.
         spellings: for the name of each class folder, the spelling that is used.
-        group_folders_count: whether the photos of a folder below a class folder form a group.
+        group_folders_count: True if each folder below a class folder is used as a group of photos.
     """
     lines = (
         *_set_lines(files),

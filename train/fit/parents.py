@@ -102,8 +102,9 @@ def _check(path: str, role: str, config: Config, photos: Sequence[Photo]) -> Non
     known = sorted(photo.image_id for photo in held_out if not learned.isdisjoint(_keys(photo)))
     if known:
         raise DataError(
-            f"the {role} '{path}' was trained on the lesions of {plural(len(known), 'photo')} in the validation or "
-            f"test split of this run, for instance on the lesion of '{known[0]}'; train both runs on the same catalogue"
+            f"the {role} '{path}' has learned lesions that are in the validation or test split of this run. They have "
+            f"{plural(len(known), 'photo')} in these splits, for instance '{known[0]}'; train both runs on the same "
+            "catalogue"
         )
 
 

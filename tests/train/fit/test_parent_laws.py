@@ -60,10 +60,12 @@ def test_a_parent_that_learned_what_the_run_holds_out_is_refused(
     path = parent(tmp_path / "parent", [photo("one", "train"), photo("two", "train"), photo("three", "val")])
     config = child(role, path)
     check_parents(config, [photo("one", "train"), photo("three", split), photo("four", split)])
-    with pytest.raises(DataError, match=f"the {role} '.*parent' was trained on the lesions of 1 photo in"):
+    with pytest.raises(
+        DataError, match=f"the {role} '.*parent' has learned lesions that are in .* They have 1 photo in"
+    ):
         check_parents(config, [photo("one", split)])
     # another photo of a lesion that the parent has seen
-    with pytest.raises(DataError, match=r"the lesions of 2 photos .* on the lesion of 'another'"):
+    with pytest.raises(DataError, match=r"2 photos in these splits, for instance 'another'"):
         check_parents(config, [photo("one", split), photo("another", split, "lesion of two")])
 
 
