@@ -43,7 +43,7 @@ _STRESS_PHOTOS = 200
 # Example commands that are shown at the end of the help.
 _EXAMPLES = (
     "dermedge evaluate runs/mine --split val",
-    "dermedge evaluate mine.tflite dermedge-192 --data photos/ --output report/",
+    "dermedge evaluate one.tflite two.tflite --data photos/ --output report/",
     "dermedge evaluate mine.tflite --data runs/mine/catalogue.csv --split test",
     "dermedge evaluate dermedge-192 --classes melanoma,nevus --data photos/",
 )
