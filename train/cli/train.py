@@ -132,8 +132,8 @@ def _add_stage_options(made: Parser) -> None:
         type=whole,
         metavar="N",
         help="Train the float stage for N epochs. With 0, the stage is skipped, and the weights of the finished runs "
-        "in --weights are used unchanged. Default: enough epochs to sample each training photo 14 times on average. "
-        "The default never gives fewer than 6,400 or more than 200,000 samples in total.",
+        "in --weights are used unchanged. Default: enough epochs to sample each training photo 14 times on average, "
+        "but about 6,400 samples in total at least, and about 200,000 at most.",
     )
     group.add_argument(
         "--photos-per-epoch",
@@ -366,8 +366,8 @@ def _start_refit(
         config = replace(config, weights=weights, averaged=averaged)
     if not any(photo.split == "val" for photo in photos):
         raise OptionError(
-            f"'{validated.path}' was made with --refit itself, and has learned its validation photos; give --refit a "
-            "run that was not made with --refit"
+            f"'{validated.path}' has no validation photos to learn, for instance because it was made with --refit "
+            "itself; give --refit a run that has validation photos"
         )
     catalogue = Catalogue(with_validation_learned(photos), config.classes, {}, config.seed)
     config = replace(

@@ -107,7 +107,7 @@ def _check_used(paths: Sequence[Path], tables: Tables) -> None:
 
 
 def _with_labelled(tables: Tables, files: Sequence[LabelledFile]) -> list[TableAccount]:
-    """Returns the summaries of the tables. Sets ``labelled``: the number of photos whose label is from the table."""
+    """Returns the summaries of the tables with ``labelled``, the number of photos whose label is from the table."""
     labelled = Counter(facts.table for at, facts in tables.facts.items() if files[at].origin == ON_TABLE)
     return [replace(account, labelled=labelled[account.path]) for account in tables.accounts]
 

@@ -14,7 +14,7 @@ from dermedge.train.data.table_files import TableText, spreadsheet_text
 __all__ = ["PhotoIndex"]
 
 # A table in an unknown format is taken to be about the photos if it names enough of them. The number of photos that it
-# must name is this fraction of its rows or of the photos, whichever are fewer.
+# names must be at least this fraction of the number of its rows or of the number of photos, whichever is lower.
 _NAMING_SHARE = 0.1
 _NOT_A_NUMBER = -1
 # A whole number as spreadsheets write it. It may have separators between thousands, or decimals that are 0.

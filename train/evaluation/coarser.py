@@ -62,8 +62,8 @@ def _merged(
 ) -> ModelOutputs:
     """Returns the outputs with the columns ``others`` merged.
 
-    A merged logit depends on the temperature. For each photo, the temperature is that for the view of the photo:
-    dermoscopic or close-up.
+    A merged logit depends on the temperature. The temperature of each photo is that of `Answers.calibrations`; it is 1
+    if the probabilities of the model are independent.
     """
     calibrations = model.answers(outputs).calibrations
     temperatures = [1.0 if model.independent else one.temperature for one in calibrations]

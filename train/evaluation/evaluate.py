@@ -73,7 +73,7 @@ class EvaluatedModel:
         none_label: the label that stands for "none of these", or None.
         temperature: temperature that divides the logits. If the model predicts the view of a photo, this is the
             temperature for dermoscopic photos.
-        thresholds: thresholds of the decision, which `dermedge.edge.model.decision` describes. If the model predicts
+        thresholds: thresholds of the decision, as `dermedge.edge.model.decision` describes them. If the model predicts
             the view of a photo, these thresholds are for dermoscopic photos.
         facts: further properties of the model that the report shows: name -> value.
         learned: the training photos, as `dermedge.train.data.learned` packs them; None if the model file does not state

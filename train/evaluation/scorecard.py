@@ -180,7 +180,7 @@ class Answers:
         none_label: the label that stands for "none of these", or None.
         temperature: temperature that divides the logits. If the model predicts the view of a photo, this is the
             temperature for dermoscopic photos.
-        thresholds: thresholds of the decision, which `dermedge.edge.model.decision` describes. If the model predicts
+        thresholds: thresholds of the decision, as `dermedge.edge.model.decision` describes them. If the model predicts
             the view of a photo, these thresholds are for dermoscopic photos.
         independent: whether the logits are the logarithms of independent probabilities. Such probabilities need not sum
             to 1.

@@ -42,8 +42,8 @@ def _skin_tone(tone: str) -> str:
     return f"{tone}, {_TONES[int(tone)]}" if tone else ""
 
 
-# The properties by which photos are grouped. The key is the name of a property. The value is a function that returns
-# the property of a photo, or "" if the property of the photo is not known.
+# The properties by which photos are grouped: name of a property -> function that returns the value of the property for
+# a photo, or "" if the value is not known.
 SLICES: dict[str, Callable[[LabelledPhoto], str]] = {
     SOURCE: lambda photo: photo.entry.source,
     "view": lambda photo: photo.entry.view,

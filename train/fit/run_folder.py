@@ -193,9 +193,8 @@ class RunFolder:
     def _found(self, path: str) -> str:
         """Returns the current path of a file or folder that the settings name.
 
-        If ``path`` no longer exists, but a file or folder of the same name lies beside the run folder, the result is
-        the path beside the run folder. This happens after a move together with the run. Otherwise, the result is
-        ``path``.
+        If ``path`` does not exist, but a file or folder of the same name lies beside the run folder, the result is the
+        path beside the run folder, because both have probably moved together. Otherwise, the result is ``path``.
         """
         beside = self.path.parent / Path(path).name
         return str(beside) if not Path(path).exists() and beside.exists() else path

@@ -121,8 +121,8 @@ def photo_pairs(
     """Finds files that show the same photo, but have different values of ``key``, such as different labels.
 
     Yields:
-        Two different values, and pairs of files. All these files show one photo. In each pair, the first file has the
-        first value, and the second file has the second value. Pairs of files with equal bytes come first.
+        Two different values, and all pairs of files of one photo that have these values. In each pair, the first file
+        has the first value, and the second file has the second value. Pairs of files with equal bytes come first.
     """
     for members in material.same_photo:
         pairs: dict[tuple[str, str], list[tuple[int, int]]] = defaultdict(list)
