@@ -459,8 +459,8 @@ def _add_length_options(parser: argparse.ArgumentParser) -> None:
         "--secs",
         type=positive_int,
         default=10,
-        help="run each measurement of the age of answers for this many seconds. There is one such measurement for each "
-        "network, one without viewers and one with viewers",
+        help="measure the age of the frames for this many seconds at each speed of the network. Each period without "
+        "or with viewers takes as long",
     )
     parser.add_argument(
         "--periods",

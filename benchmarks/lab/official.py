@@ -186,7 +186,11 @@ def _to_report(
     others_cores: float | None,
     failure: str | None,
 ) -> LabReport:
-    """Returns the report: dermedge compared with LiteRT's tool, and the measuring loop compared with the bare loop."""
+    """Returns the report, which compares two ratios with their limits.
+
+    The ratios are the time of dermedge to that of LiteRT's tool, and the time of the measuring loop to that of the bare
+    loop.
+    """
     beside = ratio_of([pair.ours_ms / pair.tool_ms for pair in pairs])
     apart, over = beside.verdict(1 - _MAX_APART, 1 + _MAX_APART), added.verdict(0, 1 + _MAX_ADDED)
     ours_ms, tool_ms = (

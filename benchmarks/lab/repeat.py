@@ -87,7 +87,10 @@ class RunAgreement:
 
 
 def agreement(runs: Sequence[RepeatedRun]) -> RunAgreement:
-    """Counts all pairs of runs, and the pairs whose 95 % confidence intervals overlap."""
+    """Counts the pairs of runs, and the pairs whose 95 % confidence intervals overlap.
+
+    Both numbers are counted for all runs, and for the good runs alone.
+    """
     pairs = list(combinations(runs, 2))
     good = [pair for pair in pairs if all(one.mark == GOOD for one in pair)]
     return RunAgreement(len(pairs), len(good), sum(map(_agree, good)), sum(map(_agree, pairs)))
