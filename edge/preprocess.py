@@ -30,7 +30,7 @@ __all__ = [
 PREPROCESSING = "centre square less a rest of 1/15, 2x2 means, exact bilinear, RGB, uint8"
 
 # If the size of a crop is the input size times a power of two, the crop can be halved until it has the input size. The
-# slower bilinear step is then not needed. To get such a crop, at most this fraction of its height is cut off. For
+# slower bilinear step is then not needed. To get such a size, up to this fraction of the crop's height is cut off. For
 # example, a network with an input of 224 pixels sees the middle 448 of the 480 rows of a 640x480 frame: 448 is 2 x 224.
 MAX_TRIM = 1 / 15
 
@@ -153,6 +153,6 @@ def to_input(frame_bgr: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
 def normalize(rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Returns the input of the float network: (p - 128) / 127.5 for each value p, as float32 of the same shape.
 
-    The results lie between -1.004 and 0.997.
+    The results range from -128 / 127.5 (about -1.004) to 127 / 127.5 (about 0.996).
     """
     return (rgb.astype(np.float32) - ZERO_POINT) / SCALE

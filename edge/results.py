@@ -160,8 +160,8 @@ class FrameResult:
     def shown(self) -> Classification | None:
         """The classification whose numbers are shown.
 
-        While an answer is shown, these are the numbers of the answer. Otherwise, they are the numbers of the newest
-        frame. The property is None if ``answer`` and ``classification`` are both None.
+        While an answer is shown, this is the answer. Otherwise, it is the classification of the newest frame, or None
+        if ``classification`` is None.
         """
         return self.answer or self.classification
 

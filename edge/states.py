@@ -14,9 +14,9 @@ frame, s = p. A good frame that arrives dt seconds after the previous good frame
 (1 - exp(-dt / TIME_CONSTANT_S)) (p - s) to s. So the smoothing does not depend on the frame rate.
 
 If the probability of a class changes suddenly, the smoothed probability has made 95 % of the change after three time
-constants, which is 0.9 s. The answer settles SETTLE_S after the first good frame, which is 0.6 s. At this time, the
-first good frame still has a weight of 14 % in the smoothed probability. The answer for a photo settles immediately,
-because a photo follows no other frame.
+constants (0.9 s). The answer settles SETTLE_S (0.6 s) after the first good frame. At this time, the first good frame
+still has a weight of 14 % in the smoothed probability. The answer for a photo settles immediately, because a photo
+follows no other frame.
 
 The probability of a close-up is smoothed in the same way, and decides the view. The first frame is a close-up if
 this probability is at least 0.5. After that, the view changes to a close-up at 0.6 or more, and to dermoscopic at 0.4

@@ -125,7 +125,7 @@ def whole(text: str) -> int:
 def number(text: str) -> float:
     """Returns the number that a text states.
 
-    If the text is not a number, returns NaN. Every comparison with NaN is false, so a check for a range rejects NaN.
+    If the text is not a number, returns NaN. NaN lies in no range, so a check for a range rejects it.
     """
     try:
         return float(text)

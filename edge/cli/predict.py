@@ -174,8 +174,8 @@ def _comma_separated(
 def _csv_line(values: Sequence[str]) -> str:
     """Returns the values as one line of CSV, without a line end."""
     buffer = io.StringIO()
-    # A value that contains a carriage return must be quoted. csv.writer quotes such a value only if the line end
-    # contains a carriage return too.
+    # A value that contains a carriage return must be quoted. In Python 3.11, csv.writer quotes such a value only if the
+    # line end contains a carriage return too.
     csv.writer(buffer, lineterminator=_CSV_LINE_END).writerow(values)
     return buffer.getvalue().removesuffix(_CSV_LINE_END)
 

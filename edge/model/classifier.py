@@ -238,7 +238,7 @@ class Classifier:
         return Prediction(label, decision, alert, probabilities, outputs.logits, timing, levels, outputs.view)
 
     def headline(self, prediction: Prediction, confidence: float = 0.0) -> Headline:
-        """Returns the headline for a prediction of this classifier.
+        """Returns the headline for a prediction of this classifier, with `dermedge.edge.model.decision.headline`.
 
         Args:
             prediction: the prediction to describe.
@@ -332,8 +332,8 @@ class Classifier:
     def _read_values(self) -> tuple[Tensor | None, tuple[float, ...], float | None]:
         """Returns the evidence, the logits, and the probability of a close-up.
 
-        For a file without a manifest, the second result is the output of the network as it is. This output may be
-        logits or probabilities.
+        For a file without a manifest, the second result is the dequantized output of the network, which may be logits
+        or probabilities.
         """
         evidence = None if self._evidence is None else self._read(self._evidence)
         close_up = self._read_close_up()

@@ -185,7 +185,7 @@ def _check_depth(values: Any) -> None:
             for child in (one.values() if isinstance(one, dict) else one)
         ]
     if layer:
-        raise ValueError(f"objects and lists are nested in more than {_MAX_DEPTH} levels")
+        raise ValueError(f"objects and lists are nested more than {_MAX_DEPTH} levels deep")
 
 
 def _check_version(version: Any, source: Path | str) -> None:

@@ -17,7 +17,7 @@ __all__ = ["METADATA_NAME", "NetworkFacts", "read_facts"]
 
 METADATA_NAME = "TFLITE_METADATA"
 
-# The slots (indices of fields) of these fields in the tables of schema.fbs, the schema of .tflite files.
+# These are slots (numbers of fields) in the tables of schema.fbs, the schema of .tflite files.
 _CODES, _SUBGRAPHS, _BUFFERS, _METADATA = 1, 2, 4, 6
 _DATA, _DATA_OFFSET, _DATA_BYTES = 0, 1, 2
 _OLD_CODE, _CUSTOM_CODE, _CODE = 0, 1, 3

@@ -150,5 +150,6 @@ class Prediction:
         """The evidence as float32 [h, w, K], or None if the model has no evidence.
 
         If the model has a manifest, the logit of a class is the mean of the evidence for this class over h and w.
+        This is not so with test-time augmentation, which averages the logits of four images, but not the evidence.
         """
         return self.evidence_levels.dequantize() if self.evidence_levels else None

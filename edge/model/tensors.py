@@ -19,9 +19,8 @@ def describe_inputs_and_outputs(model: bytes) -> tuple[list[dict[str, Any]], lis
     """Returns descriptions of the inputs and of the outputs, in the file's order. Both are empty for a damaged file.
 
     Each description has the keys ``index`` (the position among the inputs, or among the outputs), ``name``, ``shape``,
-    ``dtype`` (the name of the type in NumPy), ``scale`` and ``zero_point``. A stored
-    integer q stands for the number (q - zero_point) * scale. Scale and zero point are None if the tensor is not
-    quantized.
+    ``dtype`` (the name of the type in NumPy), ``scale`` and ``zero_point``. A stored integer q stands for the number
+    (q - zero_point) * scale. Scale and zero point are None if the tensor is not quantized.
     """
     try:
         graph = Table.root(model).tables(_SUBGRAPHS)[0]

@@ -88,8 +88,8 @@ async def _values(request: Request, names: tuple[str, ...]) -> dict[str, str]:
     """Returns the values of the keys ``names`` in the JSON object that is the body of a request.
 
     Raises:
-        HTTPException: with the status 400 if the body is not a JSON object, or if the value of a key is missing or not
-            a string. With the status 413 if the body is too large.
+        HTTPException: if the body is not a JSON object, or if the value of a key is missing or not a string. The status
+            is 400. If the body is too large, the status is 413.
     """
     try:
         values = json.loads(await read_body(request, _MOST_BYTES))

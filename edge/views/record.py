@@ -5,7 +5,7 @@
     DIR/20261124T211530Z/000042.jpg      a frame; one line in frames.jsonl contains this file name
 
 A line is written whenever the state or the words of the answer change. The words are the headline, the alert if it is
-on, and a note if the photo is a close-up. While nothing changes, one line a second is written. When a new answer is
+on, and a note if the frame is a close-up. While nothing changes, one line a second is written. When a new answer is
 shown, the frame is stored as a photo, and the line contains the file name of the photo. The photo is on the disk before
 the line.
 

@@ -15,7 +15,7 @@ __all__ = ["Several", "View"]
 class View(Protocol):
     """Shows results as long as the ``with`` block runs.
 
-    At the end of the block, a view that draws on the terminal restores the previous content of the terminal.
+    At the end of the block, a window is closed, and the previous content of the terminal is restored.
     """
 
     def __enter__(self) -> View: ...

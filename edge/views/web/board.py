@@ -197,8 +197,8 @@ class Board:
         """Adds an answer to the history.
 
         If the previous result had no answer, the answer becomes a new entry. Otherwise, the answer replaces the last
-        entry in two cases: the headline is still the same, or the headline of the last entry was shown for less than
-        `_STAND_S` seconds. In all other cases, the answer becomes a new entry.
+        entry if the headline is still the same, or if the headline of the last entry was shown for less than `_STAND_S`
+        seconds.
         """
         answer = result.answer
         if answer is None:
