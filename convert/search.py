@@ -194,7 +194,7 @@ def _forms_with_float_layers(
 ) -> Iterator[Form]:
     """Yield int8 forms with an increasing number of layers in float.
 
-    The layers that stay in float are those that contribute most to the error of the int8 file without float layers.
+    The layers that stay in float are the first ones that `worst_layers` returns for the int8 file without float layers.
     """
     plain = Form(INT8_PTQ, io)
     made = next((one.conversion for one in attempts if one.form == plain), None)

@@ -49,23 +49,21 @@ class LayerError:
         name: the name of the result tensor, which is the same in both files.
         kind: the operator in the float file, named as in the TFLite schema, such as ``CONV_2D``.
         inputs: the names of the activations that the operator reads.
-        sqnr_db: the signal-to-quantization-noise ratio in dB, 10 log10(sum y^2 / sum (q - y)^2). y is the result in the
-            float network, and q is the dequantized result in the quantized network.
+        sqnr_db: the signal-to-quantization-noise ratio in dB, 10 log10(sum y^2 / sum (q - y)^2).
         introduced: the error that the operator itself adds by its weights, its rounding and its range:
-            sum (q - f(x))^2 / sum y^2. f(x) is the result of the float operator for the inputs x of the quantized
-            operator. If an input does not exist in the quantized file, the input in the float network is used.
+            sum (q - f(x))^2 / sum y^2. If an input does not exist in the quantized file, the input in the float network
+            is used.
         contribution: an estimate of how much of ``introduced`` reaches the outputs of the network. It is computed from
             measurements of how much noise each later operator passes on.
-        low: the smallest value of the result in the float network.
-        high: the largest value of the result in the float network.
-        rms: the root mean square of the result in the float network.
+        low: the smallest value of y.
+        high: the largest value of y.
+        rms: the root mean square of y.
         scale: the quantization scale; 0 if the result is not quantized.
         zero_point: the quantization zero point; 0 if the result is not quantized.
         channels: the size of the last axis.
         dead_channels: the number of channels that are constant over all images and positions in the float network.
         lost_channels: the number of channels that are constant in the quantized network, but not in the float network.
-        saturated: the fraction of the values in the float network that lie more than half a step outside the range of
-            the integers.
+        saturated: the fraction of the values of y that lie more than half a step outside the range of the integers.
         in_float: whether the operator computes in float in the quantized file.
         collapsed: whether the values within the range of the integers span fewer than 4 steps, or less than a
             sixteenth of the span of all values.
@@ -251,7 +249,7 @@ def worst_layers(layers: Sequence[LayerError], count: int) -> list[str]:
     """Return the names of the operators that should stay in float, at most ``count``, the worst first.
 
     The operators are ordered by ``contribution``. If an int8 operator reads the result of a float operator, the result
-    is still rounded. To avoid this rounding, the operators that read a result follow the operator that computes it.
+    is still rounded. To avoid this rounding, each operator in the list is followed by those that read its result.
     """
     readers: dict[str, list[str]] = {}
     for layer in layers:

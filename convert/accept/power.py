@@ -27,8 +27,9 @@ def detectable_loss(drop: Score, sizes: Sequence[float], limit: float) -> float:
     Behavioral Sciences", 1988).
 
     The standard error s is the larger of two estimates. The first estimate is computed from the bootstrap interval of
-    the loss. If the file changes no answer, this interval has no width, so a second estimate is needed. For a loss d
-    and n photos, the second estimate is sqrt(d (1 - d) / n). It assumes that answers change only from right to wrong.
+    the loss. If the file changes no answer, this interval has no width, so a second estimate is needed: for the loss d
+    of a single fraction of n photos, sqrt(d (1 - d) / n). The second estimate assumes that answers change only from
+    right to wrong.
 
     Args:
         drop: the loss with its confidence interval.

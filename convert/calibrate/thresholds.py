@@ -97,7 +97,7 @@ def _none_threshold(p_none: _Floats) -> float:
     """
     # `_reached` finds a probability that at most 4 % of the photos exceed. A threshold that equals this probability
     # would also decline the photos that have exactly this probability, and then more than 4 % would be declined. So the
-    # threshold is the next number above this probability.
+    # threshold is the next number with six decimals above this probability.
     return min(_above(-_reached(-p_none, np.ones(len(p_none)), _DECLINED_AT_MOST)), 1.0)
 
 

@@ -30,9 +30,9 @@ __all__ = [
 Range = tuple[float, float]
 
 # The number of bins of a histogram on each side of 0. The bin width doubles when a value lies outside all bins. So the
-# largest value always lies in the upper half of the bins: in bin 4,096 or higher. A range is only tried if it has at
-# least 256 bins, one for each level. 256 is a sixteenth of 4,096. So each range that ends at a sixteenth of the largest
-# value, or above it, can be tried.
+# value with the largest magnitude lies in bin 4,096 of its side or higher. A range is only tried if it has at least 256
+# bins, one for each level. 256 is a sixteenth of 4,096. So each range that ends at a sixteenth of this magnitude, or
+# above it, can be tried.
 BINS = 8192
 _LEAST_WIDTH = 2.0**-60
 _LEVELS = 256

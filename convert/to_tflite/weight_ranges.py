@@ -41,7 +41,7 @@ def widened_weights(
     """Return wider ranges for the weights of some operators, so that every bias fits into 32 bits.
 
     The range of the weights normally ends at the weight with the largest magnitude. An operator gets wider ranges if
-    the bias of at least one channel would need more than 32 bits with this range.
+    the integer that stands for the bias of at least one channel would exceed `_LARGEST_BIAS` with this range.
 
     Args:
         model: a float .tflite.
@@ -75,9 +75,9 @@ def _widened(
 ) -> NDArray[np.float32] | None:
     """Return the end of the symmetric range of the weights of each channel. Return None if every bias fits anyway.
 
-    The range of a channel normally ends at the largest magnitude of the weights of the channel. If the bias of the
-    channel does not fit into 32 bits with this range, the range ends at a larger value. A wider range gives a larger
-    scale, so the integer that stands for the bias gets smaller.
+    The range of a channel normally ends at the largest magnitude of the weights of the channel. If the integer that
+    stands for the bias would exceed `_LARGEST_BIAS` with this range, the range ends at a larger value. A wider range
+    gives a larger scale, so this integer gets smaller.
     """
     others = tuple(one for one in range(weights.ndim) if one != axis)
     largest = np.abs(weights).max(axis=others, keepdims=True)
