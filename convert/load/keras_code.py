@@ -43,25 +43,87 @@ _COMPUTING_MODULES = frozenset(
     }
 )
 # Layers of Keras 2 that call a function of TensorFlow by its name.
-_CALLING_LAYERS = frozenset({"TFOpLambda", "SlicingOpLambda", "ClassMethod"})
+_CALLING_LAYERS = frozenset({"TFOpLambda", "SlicingOpLambda"})
+# Functions in these namespaces of TensorFlow are allowed, because they only compute values.
 _COMPUTING_NAMESPACES = frozenset({"__operators__", "image", "linalg", "math", "nn", "signal"})
-# These functions directly in the namespace ``tf`` are not allowed, because they do more than compute values: they load
-# graphs or libraries, print, or run Python code.
-_NOT_COMPUTING = frozenset(
-    {"import_graph_def", "load_library", "load_op_library", "numpy_function", "print", "py_function"}
-)
-# Operators of a SavedModel that act outside the graph, for example on files.
-_LEAVING_OPERATORS = frozenset(
+# Functions directly in the namespace ``tf`` are allowed only if one of these modules of TensorFlow defines them. Other
+# modules define functions that read or write files, load libraries, print, or run Python code.
+_COMPUTING_TF_MODULES = frozenset(
     {
+        "array_ops",
+        "array_ops_stack",
+        "bincount_ops",
+        "clip_ops",
+        "constant_op",
+        "gen_array_ops",
+        "gen_data_flow_ops",
+        "gen_linalg_ops",
+        "gen_math_ops",
+        "gen_nn_ops",
+        "gen_spectral_ops",
+        "histogram_ops",
+        "linalg_ops",
+        "manip_ops",
+        "math_ops",
+        "random_ops",
+        "sort_ops",
+        "special_math_ops",
+        "tensor_conversion",
+    }
+)
+# Layers that load a network from another file or from Python's pickle format. Such a network is not inspected here.
+_LOADING_LAYERS = frozenset({"TFSMLayer", "TorchModuleWrapper"})
+# Operators of a SavedModel that act outside the graph, for example on files. SaveV2 and RestoreV2 are not among them,
+# because each SavedModel has them in the functions that save and restore its weights.
+_LEAVING_OPERATORS = frozenset(
+    [
+        "Abort",
+        "CalibrationStatisticsSaver",
+        "CreateSummaryDbWriter",
+        "CreateSummaryFileWriter",
+        "DatasetToTFRecord",
+        "DebugIdentity",
+        "DebugIdentityV2",
+        "DebugIdentityV3",
+        "DebugNanCount",
+        "DebugNumericSummary",
+        "DebugNumericSummaryV2",
+        "DistributedSave",
         "EagerPyFunc",
+        "ExperimentalDatasetToTFRecord",
+        "FileSystemSetConfiguration",
+        "FixedLengthRecordDataset",
+        "FixedLengthRecordDatasetV2",
+        "LMDBReader",
+        "LoadDataset",
         "MatchingFiles",
+        "MatchingFilesDataset",
+        "Print",
         "PrintV2",
         "PyFunc",
         "PyFuncStateless",
         "ReadFile",
+        "RecordInput",
+        "RpcClient",
+        "RpcServer",
+        "Save",
+        "SaveDataset",
+        "SaveDatasetV2",
+        "SaveSlices",
+        "SnapshotDataset",
+        "SnapshotDatasetV2",
+        "SqlDataset",
+        "TFRecordDataset",
+        "TFRecordDatasetV2",
+        "TFRecordReader",
+        "TFRecordReaderV2",
+        "TextLineDataset",
+        "TextLineReader",
+        "TextLineReaderV2",
+        "WholeFileReader",
         "WholeFileReaderV2",
         "WriteFile",
-    }
+    ]
 )
 
 
@@ -144,9 +206,16 @@ def _code_of(part: dict[str, Any]) -> str | None:
         return "is a Lambda, whose Python code would run"
     if any(str(key).endswith("_type") and value == "lambda" for key, value in part.items()):
         return "has a Python lambda, whose code would run"
+    config = part["config"] if isinstance(part.get("config"), dict) else {}
     if kind in _CALLING_LAYERS:
-        function = str((part.get("config") or {}).get("function", kind))
+        function = str(config.get("function"))
         return None if _only_computes(function) else f"calls TensorFlow's '{function}'"
+    if kind == "ClassMethod":
+        return f"calls a method of TensorFlow's class '{config.get('cls_symbol')}'"
+    if kind in _LOADING_LAYERS:
+        return f"is a {kind}, which loads another network"
+    if isinstance(config.get("vocabulary"), str):
+        return f"reads the file '{config['vocabulary']}'"
     if not isinstance(kind, str) or not isinstance(module, str):
         return None
     named = str(part.get("config") if kind == "function" else part.get("spec_name", kind))
@@ -162,12 +231,16 @@ def _only_computes(function: str) -> bool:
     """Tell whether a function of TensorFlow only computes values, and neither runs other code nor accesses files.
 
     ``function`` is the name of the function without ``tf.``, such as ``math.add``, ``compat.v1.nn.relu`` or
-    ``reshape``. Only the name is inspected.
+    ``reshape``. The function is looked up, but not called.
     """
     namespace, _, name = function.removeprefix("compat.v1.").rpartition(".")
-    if not namespace:
-        return name not in _NOT_COMPUTING
-    return namespace.split(".")[0] in _COMPUTING_NAMESPACES or namespace == "keras.backend"
+    if namespace:
+        return namespace.split(".")[0] in _COMPUTING_NAMESPACES or namespace == "keras.backend"
+
+    import tensorflow as tf
+
+    found = getattr(tf.compat.v1 if function.startswith("compat.v1.") else tf, name, None)
+    return str(getattr(found, "__module__", "")).rpartition(".")[2] in _COMPUTING_TF_MODULES
 
 
 def _is_computing_module(module: str) -> bool:

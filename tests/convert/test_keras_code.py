@@ -16,9 +16,10 @@ import h5py
 import keras as keras3
 import tensorflow as tf
 import tf_keras as keras2
+from tensorflow.python.framework import op_def_registry
 
 from dermedge import cli
-from dermedge.convert.load.keras_code import code_in_config, read_config
+from dermedge.convert.load.keras_code import _LEAVING_OPERATORS, code_in_config, read_config
 from dermedge.convert.load.keras_file import open_keras
 from dermedge.edge.errors import ModelError
 
@@ -145,6 +146,94 @@ def test_networks_of_keras_itself_need_no_trust(tmp_path: Path, keras: Any, name
     assert open_keras(path).classes == 4
 
 
+def call_layer(function: str) -> dict[str, Any]:
+    """A layer of Keras 2 that calls a function of TensorFlow, as a file stores it."""
+    return {
+        "class_name": "TFOpLambda",
+        "name": "calling",
+        "config": {"name": "calling", "function": function},
+    }
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        *("write_file", "read_file", "matching_files", "load_file_system_library", "py_func", "Print"),
+        *("io.write_file", "data.Dataset.from_generator", "import_graph_def", "no_such_name", ""),
+    ],
+)
+@pytest.mark.parametrize("prefix", ["", "compat.v1."])
+def test_functions_of_tensorflow_that_do_more_than_compute_are_refused(prefix: str, function: str) -> None:
+    found = code_in_config({"config": {"layers": [call_layer(prefix + function)]}})
+    assert found == f"the layer 'calling' calls TensorFlow's '{prefix}{function}'"
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        *(
+            "reshape",
+            "concat",
+            "cast",
+            "expand_dims",
+            "reduce_mean",
+            "clip_by_value",
+            "stack",
+            "pad",
+            "split",
+        ),
+        *("convert_to_tensor", "constant", "one_hot", "norm", "einsum", "argsort", "roll", "broadcast_to"),
+        *(
+            "compat.v1.transpose",
+            "compat.v1.space_to_batch_nd",
+            "compat.v1.nn.relu",
+            "math.add",
+            "image.resize",
+        ),
+        *("__operators__.getitem", "keras.backend.mean"),
+    ],
+)
+def test_functions_of_tensorflow_that_only_compute_are_allowed(function: str) -> None:
+    assert code_in_config({"config": {"layers": [call_layer(function)]}}) is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "config", "said"),
+    [
+        (
+            "ClassMethod",
+            {"cls_symbol": "io.TFRecordWriter", "method_name": "write"},
+            "class 'io.TFRecordWriter'",
+        ),
+        ("TFSMLayer", {"filepath": "saved"}, "is a TFSMLayer, which loads another network"),
+        ("TorchModuleWrapper", {"module": "AAAA"}, "is a TorchModuleWrapper, which loads another network"),
+        ("StringLookup", {"vocabulary": "/etc/hostname"}, "reads the file '/etc/hostname'"),
+    ],
+)
+def test_layers_that_load_files_are_refused(kind: str, config: dict[str, Any], said: str) -> None:
+    layer = {"class_name": kind, "module": "keras.layers", "registered_name": None, "config": config}
+    found = code_in_config({"config": {"layers": [layer | {"name": "loading"}]}})
+    assert found is not None
+    assert found.startswith("the layer 'loading' ")
+    assert said in found
+
+
+def test_a_layer_that_calls_tensorflow_writes_no_file(tmp_path: Path) -> None:
+    marker, path = tmp_path / "marker", tmp_path / "model.h5"
+    pixels = keras2.Input(SHAPE)
+    means = tf.reduce_mean(pixels, (1, 2))
+    keras2.Model(pixels, keras2.layers.Dense(3, activation="softmax")(means)).save(path)
+
+    def change(config: Any) -> None:
+        [calling] = [one for one in config["config"]["layers"] if one["class_name"] == "TFOpLambda"]
+        calling["config"]["function"] = "compat.v1.write_file"
+        calling["inbound_nodes"] = [[str(marker), 0, 0, {"contents": "x"}]]
+
+    with pytest.raises(ModelError, match=r"calls TensorFlow's 'compat\.v1\.write_file'.*--trust"):
+        open_keras(changed(path, change))
+    assert not marker.exists()
+
+
 def test_a_saved_model_that_writes_files_is_refused(tmp_path: Path) -> None:
     marker, folder = tmp_path / "marker", tmp_path / "saved"
 
@@ -161,6 +250,10 @@ def test_a_saved_model_that_writes_files_is_refused(tmp_path: Path) -> None:
     assert not marker.exists()
     assert open_keras(folder, trust=True).classes == 3
     assert marker.exists()
+
+
+def test_each_operator_that_is_refused_is_one_of_tensorflow() -> None:
+    assert [name for name in _LEAVING_OPERATORS if op_def_registry.get(name) is None] == []
 
 
 def test_what_cannot_be_loaded_although_it_is_trusted_is_one_line(tmp_path: Path) -> None:
