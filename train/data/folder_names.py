@@ -50,7 +50,9 @@ _PUBLISHERS = re.compile(r"(isic|isbi|siim|ham|pad|ufes|milk|bcn|challenge|task|
 _MASKS = re.compile(r"\b(masks?|segmentations?|superpixels?|annotations?)\b")
 _PERSONS = re.compile(
     r"(patients?|pat|person|subjects?|subj|participant|volunteer|cases?|lesions?|les|visits?|sessions?|days?|weeks?|"
-    r"exams?|study|series|moles?|id|p|s)[ -]*\d+.*|(il|ham|isic) \d{4,}.*"
+    r"exams?|study|series|moles?|id|p|s)[ -]*\d+.*|"
+    # ids of the ISIC archive have seven digits; ISIC_2019 and HAM_10000 are names of datasets
+    r"(il|ham|isic) \d{7}.*"
 )
 _DATE = re.compile(
     r"(19|20)\d\d([ .-]?\d\d){0,2}|\d{1,2}[ .-]\d{1,2}[ .-](19|20)\d\d|"

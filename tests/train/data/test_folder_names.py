@@ -24,7 +24,10 @@ from dermedge.train.data.folder_names import FolderKind, folder_kind, part_of, s
             FolderKind.DIAGNOSIS,
             "nevus|Benign|MEL|akiec|basal_cell_carcinoma|Nevus, Reed|seborrheic-keratosis",
         ),
-        (FolderKind.NAME, "cat|0|1|grade_1|level2|not_a_lesion|kaggle9|ham10000|isic2019_84px|skin|acne"),
+        (
+            FolderKind.NAME,
+            "cat|0|1|grade_1|level2|not_a_lesion|kaggle9|ham10000|isic2019_84px|skin|acne|ISIC_2019|HAM_10000",
+        ),
     ],
 )
 def test_the_kind_of_a_folder(kind: FolderKind, names: str) -> None:
