@@ -18,6 +18,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import sys
 import time
 from contextlib import suppress
@@ -41,6 +42,8 @@ SESSION_NAME, LINES_NAME = "session.json", "frames.jsonl"
 _INTERVAL_S = 1.0
 _JPEG_QUALITY = 95
 _BYTES_PER_MB = 1e6
+# `write_beside` gives these names to the temporary files of a session: .session.PID.part.json and .000042.PID.part.jpg.
+_PART = re.compile(r"\.(session|[0-9]+)\.[0-9]+\.part\.(json|jpg)")
 
 
 class RecordView:
@@ -193,12 +196,13 @@ def _is_full(error: StorageError) -> bool:
 def mend(folder: Path) -> None:
     """Removes incomplete lines and incomplete photos from the sessions below a folder.
 
-    Incomplete lines and photos remain if the power fails, or if the process is killed.
+    Incomplete lines and photos remain if the power fails, or if the process is killed. The folder may also contain
+    files of the user and of other programs. They are not changed.
     """
     for part in folder.glob("*/.*.part*"):
-        if not is_running(part):
+        if _PART.fullmatch(part.name) and not is_running(part):
             part.unlink(missing_ok=True)
-    for path in folder.glob("*/*.jsonl"):
+    for path in folder.glob(f"*/{LINES_NAME}"):
         content = path.read_bytes()
         end_of_lines = content.rfind(b"\n") + 1
         if end_of_lines < len(content):

@@ -176,6 +176,16 @@ def test_half_photos_of_a_killed_run_are_removed_and_those_of_a_running_one_stay
     assert {path.name for path in (tmp_path / "before").iterdir()} == {alive.name, "000041.jpg"}
 
 
+def test_files_of_the_user_beside_the_sessions_stay_as_they_are(tmp_path: Path) -> None:
+    folder = tmp_path / "notes"
+    folder.mkdir()
+    files = {"labels.jsonl": b'{"a": 1}\n{"b": 2}', ".film.mp4.part": b"film", ".settings.part.json": b"{}"}
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+    mend(tmp_path)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == files
+
+
 def test_a_board_whose_clock_starts_anew_overwrites_nothing(
     tmp_path: Path, make_result: Callable[..., FrameResult], monkeypatch: pytest.MonkeyPatch
 ) -> None:
