@@ -8,7 +8,7 @@ from functools import lru_cache
 
 from dermedge.train.data.diagnoses import is_known
 
-__all__ = ["FolderKind", "folder_kind", "part_of", "says_mask"]
+__all__ = ["FolderKind", "folder_kind", "part_of", "says_mask", "without_part"]
 
 # For each name of a folder, the part of a dataset that the folder holds: train, val or test.
 _PARTS = {
@@ -95,8 +95,7 @@ def part_of(name: str) -> str | None:
 
     For example, the result for ``train melanoma`` is None, because this name also names a class.
     """
-    text = re.sub(r"\b(hold|held)[ _-]out\b", r"\1out", name.lower())
-    words = [re.sub(r"(?<=[a-z])\d{4}$", "", word) for word in _words(text)]
+    words = _words_of_part(name)
     parts = {_PARTS[word] for word in words if word in _PARTS}
     others = [word for word in words if word not in _PARTS]
     return (
@@ -106,9 +105,22 @@ def part_of(name: str) -> str | None:
     )
 
 
+def without_part(name: str) -> str:
+    """Returns the name of a folder without the word that states a part: an empty string for ``train``, and "images" for
+    ``test_images``. A name that states no part is returned unchanged.
+    """
+    return " ".join(word for word in _words_of_part(name) if word not in _PARTS) if part_of(name) else name
+
+
 def says_mask(name: str) -> bool:
     """Tells whether the name of a folder or a file mentions masks or segmentations."""
     return bool(_MASKS.search(" ".join(_words(name))))
+
+
+def _words_of_part(name: str) -> list[str]:
+    """Returns the words of a name. Hold-out is one word, and the year at the end of train2017 is removed."""
+    text = re.sub(r"\b(hold|held)[ _-]out\b", r"\1out", name.lower())
+    return [re.sub(r"(?<=[a-z])\d{4}$", "", word) for word in _words(text)]
 
 
 def _words(name: str) -> list[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from dermedge.edge.errors import DataError
 from dermedge.edge.photos import is_photo_file, is_system_folder
 from dermedge.train.data.folder_names import says_mask
 
-__all__ = ["FilesFound", "FoundPhoto", "find_files"]
+__all__ = ["FilesFound", "FoundPhoto", "distinct_names", "find_files"]
 
 _HIDDEN = "in a hidden or system folder, or hidden itself"
 _MASK = "a segmentation mask of another photo"
@@ -103,6 +103,21 @@ def find_files(paths: Sequence[Path]) -> FilesFound:
     if not kept:
         raise DataError(f"no photos in {', '.join(map(str, paths))}{_seen_instead(skipped)}")
     return FilesFound(tuple(kept), tuple(tables), skipped)
+
+
+def distinct_names(folders: Iterable[Path]) -> dict[Path, str]:
+    """Returns, for each folder, its name. If several folders have the same name, the names of the folders above are
+    added, as in ``a/photos`` and ``b/photos``.
+    """
+    names = {folder: folder.name for folder in folders}
+    for depth in range(2, 20):
+        repeated = {name for name, count in Counter(names.values()).items() if count > 1}
+        if not repeated:
+            break
+        names |= {
+            folder: "/".join(folder.parts[-depth:]) for folder, name in names.items() if name in repeated
+        }
+    return names
 
 
 def _refuse_what_is_no_table(path: Path) -> None:

@@ -12,7 +12,7 @@ from dermedge.edge.errors import DataError
 from dermedge.train.data.account import account_lines
 from dermedge.train.data.catalogue import Photo
 from dermedge.train.data.diagnoses import compatible, diagnosis_of, normal_name, possible_diagnoses
-from dermedge.train.data.folders import FoundPhoto, find_files
+from dermedge.train.data.folders import FoundPhoto, distinct_names, find_files
 from dermedge.train.data.labelled_file import NOWHERE, ON_FOLDER, ON_TABLE, LabelledFile
 from dermedge.train.data.layout import AUTO, FOLDER, PARENT, TABLE, Placement, read_layout
 from dermedge.train.data.photo_names import base_stem, published_id
@@ -216,13 +216,7 @@ def _image_ids(photos: Sequence[FoundPhoto]) -> list[str]:
     A publisher's id means the same photo in any folder. The path begins with the name of the given folder. The file
     name alone cannot be the id, because many photos are called IMG_0001.
     """
-    roots = list(dict.fromkeys(photo.root for photo in photos))
-    names = {root: root.name for root in roots}
-    for depth in range(2, 20):
-        repeated = {name for name, count in Counter(names.values()).items() if count > 1}
-        if not repeated:
-            break
-        names |= {root: "/".join(root.parts[-depth:]) for root in roots if names[root] in repeated}
+    names = distinct_names(photo.root for photo in photos)
     return [
         published_id(photo.path.stem)
         or "/".join((names[photo.root], *photo.folders, photo.path.name.removesuffix(photo.path.suffix)))

@@ -23,8 +23,8 @@ from dermedge.train.data.diagnoses import (
     is_known,
     possible_diagnoses,
 )
-from dermedge.train.data.folder_names import part_of
-from dermedge.train.data.folders import FoundPhoto
+from dermedge.train.data.folder_names import part_of, without_part
+from dermedge.train.data.folders import FoundPhoto, distinct_names
 from dermedge.train.data.own_columns import (
     PROBABILITIES,
     catalogue_format,
@@ -51,7 +51,7 @@ from dermedge.train.data.table_formats import (
 __all__ = ["PhotoFacts", "TableAccount", "Tables", "read_tables"]
 
 # Ids that publishers give to lesions and persons. Such an id means the same lesion or person in every table.
-_SHARED_ID = re.compile(r"(HAM|IL|IP|MSK|BCN|UDA|PAT)[A-Za-z0-9]*_\d+")
+_SHARED_ID = re.compile(r"(HAM|IL|IP|MSK\d*|BCN|UDA\d*|PAT)_\d+")
 # Columns of the CSV text that `dermedge predict --format csv` writes. Such a table holds predictions, not labels.
 _ANSWERS = frozenset({"path", "label", "probability", "uncertain"})
 _PEOPLE: dict[str, Callable[[str], str]] = {
@@ -159,7 +159,8 @@ def read_tables(
             not understood names a photo that has no label from another table.
         OptionError: a table among ``named`` is not understood.
     """
-    joined = _Joined(photos)
+    paths = tuple(paths)
+    joined = _Joined(photos, _datasets(paths))
     understood: list[tuple[TableText, TableFormat]] = []
     unread: list[tuple[Path, str, frozenset[int]]] = []
     for path in paths:
@@ -271,8 +272,9 @@ class _Noted:
 class _Joined:
     """Collects what the tables state about the photos. Each call of `take` adds one table."""
 
-    def __init__(self, photos: Sequence[FoundPhoto]) -> None:
+    def __init__(self, photos: Sequence[FoundPhoto], datasets: Mapping[Path, str]) -> None:
         self.photos = photos
+        self.datasets = datasets
         self.names = PhotoIndex(photos)
         self.facts: dict[int, PhotoFacts] = defaultdict(PhotoFacts)
         self.accounts: list[TableAccount] = []
@@ -374,7 +376,7 @@ class _Joined:
             self._join_photo(index, other, path)
         self._take_people(facts, row, known, noted)
         facts.part = facts.part or part_of(path.stem) or ""
-        _take_further_groups(facts, path, row, known, noted)
+        _take_further_groups(facts, self.datasets[path], row, known, noted)
 
     def _take_labels(self, index: int, path: Path, labels: Sequence[str], known: TableFormat) -> None:
         """Uses the first label of a row. If the labels of the row exclude each other, no label of the row is used."""
@@ -426,19 +428,30 @@ class _Joined:
             facts.people.setdefault("view", known.view)
 
 
+def _datasets(tables: Iterable[Path]) -> dict[Path, str]:
+    """Returns, for each table, the name of the dataset that it belongs to. This is the name of the table's folder.
+
+    The tables in the folders ``clinic/train`` and ``clinic/test`` belong to one dataset, which is called clinic. The
+    tables in the folders ``a/meta`` and ``b/meta`` belong to two datasets.
+    """
+    folders = {table: Path(*map(without_part, table.parent.parts)) for table in tables}
+    names = distinct_names(folders.values())
+    return {table: names[folder] for table, folder in folders.items()}
+
+
 def _take_further_groups(
-    facts: PhotoFacts, path: Path, row: Mapping[str, str], known: TableFormat, noted: _Noted
+    facts: PhotoFacts, dataset: str, row: Mapping[str, str], known: TableFormat, noted: _Noted
 ) -> None:
     """Adds the groups that the columns in ``known.groups`` state.
 
     An id that a publisher made means the same group in all tables. Any other name means the same group only if the
-    columns have the same name, and the folders of the tables have the same name.
+    columns have the same name, and the tables belong to the same dataset (`_datasets`).
     """
     for column in known.groups:
         value = row[column]
         if diagnosis_of(value) is None:  # the cell is empty, or holds "unknown", "n/a" or the like
             continue
-        name = value if _SHARED_ID.fullmatch(value) else f"{path.parent.name} {column} {value}"
+        name = value if _SHARED_ID.fullmatch(value) else f"{dataset} {column} {value}"
         facts.groups.setdefault(name)
         noted.groups.setdefault(column)
         if names_lesion(column):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dermedge.train.data.folder_names import FolderKind, folder_kind, part_of, says_mask
+from dermedge.train.data.folder_names import FolderKind, folder_kind, part_of, says_mask, without_part
 
 
 @pytest.mark.parametrize(
@@ -53,6 +53,20 @@ def test_the_part_of_a_folder(name: str, part: str | None) -> None:
 def test_a_name_of_two_parts_is_none() -> None:
     assert part_of("train_val") is None
     assert part_of("train_melanoma") is None
+
+
+def test_a_name_without_its_part() -> None:
+    names = (
+        "train",
+        "Test",
+        "hold-out",
+        "test_images",
+        "HAM10000_train",
+        "clinic",
+        "train_melanoma",
+        "val2017",
+    )
+    assert [*map(without_part, names)] == ["", "", "", "images", "ham10000", "clinic", "train_melanoma", ""]
 
 
 def test_names_of_masks() -> None:

@@ -113,6 +113,27 @@ def test_names_of_lesions_and_persons_hold_as_far_as_their_publisher_means_them(
         assert (list(found.groups), found.lesion_id, found.patient_id) == (groups, lesion, patient), name
 
 
+@pytest.mark.parametrize("folders", [("train", "test"), ("train_images", "test_images"), ("a/val", "a/test")])
+def test_a_person_in_the_tables_of_two_parts_is_one_person(tmp_path: Path, folders: tuple[str, str]) -> None:
+    photos = tuple(f"{folder}/{number}.jpg" for number, folder in enumerate(folders))
+    row = "path,label,patient\n{}.jpg,nevus,P1\n"
+    tables = {f"{folder}/labels.csv": row.format(number) for number, folder in enumerate(folders)}
+    found = joined(tmp_path, tables, photos).facts
+    assert found[0].groups == found[1].groups != {}
+
+
+def test_a_number_of_a_lesion_in_two_datasets_is_two_lesions(tmp_path: Path) -> None:
+    rows = {"a": "1.jpg,nevus,L1,PATIENT_1", "b": "2.jpg,melanoma,L1,PATIENT_1"}
+    tables = {
+        f"{name}/meta/labels.csv": f"path,label,lesion_id,patient_id\n{row}\n" for name, row in rows.items()
+    }
+    found = joined(tmp_path, tables, ("a/1.jpg", "b/2.jpg")).facts
+    assert [(facts.lesion_id, facts.patient_id) for _, facts in sorted(found.items())] == [
+        ("a/meta lesion_id L1", "a/meta patient_id PATIENT_1"),
+        ("b/meta lesion_id L1", "b/meta patient_id PATIENT_1"),
+    ]
+
+
 def test_the_first_table_names_the_lesion_and_all_of_them_group_it(tmp_path: Path) -> None:
     tables = {"one.csv": f"{HAM}HAM_0000001,{ID},nv,,,\n", "two.csv": f"{HAM}HAM_0000002,{ID},nv,,,\n"}
     found = facts_of(tmp_path, tables)
