@@ -81,6 +81,8 @@ class WebServer:
             http=partial(PlacedProtocol, places),  # type: ignore[arg-type]
             proxy_headers=False,
             log_config=None,
+            # a warning about a request that is not HTTP would appear in the middle of the live view
+            log_level="error",
             access_log=False,
             lifespan="off",
             ws="none",
@@ -172,14 +174,16 @@ def _bound(host: str, port: int) -> socket.socket:
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         return socket.create_server(address[:2], family=family)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:
         raise OptionError(
             f"cannot serve at '{host}:{port}': {_reason(error)}; choose another address with --serve HOST:PORT"
         ) from error
 
 
-def _reason(error: OSError) -> str:
+def _reason(error: OSError | UnicodeError) -> str:
     """Returns the reason of an error, without the address that `socket.create_server` adds to the reason."""
+    if isinstance(error, UnicodeError):  # a part of the name is empty or too long
+        return "this is not a host name"
     if error.errno is None or isinstance(error, socket.gaierror):
         return str(error.strerror)
     return os.strerror(error.errno)

@@ -420,6 +420,14 @@ def test_another_address_is_one_line(text: str) -> None:
         parse_address(text)
 
 
+@pytest.mark.parametrize("host", ["192.168.1..5", ".local", "x" * 64])
+def test_a_host_that_no_name_can_be_is_one_line(host: str) -> None:
+    with pytest.raises(
+        OptionError, match=f"cannot serve at '{re.escape(host)}:0': this is not a host name; choose"
+    ):
+        WebView(f"{host}:0", FACTS, True)
+
+
 def test_a_port_that_is_taken_is_one_line(web: WebView) -> None:
     with pytest.raises(OptionError, match=f"cannot serve at '127.0.0.1:{web.port}'"):
         WebView(f"127.0.0.1:{web.port}", FACTS, True)

@@ -173,6 +173,7 @@ def test_a_page_of_another_site_cannot_have_photos_classified(web: WebView, jpeg
     assert post(web, jpeg, JPEG | {"Origin": "http://evil.example"})[0] == 403
     assert post(web, jpeg, JPEG | {"Origin": "null"})[0] == 403
     assert post(web, jpeg, JPEG | {"Host": "evil.example"})[0] == 403
+    assert post(web, jpeg, JPEG | {"Origin": "http://["})[0] == 403
     assert post(web, jpeg, JPEG | {"Origin": f"http://127.0.0.1:{web.port}"})[0] == 200
 
 
@@ -218,6 +219,21 @@ def test_a_slow_sender_with_a_place_has_a_minute_for_its_photo(
     connection.send(jpeg[1000:])
     assert connection.getresponse().status == 200
     connection.close()
+
+
+def test_a_sender_that_breaks_off_and_one_that_speaks_no_http_print_nothing(
+    web: WebView, caplog: pytest.LogCaptureFixture
+) -> None:
+    for head in (
+        b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\nhalf",
+        b"\x16\x03\x01\r\n\r\n",
+    ):
+        with socket.create_connection(("127.0.0.1", web.port)) as sender:
+            sender.sendall(head)
+    for _ in range(3):
+        # the server has noticed the ends of the earlier connections before it answers
+        assert post(web, b"", JPEG)[0] == 400
+    assert not caplog.records
 
 
 def test_the_openapi_description_names_what_is_answered(web: WebView, jpeg: bytes) -> None:
