@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections import defaultdict
 from collections.abc import Sequence
@@ -46,7 +47,7 @@ class PhotoIndex:
         """
         if found := published_id(bare_id(cell)):
             return self._by_id.get(found, [])
-        parts = [part for part in cell.lower().replace("\\", "/").split("/") if part not in ("", ".")]
+        parts = _path_parts(cell)
         if not parts:
             return []
         found_files = self._by_file.get(parts[-1]) or self._by_stem.get(bare_id(parts[-1]).lower())
@@ -56,6 +57,15 @@ class PhotoIndex:
         best = [index for index, count in agreeing.items() if count == max(agreeing.values())]
         beside = [index for index in best if table.parent in self._photos[index].path.parents]
         return beside or best
+
+    def agreement(self, index: int, cell: str) -> float:
+        """Returns how many folders of the path in a cell are folders of a photo, counted from the file upwards.
+
+        The result is infinite if all of them are, and if the cell holds a published id or no folder.
+        """
+        folders = _path_parts(cell)[:-1]
+        count = self._folders_in_common(index, folders)
+        return math.inf if count == len(folders) or published_id(bare_id(cell)) else count
 
     def named_in(self, text: TableText) -> frozenset[int]:
         """Returns the photos that the first rows of a table name.
@@ -104,6 +114,11 @@ class PhotoIndex:
         return next(
             (count for count, (one, other) in enumerate(pairs) if one != other), min(len(own), len(folders))
         )
+
+
+def _path_parts(cell: str) -> list[str]:
+    """Returns the names of the folders and of the file in a cell, in lower case."""
+    return [part for part in cell.lower().replace("\\", "/").split("/") if part not in ("", ".")]
 
 
 def _whole_number(cell: str) -> int:

@@ -290,9 +290,10 @@ class _Joined:
         lesions = self._photos_by_lesion() if not known.image else {}
         strangers = 0
         try:
+            closest = self._closest(text, known)
             for line, row in text.rows():
                 try:
-                    found = self._take_photos(text.path, row, known, lesions, noted)
+                    found = self._take_photos(text.path, row, known, lesions, closest, noted)
                 except ValueError as error:
                     raise ValueError(f"line {line}: {error}") from error
                 named.update(found)
@@ -317,12 +318,13 @@ class _Joined:
         row: Mapping[str, str],
         known: TableFormat,
         lesions: Mapping[str, list[int]],
+        closest: Mapping[int, float],
         noted: _Noted,
     ) -> list[int]:
         """Adds what a row states to every photo that the row names. Returns the indices of these photos."""
         all_found = []
         for of_one in _one_photo_formats(known):
-            found = self._photos_of(path, row, of_one, lesions)
+            found = self._photos_of(path, row, of_one, lesions, closest)
             for index in found:
                 self._take_row(index, path, row, of_one, noted)
             all_found += found
@@ -335,13 +337,33 @@ class _Joined:
                 members[name].append(index)
         return members
 
+    def _closest(self, text: TableText, known: TableFormat) -> dict[int, float]:
+        """Returns, for each photo, the best `PhotoIndex.agreement` of the photo with a row of the table.
+
+        For example, the photo ``train/1.jpg`` may be the only file called 1.jpg, because the folder ``test`` was not
+        given. The row ``train/1.jpg`` is then about this photo, and the row ``test/1.jpg`` is not.
+        """
+        closest: dict[int, float] = defaultdict(float)
+        for _, row in text.rows():
+            for of_one in _one_photo_formats(known):
+                cell = _first(row, of_one.image)
+                for index in self.names.find(cell, text.path) if cell else ():
+                    closest[index] = max(closest[index], self.names.agreement(index, cell))
+        return closest
+
     def _photos_of(
-        self, path: Path, row: Mapping[str, str], known: TableFormat, lesions: Mapping[str, list[int]]
+        self,
+        path: Path,
+        row: Mapping[str, str],
+        known: TableFormat,
+        lesions: Mapping[str, list[int]],
+        closest: Mapping[int, float],
     ) -> list[int]:
         if not known.image:
             return list(lesions.get(_first(row, known.lesion), ()))
         cell = _first(row, known.image)
-        found = self.names.find(cell, path) if cell else []
+        named = self.names.find(cell, path) if cell else []
+        found = [index for index in named if self.names.agreement(index, cell) >= closest[index]]
         if len(found) > 1 and not published_id(bare_id(cell)):
             shown = ", ".join(f"'{self.photos[index].name}'" for index in found[:2])
             raise ValueError(

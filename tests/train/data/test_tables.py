@@ -263,3 +263,25 @@ def test_an_excel_file_that_is_named_is_refused_with_the_cure(tmp_path: Path, na
     path.write_bytes(b"PK\x03\x04")
     with pytest.raises(OptionError, match="is an Excel file; save it as CSV"):
         read_tables([path], [FoundPhoto(tmp_path / f"{ID}.jpg", tmp_path, ())], named=[path])
+
+
+def test_a_row_about_a_folder_that_is_not_given_says_nothing_about_a_photo_of_the_same_name(
+    tmp_path: Path,
+) -> None:
+    rows = "path,label,patient\ntest/1.jpg,melanoma,P9\ntrain/1.jpg,nevus,P1\ntest/2.jpg,melanoma,P8\n"
+    found = joined(tmp_path, {"labels.csv": rows}, ("train/1.jpg", "train/2.jpg"))
+    assert (found.facts[0].diagnosis, list(found.facts[0].groups)) == (
+        "nevus",
+        [f"{tmp_path.name} patient P1"],
+    )
+    assert not found.facts[0].undecided
+    # where no row agrees better, the folder may have been renamed
+    assert found.facts[1].diagnosis == "melanoma"
+    assert found.accounts[0].strangers == 1
+
+
+def test_a_row_about_a_folder_that_is_not_given_names_none_of_several_photos(tmp_path: Path) -> None:
+    rows = "path,label\na/1.jpg,nevus\nb/1.jpg,melanoma\nc/1.jpg,nevus\n"
+    found = joined(tmp_path, {"labels.csv": rows}, ("a/1.jpg", "b/1.jpg"))
+    assert [found.facts[index].diagnosis for index in (0, 1)] == ["nevus", "melanoma"]
+    assert found.accounts[0].strangers == 1
