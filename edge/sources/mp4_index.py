@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 from pathlib import Path
 from typing import BinaryIO
@@ -38,7 +39,8 @@ def read_index(path: Path) -> bytes:
 
 
 def _index(handle: BinaryIO) -> bytes:
-    position = 0
+    file_bytes = handle.seek(0, os.SEEK_END)
+    position = handle.seek(0)
     while len(head := handle.read(16)) >= 8:
         size, kind = struct.unpack(">I4s", head[:8])
         start = 8
@@ -47,8 +49,9 @@ def _index(handle: BinaryIO) -> bytes:
         if kind == b"moov":
             handle.seek(position + start)
             return handle.read(min(max(size - start, 0), _MOST_INDEX_BYTES))
-        if size < start:
-            return b""
         position += size
+        # a file that is neither MP4 nor QuickTime may seem to state any size, such as one that no file can have
+        if size < start or position > file_bytes:
+            return b""
         handle.seek(position)
     return b""

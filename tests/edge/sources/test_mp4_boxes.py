@@ -121,3 +121,12 @@ def test_an_index_that_claims_too_much_is_read_in_part(
     path = tmp_path / "video.mp4"
     path.write_bytes(FTYP + box(b"moov", b"the index"))
     assert read_index(path) == b"the "
+
+
+def test_a_raw_stream_of_h264_has_no_index(tmp_path: Path) -> None:
+    path = tmp_path / "test.h264"
+    # as `rpicam-vid -o test.h264` writes it: a start code, and then the sequence parameters
+    path.write_bytes(bytes.fromhex("00000001 67640028 ac2b402802dd0808 00000001 68ee3cb0") + bytes(100))
+    assert read_index(path) == b""
+    assert not is_hdr(path)
+    assert presented_s(path) is None
