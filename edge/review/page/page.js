@@ -64,9 +64,12 @@ function showAnswer(photo) {
   element("confirmed").textContent = photo.label && `Confirm ${photo.label}`;
 }
 
+// Returns the URL of a photo. The name of a folder or file may contain characters such as # and ?.
+const urlOf = (path) => `photos/${path.split("/").map(encodeURIComponent).join("/")}`;
+
 async function showPhoto({ photo, following }) {
   const image = element("photo");
-  image.src = `photos/${photo.path}`;
+  image.src = urlOf(photo.path);
   image.alt = `Photo ${photo.path}`;
   const taken = photo.captured_at ? `taken ${new Date(photo.captured_at).toLocaleString()}` : "";
   element("caption").textContent = [photo.path, taken].filter(Boolean).join(", ");
@@ -75,7 +78,7 @@ async function showPhoto({ photo, following }) {
   } catch {
     say("This photo cannot be shown. Discard it with x.");
   }
-  if (following) new Image().src = `photos/${following}`;
+  if (following) new Image().src = urlOf(following);
 }
 
 function showEnd({ photo, groups, decisions, table }) {

@@ -78,6 +78,14 @@ def test_a_photo_is_shown_with_its_answer_its_classes_and_its_time(visit: Callab
     assert seen["end"][:2] == [True, False]
 
 
+def test_a_photo_in_a_folder_with_an_unusual_name_is_asked_for_by_that_name(
+    visit: Callable[..., Any],
+) -> None:
+    told = visit([status(photo={**PHOTO, "path": "arm #2/100%?.jpg"}, following="arm #2/2.jpg")])
+    assert told["seen"][0]["photo"][0] == "photos/arm%20%232/100%25%3F.jpg"
+    assert told["fetched"] == ["photos/arm%20%232/2.jpg"]
+
+
 def test_of_many_classes_the_nine_most_probable_have_keys(visit: Callable[..., Any]) -> None:
     labels = [f"class {number}" for number in range(12)]
     shares = {label: 0.01 * number for number, label in enumerate(labels)}
