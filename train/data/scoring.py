@@ -83,7 +83,8 @@ def labelled_photos(
     """Returns the photos to score a classifier on.
 
     Args:
-        data: the ``catalogue.csv`` of a run, a folder of photos, or a table. `label_files` reads folders and tables.
+        data: the ``catalogue.csv`` of a run, a folder of photos, or a table. `label_files` reads folders and tables. If
+            the catalogue was made for other classes than ``labels``, its diagnoses decide the classes of the photos.
         labels: the classes of the classifier. If "none of these" is one of the classes, a photo that belongs to no
             other class of the classifier belongs to "none of these".
         split: train, val or test for a catalogue; None for other data.
@@ -97,7 +98,7 @@ def labelled_photos(
         OptionError: the split of a catalogue is unknown, or a split is given for other data.
     """
     if is_catalogue(data):
-        photos = _of_split(data, split, moved_to)
+        photos = _of_classes(_of_split(data, split, moved_to), labels, say)
     else:
         if split is not None:
             raise OptionError(
@@ -130,6 +131,28 @@ def _of_split(catalogue: Path, split: str | None, moved_to: Sequence[Path]) -> l
             f"the catalogue '{catalogue}' {stated}; give --split with one of: {', '.join(SPLITS)}"
         )
     return [photo for photo in read_catalogue(catalogue, moved_to) if photo.split == split]
+
+
+def _of_classes(photos: Sequence[Photo], labels: Sequence[str], say: Callable[[str], object]) -> list[Photo]:
+    """Returns the photos of a catalogue with classes of the model as labels.
+
+    A photo whose label is a class of the model keeps this label. If the catalogue was made for other classes, all other
+    photos are labelled by their diagnoses, because "none of these" means other lesions there. If the label contradicts
+    the diagnosis, the user has corrected the label, and the diagnosis is not used.
+    """
+    named, own = set(labels) - {NONE_OF_THESE}, sorted({photo.label for photo in photos})
+    if set(own) - {NONE_OF_THESE} == named:
+        return list(photos)
+    others = [
+        photo
+        if label_under(photo, own) in (photo.label, None)
+        else replace(photo, original_label=photo.label, diagnosis=photo.label)
+        for photo in photos
+        if photo.label not in named
+    ]
+    under = {photo.path: photo for photo in _under_labels(others, labels, say)}
+    placed = (photo if photo.label in named else under.get(photo.path) for photo in photos)
+    return [photo for photo in placed if photo]
 
 
 def _check_labels(photos: Sequence[Photo], labels: Sequence[str]) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from dermedge.edge.errors import DataError
-from dermedge.train.data.catalogue import Catalogue, Photo, check_photos, is_catalogue
+from dermedge.train.data.catalogue import NONE_OF_THESE, Catalogue, Photo, check_photos, is_catalogue
 from dermedge.train.data.labelling import class_folders
 from dermedge.train.data.sampling import sample_evenly
 from dermedge.train.data.scoring import LabelledPhoto, check_unlearned, labelled_photos
@@ -157,3 +157,40 @@ def test_a_refitted_model_is_refused_on_the_photos_that_were_validated_alone(tmp
             check_unlearned(table, "val", [model])
     foreign: Any = SimpleNamespace(path="f.tflite", manifest=None)
     check_unlearned(table, "val", [foreign])
+
+
+def test_a_catalogue_of_other_classes_is_scored_by_its_diagnoses(photos: list[Photo], tmp_path: Path) -> None:
+    stated = [
+        # original label, diagnosis, label in the catalogue, label for the model
+        ("mel", "melanoma", "mel", "melanoma"),
+        ("bcc", "basal cell carcinoma", NONE_OF_THESE, "basal cell carcinoma"),
+        ("shirt", "shirt", NONE_OF_THESE, NONE_OF_THESE),
+        ("malignant", "malignant", NONE_OF_THESE, None),  # may be a melanoma or a basal cell carcinoma
+        # the user has corrected these two labels in the catalogue
+        ("bcc", "basal cell carcinoma", "melanoma", "melanoma"),
+        ("mel", "melanoma", NONE_OF_THESE, NONE_OF_THESE),
+    ]
+    made = [
+        replace(photo, original_label=original, diagnosis=diagnosis, label=label, split="test")
+        for photo, (original, diagnosis, label, _) in zip(photos, stated, strict=True)
+    ]
+    table = tmp_path / "catalogue.csv"
+    Catalogue(tuple(made), ("mel", "nv", NONE_OF_THESE), {}).save(table)
+    told: list[str] = []
+    labels = ("melanoma", "basal cell carcinoma", NONE_OF_THESE)
+    scored = labelled_photos(table, labels, "test", say=told.append)
+    assert [one.entry.label for one in scored] == [label for *_, label in stated if label]
+    assert "not scored: 1 photo whose label can mean more than one class: malignant" in told
+
+
+def test_a_catalogue_of_the_classes_of_the_model_keeps_its_labels(
+    photos: list[Photo], tmp_path: Path
+) -> None:
+    made = [replace(photo, split="test") for photo in photos]
+    made[0] = replace(made[0], label=NONE_OF_THESE)  # the user has corrected this label in the catalogue
+    table = tmp_path / "catalogue.csv"
+    Catalogue(tuple(made), ("melanoma", "nevus", NONE_OF_THESE), {}).save(table)
+    told: list[str] = []
+    scored = labelled_photos(table, ("melanoma", "nevus", NONE_OF_THESE), "test", say=told.append)
+    assert [one.entry.label for one in scored] == [photo.label for photo in made]
+    assert told == []
