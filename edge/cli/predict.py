@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import csv
 import io
+import os
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -92,7 +93,8 @@ def _find_all(paths: Sequence[Path]) -> list[Path]:
     for path in paths:
         if path.suffix.lower() == ".tflite":
             raise OptionError(f"'{path}' is a model and not a photo; give it with --model")
-        photos = find_photo_files(path) if path.is_dir() else [path]
+        # Path.is_dir raises an error if permission is missing
+        photos = find_photo_files(path) if os.path.isdir(path) else [path]
         if not photos:
             raise SourceError(f"there is no photo in the folder '{path}'; give a folder with photos")
         found += photos

@@ -35,8 +35,14 @@ def model_path(text: str) -> Path:
 
 
 def require_model_file(path: Path) -> None:
-    """Raises ModelError if the file of a model does not exist."""
-    if not path.is_file():
+    """Raises ModelError if the file of a model does not exist, or if its folder cannot be read."""
+    try:
+        is_file = path.is_file()
+    except OSError as error:
+        raise ModelError(
+            f"cannot read the model '{path}': {error.strerror}; check the path and its permissions"
+        ) from error
+    if not is_file:
         raise ModelError(
             f"the model file '{path}' does not exist; `dermedge models` lists the models that ship"
         )

@@ -83,14 +83,8 @@ def load_files(folder: Path) -> dict[str, ServedFile]:
     Raises:
         OptionError: if the folder contains no built app, or if a file of the app cannot be read.
     """
-    if not all((folder / name).is_file() for name in ("index.html", "files.js")):
-        cure = (
-            "name the folder that `dermedge phone build` wrote"
-            if folder.exists()
-            else f"build one with: dermedge phone build {folder}"
-        )
-        raise OptionError(f"'{folder}' holds no built app; {cure}")
     try:
+        _check_app(folder)
         files = {
             f"/{path.relative_to(folder).as_posix()}": make_file(path.read_bytes(), path.suffix)
             for path in folder.rglob("*")
@@ -100,6 +94,17 @@ def load_files(folder: Path) -> dict[str, ServedFile]:
         reason = error.strerror or error
         raise OptionError(f"cannot read '{error.filename}': {reason}; build the app again") from error
     return {"/": files["/index.html"], **files}
+
+
+def _check_app(folder: Path) -> None:
+    """Raises OptionError if a folder contains no built app. Raises OSError if the folder cannot be read."""
+    if not all((folder / name).is_file() for name in ("index.html", "files.js")):
+        cure = (
+            "name the folder that `dermedge phone build` wrote"
+            if folder.exists()
+            else f"build one with: dermedge phone build {folder}"
+        )
+        raise OptionError(f"'{folder}' holds no built app; {cure}")
 
 
 def make_file(content: bytes, suffix: str) -> ServedFile:

@@ -80,15 +80,16 @@ def read_recording(folder: Path) -> Recording:
     labels: dict[str, None] = {}
     notes: list[str] = []
     try:
-        for session in sorted(path.parent for path in folder.glob(f"*/{LINES_NAME}")):
+        for session in _sessions(folder, notes):
             facts = _read_session(session, notes)
             photos += _photos_of(session, facts, notes)
             labels |= dict.fromkeys(_texts(facts.get("labels")))
+        is_session = (folder / LINES_NAME).is_file()
     except OSError as error:
         raise SourceError(
             f"cannot read the recording '{folder}': {error.strerror or error}; check its permissions"
         ) from error
-    if not photos and (folder / LINES_NAME).is_file():
+    if not photos and is_session:
         raise SourceError(
             f"'{folder}' is one session; review the folder that contains this session: dermedge review {folder.parent}"
         )
@@ -99,6 +100,19 @@ def read_recording(folder: Path) -> Recording:
     for photo in photos:
         labels |= dict.fromkeys(photo.probabilities)
     return Recording(tuple(photos), tuple(labels), tuple(notes))
+
+
+def _sessions(folder: Path, notes: list[str]) -> Iterator[Path]:
+    """Yields the folders of the sessions, sorted by name. Sessions that cannot be read are left out with a note."""
+    for path in sorted(folder.iterdir() if folder.is_dir() else ()):
+        try:
+            if path.is_dir() and any(one.name == LINES_NAME for one in path.iterdir()):
+                yield path
+        except OSError as error:
+            reason = error.strerror or error
+            notes.append(
+                f"'{path}' cannot be read ({reason}), so its photos are left out; check its permissions."
+            )
 
 
 def _read_session(session: Path, notes: list[str]) -> dict[str, Any]:

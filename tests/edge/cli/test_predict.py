@@ -257,6 +257,16 @@ def test_explain_refuses_pictures_that_would_overwrite_each_other(
     assert not (tmp_path / "explained").exists()
 
 
+def test_a_path_that_cannot_be_read_is_named_and_the_other_photos_are_answered(
+    model_path: Path, pictures: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    unreadable = "x" * 300 + ".jpg"
+    assert predict(model_path, unreadable, pictures / "b.png", "--format", "jsonl") == 2
+    out, err = capsys.readouterr()
+    assert json.loads(out)["path"] == str(pictures / "b.png")
+    assert err.startswith(f"dermedge: error: cannot read the photo '{unreadable}'")
+
+
 def test_an_empty_folder_is_one_line(
     model_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -4,10 +4,18 @@ from pathlib import Path
 
 import pytest
 
+from dermedge.edge.errors import ModelError
 from dermedge.edge.model.classifier import Classifier
 from dermedge.edge.model.golden import replay
 from dermedge.edge.model.runtime import choose_runtime
-from dermedge.edge.model.shipped import DEFAULT_MODEL, FAST_MODEL, SHIPPED, model_argument, model_path
+from dermedge.edge.model.shipped import (
+    DEFAULT_MODEL,
+    FAST_MODEL,
+    SHIPPED,
+    model_argument,
+    model_path,
+    require_model_file,
+)
 
 
 @pytest.mark.parametrize("path", SHIPPED.values(), ids=SHIPPED)
@@ -27,6 +35,12 @@ def test_a_model_that_ships_goes_by_its_name_and_others_by_their_path() -> None:
     assert model_path("other.tflite") == Path("other.tflite")
     for argument in (FAST_MODEL.stem, "other.tflite"):
         assert model_argument(model_path(argument)) == argument
+
+
+def test_a_model_whose_path_cannot_be_read_is_one_line_about_reading() -> None:
+    # from Python 3.14 on, Path.is_file returns False for a name that is too long
+    with pytest.raises(ModelError, match=r"cannot read the model|does not exist"):
+        require_model_file(Path("x" * 300))
 
 
 @pytest.mark.skipif(choose_runtime() != "litert", reason="the kernels of tflite-runtime are some levels off")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,30 @@ def test_what_cannot_be_read_is_noted_and_no_photo_is_left_out(tmp_path: Path) -
     assert [note for note in recording.notes if "do not exist any more: 1" in note]
     assert [note for note in recording.notes if "the model of this session is not known" in note]
     assert (session / "frames.jsonl").read_text().endswith('"pict'), "a recording may go on"
+
+
+def test_a_session_that_cannot_be_read_is_noted_and_the_others_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed, _ = (write_session(tmp_path, [answer("1.jpg")], name) for name in ("a", "b"))
+    entries = Path.iterdir
+
+    def refuse(path: Path) -> Iterator[Path]:
+        if path == closed:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return entries(path)
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    recording = read_recording(tmp_path)
+    assert [photo.path for photo in recording.photos] == ["b/1.jpg"]
+    [note] = recording.notes
+    assert note.startswith(f"'{closed}' cannot be read (Permission denied)")
+
+
+def test_a_folder_that_cannot_be_read_is_one_line_about_reading() -> None:
+    # from Python 3.14 on, Path.is_dir returns False for a name that is too long
+    with pytest.raises(SourceError, match=r"cannot read the recording|no recorded photo"):
+        read_recording(Path("x" * 300))
 
 
 def test_a_line_cannot_name_a_file_elsewhere(tmp_path: Path) -> None:
