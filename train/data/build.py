@@ -34,7 +34,7 @@ from dermedge.train.data.groups import sets_of_equal, with_groups
 from dermedge.train.data.labelled_file import LabelledFile
 from dermedge.train.data.labelling import FOLDERS_TOO, label_files
 from dermedge.train.data.layout import AUTO
-from dermedge.train.data.splits import split_by_group, with_parts_kept
+from dermedge.train.data.splits import find_leaks, split_by_group, with_parts_kept
 
 # the search for duplicates is imported where it is called, because scoring a catalogue does not need it
 if TYPE_CHECKING:
@@ -193,6 +193,13 @@ def _as_catalogued(photos: Sequence[Photo], classes: Sequence[str] | None, seed:
         raise DataError(
             "the catalogue has no photos; make a new one: dermedge data catalogue PHOTOS --output CATALOGUE.csv"
         )
+    if leaks := find_leaks(photos):
+        raise DataError(
+            f"the catalogues put {plural(len(leaks), 'lesion')} into several splits, such as '{leaks[0]}'; make a new "
+            "catalogue from the folders of all photos and one of the catalogues: dermedge data catalogue PHOTOS "
+            "EARLIER.csv --output CATALOGUE.csv"
+        )
+    photos = list({photo.path: photo for photo in photos}.values())
     left_out: Counter[str] = Counter()
     there = sorted({photo.label for photo in photos})
     if classes and sorted(classes) == there:

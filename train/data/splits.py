@@ -215,7 +215,7 @@ def with_parts_kept(
     """Gives each photo the split in ``parts``. Returns the photos, and the number of photos that were left out.
 
     If a group has photos in several splits, only its photos in test are kept. If it has none in test, only its photos
-    in val are kept. The other photos of the group are left out. If no photo at all is in val, or none is in test, some
+    in val are kept. The other photos of the group are left out. If no photo is then in val, or none is in test, some
     groups of train are moved to the missing split. These groups are chosen stratified by class and source.
 
     Args:
@@ -224,7 +224,7 @@ def with_parts_kept(
         seed: seed of the random cut.
 
     Raises:
-        DataError: the split of a photo is empty or unknown, or no photo is in train.
+        DataError: the split of a photo is empty or unknown, or no photo is left in train.
     """
     for photo, part in zip(photos, parts, strict=True):
         if part not in SPLITS:
@@ -241,12 +241,20 @@ def with_parts_kept(
         for photo, part in zip(photos, parts, strict=True)
         if part == held_out[photo.group]
     ]
-    missing = [name for name in ("val", "test") if name not in set(parts)]
-    if "train" not in set(parts):
+    there = {photo.split for photo in kept}
+    missing = [name for name in ("val", "test") if name not in there]
+    if "train" not in there:
         raise DataError(
-            f"--keep-parts: no photo is in train, only in {', '.join(sorted(set(parts)))}; leave --keep-parts out"
+            f"--keep-parts: no photo is in train, only in {', '.join(sorted(there))}"
+            f"{_left_out_of_train(parts)}; leave --keep-parts out"
         )
     return _with_missing_parts(kept, missing, seed), len(photos) - len(kept)
+
+
+def _left_out_of_train(parts: Sequence[str]) -> str:
+    """Returns the part of an error message that says why photos of train were left out; empty if there were none."""
+    count = parts.count("train")
+    return f". The groups of all {count:,} photos of train also have photos in val or test" if count else ""
 
 
 def _with_missing_parts(photos: Sequence[Photo], missing: Sequence[str], seed: int) -> tuple[Photo, ...]:
@@ -262,9 +270,9 @@ def _with_missing_parts(photos: Sequence[Photo], missing: Sequence[str], seed: i
 
 
 def find_leaks(photos: Iterable[Photo]) -> list[str]:
-    """Returns the groups, lesions, image ids and files that lie in more than one split; empty if nothing leaks."""
+    """Returns the groups, lesions, image ids, paths and digests that are in several splits; empty if nothing leaks."""
     splits: dict[str, set[str]] = defaultdict(set)
     for photo in photos:
-        for name in {photo.group, photo.lesion_id, photo.image_id, photo.path} - {""}:
+        for name in {photo.group, photo.lesion_id, photo.image_id, photo.path, photo.digest} - {""}:
             splits[name].add(photo.split)
     return sorted(name for name, there in splits.items() if len(there) > 1)

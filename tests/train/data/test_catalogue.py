@@ -189,6 +189,24 @@ def test_an_earlier_catalogue_and_stated_parts_cannot_both_decide_on_the_splits(
         build_catalogue([root, tmp_path / "earlier.csv"], keep_parts=True)
 
 
+def test_catalogues_that_put_one_photo_into_two_splits_stop_and_the_cure_works(tmp_path: Path) -> None:
+    root = folders(tmp_path / "set", {"cat": 12, "dog": 12})
+    shutil.copytree(root, tmp_path / "copies")
+    for name, folder, seed in (("one", root, 0), ("two", root, 1), ("copied", tmp_path / "copies", 1)):
+        build_catalogue([folder], seed=seed).save(tmp_path / f"{name}.csv")
+    for other in ("two", "copied"):
+        with pytest.raises(
+            DataError, match=r"into several splits.*dermedge data catalogue PHOTOS EARLIER\.csv"
+        ):
+            build_catalogue([tmp_path / "one.csv", tmp_path / f"{other}.csv"])
+    cured = build_catalogue([root, tmp_path / "copies", tmp_path / "one.csv"])
+    assert find_leaks(cured.photos) == []
+    # a photo that is in both catalogues is one photo
+    assert build_catalogue([tmp_path / "one.csv", tmp_path / "one.csv"]).photos == read_catalogue(
+        tmp_path / "one.csv"
+    )
+
+
 def test_one_published_id_under_two_labels_is_left_out_even_if_the_pixels_differ(tmp_path: Path) -> None:
     root = folders(tmp_path / "set", {"cat": 8, "dog": 8})
     for label in ("cat", "dog"):

@@ -178,6 +178,30 @@ def test_a_part_that_nobody_states_is_taken_from_train_alone() -> None:
         with_parts_kept(photos, ["test"] * 20 + ["val"] * 10, 0)
 
 
+def test_a_part_whose_photos_are_all_left_out_is_taken_from_train() -> None:
+    trained, tested = some(20, "a"), some(10, "b")
+    copies = [replace(one, path=f"{one.path} copy") for one in tested]
+    kept, left_out = with_parts_kept(
+        [*trained, *tested, *copies], ["train"] * 20 + ["test"] * 10 + ["val"] * 10, 0
+    )
+    counts = Counter((one.label, one.split) for one in kept)
+    assert counts == {("a", "train"): 17, ("a", "val"): 3, ("b", "test"): 10}
+    assert left_out == 10
+    with pytest.raises(
+        DataError, match=r"only in test\. The groups of all 10 photos of train also have photos in"
+    ):
+        with_parts_kept([*tested, *copies], ["test"] * 10 + ["train"] * 10, 0)
+
+
+def test_copies_of_one_file_in_two_splits_leak() -> None:
+    one, other = (
+        replace(photo("one"), digest="d", split="train"),
+        replace(photo("other"), digest="d", split="test"),
+    )
+    assert find_leaks([one, other]) == ["d"]
+    assert find_leaks([one, replace(other, split="train")]) == []
+
+
 def test_validation_is_learned_and_the_test_split_is_not() -> None:
     photos = [photo("one", split="train"), photo("two", split="val"), photo("three", split="test")]
     assert [one.split for one in with_validation_learned(photos)] == ["train", "train", "test"]
