@@ -13,6 +13,7 @@ from typing import Any
 
 from dermedge.edge.errors import DataError, StorageError
 from dermedge.edge.files import write_beside, write_bytes, write_text
+from dermedge.edge.model.shipped import SHIPPED
 from dermedge.train.data.catalogue import Catalogue, Photo, check_photos, read_catalogue
 from dermedge.train.fit.recipe import Recipe, recipe_from_json
 
@@ -30,6 +31,8 @@ __all__ = [
 STAGES = ("float", "qat")
 # Values of --weights: the published ImageNet weights of an architecture, and random weights.
 IMAGENET, NO_WEIGHTS = "imagenet", "none"
+# These values of --weights are names. They are never read as paths, even if a file or folder has such a name.
+_NAMES = (IMAGENET, NO_WEIGHTS, *SHIPPED)
 
 
 @dataclass(frozen=True)
@@ -117,8 +120,8 @@ class RunProgress:
 
 
 def is_run(weights: str) -> bool:
-    """Returns whether a value of --weights is the folder of a run."""
-    return weights not in (IMAGENET, NO_WEIGHTS) and Path(weights).is_dir()
+    """Returns whether a value of --weights is the folder of a run. The name of a shipped model is not a folder."""
+    return weights not in _NAMES and Path(weights).is_dir()
 
 
 def refuse_existing(path: Path) -> None:
@@ -339,7 +342,7 @@ def _with_absolute_paths(config: Config) -> Config:
 
 
 def _with_paths(config: Config, change: Callable[[str], str]) -> Config:
-    weights = config.weights if config.weights in (IMAGENET, NO_WEIGHTS) else change(config.weights)
+    weights = config.weights if config.weights in _NAMES else change(config.weights)
     return replace(
         config,
         weights=weights,

@@ -1,0 +1,41 @@
+"""A run folder finds the files that its settings name, wherever the program runs."""
+
+from pathlib import Path
+
+import pytest
+
+from dermedge.edge.model.shipped import SHIPPED
+from dermedge.train.data.catalogue import Catalogue
+from dermedge.train.fit.run_folder import IMAGENET, NO_WEIGHTS, Config, RunFolder, is_run
+
+
+def _config(weights: str) -> Config:
+    return Config(
+        architecture="cnn",
+        classes=("a", "b"),
+        size=32,
+        weights=weights,
+        epochs=1,
+        qat_epochs=0,
+        photos_per_epoch=4,
+        batch_size=2,
+        learning_rate=1e-3,
+        qat_learning_rate=1e-5,
+        seed=0,
+        data=(),
+        data_digest="",
+        command="",
+    )
+
+
+@pytest.mark.parametrize("name", [*SHIPPED, IMAGENET, NO_WEIGHTS])
+@pytest.mark.parametrize("folder", ["", "runs"])
+def test_a_run_with_the_name_of_its_start_weights_does_not_start_with_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, folder: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run = RunFolder(Path(folder, name))
+    run.create(_config(name), Catalogue((), ("a", "b"), {}))
+    assert run.config().weights == name
+    assert not is_run(name)
+    assert run.config().starts == ()
