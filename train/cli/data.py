@@ -17,6 +17,7 @@ from dermedge.train.cli.catalogue_options import (
     print_catalogue,
 )
 from dermedge.train.data.build import build_catalogue
+from dermedge.train.data.catalogue import is_catalogue
 from dermedge.train.progress import progress_line
 
 __all__ = ["audit", "catalogue", "main", "parser"]
@@ -139,9 +140,8 @@ def audit(options: argparse.Namespace, command: str) -> int:
 
 def catalogue(options: argparse.Namespace) -> int:
     """Writes the catalogue and its digest, and prints the counts of the photos."""
-    if options.output.suffix != ".csv":
-        raise OptionError(f"--output is '{options.output}'; give a file name that ends in .csv")
-    check_file(options.output)
+    about = options.output.with_suffix(".json")
+    _check_output(options.output, about)
     made = build_catalogue(
         options.paths,
         seed=options.seed,
@@ -150,7 +150,23 @@ def catalogue(options: argparse.Namespace) -> int:
         **catalogue_arguments(options),
     )
     made.save(options.output)
-    write_text(options.output.with_suffix(".json"), made.to_json())
+    write_text(about, made.to_json())
     print_catalogue(made)
     print(f"written: '{options.output}', digest {made.digest[:16]}")
     return 0
+
+
+def _check_output(table: Path, about: Path) -> None:
+    """Raises OptionError if ``table`` is not a .csv file, or if a file of the user would be replaced."""
+    if table.suffix != ".csv":
+        raise OptionError(f"--output is '{table}'; give a file name that ends in .csv")
+    for path in (table, about):
+        check_file(path)
+    if table.exists() and not is_catalogue(table):
+        raise OptionError(
+            f"'{table}' exists already, and is not a catalogue; name another file with --output"
+        )
+    if about.exists() and not table.exists():
+        raise OptionError(
+            f"'{about}' exists already, and the counts of the photos would replace it; name another file with --output"
+        )

@@ -51,6 +51,20 @@ def test_a_catalogue_is_written_with_its_digest_and_continued(
     assert Counter(p.label for p in read_catalogue(again)) == {"red": 20, "blue": 20, "none of these": 20}
 
 
+@pytest.mark.parametrize("name", ["labels.csv", "labels.json"])
+def test_a_catalogue_replaces_no_file_of_the_user(
+    name: str, labelled_set: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mine = tmp_path / name
+    mine.write_text("path,label\na.jpg,nevus\n")
+    assert data("catalogue", labelled_set, "--output", tmp_path / "labels.csv") == 2
+    assert f"'{mine}' exists already" in capsys.readouterr().err
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["path,label\na.jpg,nevus\n"]
+    assert data("catalogue", labelled_set, "--output", tmp_path / "other.csv") == 0
+    # an earlier catalogue is replaced, as in the update of a catalogue with itself
+    assert data("catalogue", labelled_set, tmp_path / "other.csv", "--output", tmp_path / "other.csv") == 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
