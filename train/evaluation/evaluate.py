@@ -323,7 +323,7 @@ def model_of_run(run: RunFolder, stage: str, moved_to: Sequence[Path] = ()) -> E
         return ModelOutputs(predict_logits(network, pixels).astype(np.float64))
 
     return EvaluatedModel(
-        f"{run.path.name} ({stage})",
+        f"{run.path.absolute().name} ({stage})",
         config.classes,
         NONE_OF_THESE if NONE_OF_THESE in config.classes else None,
         1.0,

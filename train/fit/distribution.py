@@ -19,6 +19,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -310,7 +311,8 @@ def worker_copy(run: RunFolder, strategy: tf.distribute.Strategy) -> Iterator[Ru
         StorageError: the folder cannot be copied.
     """
     cluster = strategy.cluster_resolver
-    copy = run.path.with_name(f".{run.path.name}.{cluster.task_type}{cluster.task_id}")
+    path = Path(os.path.abspath(run.path))
+    copy = path.with_name(f".{path.name}.{cluster.task_type}{cluster.task_id}")
     try:
         shutil.rmtree(copy, ignore_errors=True)
         # Plots and temporary files are not copied, because the chief may be writing them.

@@ -153,7 +153,12 @@ class RunFolder:
     @property
     def cache(self) -> Path:
         """The folder that stores decoded photos. All runs in the same parent folder share this folder."""
-        return self.path.parent / ".cache"
+        return self._parent / ".cache"
+
+    @property
+    def _parent(self) -> Path:
+        """The folder that contains the run folder. It is also right for a path such as ``.``, which has no parent."""
+        return Path(os.path.abspath(self.path)).parent
 
     def weights_path(self, stage: str) -> Path:
         """Returns the path of the weights of a stage. The file has the weights after the last finished epoch."""
@@ -199,7 +204,7 @@ class RunFolder:
         If ``path`` does not exist, but a file or folder of the same name lies beside the run folder, the result is the
         path beside the run folder, because both have probably moved together. Otherwise, the result is ``path``.
         """
-        beside = self.path.parent / Path(path).name
+        beside = self._parent / Path(path).name
         return str(beside) if not Path(path).exists() and beside.exists() else path
 
     def photos(self, data: Sequence[Path] = ()) -> tuple[Photo, ...]:

@@ -39,3 +39,15 @@ def test_a_run_with_the_name_of_its_start_weights_does_not_start_with_itself(
     assert run.config().weights == name
     assert not is_run(name)
     assert run.config().starts == ()
+
+
+def test_a_run_that_is_named_from_within_finds_what_lies_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, run = tmp_path / "old" / "runs", tmp_path / "runs"
+    (run / "parent").mkdir(parents=True)
+    RunFolder(run / "mine").create(_config(str(old / "parent")), Catalogue((), ("a", "b"), {}))
+    monkeypatch.chdir(run / "mine")
+    within = RunFolder(Path())
+    assert within.cache == run / ".cache"
+    assert within.config().weights == str(run / "parent")
