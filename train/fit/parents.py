@@ -74,15 +74,22 @@ def learned_by(run: RunFolder, moved_to: Sequence[Path] = ()) -> bytes:
 
 
 def _check_tflite(weights: str, photos: Sequence[Photo]) -> None:
-    learned = read_associated(model_path(weights), LEARNED_NAME)
-    held_out = [Path(photo.path) for photo in photos if photo.split != "train"]
-    shared = count_learned(learned, held_out) if learned else 0
+    shared = _count_held_out(read_associated(model_path(weights), LEARNED_NAME), photos)
     if shared:
         raise DataError(
             f"'{weights}' was trained on {shared} of the photos in the validation or test split of this run; give "
             f"--data the new photos and also the catalogue that '{weights}' was trained on, so that the photos of the "
             "catalogue keep their splits"
         )
+
+
+def _count_held_out(learned: bytes | None, photos: Sequence[Photo]) -> int:
+    """Returns how many photos of the validation and test splits are in the record ``learned`` of `learned_photos`.
+
+    The number is 0 if there is no record.
+    """
+    held_out = (Path(photo.path) for photo in photos if photo.split != "train")
+    return count_learned(learned, held_out) if learned else 0
 
 
 def _check(path: str, role: str, config: Config, photos: Sequence[Photo]) -> None:
@@ -105,6 +112,13 @@ def _check(path: str, role: str, config: Config, photos: Sequence[Photo]) -> Non
             f"the {role} '{path}' has learned lesions that are in the validation or test split of this run. They have "
             f"{plural(len(known), 'photo')} in these splits, for instance '{known[0]}'; train both runs on the same "
             "catalogue"
+        )
+    shared = _count_held_out(run.learned_before(), photos)
+    if shared:
+        raise DataError(
+            f"the {role} '{path}' has learned from another model, which was trained on {shared} of the photos in the "
+            "validation or test split of this run; give --data the new photos and also the catalogue that this model "
+            "was trained on, so that the photos of the catalogue keep their splits"
         )
 
 

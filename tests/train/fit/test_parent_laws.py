@@ -70,6 +70,22 @@ def test_a_parent_that_learned_what_the_run_holds_out_is_refused(
 
 
 @pytest.mark.parametrize("role", ["teacher", "starting run"])
+@pytest.mark.parametrize("split", ["val", "test"])
+def test_a_parent_whose_own_parent_learned_what_the_run_holds_out_is_refused(
+    tmp_path: Path, role: str, split: str
+) -> None:
+    path = parent(tmp_path / "parent", [photo("one", "train")])
+    RunFolder(Path(path)).keep_learned_before(learned_photos([published(2, "train")]))
+    config = child(role, path)
+    check_parents(config, [published(2, "train"), published(3, split)])
+    with pytest.raises(
+        DataError,
+        match=f"the {role} '.*parent' has learned from another model, which was trained on 1 of the",
+    ):
+        check_parents(config, [published(2, split), published(3, split)])
+
+
+@pytest.mark.parametrize("role", ["teacher", "starting run"])
 def test_a_parent_has_the_same_classes_and_is_trained(tmp_path: Path, role: str) -> None:
     swapped = parent(tmp_path / "swapped", [photo("one", "train")], replace(CONFIG, classes=("b", "a")))
     with pytest.raises(OptionError, match=f"the {role} '.*swapped' has the classes b, a, which differ"):
