@@ -110,7 +110,8 @@ def _chain(root: Path, folders: Sequence[str]) -> _Chain:
         kind = folder_kind(name)
         if kind is FolderKind.PART:
             part, before_part = part_of(name) or "", len(names)
-        elif kind in _CLASS_KINDS:
+        elif kind in _CLASS_KINDS and names[-1:] != [name]:
+            # archives are often unpacked into a folder of the same name, as in nevus/nevus
             names.append(name)
     return _Chain(tuple(names), part, before_part)
 
@@ -267,7 +268,7 @@ def _group(root: Path, folders: Sequence[str], class_name: str) -> str:
             return f"{root.name}/{name}"
     below = folders[folders.index(class_name) + 1 :] if class_name in folders else ()
     for name in below:
-        if folder_kind(name) not in (FolderKind.PART, FolderKind.PLAIN):
+        if name != class_name and folder_kind(name) not in (FolderKind.PART, FolderKind.PLAIN):
             return f"{root.name}/{class_name}/{name}"
     return ""
 

@@ -77,6 +77,15 @@ def test_a_folder_below_the_class_or_of_a_person_is_a_group(folder: str, group: 
     assert found["melanoma"].group == ""
 
 
+@pytest.mark.parametrize("labels_from", [AUTO, FOLDER, PARENT])
+def test_a_class_folder_in_a_folder_of_the_same_name_is_no_group(labels_from: str) -> None:
+    for names in (("nevus", "melanoma"), ("ring", "scar")):
+        found = placed(tuple(f"{name}/{name}" for name in names), labels_from=labels_from)
+        assert list(found.values()) == [Placement("set", "", name, "") for name in names]
+    below = placed(("nevus/nevus/left arm", "melanoma/melanoma"))["nevus/nevus/left arm"]
+    assert below == Placement("set", "", "nevus", "set/nevus/left arm")
+
+
 def test_one_folder_that_holds_all_is_the_root() -> None:
     found = placed(("download/nevus", "download/melanoma"))
     assert found["download/nevus"] == Placement("download", "", "nevus", "")
