@@ -147,7 +147,7 @@ def _names(host: str) -> tuple[x509.GeneralName, list[x509.GeneralName], list[x5
     4.2.1.10).
 
     Raises:
-        OptionError: if ``host`` is neither an IP address nor a host name.
+        OptionError: if ``host`` is neither an IP address nor a host name, or if ``host`` stands for all addresses.
     """
     from cryptography import x509
 
@@ -161,6 +161,11 @@ def _names(host: str) -> tuple[x509.GeneralName, list[x509.GeneralName], list[x5
             ) from None
         everywhere = [x509.IPAddress(ipaddress.ip_network(one)) for one in ("0.0.0.0/0", "::/0")]
         return x509.DNSName(name), [x509.DNSName(name)], [*everywhere]
+    if address.is_unspecified:
+        raise OptionError(
+            f"'{host}' stands for all addresses of this machine, and a phone cannot open it; give --host one address "
+            "of this machine, such as 192.168.1.20"
+        )
     network = ipaddress.ip_network(address)
     return x509.IPAddress(address), [x509.IPAddress(network)], [x509.DNSName("")]
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import errno
 import gzip
 import mimetypes
+import socket
 import ssl
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from html import escape
@@ -15,7 +16,7 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from dermedge.edge.errors import OptionError
 from dermedge.edge.phone.authority import Authority
@@ -135,7 +136,7 @@ class FileHandler(BaseHTTPRequestHandler):
         pass
 
     def _answer(self, with_body: bool) -> None:
-        file = self._files.get(unquote(urlsplit(self.path).path))
+        file = self._files.get(unquote(self.path.partition("?")[0]))
         status = HTTPStatus.OK if file else HTTPStatus.NOT_FOUND
         file = file or make_file(b"there is no such file\n", ".txt")
         accepted = file.gzipped is not None and "gzip" in self.headers.get("Accept-Encoding", "")
@@ -155,6 +156,11 @@ class FileHandler(BaseHTTPRequestHandler):
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
+
+    def __init__(self, address: tuple[str, int], handler: Callable[..., BaseHTTPRequestHandler]) -> None:
+        if ":" in address[0]:
+            self.address_family = socket.AF_INET6
+        super().__init__(address, handler)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         # a phone that disconnects, or does not trust the certificate yet, causes an OSError. This is no server error

@@ -187,6 +187,13 @@ def test_what_can_have_no_certificate_is_named_and_nothing_is_written(host: str,
     assert not (tmp_path / "new").exists()
 
 
+@pytest.mark.parametrize("host", ["0.0.0.0", "::"])
+def test_an_address_that_no_phone_can_open_is_refused(host: str, tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match=f"'{host}' stands for all addresses .* give --host one address"):
+        open_authority(tmp_path / "new", host)
+    assert not (tmp_path / "new").exists()
+
+
 def test_a_damaged_one_says_what_to_remove(tmp_path: Path) -> None:
     sound, other = open_authority(tmp_path, "pi.local"), open_authority(tmp_path, "fd00::7")
     for damaged in (Authority(b"no", b"no"), Authority(sound.certificate, other.key)):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import gzip
+import socket
 import ssl
 import sys
 import threading
@@ -83,6 +84,23 @@ def test_the_page_comes_with_a_strict_policy_and_the_right_types(built: Path) ->
 def test_nothing_else_is_served(built: Path, path: str) -> None:
     with running(load_files(built)) as port, pytest.raises(urllib.error.HTTPError, match="404"):
         ask(f"http://{LOOPBACK}:{port}{path}")
+
+
+def test_a_damaged_path_is_not_found_and_prints_nothing(
+    built: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with running(load_files(built)) as port, socket.create_connection((LOOPBACK, port), timeout=10) as client:
+        client.sendall(b"GET http://[ HTTP/1.0\r\n\r\n")
+        assert b" 404 " in client.recv(100)
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.skipif(not socket.has_ipv6, reason="this machine has no IPv6")
+def test_an_ipv6_address_is_served_too(built: Path) -> None:
+    with make_server(load_files(built), "::1", 0) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        assert ask(f"http://[::1]:{server.server_port}/").status == 200
+        server.shutdown()
 
 
 def test_a_phone_that_trusts_the_authority_is_served_and_another_is_not(
