@@ -228,11 +228,14 @@ def with_parts_kept(
     """
     for photo, part in zip(photos, parts, strict=True):
         if part not in SPLITS:
-            stated = f"has the unknown split '{part}'" if part else "has no split"
-            raise DataError(
-                f"--keep-parts: '{photo.path}' {stated}. Put it into a folder named train, val or test, or write "
-                "one of these names into a column named split"
+            problem = (
+                f"has the unknown split '{part}' in a table. Write train, val or test into this cell, or rename the "
+                "column if it does not state the split"
+                if part
+                else "has no split. Put it into a folder named train, val or test, or write one of these names into a "
+                "column named split"
             )
+            raise DataError(f"--keep-parts: '{photo.path}' {problem}")
     held_out: dict[str, str] = {}
     for photo, part in zip(photos, parts, strict=True):
         held_out[photo.group] = max(part, held_out.get(photo.group, part), key=SPLITS.index)

@@ -545,6 +545,9 @@ def _present(row: Mapping[str, str], columns: Sequence[str]) -> str:
 
 
 def _part(row: Mapping[str, str], columns: Sequence[str]) -> str:
-    """Returns the split that a row states: train, val or test. If the cell means none of these, returns its text."""
+    """Returns the split that a row states: train, val or test. If the cell means none of these, returns its text.
+
+    The result is empty if the cell is empty, or holds "unknown", "n/a" or the like.
+    """
     cell = _first(row, columns)
-    return part_of(cell) or cell
+    return part_of(cell) or (cell if diagnosis_of(cell) is not None else "")

@@ -193,6 +193,14 @@ def test_a_part_whose_photos_are_all_left_out_is_taken_from_train() -> None:
         with_parts_kept([*tested, *copies], ["test"] * 10 + ["train"] * 10, 0)
 
 
+def test_a_split_in_a_table_that_is_unknown_is_corrected_there() -> None:
+    photos = some(2, "a")
+    with pytest.raises(
+        DataError, match=r"unknown split 'ISIC2018' in a table\. Write train, val or test into this cell"
+    ):
+        with_parts_kept(photos, ["train", "ISIC2018"], 0)
+
+
 def test_copies_of_one_file_in_two_splits_leak() -> None:
     one, other = (
         replace(photo("one"), digest="d", split="train"),

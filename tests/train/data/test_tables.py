@@ -163,6 +163,9 @@ def test_a_column_states_the_split_and_otherwise_the_name_of_the_table(tmp_path:
     assert facts_of(tmp_path / "1", {"train.csv": f"image,label,split\n{ID},nevus,test\n"}).part == "test"
     assert facts_of(tmp_path / "2", {"train.csv": f"image,label\n{ID},nevus\n"}).part == "train"
     assert facts_of(tmp_path / "3", {"labels.csv": f"image,label\n{ID},nevus\n"}).part == ""
+    for number, cell in enumerate(("nan", "n/a", "unknown", "")):
+        rows = {"train.csv": f"image,label,split\n{ID},nevus,{cell}\n"}
+        assert facts_of(tmp_path / f"none {number}", rows).part == "train"
     two = {"val.csv": f"image,label\n{ID},nevus\n", "train.csv": f"image,label\n{ID},nevus\n"}
     assert facts_of(tmp_path / "4", two).part == "val"
 
