@@ -21,9 +21,9 @@ from dermedge.benchmarks.calibrated_boards import (
 from dermedge.benchmarks.child import run_program, with_our_packages
 from dermedge.benchmarks.traffic import bytes_moved
 from dermedge.edge.errors import ToolError
-from dermedge.edge.model.flatbuffer import float_ops
+from dermedge.edge.model.flatbuffer import float_ops, read_graph
 from dermedge.edge.model.manifest import digest
-from dermedge.edge.model.shipped import SHIPPED, model_argument
+from dermedge.edge.model.shipped import SHIPPED, model_argument, require_model_file
 from dermedge.edge.text_table import TABLE_WIDTH, TextTable
 
 __all__ = ["MAX_BEYOND", "Estimate", "count_here", "estimate", "to_json", "to_text"]
@@ -81,7 +81,7 @@ def estimate(
 
     Raises:
         OptionError: a board is not known.
-        ModelError: a file cannot be read.
+        ModelError: a file does not exist, or is not a .tflite model.
         ToolError: the instruction count of a model is not stored, and the instructions cannot be counted on this
             machine.
     """
@@ -138,8 +138,7 @@ def count_here(model: Path, cpu: str) -> int:
 
 
 def _estimate(path: Path, board: CalibratedBoard, count: InstructionCounter) -> Estimate:
-    form = _FLOAT if float_ops(path.read_bytes()) else _INTEGER
-    refused = _refused(board, form)
+    refused = _refused(board, _form(path))
     ms = None
     if not refused:
         instructions = stored_instructions(digest(path), board.cpu) or count(path, board.cpu)
@@ -155,6 +154,14 @@ def _estimate(path: Path, board: CalibratedBoard, count: InstructionCounter) -> 
         anchors=len(board.anchors),
         refused=refused,
     )
+
+
+def _form(path: Path) -> str:
+    """Returns the number type in which a network computes: ``int8`` or ``float32``."""
+    require_model_file(path)
+    content = path.read_bytes()
+    read_graph(content, path)  # raises an error that names a damaged file
+    return _FLOAT if float_ops(content) else _INTEGER
 
 
 def _refused(board: CalibratedBoard, form: str) -> str | None:

@@ -133,6 +133,17 @@ def test_an_unknown_board_is_one_line(capsys: pytest.CaptureFixture[str]) -> Non
     assert capsys.readouterr().err == "dermedge: error: unknown board 'pi9'. Known: pi4, pi5, pixel4\n"
 
 
+def test_a_file_that_is_missing_or_no_model_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    missing, other = tmp_path / "missing.tflite", tmp_path / "other.tflite"
+    other.write_text("not a model")
+    assert cli.main(["benchmark", str(missing), "--estimate", "pi4"]) == 2
+    assert f"the model file '{missing}' does not exist; `dermedge models`" in capsys.readouterr().err
+    assert cli.main(["benchmark", str(other), "--estimate", "pi4"]) == 2
+    assert f"'{other}' is not a .tflite model" in capsys.readouterr().err
+
+
 def test_without_the_laboratory_an_uncounted_model_is_refused_with_a_cure(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
