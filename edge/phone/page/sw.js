@@ -20,9 +20,14 @@ self.addEventListener("activate", (event) => {
 });
 
 self.addEventListener("fetch", (event) => {
-  const name = event.request.mode === "navigate" ? "./" : event.request;
+  // a page that is not stored, such as index.html, is the app itself
+  const names = event.request.mode === "navigate" ? [event.request, "./"] : [event.request];
   event.respondWith((async () => {
     const cache = await caches.open(CACHE);
-    return (await cache.match(name, { ignoreSearch: true })) ?? fetch(event.request);
+    for (const name of names) {
+      const stored = await cache.match(name, { ignoreSearch: true });
+      if (stored) return stored;
+    }
+    return fetch(event.request);
   })());
 });
