@@ -316,8 +316,11 @@ _AS_LISTED = {_key(name): name for name in (*_OPEN, *_OTHER_LESIONS)}
 
 
 def normal_name(name: str) -> str:
-    """Returns a name in lower case. Underscores become spaces, and several spaces become one."""
-    return " ".join(name.replace("_", " ").lower().split())
+    """Returns a name in lower case. Underscores become spaces, and several spaces become one.
+
+    The result is in the Unicode form NFC, because a Mac may write a letter such as ä as two characters (NFD).
+    """
+    return " ".join(unicodedata.normalize("NFC", name).replace("_", " ").lower().split())
 
 
 def diagnosis_of(name: str | None) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import unicodedata
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -34,8 +35,8 @@ class PhotoIndex:
         for index, photo in enumerate(photos):
             if found := published_id(photo.path.stem):
                 self._by_id[found].append(index)
-            self._by_file[photo.path.name.lower()].append(index)
-            self._by_stem[bare_id(photo.path.name).lower()].append(index)
+            self._by_file[_compared(photo.path.name)].append(index)
+            self._by_stem[_compared(bare_id(photo.path.name))].append(index)
             if photo.path.stem.isdecimal():
                 self._by_number[int(photo.path.stem)].append(index)
 
@@ -50,7 +51,7 @@ class PhotoIndex:
         parts = _path_parts(cell)
         if not parts:
             return []
-        found_files = self._by_file.get(parts[-1]) or self._by_stem.get(bare_id(parts[-1]).lower())
+        found_files = self._by_file.get(parts[-1]) or self._by_stem.get(bare_id(parts[-1]))
         if found_files is None:
             found_files = self._by_number.get(_whole_number(parts[-1]), [])
         agreeing = {index: self._folders_in_common(index, parts[:-1]) for index in found_files}
@@ -92,15 +93,15 @@ class PhotoIndex:
         the photos.
         """
         words = (
-            set(map(str.lower, re.split(r"[<>\s]+", spreadsheet_text(path))))
+            set(map(_compared, re.split(r"[<>\s]+", spreadsheet_text(path))))
             if path.suffix.lower() == ".xlsx"
             else set()
         )
         named = {
             index
             for index, photo in enumerate(self._photos)
-            if photo.path.name.lower() in words
-            or (photo.path.stem.lower() in words and not photo.path.stem.isdigit())
+            if _compared(photo.path.name) in words
+            or (_compared(photo.path.stem) in words and not photo.path.stem.isdigit())
         }
         return frozenset(named) if len(named) >= _NAMING_SHARE * len(self._photos) else frozenset()
 
@@ -109,16 +110,21 @@ class PhotoIndex:
 
         Returns how many names agree before the first difference.
         """
-        own = [part.lower() for part in self._photos[index].path.parts[:-1]]
+        own = [_compared(part) for part in self._photos[index].path.parts[:-1]]
         pairs = zip(reversed(own), reversed(folders), strict=False)
         return next(
             (count for count, (one, other) in enumerate(pairs) if one != other), min(len(own), len(folders))
         )
 
 
+def _compared(name: str) -> str:
+    """Returns a name as it is compared: in lower case, and in the Unicode form NFC. A Mac may write names in NFD."""
+    return unicodedata.normalize("NFC", name).lower()
+
+
 def _path_parts(cell: str) -> list[str]:
-    """Returns the names of the folders and of the file in a cell, in lower case."""
-    return [part for part in cell.lower().replace("\\", "/").split("/") if part not in ("", ".")]
+    """Returns the names of the folders and of the file in a cell, as `_compared` returns them."""
+    return [part for part in _compared(cell).replace("\\", "/").split("/") if part not in ("", ".")]
 
 
 def _whole_number(cell: str) -> int:

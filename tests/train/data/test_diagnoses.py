@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import unicodedata
+
 import pytest
 
 from dermedge.train.data.diagnoses import (
@@ -14,6 +16,7 @@ from dermedge.train.data.diagnoses import (
     is_open,
     likely_meant,
     names_no_diagnosis,
+    normal_name,
     own_name,
 )
 
@@ -303,3 +306,8 @@ def test_names_that_only_look_like_one_are_themselves(name: str) -> None:
 )
 def test_misspelled_names(name: str, meant: str | None) -> None:
     assert likely_meant(name) == meant
+
+
+def test_letters_with_accents_may_be_one_character_or_two() -> None:
+    forms = [unicodedata.normalize(form, "Muttermäler_groß") for form in ("NFC", "NFD")]
+    assert [*map(normal_name, forms)] == ["muttermäler groß"] * 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -84,3 +85,10 @@ def test_a_table_is_about_the_photos_if_it_names_a_tenth_of_them_or_of_its_rows(
     assert index.named_in(text(*names[:1], *(f"x{at}" for at in range(18)))) == frozenset()
     # numbers are ages and counts
     assert index_of("1.jpg", "2.jpg").named_in(text("1", "2")) == frozenset()
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_letters_with_accents_may_be_one_character_or_two(form: str) -> None:
+    index = index_of(unicodedata.normalize(form, "Zürich/Müller.jpg"), "Bern/Müller.jpg")
+    for other in ("NFC", "NFD"):
+        assert index.find(unicodedata.normalize(other, "ZÜRICH/müller.jpg"), TABLE) == [0]
