@@ -27,7 +27,6 @@ __all__ = ["Answer", "Guard", "is_loopback", "read_body", "require_own_script", 
 
 Answer = Callable[[Request], Awaitable[Response]]
 
-_COOKIE = "dermedge"
 # The page's own script sends this header with POST requests. Browsers do not let scripts of other web sites send it.
 _OWN_HEADER = "x-dermedge"
 _READS = ("GET", "HEAD")
@@ -100,7 +99,7 @@ class Guard:
         if given is None or request.method not in _READS or not self._is_token(given):
             return None
         response = RedirectResponse(request.url.path, 303)
-        response.set_cookie(_COOKIE, given, httponly=True, samesite="strict")
+        response.set_cookie(_cookie_name(request), given, httponly=True, samesite="strict")
         return response
 
     def _check(self, request: Request) -> None:
@@ -114,7 +113,8 @@ class Guard:
                 )
             return
         bearer = request.headers.get("authorization", "").removeprefix("Bearer ")
-        if not self._is_token(request.cookies.get(_COOKIE, "")) and not self._is_token(bearer):
+        cookie = request.cookies.get(_cookie_name(request), "")
+        if not self._is_token(cookie) and not self._is_token(bearer):
             raise HTTPException(
                 401,
                 "the token is missing or wrong; open the complete URL that dermedge printed at its start, or send the "
@@ -124,6 +124,15 @@ class Guard:
 
     def _is_token(self, given: str) -> bool:
         return self._token is not None and secrets.compare_digest(given.encode(), self._token.encode())
+
+
+def _cookie_name(request: Request) -> str:
+    """Returns the name of the cookie for this server. It contains the port.
+
+    A browser sends the cookies of a host to all ports of the host. With the same name, the pages of two servers on one
+    machine, such as `dermedge run` and `dermedge review`, would replace each other's token.
+    """
+    return f"dermedge-{request.scope['server'][1]}"
 
 
 def require_own_script(request: Request) -> None:

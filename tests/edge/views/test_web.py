@@ -369,6 +369,20 @@ def test_the_printed_address_opens_the_page_and_a_cookie_keeps_it_open(guarded: 
     assert ask(guarded, "/metrics", headers={"Authorization": "Bearer open-sesame-please"})[0].status == 200
 
 
+def test_two_servers_of_one_machine_keep_their_tokens_apart(
+    guarded: WebView, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DERMEDGE_TOKEN", "another-long-token")
+    jar: dict[str, str] = {}  # of a browser, which sends all cookies of a host to each of its ports
+    with WebView("0.0.0.0:0", FACTS, True) as other:
+        for one in (guarded, other):
+            response, _ = ask(one, f"/?token={one.token}")
+            name, _, value = response.headers["Set-Cookie"].split(";")[0].partition("=")
+            jar[name] = value
+        cookies = {"Cookie": "; ".join(f"{name}={value}" for name, value in jar.items())}
+        assert [ask(one, "/state", headers=cookies)[0].status for one in (guarded, other)] == [200, 200]
+
+
 def test_a_token_is_made_at_each_start_where_none_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("DERMEDGE_TOKEN", raising=False)
     tokens = set()
