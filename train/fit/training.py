@@ -210,7 +210,9 @@ class Trainer:
 
     def _compile(self, model: keras.Model, stage: str) -> None:
         config = self.config
-        steps = config.stage_epochs(stage) * len(self._batches(0))
+        # The number of batches varies between the epochs, because the number of sampled photos does.
+        epochs = range(config.stage_epochs(stage))
+        steps = sum(len(self._batches(self._sample(stage, epoch))) for epoch in epochs)
         peak = config.learning_rate if stage == "float" else config.qat_learning_rate
         schedule = WarmupCosine(peak, steps, _WARMUP_STEPS)
         optimizer = keras.optimizers.AdamW(schedule, weight_decay=_WEIGHT_DECAY)
@@ -218,6 +220,13 @@ class Trainer:
         shares = class_shares(self.train_photos, config.classes, config.recipe)
         adjusted = shares if config.recipe.logit_adjustment else np.ones_like(shares)
         model.compile(optimizer, loss=adjusted_loss(adjusted), metrics=["accuracy"])
+
+    def _sample(self, stage: str, epoch: int) -> int:
+        """Returns the index of an epoch, counted over both stages.
+
+        Because of this count, the second stage does not repeat the samples of the first stage.
+        """
+        return epoch + STAGES.index(stage) * self.config.epochs
 
     def _batches(self, epoch: int) -> TrainingBatches:
         return TrainingBatches(
@@ -251,9 +260,7 @@ class Trainer:
     ) -> dict[str, Any]:
         """Trains one epoch, saves the weights, and returns the row of the epoch for the history."""
         started = perf_counter()
-        # The epochs are counted over both stages, so that the second stage does not repeat the samples of the first
-        # stage.
-        sample = epoch + STAGES.index(stage) * self.config.epochs
+        sample = self._sample(stage, epoch)
         batches = self._batches(sample)
         reseed_dropout(model, self.config.seed, sample)
         shown = is_chief(self.strategy) and sys.stderr.isatty() and sys.stdout.isatty()

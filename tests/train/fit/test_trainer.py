@@ -74,8 +74,8 @@ def rate_at(model: keras.Model, step: int) -> float:
 
 @pytest.mark.parametrize(("stage", "peak", "epochs"), [("float", 0.2, 5), ("qat", 0.03, 3)])
 def test_each_stage_has_its_own_peak_and_length(tmp_path: Path, stage: str, peak: float, epochs: int) -> None:
-    model = compiled(trainer_of(tmp_path), stage)
-    # 40 photos in batches of 4, of which the first quarter warms up
+    # 28 photos of one class and 14 of the other, in batches of 4, of which the first quarter warms up
+    model = compiled(trainer_of(tmp_path, replace(CONFIG, photos_per_epoch=42)), stage)
     steps = 10 * epochs
     warmup = steps // 4
     assert rate_at(model, 0) == pytest.approx(peak / warmup, rel=1e-4)
@@ -84,6 +84,20 @@ def test_each_stage_has_its_own_peak_and_length(tmp_path: Path, stage: str, peak
     expected = peak * (1 + math.cos(math.pi * (middle - warmup) / (steps - warmup))) / 2
     assert rate_at(model, middle) == pytest.approx(expected, rel=1e-4)
     assert rate_at(model, steps) == pytest.approx(0, abs=1e-7)
+
+
+@pytest.mark.parametrize("stage", ["float", "qat"])
+def test_a_stage_ends_with_its_last_step_even_if_its_epochs_have_different_numbers_of_steps(
+    tmp_path: Path, stage: str
+) -> None:
+    trainer = trainer_of(tmp_path, replace(CONFIG, photos_per_epoch=40, epochs=30, qat_epochs=30))
+    first = {"float": 0, "qat": 30}[stage]
+    steps = [len(trainer._batches(epoch)) for epoch in range(first, first + 30)]
+    # 26 or 27 photos of one class and 13 or 14 of the other
+    assert set(steps) == {9, 10}
+    model = compiled(trainer, stage)
+    assert rate_at(model, sum(steps)) == pytest.approx(0, abs=1e-7)
+    assert rate_at(model, sum(steps) - 1) > 1e-6
 
 
 def test_a_long_stage_warms_up_for_60_steps_and_weights_decay(tmp_path: Path) -> None:
