@@ -8,6 +8,7 @@ from collections import Counter
 from typing import Any
 
 from dermedge.edge.cli.arguments import OptionGroup, Parser
+from dermedge.edge.printable import printable
 from dermedge.edge.text_table import aligned_lines
 from dermedge.train.data.catalogue import Catalogue
 from dermedge.train.data.labelling import GROUP_SOURCES
@@ -86,6 +87,6 @@ def print_catalogue(catalogue: Catalogue) -> None:
     counts = Counter((photo.label, photo.split) for photo in catalogue.photos)
     splits = ("train", "val", "test")
     rows = [(name, *(str(counts[name, split]) for split in splits)) for name in catalogue.classes]
-    print("\n".join(aligned_lines([("photos", *splits), *rows])))
-    for why, count in catalogue.left_out.items():
-        print(f"left out: {count} ({why})")
+    left_out = [f"left out: {count} ({why})" for why, count in catalogue.left_out.items()]
+    for line in (*aligned_lines([("photos", *splits), *rows]), *left_out):
+        print(printable(line))

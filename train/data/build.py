@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dermedge.edge.errors import DataError, OptionError
+from dermedge.edge.printable import printable
 from dermedge.train.data.catalogue import (
     DIGEST_LENGTH,
     LESION_CLASSES,
@@ -180,7 +181,7 @@ def _lopsided_lines(photos: Sequence[Photo], classes: Sequence[str]) -> tuple[st
                 f"{part}. Its largest group has {largest:,} of {counts.total():,} photos. Another --seed may give a "
                 "better split"
             )
-    return tuple(lines)
+    return tuple(map(printable, lines))
 
 
 def _as_catalogued(photos: Sequence[Photo], classes: Sequence[str] | None, seed: int) -> Catalogue:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from dermedge.edge.errors import DataError, OptionError
+from dermedge.edge.printable import printable
 from dermedge.train.data.catalogue import LESION_CLASSES, NONE_OF_THESE, Photo
 from dermedge.train.data.counts import counted, plural
 from dermedge.train.data.diagnoses import (
@@ -103,9 +104,12 @@ def mapping_lines(photos: Iterable[Photo], names: Sequence[str]) -> list[str]:
     for photo in photos:
         mapped[photo.label][photo.original_label] += 1
     if all(set(labels) == {name} for name, labels in mapped.items()):
-        return ["classes: " + ", ".join(f"{name} {labels.total():,}" for name, labels in mapped.items())]
+        counts = ", ".join(f"{name} {labels.total():,}" for name, labels in mapped.items())
+        return [printable(f"classes: {counts}")]
     return [
-        f"class '{name}', {plural(labels.total(), 'photo')} with the labels: {counted(labels, len(labels))}"
+        printable(
+            f"class '{name}', {plural(labels.total(), 'photo')} with the labels: {counted(labels, len(labels))}"
+        )
         for name, labels in mapped.items()
     ]
 

@@ -6,6 +6,7 @@ import csv
 import io
 import math
 import zipfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -138,7 +139,8 @@ def spreadsheet_text(path: Path) -> str:
                 name for name in package.namelist() if name.endswith(("sharedStrings.xml", "sheet1.xml"))
             ]
             return "\n".join(package.read(name).decode("utf-8", "replace") for name in parts)
-    except (OSError, zipfile.BadZipFile):
+    except (OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error):
+        # the file is damaged or encrypted
         return ""
 
 

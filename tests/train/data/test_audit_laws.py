@@ -531,3 +531,16 @@ def test_the_json_of_an_audit(long_audit: Audit) -> None:
         "files": 12,
         "advice": "Look.",
     }
+
+
+@pytest.mark.parametrize(("height", "width", "shown"), [(1, 600, (10, 6000)), (1200, 2, (150, 1))])
+def test_the_page_of_an_audit_shows_a_strip(
+    tmp_path: Path, long_audit: Audit, height: int, width: int, shown: tuple[int, int]
+) -> None:
+    path = tmp_path / "strip.png"
+    assert cv2.imwrite(str(path), np.full((height, width, 3), 90, np.uint8))
+    photos = tuple(replace(photo, path=path) for photo in long_audit.photos)
+    page = to_html(replace(long_audit, photos=photos), "command")
+    thumbnail = re.findall(r"data:image/jpeg;base64,([^\"']+)", page)[0]
+    image = cv2.imdecode(np.frombuffer(base64.b64decode(thumbnail), np.uint8), cv2.IMREAD_COLOR)
+    assert image.shape[:2] == shown

@@ -112,6 +112,20 @@ def test_a_name_that_is_not_utf8_is_told_and_never_a_traceback(
     assert len(read_catalogue(tmp_path / "c.csv")) == 60
 
 
+def test_a_name_cannot_send_control_codes_to_the_terminal(
+    labelled_set: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photos = tmp_path / "photos"
+    shutil.copytree(labelled_set, photos)
+    (photos / "red").rename(photos / "r\x1b[31med")
+    (photos / "a.\x1b[2J").write_bytes(b"")
+    assert data("catalogue", photos, "--output", tmp_path / "c.csv") == 0
+    out = capsys.readouterr().out
+    assert "\x1b" not in out
+    assert "classes: blue 20, brown 20, r\\x1b[31med 20" in out
+    assert "left out: 1 (not a photo that can be read: '.\\x1b[2j')" in out
+
+
 @pytest.mark.parametrize("phase", ["reading", "comparing"])
 def test_ctrl_c_stops_with_130_and_leaves_nothing(
     phase: str,

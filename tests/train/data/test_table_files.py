@@ -120,3 +120,16 @@ def test_only_the_first_rows_are_taken_to_see_what_a_table_holds(tmp_path: Path)
     found = list(read_table_text(path).first_rows())
     assert len(found) == 500
     assert found[-1] == {"photo": "499.jpg", "label": "nevus"}
+
+
+def test_a_damaged_spreadsheet_has_no_text(tmp_path: Path) -> None:
+    path = tmp_path / "labels.xlsx"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as package:
+        package.writestr("xl/sharedStrings.xml", "photo " * 1000)
+    content = path.read_bytes()
+    assert spreadsheet_text(path).startswith("photo photo")
+    # the second content is marked as encrypted
+    at = content.index(b"PK\x01\x02") + 8
+    for damaged in (content[:60] + b"\xff" * 10 + content[70:], content[:at] + b"\x01" + content[at + 1 :]):
+        path.write_bytes(damaged)
+        assert spreadsheet_text(path) == ""

@@ -35,6 +35,8 @@ _TEXT_EXAMPLES = 2
 _PAGE_LINES = 30
 _PAGE_EXAMPLES = 9
 _THUMBNAIL_HEIGHT = 150
+# A photo that is wider than this at the usual height is shown less high, because a JPEG cannot be much wider.
+_THUMBNAIL_WIDTH = 6000
 _MOST_SIZES = 3
 
 
@@ -203,7 +205,8 @@ def _thumbnail(path: Path) -> str:
     except PictureError:
         return ""
     height, width = image.shape[:2]
-    size = (max(1, round(width * _THUMBNAIL_HEIGHT / height)), _THUMBNAIL_HEIGHT)
+    scale = min(_THUMBNAIL_HEIGHT / height, _THUMBNAIL_WIDTH / width)
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
     small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
     content = cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, 80])[1]
     return f"data:image/jpeg;base64,{base64.b64encode(content.tobytes()).decode()}"
