@@ -15,6 +15,7 @@ __all__ = [
     "check_file",
     "check_writable",
     "storage_error",
+    "user_folder",
     "whole_folder",
     "write_beside",
     "write_bytes",
@@ -36,6 +37,25 @@ def storage_error(path: Path | str, error: OSError) -> StorageError:
     """Returns a StorageError of one line for a failed write to ``path``."""
     reason = _CURES.get(error.errno or 0, f"{error.strerror or error}; choose another path")
     return StorageError(f"cannot write '{path}': {reason}")
+
+
+def user_folder(variable: str, below_home: str) -> Path:
+    """Returns a folder of dermedge for this user. The folder may not exist yet.
+
+    Args:
+        variable: an environment variable of the XDG Base Directory Specification, which may name the parent folder.
+        below_home: the parent folder in the user's home folder, if the variable is not set.
+
+    Raises:
+        StorageError: the variable is not set, and the user has no home folder.
+    """
+    try:
+        return Path(os.environ.get(variable) or Path.home() / below_home) / "dermedge"
+    except RuntimeError as error:
+        raise StorageError(
+            f"this user has no home folder; set the environment variable HOME or {variable} to a folder that you may "
+            "write to"
+        ) from error
 
 
 def check_writable(folder: Path) -> None:

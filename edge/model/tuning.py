@@ -17,7 +17,7 @@ from time import perf_counter_ns
 from typing import Any
 
 from dermedge.edge.errors import StorageError
-from dermedge.edge.files import write_text
+from dermedge.edge.files import user_folder, write_text
 from dermedge.edge.model.manifest import digest
 from dermedge.edge.model.runtime import RUNTIMES, choose_runtime, installed_runtimes, invoke, open_interpreter
 from dermedge.edge.model.shipped import require_model_file
@@ -52,7 +52,7 @@ class Choice:
 
 def cache_folder() -> Path:
     """Returns the folder of dermedge in the cache folder of this user."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dermedge"
+    return user_folder("XDG_CACHE_HOME", ".cache")
 
 
 def tuned(model: Path, runtime: str = "auto") -> Choice:
@@ -125,7 +125,11 @@ def _invoke_ms(model: Path, threads: int, runtime: str) -> float:
 
 
 def _version(runtime: str) -> str:
-    return f"{runtime} {metadata.version(RUNTIMES[runtime].package)}"
+    try:
+        return f"{runtime} {metadata.version(RUNTIMES[runtime].package)}"
+    except metadata.PackageNotFoundError:
+        # another package has installed the module, such as ai-edge-litert-nightly
+        return runtime
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dermedge.edge.errors import MissingExtra, OptionError, StorageError
-from dermedge.edge.files import storage_error, write_bytes
+from dermedge.edge.files import storage_error, user_folder, write_bytes
 
 if TYPE_CHECKING:
     from cryptography import x509
@@ -56,8 +56,7 @@ class Authority:
 
 def authority_folder() -> Path:
     """Returns the folder that contains the certificate authorities of this user. The folder may not exist yet."""
-    base = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
-    return Path(base) / "dermedge" / "phone"
+    return user_folder("XDG_DATA_HOME", ".local/share") / "phone"
 
 
 def open_authority(folder: Path, host: str) -> Authority:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from dermedge.edge.errors import StorageError
-from dermedge.edge.files import check_file, check_writable, write_beside, write_text
+from dermedge.edge.files import check_file, check_writable, user_folder, write_beside, write_text
 
 
 def test_a_file_appears_with_its_whole_content_and_no_part_is_left(tmp_path: Path) -> None:
@@ -121,3 +121,17 @@ def test_a_file_is_refused_if_it_is_a_device_a_folder_or_below_a_file(tmp_path: 
     ):
         with pytest.raises(StorageError, match=f"cannot write '.*': {reason}"):
             check_file(path)
+
+
+def test_a_user_without_a_home_folder_is_told_which_variable_to_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unknown(_: type[Path]) -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", classmethod(unknown))
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    with pytest.raises(StorageError, match="set the environment variable HOME or XDG_CACHE_HOME"):
+        user_folder("XDG_CACHE_HOME", ".cache")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert user_folder("XDG_CACHE_HOME", ".cache") == tmp_path / "dermedge"

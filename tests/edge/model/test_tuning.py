@@ -87,6 +87,17 @@ def test_where_nothing_can_be_written_it_is_measured_at_each_start(
     assert tuned(model_path).num_threads == 2
 
 
+def test_a_runtime_from_a_package_of_another_name_is_measured_too(
+    times: dict[int, float], cache: Path, model_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(package: str) -> str:
+        raise tuning.metadata.PackageNotFoundError(package)
+
+    monkeypatch.setattr(tuning.metadata, "version", missing)
+    assert tuned(model_path).num_threads == 2
+    assert len(json.loads(cache.read_text())) == 1
+
+
 def test_the_real_model_is_measured_in_a_moment(cache: Path, model_path: Path) -> None:
     assert tuned(model_path).invoke_ms > 0
 
