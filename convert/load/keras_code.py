@@ -3,13 +3,15 @@
 Keras stores the function of a Lambda layer as marshalled bytecode. For any other function, Keras stores the name of the
 module and the name of the function, and imports the module when the file is loaded. The safe mode of Keras prevents
 only a part of this: tf_keras ignores the safe mode for .h5 files (CVE-2025-9905), and imports any module that a .keras
-file names (CVE-2025-1550). A SavedModel holds no Python code, but its operators can read and write files.
+file names (CVE-2025-1550). An HDF5 file can refer to any other file of the machine, whose bytes then become weights. A
+SavedModel holds no Python code, but its operators can read and write files.
 """
 
 from __future__ import annotations
 
 import builtins
 import json
+import tempfile
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +19,8 @@ from typing import Any
 
 import h5py
 
+from dermedge.convert.load.hdf5_links import reference_to_other_file
+from dermedge.convert.load.saved_model_operators import LEAVING_OPERATORS, SAVING_OPERATORS, leaving_operator
 from dermedge.edge.errors import ModelError
 
 __all__ = ["check_no_code", "code_in_config", "is_keras_zip", "read_config"]
@@ -71,60 +75,15 @@ _COMPUTING_TF_MODULES = frozenset(
         "tensor_conversion",
     }
 )
-# Layers that load a network from another file or from Python's pickle format. Such a network is not inspected here.
-_LOADING_LAYERS = frozenset({"TFSMLayer", "TorchModuleWrapper"})
-# Operators of a SavedModel that act outside the graph, for example on files. SaveV2 and RestoreV2 are not among them,
-# because each SavedModel has them in the functions that save and restore its weights.
-_LEAVING_OPERATORS = frozenset(
-    [
-        "Abort",
-        "CalibrationStatisticsSaver",
-        "CreateSummaryDbWriter",
-        "CreateSummaryFileWriter",
-        "DatasetToTFRecord",
-        "DebugIdentity",
-        "DebugIdentityV2",
-        "DebugIdentityV3",
-        "DebugNanCount",
-        "DebugNumericSummary",
-        "DebugNumericSummaryV2",
-        "DistributedSave",
-        "EagerPyFunc",
-        "ExperimentalDatasetToTFRecord",
-        "FileSystemSetConfiguration",
-        "FixedLengthRecordDataset",
-        "FixedLengthRecordDatasetV2",
-        "LMDBReader",
-        "LoadDataset",
-        "MatchingFiles",
-        "MatchingFilesDataset",
-        "Print",
-        "PrintV2",
-        "PyFunc",
-        "PyFuncStateless",
-        "ReadFile",
-        "RecordInput",
-        "RpcClient",
-        "RpcServer",
-        "Save",
-        "SaveDataset",
-        "SaveDatasetV2",
-        "SaveSlices",
-        "SnapshotDataset",
-        "SnapshotDatasetV2",
-        "SqlDataset",
-        "TFRecordDataset",
-        "TFRecordDatasetV2",
-        "TFRecordReader",
-        "TFRecordReaderV2",
-        "TextLineDataset",
-        "TextLineReader",
-        "TextLineReaderV2",
-        "WholeFileReader",
-        "WholeFileReaderV2",
-        "WriteFile",
-    ]
-)
+# Functions in these namespaces that read a file that an argument names.
+_READING_FUNCTIONS = frozenset({"fixed_unigram_candidate_sampler"})
+# Layers that read files, with a description of what they read. The network that is read is not inspected here.
+_READING_LAYERS = {
+    "DenseFeatures": "can read files",
+    "SequenceFeatures": "can read files",
+    "TFSMLayer": "loads another network",
+    "TorchModuleWrapper": "loads another network",
+}
 
 
 def check_no_code(path: Path) -> None:
@@ -138,8 +97,9 @@ def check_no_code(path: Path) -> None:
         OSError, ValueError, KeyError, zipfile.BadZipFile: the file cannot be read.
     """
     if path.is_dir():
-        found, cure = _code_in_saved_model(path), "Export the network without this operator"
+        found, cure = leaving_operator(path), "Export the network without this operator"
     else:
+        _check_inside(path)
         found = code_in_config(read_config(path))
         cure = "Export the network as a SavedModel, which holds no Python"
     if found:
@@ -147,6 +107,30 @@ def check_no_code(path: Path) -> None:
             f"'{path}' holds code that would run on this machine: {found}. {cure}; or, if you trust the maker "
             f"of the file, load the file anyway with --trust"
         )
+
+
+def _check_inside(path: Path) -> None:
+    """Check that all weights of a .keras or .h5 file are inside the file. Raise ModelError if they are not."""
+    for file in _hdf5_files(path):
+        found = reference_to_other_file(file)
+        if found:
+            raise ModelError(
+                f"'{path}' would read another file of this machine: {found}. Save the network again, with all weights "
+                "inside; or, if you trust the maker of the file, load the file anyway with --trust"
+            )
+
+
+def _hdf5_files(path: Path) -> Iterator[h5py.File]:
+    """Yield the HDF5 files that a .keras or .h5 file consists of."""
+    if not is_keras_zip(path):
+        with h5py.File(path) as file:
+            yield file
+        return
+    with zipfile.ZipFile(path) as archive, tempfile.TemporaryDirectory(prefix="dermedge-") as folder:
+        for name in archive.namelist():
+            if name.endswith(".h5"):
+                with h5py.File(archive.extract(name, folder)) as file:
+                    yield file
 
 
 def read_config(path: Path) -> Any:
@@ -201,30 +185,55 @@ def _code_within(part: Any, layer: str) -> Iterator[str]:
 
 def _code_of(part: dict[str, Any]) -> str | None:
     """Return in words which code an object of a configuration would run. Return None if it would run no code."""
-    kind, module = part.get("class_name"), part.get("module")
-    if {kind, str(part.get("registered_name"))} & {"Lambda", "__lambda__"}:
-        return "is a Lambda, whose Python code would run"
+    # Keras looks for a class by each of these names.
+    kind, registered = part.get("class_name"), part.get("registered_name")
+    found = next(filter(None, (_code_of_layer(str(name), part) for name in (kind, registered))), None)
+    if found:
+        return found
     if any(str(key).endswith("_type") and value == "lambda" for key, value in part.items()):
         return "has a Python lambda, whose code would run"
+    module = part.get("module")
+    if not isinstance(kind, str) or not isinstance(module, str):
+        return None
+    named = str(part.get({"function": "config", "__typespec__": "spec_name"}.get(kind, "class_name")))
+    if module == "builtins":
+        called = next((name for name in (named, registered) if name in vars(builtins)), None)
+        return f"calls Python's '{called}'" if called else None
+    # A name with a dot can refer to something outside ``module``, so only a name without a dot is allowed.
+    if _is_computing_module(module) and "." not in named:
+        return None
+    return f"uses '{named}' of the Python module '{module}'"
+
+
+def _code_of_layer(kind: str, part: dict[str, Any]) -> str | None:
+    """Return in words which code a layer of a kind would run. Return None if it would run no code."""
     config = part["config"] if isinstance(part.get("config"), dict) else {}
+    if kind in ("Lambda", "__lambda__"):
+        return "is a Lambda, whose Python code would run"
     if kind in _CALLING_LAYERS:
         function = str(config.get("function"))
         return None if _only_computes(function) else f"calls TensorFlow's '{function}'"
     if kind == "ClassMethod":
         return f"calls a method of TensorFlow's class '{config.get('cls_symbol')}'"
-    if kind in _LOADING_LAYERS:
-        return f"is a {kind}, which loads another network"
+    if kind == "InstanceMethod":
+        return f"calls the Python method '{config.get('attr_name')}'"
+    if kind == "TensorFlowOpLayer":
+        node = config["node_def"] if isinstance(config.get("node_def"), dict) else {}
+        operator = str(node.get("op", ""))
+        return None if _stays_inside(operator) else f"runs TensorFlow's operator '{operator}'"
+    if kind in _READING_LAYERS:
+        return f"is a {kind}, which {_READING_LAYERS[kind]}"
     if isinstance(config.get("vocabulary"), str):
         return f"reads the file '{config['vocabulary']}'"
-    if not isinstance(kind, str) or not isinstance(module, str):
-        return None
-    named = str(part.get("config") if kind == "function" else part.get("spec_name", kind))
-    if module == "builtins":
-        return f"calls Python's '{named}'" if named in vars(builtins) else None
-    # A name with a dot can refer to something outside ``module``, so only a name without a dot is allowed.
-    if _is_computing_module(module) and "." not in named:
-        return None
-    return f"uses '{named}' of the Python module '{module}'"
+    return None
+
+
+def _stays_inside(operator: str) -> bool:
+    """Tell whether a name is the name of an operator of TensorFlow that does not act outside its graph."""
+    from tensorflow.python.framework import op_def_registry
+
+    is_known = op_def_registry.get(operator) is not None
+    return is_known and operator not in LEAVING_OPERATORS | SAVING_OPERATORS
 
 
 def _only_computes(function: str) -> bool:
@@ -234,6 +243,8 @@ def _only_computes(function: str) -> bool:
     ``reshape``. The function is looked up, but not called.
     """
     namespace, _, name = function.removeprefix("compat.v1.").rpartition(".")
+    if name in _READING_FUNCTIONS:
+        return False
     if namespace:
         return namespace.split(".")[0] in _COMPUTING_NAMESPACES or namespace == "keras.backend"
 
@@ -249,15 +260,3 @@ def _is_computing_module(module: str) -> bool:
         return False
     inner = module.removeprefix(package).removeprefix(".src").removeprefix(".")
     return not inner or inner.split(".")[0] in _COMPUTING_MODULES
-
-
-def _code_in_saved_model(folder: Path) -> str | None:
-    from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
-
-    saved = SavedModel.FromString((folder / "saved_model.pb").read_bytes())
-    for graph in (meta.graph_def for meta in saved.meta_graphs):
-        nodes = [*graph.node, *(node for function in graph.library.function for node in function.node_def)]
-        leaving = next((node for node in nodes if node.op in _LEAVING_OPERATORS), None)
-        if leaving is not None:
-            return f"the operator '{leaving.name}' is {leaving.op}, which acts outside the graph"
-    return None

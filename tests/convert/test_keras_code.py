@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import zipfile
 from collections.abc import Callable
@@ -16,10 +17,9 @@ import h5py
 import keras as keras3
 import tensorflow as tf
 import tf_keras as keras2
-from tensorflow.python.framework import op_def_registry
 
 from dermedge import cli
-from dermedge.convert.load.keras_code import _LEAVING_OPERATORS, code_in_config, read_config
+from dermedge.convert.load.keras_code import code_in_config, read_config
 from dermedge.convert.load.keras_file import open_keras
 from dermedge.edge.errors import ModelError
 
@@ -159,6 +159,7 @@ def call_layer(function: str) -> dict[str, Any]:
     "function",
     [
         *("write_file", "read_file", "matching_files", "load_file_system_library", "py_func", "Print"),
+        *("nn.fixed_unigram_candidate_sampler",),
         *("io.write_file", "data.Dataset.from_generator", "import_graph_def", "no_such_name", ""),
     ],
 )
@@ -206,16 +207,20 @@ def test_functions_of_tensorflow_that_only_compute_are_allowed(function: str) ->
             "class 'io.TFRecordWriter'",
         ),
         ("TFSMLayer", {"filepath": "saved"}, "is a TFSMLayer, which loads another network"),
+        ("InstanceMethod", {"attr_name": "tofile"}, "calls the Python method 'tofile'"),
+        ("DenseFeatures", {"feature_columns": []}, "is a DenseFeatures, which can read files"),
         ("TorchModuleWrapper", {"module": "AAAA"}, "is a TorchModuleWrapper, which loads another network"),
         ("StringLookup", {"vocabulary": "/etc/hostname"}, "reads the file '/etc/hostname'"),
     ],
 )
 def test_layers_that_load_files_are_refused(kind: str, config: dict[str, Any], said: str) -> None:
-    layer = {"class_name": kind, "module": "keras.layers", "registered_name": None, "config": config}
-    found = code_in_config({"config": {"layers": [layer | {"name": "loading"}]}})
-    assert found is not None
-    assert found.startswith("the layer 'loading' ")
-    assert said in found
+    layer = {"name": "loading", "module": "keras.layers", "config": config}
+    # tf_keras also looks for a class by the registered name.
+    for names in ({"class_name": kind}, {"class_name": "Dense", "registered_name": kind}):
+        found = code_in_config({"config": {"layers": [layer | names]}})
+        assert found is not None
+        assert found.startswith("the layer 'loading' ")
+        assert said in found
 
 
 def test_a_layer_that_calls_tensorflow_writes_no_file(tmp_path: Path) -> None:
@@ -234,26 +239,90 @@ def test_a_layer_that_calls_tensorflow_writes_no_file(tmp_path: Path) -> None:
     assert not marker.exists()
 
 
-def test_a_saved_model_that_writes_files_is_refused(tmp_path: Path) -> None:
-    marker, folder = tmp_path / "marker", tmp_path / "saved"
-
-    class Writing(tf.Module):
-        @tf.function(input_signature=[tf.TensorSpec([None, *SHAPE], tf.float32)])
-        def serve(self, pixels: Any) -> Any:
-            tf.io.write_file(str(marker), "x")
-            return tf.nn.softmax(tf.reduce_mean(pixels, (1, 2)))
-
-    module = Writing()
-    tf.saved_model.save(module, str(folder), {"serving_default": module.serve})
-    with pytest.raises(ModelError, match="is WriteFile"):
-        open_keras(folder)
-    assert not marker.exists()
-    assert open_keras(folder, trust=True).classes == 3
-    assert marker.exists()
+def op_layer(operator: str) -> dict[str, Any]:
+    """A layer of Keras 2 that runs an operator of TensorFlow, as a file stores it."""
+    node = {"name": "running", "op": operator, "input": ["pixels"], "attr": {"T": {"type": "DT_FLOAT"}}}
+    return {"class_name": "TensorFlowOpLayer", "config": {"name": "running", "node_def": node}}
 
 
-def test_each_operator_that_is_refused_is_one_of_tensorflow() -> None:
-    assert [name for name in _LEAVING_OPERATORS if op_def_registry.get(name) is None] == []
+@pytest.mark.parametrize("operator", ["WriteFile", "DebugIdentity", "PyFunc", "SaveV2", "NoSuchOperator"])
+def test_layers_that_run_an_operator_which_acts_outside_are_refused(operator: str) -> None:
+    found = code_in_config({"config": {"layers": [op_layer(operator)]}})
+    assert found == f"the layer 'running' runs TensorFlow's operator '{operator}'"
+
+
+def test_layers_that_run_an_operator_which_computes_are_allowed() -> None:
+    assert code_in_config({"config": {"layers": [op_layer("Relu")]}}) is None
+    unreadable = {"class_name": "TensorFlowOpLayer", "name": "running", "config": {"node_def": "CgF3"}}
+    assert code_in_config({"config": {"layers": [unreadable]}}) is not None
+
+
+def test_a_layer_that_runs_an_operator_writes_no_file(tmp_path: Path) -> None:
+    folder, path = tmp_path / "written", tmp_path / "model.h5"
+    pixels = keras2.Input(SHAPE)
+    means = keras2.layers.GlobalAveragePooling2D()(tf.nn.relu(pixels))
+    keras2.Model(pixels, keras2.layers.Dense(3, activation="softmax")(means)).save(path)
+    writing = op_layer("DebugIdentity")["config"]
+    urls = {"list": {"s": [base64.b64encode(f"file://{folder}".encode()).decode()]}}
+    writing["node_def"]["attr"] |= {"debug_urls": urls, "tensor_name": {"s": "YTow"}}
+
+    def change(config: Any) -> None:
+        [calling] = [one for one in config["config"]["layers"] if one["class_name"] == "TFOpLambda"]
+        first = config["config"]["input_layers"][0][0]
+        calling |= {
+            "class_name": "TensorFlowOpLayer",
+            "config": writing,
+            "inbound_nodes": [[[first, 0, 0, {}]]],
+        }
+
+    with pytest.raises(ModelError, match=r"runs TensorFlow's operator 'DebugIdentity'.*--trust"):
+        open_keras(changed(path, change))
+    assert not folder.exists()
+    assert open_keras(path, trust=True).classes == 3
+    assert folder.exists()
+
+
+def weights_in_other_file(path: Path, other: Path, virtual: bool = False) -> None:
+    """Move the kernel of `plain_file` out of an .h5 file into another file."""
+    with h5py.File(path, "a") as file:
+        names: list[str] = []
+        file.visit(names.append)
+        name = next(one for one in names if "kernel" in one)
+        shape, dtype = file[name].shape, file[name].dtype
+        del file[name]
+        if virtual:
+            layout = h5py.VirtualLayout(shape, dtype)
+            layout[...] = h5py.VirtualSource(str(other), "x", shape, dtype)
+            file.create_virtual_dataset(name, layout)
+        else:
+            file.create_dataset(name, shape, dtype, external=[(str(other), 0, h5py.h5f.UNLIMITED)])
+
+
+@pytest.mark.parametrize("virtual", [False, True])
+@pytest.mark.parametrize("keras", [keras2, keras3])
+def test_weights_are_not_read_from_another_file_of_this_machine(
+    tmp_path: Path, keras: Any, virtual: bool
+) -> None:
+    path = plain_file(keras, tmp_path / "model.h5")
+    weights_in_other_file(path, tmp_path / "private", virtual)
+    with pytest.raises(ModelError, match=r"would read another file.*private'.*--trust"):
+        open_keras(path)
+
+
+@pytest.mark.parametrize("keras", [keras2, keras3])
+def test_weights_in_a_zip_are_not_read_from_another_file(tmp_path: Path, keras: Any) -> None:
+    path = plain_file(keras, tmp_path / "model.keras")
+    with zipfile.ZipFile(path) as archive:
+        content = {name: archive.read(name) for name in archive.namelist()}
+    weights = tmp_path / "model.weights.h5"
+    weights.write_bytes(content[weights.name])
+    with h5py.File(weights, "a") as file:
+        file["linked"] = h5py.ExternalLink("/private.h5", "/x")
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in (content | {weights.name: weights.read_bytes()}).items():
+            archive.writestr(name, data)
+    with pytest.raises(ModelError, match=r"would read another file.*'/linked' is in the file '/private.h5'"):
+        open_keras(path)
 
 
 def test_what_cannot_be_loaded_although_it_is_trusted_is_one_line(tmp_path: Path) -> None:
