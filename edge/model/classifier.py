@@ -130,8 +130,8 @@ class Classifier:
         self.close()
 
     def close(self) -> None:
-        """Frees the interpreter and its memory. The classifier cannot be used afterwards."""
-        del self.interpreter
+        """Frees the interpreter and its memory. The classifier cannot be used afterwards. A second call does nothing."""
+        self.__dict__.pop("interpreter", None)
 
     @property
     def input_quantization(self) -> tuple[float, int]:

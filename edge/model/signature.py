@@ -242,7 +242,7 @@ def find_labels(
             f"'{path}' has {classes} classes, but {len(labels)} labels were given; "
             "give --labels a file with one label for each class"
         )
-    return _distinct(labels) if manifest is None else tuple(labels)
+    return _distinct(labels)
 
 
 def _distinct(labels: Sequence[str]) -> tuple[str, ...]:

@@ -181,6 +181,17 @@ def test_tta_keeps_the_evidence_of_the_picture_itself(model_path: Path) -> None:
         assert np.array_equal(classifier.predict(FRAME).evidence, plain.predict(FRAME).evidence)
 
 
+def test_given_labels_that_are_repeated_stay_apart(model_path: Path) -> None:
+    labels = ["mole", "mole", "scar", "mole", "none"]
+    with Classifier(model_path, labels=labels) as classifier:
+        assert classifier.labels == ("mole", "mole (2)", "scar", "mole (3)", "none")
+
+
+def test_a_classifier_can_be_closed_within_its_block(model_path: Path) -> None:
+    with Classifier(model_path) as classifier:
+        classifier.close()
+
+
 def test_a_wrong_number_of_labels_is_refused(model_path: Path) -> None:
     with pytest.raises(OptionError, match="2 labels"):
         Classifier(model_path, labels=["a", "b"])
