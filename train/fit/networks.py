@@ -23,6 +23,7 @@ __all__ = [
     "EVIDENCE",
     "LOGITS",
     "NETWORKS",
+    "WEIGHTS_ERRORS",
     "add_to_logits",
     "build_network",
     "cnn",
@@ -37,6 +38,8 @@ _DROPOUT = 0.3
 # Smallest and largest input size in pixels. The strides would reduce a smaller input to nothing. Training with a larger
 # input would need too much memory.
 _MIN_SIZE, _MAX_SIZE = 32, 1024
+# The errors that Keras raises for a weights file that is missing, damaged, or of another network.
+WEIGHTS_ERRORS = (OSError, ValueError, KeyError)
 
 
 def cnn(size: int, classes: int, weights: str, width: float = 1.0) -> keras.Model:
@@ -112,7 +115,7 @@ def _with_weights(backbone: keras.Model, weights: str, published: int) -> keras.
     elif weights != NO_WEIGHTS:
         try:
             backbone.load_weights(weights)
-        except (OSError, ValueError) as error:
+        except WEIGHTS_ERRORS as error:
             raise _weights_error(weights, error) from error
     return backbone
 

@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -317,6 +317,27 @@ class RunFolder:
         self.keep_checkpoint(name)
         return progress
 
+    def restore_checkpoint(self, checkpoint: Any, name: str) -> None:
+        """Restores the state that `save_checkpoint` wrote.
+
+        Args:
+            checkpoint: a `tf.train.Checkpoint`.
+            name: folder of the state, relative to the run folder.
+
+        Raises:
+            DataError: the files of the checkpoint are missing or damaged.
+        """
+        import tensorflow as tf
+
+        try:
+            checkpoint.restore(str(self.path / name / "state")).expect_partial()
+        except (OSError, IndexError, tf.errors.OpError) as error:
+            reason = next(iter(str(error).splitlines()), type(error).__name__)
+            raise DataError(
+                f"cannot read the checkpoint '{self.path / name}': {reason}; copy the whole run folder again, or start "
+                "a new run"
+            ) from error
+
     def keep_checkpoint(self, name: str) -> None:
         """Deletes all checkpoints except the one in the folder ``name``. If ``name`` is empty, deletes all of them."""
         for folder in (self.path / "checkpoints").glob("*"):
@@ -328,17 +349,24 @@ class RunFolder:
 
         Values with unknown keys are ignored, because another version of dermedge may have written them.
         """
-        names = {one.name for one in fields(kind)}
-        return {key: value for key, value in self._json(name).items() if key in names}
+        values, known = self._json(name), fields(kind)
+        needed = {one.name for one in known if one.default is MISSING and one.default_factory is MISSING}
+        if not isinstance(values, dict) or not needed <= set(values):
+            raise self._not_a_run(name)
+        names = {one.name for one in known}
+        return {key: value for key, value in values.items() if key in names}
 
-    def _json(self, name: str) -> dict[str, Any]:
+    def _json(self, name: str) -> Any:
         try:
             return json.loads((self.path / name).read_text())
         except (OSError, ValueError) as error:
-            raise DataError(
-                f"'{self.path}' is not a run folder of dermedge train: it has no readable {name}; give the folder that "
-                "dermedge train wrote"
-            ) from error
+            raise self._not_a_run(name) from error
+
+    def _not_a_run(self, name: str) -> DataError:
+        return DataError(
+            f"'{self.path}' is not a run folder of dermedge train: it has no readable {name}; give the folder that "
+            "dermedge train wrote"
+        )
 
 
 def _with_absolute_paths(config: Config) -> Config:

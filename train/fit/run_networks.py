@@ -10,12 +10,12 @@ import tf_keras as keras
 from dermedge.edge.errors import DataError, OptionError
 from dermedge.edge.files import write_beside
 from dermedge.train.fit.efficientnet_lite import freeze_blocks
-from dermedge.train.fit.networks import build_network, freeze_batch_norms
+from dermedge.train.fit.networks import WEIGHTS_ERRORS, build_network, freeze_batch_norms
 from dermedge.train.fit.quantize_aware import uncalibrated_twin
 from dermedge.train.fit.run_folder import NO_WEIGHTS, Config, RunFolder
 from dermedge.train.fit.tflite_weights import is_tflite, take_tflite_weights
 
-__all__ = ["save_weights", "start_network", "trained_network"]
+__all__ = ["load_weights", "save_weights", "start_network", "trained_network"]
 
 
 def start_network(config: Config) -> keras.Model:
@@ -65,11 +65,10 @@ def trained_network(run: RunFolder, stage: str) -> keras.Model:
         stage: ``float`` or ``qat``. With ``qat``, the network is the quantization-aware copy.
 
     Raises:
-        DataError: the stage has no weights yet.
+        DataError: the stage has no weights yet, or the file with the weights is damaged.
     """
     config = run.config()
-    weights = run.weights_path(stage)
-    if not weights.is_file():
+    if not run.weights_path(stage).is_file():
         raise DataError(
             f"'{run.path}' has no {stage} weights; continue it with: dermedge train --resume '{run.path}'"
         )
@@ -80,8 +79,24 @@ def trained_network(run: RunFolder, stage: str) -> keras.Model:
         freeze_batch_norms(network)
     if stage == "qat":
         network = uncalibrated_twin(network)
-    network.load_weights(weights)
+    load_weights(network, run, stage)
     return network
+
+
+def load_weights(network: keras.Model, run: RunFolder, stage: str) -> None:
+    """Loads the weights after the last finished epoch of a stage into a network, in place.
+
+    Raises:
+        DataError: the file with the weights is missing or damaged.
+    """
+    weights = run.weights_path(stage)
+    try:
+        network.load_weights(weights)
+    except WEIGHTS_ERRORS as error:
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise DataError(
+            f"cannot load the weights '{weights}': {reason}; copy the whole run folder again, or train a new run"
+        ) from error
 
 
 def save_weights(model: keras.Model, path: Path) -> None:

@@ -36,7 +36,7 @@ from dermedge.train.fit.loss import adjusted_loss
 from dermedge.train.fit.parents import check_parents
 from dermedge.train.fit.quantize_aware import make_quantization_aware, restore_input_range
 from dermedge.train.fit.run_folder import STAGES, RunFolder, RunProgress
-from dermedge.train.fit.run_networks import save_weights, start_network, trained_network
+from dermedge.train.fit.run_networks import load_weights, save_weights, start_network, trained_network
 from dermedge.train.fit.sampling import class_shares, label_indices, sample_balanced
 from dermedge.train.fit.schedule import WarmupCosine
 from dermedge.train.fit.teacher import make_teacher
@@ -183,7 +183,7 @@ class Trainer:
         kept = {"model": model, "optimizer": model.optimizer} | ({"average": average} if average else {})
         checkpoint = tf.train.Checkpoint(**kept)
         if progress.checkpoint:
-            checkpoint.restore(str(self.run.path / progress.checkpoint / "state")).expect_partial()
+            self.run.restore_checkpoint(checkpoint, progress.checkpoint)
         for epoch in range(progress.epoch, config.stage_epochs(stage)):
             row = self._fit_epoch(model, stage, epoch, average)
             if not np.isfinite([value for key, value in row.items() if key.endswith("loss")]).all():
@@ -205,7 +205,7 @@ class Trainer:
         network = start_network(self.config)
         if stage == "float":
             return network
-        network.load_weights(self.run.weights_path("float"))
+        load_weights(network, self.run, "float")
         return make_quantization_aware(network, self.calibration_batches())
 
     def _compile(self, model: keras.Model, stage: str) -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from dermedge.edge.errors import DataError
 from dermedge.edge.model.shipped import SHIPPED
 from dermedge.train.data.catalogue import Catalogue
 from dermedge.train.fit.run_folder import IMAGENET, NO_WEIGHTS, Config, RunFolder, is_run
@@ -51,3 +52,15 @@ def test_a_run_that_is_named_from_within_finds_what_lies_beside_it(
     within = RunFolder(Path())
     assert within.cache == run / ".cache"
     assert within.config().weights == str(run / "parent")
+
+
+@pytest.mark.parametrize(
+    "content", ["[]", "null", '{"architectures": ["ResNet"], "hidden_sizes": [64]}', "{", ""]
+)
+def test_a_folder_with_another_programs_config_is_not_a_run(tmp_path: Path, content: str) -> None:
+    (tmp_path / "config.json").write_text(content)
+    with pytest.raises(DataError, match=r"is not a run folder of dermedge train.* no readable config\.json"):
+        RunFolder(tmp_path).config()
+    (tmp_path / "progress.json").write_text("[]")
+    with pytest.raises(DataError, match=r"no readable progress\.json; give the folder"):
+        RunFolder(tmp_path).progress()

@@ -1,0 +1,73 @@
+"""A run folder of which files are damaged or missing, as after a copy that broke off."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("tensorflow")
+
+import tensorflow as tf
+
+from dermedge.edge.errors import DataError
+from dermedge.train.data.catalogue import Catalogue
+from dermedge.train.fit.networks import build_network
+from dermedge.train.fit.run_folder import Config, RunFolder, RunProgress
+from dermedge.train.fit.run_networks import save_weights, start_network, trained_network
+
+CONFIG = Config(
+    architecture="cnn",
+    classes=("a", "b"),
+    size=32,
+    weights="none",
+    epochs=1,
+    qat_epochs=0,
+    photos_per_epoch=4,
+    batch_size=2,
+    learning_rate=1e-3,
+    qat_learning_rate=1e-5,
+    seed=0,
+    data=(),
+    data_digest="",
+    command="",
+)
+
+
+def _half_zeros(content: bytes) -> bytes:
+    return content[: len(content) // 2].ljust(len(content), b"\0")
+
+
+@pytest.mark.parametrize("damage", [lambda _: b"", lambda content: content[: len(content) // 2], _half_zeros])
+def test_damaged_weights_are_named(tmp_path: Path, damage: Callable[[bytes], bytes]) -> None:
+    run = RunFolder(tmp_path / "run")
+    run.create(CONFIG, Catalogue((), CONFIG.classes, {}))
+    weights = run.weights_path("float")
+    save_weights(build_network("cnn", 32, 2), weights)
+    trained_network(run, "float")
+    weights.write_bytes(damage(weights.read_bytes()))
+    said = f"cannot load the weights '{weights}': .*; copy the whole run folder again"
+    with pytest.raises(DataError, match=said):
+        trained_network(run, "float")
+    with pytest.raises(DataError, match=said):
+        start_network(replace(CONFIG, weights=str(run.path)))
+
+
+@pytest.mark.parametrize("damage", ["emptied", "cut", "removed", "all removed"])
+def test_a_damaged_checkpoint_is_named(tmp_path: Path, damage: str) -> None:
+    run = RunFolder(tmp_path / "run")
+    number = tf.Variable([3.0] * 100)
+    progress = run.save_checkpoint(tf.train.Checkpoint(number=number), RunProgress(epoch=1))
+    number.assign([0.0] * 100)
+    run.restore_checkpoint(tf.train.Checkpoint(number=number), progress.checkpoint)
+    assert number.numpy().tolist() == [3.0] * 100
+    folder = run.path / progress.checkpoint
+    [data] = folder.glob("*.data-*")
+    if damage in ("emptied", "cut"):
+        data.write_bytes(data.read_bytes()[: 8 if damage == "cut" else 0])
+    for path in {"removed": [data], "all removed": list(folder.iterdir())}.get(damage, []):
+        path.unlink()
+    with pytest.raises(
+        DataError, match=f"cannot read the checkpoint '{folder}': .*; copy the whole run folder"
+    ):
+        run.restore_checkpoint(tf.train.Checkpoint(number=number), progress.checkpoint)
