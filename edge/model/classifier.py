@@ -130,7 +130,7 @@ class Classifier:
         self.close()
 
     def close(self) -> None:
-        """Frees the interpreter and its memory. The classifier cannot be used afterwards. A second call does nothing."""
+        """Frees the interpreter. The classifier cannot be used afterwards. A second call does nothing."""
         self.__dict__.pop("interpreter", None)
 
     @property

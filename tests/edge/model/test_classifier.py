@@ -13,7 +13,7 @@ from dermedge.edge.model.classifier import Classifier
 from dermedge.edge.model.manifest import attach, read_manifest, strip
 from dermedge.edge.model.photo_view import calibration_of
 from dermedge.edge.model.prediction import Tensor
-from dermedge.edge.model.shipped import DEFAULT_MODEL, SHIPPED
+from dermedge.edge.model.shipped import DEFAULT_MODEL, FIVE_CLASSES_MODEL, SHIPPED
 
 FRAME = np.random.default_rng(3).integers(0, 256, (120, 160, 3), dtype=np.uint8)
 
@@ -181,9 +181,9 @@ def test_tta_keeps_the_evidence_of_the_picture_itself(model_path: Path) -> None:
         assert np.array_equal(classifier.predict(FRAME).evidence, plain.predict(FRAME).evidence)
 
 
-def test_given_labels_that_are_repeated_stay_apart(model_path: Path) -> None:
+def test_given_labels_that_are_repeated_stay_apart() -> None:
     labels = ["mole", "mole", "scar", "mole", "none"]
-    with Classifier(model_path, labels=labels) as classifier:
+    with Classifier(FIVE_CLASSES_MODEL, labels=labels) as classifier:
         assert classifier.labels == ("mole", "mole (2)", "scar", "mole (3)", "none")
 
 
