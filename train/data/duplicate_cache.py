@@ -65,12 +65,23 @@ def find_duplicates(
         return _search(paths, None, progress)
     kept = cache / f"duplicates-{files_key(paths, *_method())}.json"
     found = _read(kept)
-    if found is None:
+    if found is None or found.unreadable != _unreadable(paths, found, cache):
         found = _search(paths, cache, progress)
         write_text(kept, json.dumps(asdict(found)) + "\n")
     else:
         progress(2 * len(paths), 2 * len(paths))
     return found
+
+
+def _unreadable(paths: Sequence[Path], found: Duplicates, scratch: Path) -> dict[int, str]:
+    """Returns the files of a stored result that still cannot be read or decoded, with the reasons.
+
+    The user may have corrected the permissions of a file, or installed the package that decodes HEIC photos. Neither
+    changes the file.
+    """
+    indices = sorted(found.unreadable)
+    again = read_prints([paths[index] for index in indices], scratch=scratch).unreadable
+    return {index: again[at] for at, index in enumerate(indices) if at in again}
 
 
 def _search(paths: Sequence[Path], scratch: Path | None, progress: Callable[[int, int], None]) -> Duplicates:

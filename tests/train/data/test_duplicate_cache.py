@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -51,10 +52,11 @@ def test_copies_are_looked_for_once(tmp_path: Path, photos: list[Path], read: li
     assert first.unreadable[4].startswith("not a photo that can be decoded (10 bytes)")
     steps: list[tuple[int, int]] = []
     assert find_duplicates(photos, tmp_path / "cache", lambda *step: steps.append(step)) == first
-    assert len(read) == 5
+    # only the file that could not be decoded is tried again
+    assert read[5:] == [photos[4]]
     assert steps == [(10, 10)]
     assert find_duplicates(photos) == first
-    assert len(read) == 10
+    assert len(read) == 11
     assert [path.suffix for path in (tmp_path / "cache").iterdir()] == [".json"]
 
 
@@ -103,3 +105,14 @@ def test_a_damaged_cache_is_looked_past(tmp_path: Path, photos: list[Path], cont
 def test_a_cache_that_cannot_be_written_is_one_line(tmp_path: Path, photos: list[Path]) -> None:
     with pytest.raises(StorageError, match=r"cannot write .*a\.png"):
         find_duplicates(photos, photos[0])
+
+
+def test_a_photo_is_searched_once_it_can_be_decoded(
+    tmp_path: Path, photos: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos[4].write_bytes((Path(__file__).parents[2] / "edge" / "photo.heic").read_bytes())
+    with monkeypatch.context() as without:
+        without.setitem(sys.modules, "pi_heif", None)
+        found = find_duplicates(photos, tmp_path / "cache")
+        assert "needs the package pi-heif" in found.unreadable[4]
+    assert find_duplicates(photos, tmp_path / "cache").unreadable == {}
