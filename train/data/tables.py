@@ -367,7 +367,8 @@ class _Joined:
         if len(found) > 1 and not published_id(bare_id(cell)):
             shown = ", ".join(f"'{self.photos[index].name}'" for index in found[:2])
             raise ValueError(
-                f"'{cell}' names {len(found)} photos, such as {shown}; write the photo's folder before the name"
+                f"'{cell}' names {len(found)} photos, such as {shown}; write the photo's folder before the name, and "
+                "the suffix behind it"
             )
         return found
 
