@@ -12,6 +12,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 from dermedge.convert.accept.acceptance import Acceptance, accept
 from dermedge.convert.accept.layer_errors import LayerError, compare_layers
 from dermedge.convert.accept.network_checks import missed_class
@@ -23,7 +26,7 @@ from dermedge.convert.load.network import Network
 from dermedge.convert.to_tflite.bias_correction import to_corrected_tflite
 from dermedge.convert.to_tflite.form import INT8_QAT, ONNX_KINDS, Form
 from dermedge.convert.to_tflite.pixel_input import calibration_inputs, input_ends
-from dermedge.edge.errors import StorageError
+from dermedge.edge.errors import ModelError, StorageError
 from dermedge.edge.files import write_bytes
 from dermedge.edge.model.associated import attach_file
 from dermedge.edge.model.manifest import Manifest, attach
@@ -128,7 +131,7 @@ def convert_to_form(
         show_progress: a function that gets the name of a task, and returns a function to call with (done, total).
 
     Raises:
-        ModelError: the converter or the device runtime refuses the network.
+        ModelError: the converter or the device runtime refuses the network, or a logit of the file is not finite.
     """
     if source.validated_by is None:
         return _convert_alone(source, form, max_drop, show_progress)
@@ -148,6 +151,7 @@ def _convert_alone(
     make = _make_onnx if form.kind in ONNX_KINDS else _make_tflite
     made = make(network, form, source, manifest, show_progress(f"proving {form.name}"))
     logits = made.run.logits
+    _check_finite(logits)
     # Stage 3: calibrate
     calibration = calibrate(proof, logits, made.run.close_up)
     # Stage 4: accept
@@ -167,6 +171,16 @@ def _convert_alone(
     )
     conversion = Conversion(form, made.model, manifest, parity, acceptance, made.run.invoke_ms, warnings)
     return conversion.with_manifest(manifest)
+
+
+def _check_finite(logits: NDArray[np.float64]) -> None:
+    """Raise ModelError if a converted file gives logits that are not finite. The acceptance test cannot judge these."""
+    broken = int((~np.isfinite(logits)).any(axis=1).sum())
+    if broken:
+        raise ModelError(
+            f"the converted file answers {broken} of {len(logits)} photos with numbers that are not finite; convert to "
+            "another format, for example with --float32"
+        )
 
 
 class _Made(NamedTuple):

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dermedge.convert.load.network import Network
-from dermedge.edge.errors import OptionError
+from dermedge.edge.errors import ModelError, OptionError
 from dermedge.edge.model.head import Head
 from dermedge.edge.model.input_tensor import Layout
 from dermedge.edge.model.manifest import Manifest
@@ -151,7 +151,14 @@ def make_proof_set(
 
     Raises:
         OptionError: the critical class is not one of the labels.
+        ModelError: a logit of the float network is not finite.
     """
+    broken = int((~np.isfinite(reference)).any(axis=1).sum())
+    if broken:
+        raise ModelError(
+            f"the network answers {broken} of {len(reference)} photos with numbers that are not finite; train the "
+            "network again"
+        )
     if critical is not None and critical not in labels:
         raise OptionError(f"--critical is '{critical}', which is not a class. Known: {', '.join(labels)}")
     if critical is None and _DEFAULT_CRITICAL in labels:

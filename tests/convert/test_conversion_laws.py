@@ -25,7 +25,7 @@ from dermedge.convert import device, pipeline
 from dermedge.convert.calibrate.calibration import calibrate
 from dermedge.convert.conversion import Conversion, better, convert_to_form, explain
 from dermedge.convert.device import DeviceRun, check_input, device_logits
-from dermedge.convert.load.conversion_input import ConversionInput, ProofSet
+from dermedge.convert.load.conversion_input import ConversionInput, ProofSet, make_proof_set
 from dermedge.convert.request import ConversionRequest
 from dermedge.convert.search import ConversionAttempt, SearchResult
 from dermedge.convert.to_tflite import bias_correction, converter
@@ -210,6 +210,24 @@ def test_a_fine_tuned_file_is_like_its_own_network_and_accepted_by_the_float_net
     calls.clear()
     convert_to_form(source, form, 0.01)
     assert calls[0][0] is source.network
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_file_that_answers_a_photo_with_no_finite_number_is_refused(
+    source: ConversionInput, monkeypatch: pytest.MonkeyPatch, value: float
+) -> None:
+    answers = source.proof.reference.copy()
+    answers[3, 1] = value
+    with pytest.raises(ModelError, match=r"answers 1 of 90 photos with numbers that are not finite; convert"):
+        made_with(DeviceRun(answers, None, 1.0, {}), source, monkeypatch)
+
+
+def test_a_network_that_answers_a_photo_with_no_finite_number_is_refused(source: ConversionInput) -> None:
+    proof = source.proof
+    reference = proof.reference.copy()
+    reference[[3, 5], 1] = np.nan
+    with pytest.raises(ModelError, match=r"answers 2 of 90 photos with numbers that are not finite; train"):
+        make_proof_set(proof.pixels, proof.truth, list(proof.groups), proof.labels, reference, None)
 
 
 def made_with(answers: DeviceRun, source: ConversionInput, monkeypatch: pytest.MonkeyPatch) -> Conversion:
