@@ -91,7 +91,7 @@ def _load(
     if not request.is_run:
         from dermedge.convert.load.keras_file import open_keras
 
-        return load_foreign(open_keras(request.model, request.size, request.trusted), request, log)
+        return load_foreign(open_keras(request.named_model, request.size, request.trusted), request, log)
     from dermedge.convert.load.run import load_run
 
     return load_run(

@@ -85,6 +85,11 @@ class ConversionRequest:
         return self.model.suffix.lower() == ".tflite" and not self.model.is_dir()
 
     @property
+    def named_model(self) -> Path:
+        """The path of the model. A relative path without a name, such as ``.``, is replaced by the absolute path."""
+        return self.model.resolve() if self.model.name in ("", "..") else self.model
+
+    @property
     def target(self) -> Path:
         """The path of the file to write. For ONNX, it is the path of the float32 file."""
         if self.output:
@@ -93,7 +98,7 @@ class ConversionRequest:
         if self.is_run:
             config = RunFolder(self.model).config()
             return self.model / f"{config.architecture}-{config.size}-{ending}"
-        return self.model.with_name(f"{self.model.stem}-{ending}")
+        return self.named_model.with_name(f"{self.named_model.stem}-{ending}")
 
     def target_of(self, kind: str) -> Path:
         """Return the path of the file to write for a kind of form: `target`, or a path beside it for int8 ONNX."""

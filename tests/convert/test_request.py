@@ -30,6 +30,20 @@ def test_a_file_is_written_beside_the_model_with_the_aim_in_its_name(aim: str) -
     assert replace(named, report=None).report_folder == Path("out/b-report")
 
 
+def test_a_saved_model_in_the_current_folder_is_named_after_the_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "moles" / "variables").mkdir(parents=True)
+    (tmp_path / "moles" / "saved_model.pb").touch()
+    for folder, model in (("moles", "."), ("moles/variables", "..")):
+        monkeypatch.chdir(tmp_path / folder)
+        request = ConversionRequest(Path(model), "int8", data=tmp_path)
+        check_request(request)
+        assert request.named_model == tmp_path.resolve() / "moles"
+        assert request.target == tmp_path.resolve() / "moles-int8.tflite"
+    assert ConversionRequest(Path("moles"), "int8").named_model == Path("moles")
+
+
 def test_of_onnx_files_the_second_is_named_int8() -> None:
     request = ConversionRequest(Path("models/a.keras"), "onnx")
     assert request.target_of("onnx-float32") == Path("models/a-float32.onnx")
