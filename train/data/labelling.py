@@ -14,7 +14,7 @@ from dermedge.train.data.catalogue import Photo
 from dermedge.train.data.diagnoses import compatible, diagnosis_of, normal_name, possible_diagnoses
 from dermedge.train.data.folders import FoundPhoto, distinct_names, find_files
 from dermedge.train.data.labelled_file import NOWHERE, ON_FOLDER, ON_TABLE, LabelledFile
-from dermedge.train.data.layout import AUTO, FOLDER, PARENT, TABLE, Placement, read_layout
+from dermedge.train.data.layout import AUTO, FOLDER, PARENT, TABLE, Placement, dataset_root, read_layout
 from dermedge.train.data.photo_names import base_stem, published_id
 from dermedge.train.data.tables import PhotoFacts, TableAccount, Tables, read_tables
 
@@ -233,7 +233,7 @@ def _links(
 ) -> list[tuple[str, ...]]:
     """Returns, for each photo, the names that link the photo to other photos of its group."""
     made_from = [
-        (photo.root, name, base_stem(photo.path.stem))
+        (dataset_root(photo.root), name, base_stem(photo.path.stem))
         for photo, name in zip(photos, folder_names, strict=True)
     ]
     changed = {

@@ -30,7 +30,7 @@ from dermedge.train.data.counts import some_of
 from dermedge.train.data.folder_names import FolderKind, folder_kind, part_of
 from dermedge.train.data.folders import FoundPhoto
 
-__all__ = ["AUTO", "FOLDER", "LABEL_SOURCES", "PARENT", "TABLE", "Placement", "read_layout"]
+__all__ = ["AUTO", "FOLDER", "LABEL_SOURCES", "PARENT", "TABLE", "Placement", "dataset_root", "read_layout"]
 
 # The values of --labels-from.
 AUTO, TABLE, FOLDER, PARENT = LABEL_SOURCES = ("auto", "table", "folder", "parent")
@@ -245,7 +245,7 @@ def _placement(
     if not class_name and len(names) == 1:
         source = names[0]
     if source in persons and class_name:
-        return Placement(_set_name(root), chain.part, class_name, f"{root.name}/{source}")
+        return Placement(_set_name(root), chain.part, class_name, f"{_set_name(root)}/{source}")
     return Placement(source, chain.part, class_name, _group(root, folders, class_name))
 
 
@@ -265,16 +265,18 @@ def _group(root: Path, folders: Sequence[str], class_name: str) -> str:
     """
     for name in folders:
         if name != class_name and folder_kind(name) is FolderKind.GROUP:
-            return f"{root.name}/{name}"
+            return f"{_set_name(root)}/{name}"
     below = folders[folders.index(class_name) + 1 :] if class_name in folders else ()
     for name in below:
         if name != class_name and folder_kind(name) not in (FolderKind.PART, FolderKind.PLAIN):
-            return f"{root.name}/{class_name}/{name}"
+            return f"{_set_name(root)}/{class_name}/{name}"
     return ""
 
 
 def _set_name(root: Path) -> str:
-    """Returns the name of the dataset: the name of the given folder. If the given folder is a part (train, val or
-    test), the folder above it gives the name.
-    """
-    return root.parent.name if part_of(root.name) else root.name
+    return dataset_root(root).name
+
+
+def dataset_root(root: Path) -> Path:
+    """Returns the folder of the dataset: the given folder, or, if this is a part (train, val, test), the one above."""
+    return root.parent if part_of(root.name) else root

@@ -86,6 +86,16 @@ def test_photos_that_were_made_of_one_share_a_name_in_their_folder(tmp_path: Pat
     }
 
 
+def test_photos_that_were_made_of_one_are_joined_although_train_and_test_are_given_one_by_one(
+    tmp_path: Path,
+) -> None:
+    roots = [tmp_path / "set" / part for part in ("train", "test")]
+    for root, name in zip(roots, ("a.jpg", "a_rot90.jpg"), strict=True):
+        (root / "cat").mkdir(parents=True)
+        (root / "cat" / name).touch()
+    assert [one.links for one in label_files(roots).files] == [("made from set/cat/a",)] * 2
+
+
 def test_folders_below_a_class_are_groups_unless_tables_alone_group(tmp_path: Path) -> None:
     names = [
         f"{label}/patient_{number}/{label}{number}{part}.jpg"

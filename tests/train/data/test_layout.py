@@ -52,6 +52,17 @@ def test_a_part_that_is_given_itself_states_the_part_and_the_folder_above_names_
     assert placed(("test/nevus", "melanoma"), root)["test/nevus"] == Placement(source, "test", "nevus", "")
 
 
+def test_a_person_in_two_parts_that_are_given_one_by_one_is_one_person() -> None:
+    for folder in ("patient_07/nevus", "nevus/patient_07", "nevus/left arm"):
+        groups = {
+            placed((folder, "melanoma"), f"/data/set/{part}")[folder].group for part in ("train", "test", "")
+        }
+        assert len(groups) == 1
+    persons = {f"{name}/{label}": 2 for name in PEOPLE for label in ("nevus", "melanoma")}
+    for root in ("/data/set/train", "/data/set"):
+        assert placed(persons, root)["anna/nevus"].group == "set/anna"
+
+
 def test_a_class_folder_that_is_given_itself_is_the_class() -> None:
     assert placed(("",), "/data/nevus") == {"": Placement("nevus", "", "nevus", "")}
     assert placed(("",), "/data/anything") == {"": Placement("anything", "", "", "")}
