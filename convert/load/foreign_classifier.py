@@ -110,12 +110,23 @@ def _labels(
             raise OptionError(f"--labels names '{twice}' twice; give each output a name of its own")
         return tuple(given), ()
     if file.known_labels is not None:
+        _check_distinct(file, file.known_labels)
         return file.known_labels, ()
     folders = _folders(file, data)
     labels = _names_of(folders)
     for index, (folder, name) in enumerate(zip(folders, labels, strict=True)):
         log(f"{_output_name(file, index)}: folder '{folder}', class {name}")
     return labels, folders
+
+
+def _check_distinct(file: ForeignClassifier, known: Sequence[str]) -> None:
+    """Raise OptionError if a label in a file is empty, or stands for several outputs."""
+    wrong = next((name for name in known if not name.strip() or known.count(name) > 1), None)
+    if wrong is not None:
+        found = f"the label '{wrong}' twice" if wrong.strip() else "an empty label"
+        raise OptionError(
+            f"'{file.path}' holds {found}; name the classes in the order of the outputs with --labels FILE"
+        )
 
 
 def _output_name(file: ForeignClassifier, index: int) -> str:

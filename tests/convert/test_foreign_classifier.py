@@ -228,6 +228,16 @@ def test_labels_of_the_user_or_the_file_put_the_photos_in_their_order(known: boo
     assert (found.proof.reference.argmax(axis=1) == found.proof.truth).all()
 
 
+@pytest.mark.parametrize(
+    ("known", "found"),
+    [(("red", "blue", "red"), "the label 'red' twice"), (("red", " ", ""), "an empty label")],
+)
+def test_labels_in_the_file_must_be_distinct(known: tuple[str, ...], found: str, data: Path) -> None:
+    file = MadeFile({"unit": by_folder}, known_labels=known)
+    with pytest.raises(OptionError, match=f"'.*' holds {found}; name the classes .* with --labels FILE"):
+        load_foreign(file, ConversionRequest(file.path, "int8", data=data))
+
+
 def test_labels_that_do_not_fit_are_one_line(data: Path) -> None:
     file = MadeFile({"unit": by_folder}, Layout(8, 12, 3, channels_first=False))
     with pytest.raises(OptionError, match="--labels names 'nevus' twice"):
