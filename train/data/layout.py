@@ -20,12 +20,13 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
 from dermedge.edge.errors import DataError
+from dermedge.train.data.catalogue import MIN_GROUPS
 from dermedge.train.data.counts import some_of
 from dermedge.train.data.folder_names import FolderKind, folder_kind, part_of
 from dermedge.train.data.folders import FoundPhoto
@@ -89,18 +90,42 @@ def read_layout(
     Raises:
         DataError: folders of two different levels may be the classes, and ``labels_from`` is auto.
     """
+    persons_given = _persons_given(photos)
+    places = [_place(photo, persons_given) for photo in photos]
     by_root: dict[Path, list[int]] = defaultdict(list)
-    for index, photo in enumerate(photos):
-        by_root[photo.root].append(index)
+    for index, (root, _) in enumerate(places):
+        by_root[root].append(index)
     placements: dict[int, Placement] = {}
     for root, members in by_root.items():
-        chains = [_chain(root, photos[index].folders) for index in members]
+        chains = [_chain(root, places[index][1]) for index in members]
         labelled = [in_table[index] for index in members]
         depths = _class_depths(root, chains, labelled, labels_from)
         persons = _persons_above(chains, depths) if labels_from == AUTO else frozenset()
         for index, chain, depth in zip(members, chains, depths, strict=True):
-            placements[index] = _placement(root, photos[index].folders, chain, depth, labels_from, persons)
+            placements[index] = _placement(root, places[index][1], chain, depth, labels_from, persons)
     return [placements[index] for index in range(len(photos))]
+
+
+def _persons_given(photos: Sequence[FoundPhoto]) -> frozenset[Path]:
+    """Returns the given folders that are folders of persons or lesions, as after ``--data patients/*``.
+
+    A few such names, such as study1 and study2, may be names of datasets.
+    """
+    beside: dict[Path, list[Path]] = defaultdict(list)
+    for root in dict.fromkeys(photo.root for photo in photos):
+        if folder_kind(root.name) is FolderKind.GROUP:
+            beside[root.parent].append(root)
+    return frozenset(root for roots in beside.values() if len(roots) >= MIN_GROUPS for root in roots)
+
+
+def _place(photo: FoundPhoto, persons: Collection[Path]) -> tuple[Path, tuple[str, ...]]:
+    """Returns the root of the dataset, and the folders between the root and the photo.
+
+    The root of the dataset is the given folder or, if this is one of ``persons``, the folder above.
+    """
+    if photo.root in persons:
+        return photo.root.parent, (photo.root.name, *photo.folders)
+    return photo.root, photo.folders
 
 
 def _chain(root: Path, folders: Sequence[str]) -> _Chain:

@@ -63,6 +63,17 @@ def test_a_person_in_two_parts_that_are_given_one_by_one_is_one_person() -> None
         assert placed(persons, root)["anna/nevus"].group == "set/anna"
 
 
+@pytest.mark.parametrize("count", [4, 5])
+def test_persons_that_are_given_one_by_one_are_placed_as_if_the_folder_above_were_given(count: int) -> None:
+    names = [f"patient_{number}/{label}" for number in range(count) for label in ("nevus", "melanoma")]
+    paths = [Path("/data/set") / name for name in names]
+    alone = [FoundPhoto(path / "1.jpg", path.parent, (path.name,)) for path in paths]
+    found = read_layout(alone, [False] * len(alone))
+    # fewer than five persons cannot be split, and may be datasets
+    assert (found == list(placed(tuple(names)).values())) == (count >= 5)
+    assert found[0].source == ("set" if count >= 5 else "patient_0")
+
+
 def test_a_class_folder_that_is_given_itself_is_the_class() -> None:
     assert placed(("",), "/data/nevus") == {"": Placement("nevus", "", "nevus", "")}
     assert placed(("",), "/data/anything") == {"": Placement("anything", "", "", "")}
