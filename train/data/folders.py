@@ -143,7 +143,8 @@ def _walk(folder: Path, skipped: Counter[str], above: tuple[str, ...]) -> Iterat
                 raise DataError(f"the link '{path}' leads nowhere; correct or delete it")
             if entry.is_dir():
                 if is_system_folder(entry.name):
-                    skipped[_HIDDEN] += sum(map(is_photo_file, path.rglob("*")))
+                    if count := sum(map(is_photo_file, path.rglob("*"))):
+                        skipped[_HIDDEN] += count
                 else:
                     yield from _walk(path, skipped, (*above, real))
             elif not entry.name.startswith("."):

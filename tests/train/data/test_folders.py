@@ -20,7 +20,8 @@ def touch(root: Path, *names: str) -> Path:
 
 def test_photos_and_tables_are_found_in_the_order_of_their_paths(tmp_path: Path) -> None:
     root = touch(
-        tmp_path / "set", "b/2.JPG", "b/10.jpg", "a/1.png", "LABELS.CSV", "b/more.tsv", "c.xlsx", "c.XLS"
+        *(tmp_path / "set", "b/2.JPG", "b/10.jpg", "a/1.png", "LABELS.CSV", "b/more.tsv", "c.xlsx", "c.XLS"),
+        ".git/config",
     )
     found = find_files([root])
     assert [photo.name for photo in found.photos] == ["set/a/1.png", "set/b/10.jpg", "set/b/2.JPG"]
