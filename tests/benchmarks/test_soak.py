@@ -93,6 +93,9 @@ def test_each_panel_names_its_unit_although_one_before_it_was_not_measured(
 def test_a_stopped_soak_says_after_how_many_minutes(found: SoakRun) -> None:
     # 20 windows of 30 seconds
     assert "stopped after 10.0 of 10 minutes" in to_text(replace(found, stopped=True))
+    # with less than a frame a second, the windows are longer than was asked for
+    slow = tuple(replace(one, at_s=45.0 * n + 22.5) for n, one in enumerate(found.windows[:4]))
+    assert "stopped after 3.0 of 10 minutes" in to_text(replace(found, stopped=True, windows=slow))
 
 
 def test_a_soak_is_kept_window_by_window_and_after_ctrl_c(
