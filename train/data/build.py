@@ -326,6 +326,7 @@ def _check_sizes(
         if len(small) > _SHOWN_CLASSES
         else ""
     )
+    links = [names for photo, names in zip(photos, links, strict=False) if photo.label in small]
     raise DataError(
         f"{shown}{more}. At least {MIN_GROUPS} groups (lesions or persons) of each class are needed to train, validate "
         f"and test{_cure(small, len(classes), links)}{_left_out_text(left_out or {})}"
@@ -333,12 +334,19 @@ def _check_sizes(
 
 
 def _cure(small: Mapping[str, Counter[str]], classes: int, links: Sequence[tuple[str, ...]]) -> str:
-    """Returns advice for classes that have too few groups."""
-    in_folders = any(link.startswith("folder ") for names in links for link in names)
-    if in_folders and all(groups.total() >= MIN_GROUPS for groups in small.values()):
+    """Returns advice for classes that have too few groups. ``links`` are the links of their photos."""
+    kinds = {link.partition(" ")[0] for names in links for link in names}
+    enough = all(groups.total() >= MIN_GROUPS for groups in small.values())
+    if "folder" in kinds and enough:
         return (
             ". All photos of a folder below a class folder stay in one split. If these folders are not lesions or "
             "persons, give --groups-from table"
+        )
+    if "made" in kinds and enough:
+        return (
+            ". Names such as img_crop_1.jpg and img_crop_2.jpg mean copies of one photo, or frames of one video, which "
+            "stay in one split. If your photos show different lesions, rename them, for example to img1.jpg and "
+            "img2.jpg"
         )
     if len(small) > _SHOWN_CLASSES and 2 * len(small) > classes:
         return (

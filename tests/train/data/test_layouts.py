@@ -1051,6 +1051,19 @@ def test_thumbnails_and_masks_without_their_photo_are_no_data(tmp_path: Path) ->
     assert Understood(only).catalogue.left_out == {}
 
 
+def test_different_photos_with_names_of_copies_stop_and_the_cure_works(tmp_path: Path) -> None:
+    for label in TWO:
+        for number in range(8):
+            put_photo(tmp_path / "set" / label / f"img_crop_{number}.jpg")
+    message = stopped(tmp_path / "set")
+    assert "class 'benign' has 8 photos in 1 group" in message
+    assert "Names such as img_crop_1.jpg and img_crop_2.jpg mean copies of one photo" in message
+    assert "If your photos show different lesions, rename them" in message
+    for photo in (tmp_path / "set").rglob("*.jpg"):
+        photo.rename(photo.with_name(photo.name.replace("_crop_", "")))
+    assert Understood(tmp_path / "set").labels == TWO
+
+
 def test_archives_and_single_photos_are_refused_with_a_cure(tmp_path: Path) -> None:
     (tmp_path / "set").mkdir()
     packed = tmp_path / "set" / "photos.zip"
