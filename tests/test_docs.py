@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import csv
 import os
 import re
 import shlex
@@ -190,11 +191,25 @@ def test_the_loop_prints_a_state_for_each_frame(sandbox: Path) -> None:
 
 
 def test_one_photo_is_classified(sandbox: Path) -> None:
-    [one_photo] = python_examples("read_picture(")
+    [one_photo] = python_examples('read_picture("photo.jpg")')
     [line] = run_script(one_photo, sandbox)
     with dermedge.Classifier(SHIPPED["dermedge-nine-128"]) as classifier:
         prediction = classifier.predict(dermedge.read_picture(sandbox / "photo.jpg"))
         assert line == classifier.headline(prediction).text
+
+
+def test_the_answers_to_a_split_are_written(sandbox: Path) -> None:
+    [program] = python_examples('row["split"] == "test"')
+    rows = [f"photo.jpg,{sandbox},one,nevus,test", f"photo.jpg,{sandbox},two,melanoma,train"]
+    (sandbox / "nine.csv").write_text("\n".join(["path,root,group,label,split", *rows]), encoding="utf-8")
+    assert run_script(program, sandbox) == []
+    with (sandbox / "answers.csv").open(encoding="utf-8", newline="") as file:
+        [written] = csv.DictReader(file)
+    with dermedge.Classifier(SHIPPED["dermedge-nine-192"]) as classifier:
+        prediction = classifier.predict(dermedge.read_picture(sandbox / "photo.jpg"))
+    assert (written["group"], written["true class"]) == ("one", "nevus")
+    assert (written["answer"], written["alert"]) == (prediction.label, prediction.alert or "")
+    assert [float(written[label]) for label in classifier.labels] == list(prediction.probabilities)
 
 
 def test_an_array_with_red_first_is_classified(sandbox: Path) -> None:
