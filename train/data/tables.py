@@ -52,6 +52,10 @@ __all__ = ["PhotoFacts", "TableAccount", "Tables", "read_tables"]
 
 # Ids that publishers give to lesions and persons. Such an id means the same lesion or person in every table.
 _SHARED_ID = re.compile(r"(HAM|IL|IP|MSK\d*|BCN|UDA\d*|PAT)_\d+")
+# The columns of a table of zeros and ones count as classes if at least the fraction _HALF of the rows has a 1, and at
+# least the fraction _NEARLY_ALL of these rows has only one 1.
+_HALF = 0.5
+_NEARLY_ALL = 0.9
 # Columns of the CSV text that `dermedge predict --format csv` writes. Such a table holds predictions, not labels.
 _ANSWERS = frozenset({"path", "label", "probability", "uncertain"})
 _PEOPLE: dict[str, Callable[[str], str]] = {
@@ -217,7 +221,7 @@ def _format(text: TableText, names: PhotoIndex) -> TableFormat | None:
     repeated = next((name for name, count in Counter(text.names).items() if name and count > 1), None)
     if repeated:
         raise ValueError(f"the table has two columns '{repeated}'; rename or delete one")
-    if ONE_HOT.required <= text.columns and len(text.header) > 2 and _all_zero_or_one(text):
+    if ONE_HOT.required <= text.columns and len(text.header) > 2 and _is_one_hot(text):
         return replace(ONE_HOT, one_hot=dict(zip(text.names[1:], text.header[1:], strict=True)))
     if text.columns >= _ANSWERS:
         raise ValueError(
@@ -233,16 +237,22 @@ def _format(text: TableText, names: PhotoIndex) -> TableFormat | None:
     return replace(known, groups=group_columns(text.names, known))
 
 
-def _all_zero_or_one(text: TableText) -> bool:
+def _is_one_hot(text: TableText) -> bool:
+    """Tells whether the columns beside the file name are classes: all cells hold 0 or 1, and few rows hold several 1s.
+
+    Columns of zeros and ones may also state symptoms. A photo can have several symptoms, and most photos may have none.
+    """
     try:
-        return all(
-            cell in ("0", "1", "0.0", "1.0")
-            for _, row in text.rows()
-            for column, cell in row.items()
-            if column not in ONE_HOT.required
-        )
+        rows = [
+            [cell for column, cell in row.items() if column not in ONE_HOT.required] for _, row in text.rows()
+        ]
     except ValueError:
         return False
+    if not all(cell in ("0", "1", "0.0", "1.0") for row in rows for cell in row):
+        return False
+    ones = [sum(number_in(cell) == 1 for cell in row) for row in rows]
+    classified = len(ones) - ones.count(0)
+    return ones.count(1) >= _NEARLY_ALL * classified and classified >= _HALF * len(ones)
 
 
 def _not_understood(text: TableText) -> str:

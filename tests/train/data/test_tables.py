@@ -288,3 +288,20 @@ def test_a_row_about_a_folder_that_is_not_given_names_none_of_several_photos(tmp
     found = joined(tmp_path, {"labels.csv": rows}, ("a/1.jpg", "b/1.jpg"))
     assert [found.facts[index].diagnosis for index in (0, 1)] == ["nevus", "melanoma"]
     assert found.accounts[0].strangers == 1
+
+
+FOUR = tuple(f"{number}.jpg" for number in range(4))
+
+
+def test_columns_of_zeros_and_ones_beside_file_names_are_classes(tmp_path: Path) -> None:
+    cells = ["1,0", "0,1", "1,0", "0,0"]
+    rows = "".join(f"{name},{row}\n" for name, row in zip(FOUR, cells, strict=True))
+    found = joined(tmp_path, {"_classes.csv": f"filename,ring,scar\n{rows}"}, FOUR)
+    assert [found.facts[index].diagnosis for index in range(4)] == ["ring", "scar", "ring", None]
+
+
+@pytest.mark.parametrize("cells", [["1,0", "1,1", "0,1", "0,0"], ["1,0", "0,0", "0,0", "0,0"]])
+def test_columns_of_symptoms_beside_file_names_are_no_classes(tmp_path: Path, cells: list[str]) -> None:
+    rows = "".join(f"{name},{row}\n" for name, row in zip(FOUR, cells, strict=True))
+    with pytest.raises(DataError, match="has columns that are not understood: 'filename, itch, bleed'"):
+        joined(tmp_path, {"symptoms.csv": f"filename,itch,bleed\n{rows}"}, FOUR)
