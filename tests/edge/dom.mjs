@@ -10,6 +10,7 @@ export class Element {
       classList: {
         add: (name) => classes.add(name),
         remove: (name) => classes.delete(name),
+        contains: (name) => classes.has(name),
         toggle: (name, isOn) => (isOn ? classes.add(name) : classes.delete(name)),
       },
     });

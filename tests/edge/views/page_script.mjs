@@ -12,11 +12,17 @@ const saves = [{ saved: "dermedge-1.png" }, { error: "the disk is full" }];
 
 async function answer(path, options) {
   asked.push([path, options ?? null]);
+  if (path === "state") isPatient &&= !(options?.signal instanceof AbortSignal);
   if (path !== "state") return { json: async () => saves.shift() };
   const state = states.shift();
   if (state === null) return { ok: false, text: async () => "the server is gone" };
   return { ok: true, json: async () => state };
 }
+
+// the time is half a second later at each request of the state; before the last request, the device sleeps for a minute
+let nowMs = 0;
+Date.now = () => nowMs;
+let isPatient = true;
 
 let hash = "";
 const location = { get hash() { return hash; }, set hash(name) { hash = name && `#${name.replace("#", "")}`; } };
@@ -39,6 +45,7 @@ function shown() {
     areImagesShown: !element("images").hidden,
     isHeatOffered: !element("heat").hidden,
     isStale: document.body.classes.has("stale"),
+    video: element("video").src ?? null,
   };
 }
 
@@ -48,6 +55,7 @@ await import(pathToFileURL(process.argv[2]));
 for (let number = 0; number < count; number++) {
   await settled();
   seen.push(shown());
+  nowMs += number < count - 2 ? 500 : 60_000;
   if (number < count - 1) timers.at(-1).work();
 }
 const waits = timers.map(({ ms }) => ms);
@@ -65,4 +73,4 @@ listeners.hashchange();
 views.push([location.hash, ...heat()]);
 element("video").fire("error");
 const local = new Date("2026-11-29T22:36:02Z").toLocaleString();
-console.log(JSON.stringify({ seen, waits, asked, saved, views, retry: timers.at(-1).ms, local }));
+console.log(JSON.stringify({ seen, waits, asked, saved, views, isPatient, retry: timers.at(-1).ms, local }));

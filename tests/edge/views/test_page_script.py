@@ -74,6 +74,8 @@ def visit(run_page_script: Callable[..., Any]) -> Any:
         state(SEARCHING, [NEW, OLD], names, True),
         None,
         state(ANSWER, [OLD], [], True),
+        state(ANSWER, [OLD], [], True),
+        state(ANSWER, [OLD], [], True),
     ]
     return run_page_script(Path(__file__).with_name("page_script.mjs"), SCRIPT, states)
 
@@ -142,7 +144,7 @@ def test_the_history_and_the_ten_newest_images_are_listed(visit: dict[str, Any])
 
 
 def test_a_broken_connection_greys_the_page_until_it_is_back(visit: dict[str, Any]) -> None:
-    *_, before, gone, back = visit["seen"]
+    before, gone, back = visit["seen"][4:7]
     assert (before["isStale"], gone["isStale"], back["isStale"]) == (False, True, False)
     assert (gone["title"], gone["hint"], gone["spoken"]) == (
         "no connection",
@@ -150,7 +152,19 @@ def test_a_broken_connection_greys_the_page_until_it_is_back(visit: dict[str, An
         "no connection",
     )
     assert back["title"] == "nevus 70 %"
-    assert visit["waits"] == [500] * 7
+    assert visit["waits"] == [500] * 9
+    assert not visit["isPatient"], "a server that does not answer is waited for without an end"
+
+
+def test_the_live_video_is_requested_again_after_a_broken_connection_and_after_a_sleep(
+    visit: dict[str, Any],
+) -> None:
+    # the browser does not say that a video has ended: its last frame would look like a live one
+    gone, back, still_there, awake = (one["video"] for one in visit["seen"][5:9])
+    assert gone is None
+    assert back == "video.mjpg?heat=0&at=3000"
+    assert still_there == back
+    assert awake == "video.mjpg?heat=0&at=63500"
 
 
 def test_the_buttons_save_and_show_the_heat_map(visit: dict[str, Any]) -> None:

@@ -3,12 +3,15 @@
 
 const POLL_MS = 500;
 const RETRY_MS = 2000;
+// If the server does not answer for this long, the connection counts as broken.
+const SILENT_MS = 3000;
 const LINKS = 10;
 const CLOCK = { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" };
 const ANSWERED = ["answer", "uncertain", "none of these"];
 const element = (id) => document.getElementById(id);
 let shownLinks = "";
 let spoken = "";
+let answeredMs = Date.now();
 const percent = (share) => `${Math.round(100 * share)} %`;
 
 // The notes on an answer, which stand beside the headline.
@@ -112,10 +115,10 @@ function show({ result, history, saved, heat_map: hasHeatMap }) {
 
 async function poll() {
   try {
-    const response = await fetch("state");
+    const response = await fetch("state", { signal: AbortSignal.timeout(SILENT_MS) });
     if (!response.ok) throw new Error(await response.text());
     show(await response.json());
-    document.body.classList.remove("stale");
+    renewVideo();
   } catch (error) {
     document.body.classList.add("stale");
     element("title").textContent = "no connection";
@@ -123,6 +126,15 @@ async function poll() {
     speak("no connection");
   }
   setTimeout(poll, POLL_MS);
+}
+
+// Requests the live video again if the connection was broken, or if this device slept. Browsers do not report the end of
+// a video that has already begun. Without a new request, the last frame would stay, and look like a live one.
+function renewVideo() {
+  const wasBroken = document.body.classList.contains("stale") || Date.now() - answeredMs > SILENT_MS;
+  answeredMs = Date.now();
+  document.body.classList.remove("stale");
+  if (wasBroken) watch();
 }
 
 element("save").addEventListener("click", async () => {
