@@ -107,11 +107,13 @@ def _check_float(path: Path, dtype: type, model: bytes) -> None:
 
 
 def _normal_form(path: Path, model: bytes, layout: Layout, head: Head, output: int) -> bytes:
-    """Return the file with the input and the outputs that `TfliteNetwork` requires.
+    """Return the file with the input and the outputs that `TfliteNetwork` requires, and a unique name for each tensor.
 
     The input is float32 [1, h, w, C]. The outputs are the probabilities and, if the network has logits, the evidence.
+    The ranges for a quantization are stored by the names of the tensors.
     """
     editor = GraphEditor(model)
+    editor.make_names_unique()
     if layout.channels_first:
         (replaced,) = (int(one) for one in editor.graph.inputs)
         pixels = editor.set_input("images", (1, layout.height, layout.width, layout.channels), "float32")

@@ -95,6 +95,14 @@ class GraphEditor:
                 one.name = self._unique(name).encode()
         self.graph.tensors[tensor].name = name.encode()
 
+    def make_names_unique(self) -> None:
+        """Give every tensor a name of its own. Some tools remove the names, or use one name for several tensors."""
+        taken: set[str] = set()
+        for tensor in self.graph.tensors:
+            name = (tensor.name or b"tensor").decode(errors="replace")
+            tensor.name = _numbered(name, taken).encode()
+            taken.add(tensor.name.decode())
+
     def shape(self, tensor: int) -> tuple[int, ...]:
         """Return the shape of a tensor."""
         return tuple(int(side) for side in self.graph.tensors[tensor].shape)
@@ -191,9 +199,13 @@ class GraphEditor:
 
     def _unique(self, name: str) -> str:
         """Return the name, with a number appended if another tensor has this name."""
-        taken = {one.name.decode() for one in self.graph.tensors}
-        unique, number = name, 0
-        while unique in taken:
-            number += 1
-            unique = f"{name}_{number}"
-        return unique
+        return _numbered(name, {one.name.decode() for one in self.graph.tensors})
+
+
+def _numbered(name: str, taken: set[str]) -> str:
+    """Return the name, with a number appended if it is taken."""
+    unique, number = name, 0
+    while unique in taken:
+        number += 1
+        unique = f"{name}_{number}"
+    return unique

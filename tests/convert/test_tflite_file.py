@@ -24,7 +24,9 @@ from dermedge.convert.device import check_input, device_logits, open_on_device
 from dermedge.convert.load.tflite_file import open_tflite
 from dermedge.convert.to_tflite.converter import to_tflite
 from dermedge.convert.to_tflite.form import FLOAT16, FLOAT32, INT8_PTQ, INT16X8, Form
+from dermedge.convert.to_tflite.graph import read_model
 from dermedge.convert.to_tflite.pixel_input import input_ends
+from dermedge.convert.to_tflite.share_buffers import pack
 from dermedge.edge.errors import ModelError
 from dermedge.edge.model.classifier import Classifier
 from dermedge.edge.model.input_tensor import Layout
@@ -115,6 +117,26 @@ def test_a_file_of_any_head_and_layout_answers_as_it_did(
             assert classifier.input_dtype == np.uint8
             device, _ = device_logits(classifier, images)
         assert compare(reference, device).max_logit_difference < tolerance * spread, kind
+
+
+@pytest.mark.parametrize("name", [None, b"same"])
+@pytest.mark.parametrize("kind", [FLOAT32, FLOAT16, INT8_PTQ, INT16X8])
+def test_tensors_need_no_names_of_their_own(
+    float_file: Callable[[Any], bytes], images: np.ndarray, tmp_path: Path, name: bytes | None, kind: str
+) -> None:
+    root = read_model(float_file(network()))
+    square = np.ascontiguousarray(images[:, :, :SIZE])
+    answers = []
+    for path in (tmp_path / "named.tflite", tmp_path / "unnamed.tflite"):
+        path.write_bytes(pack(root))
+        source = open_tflite(path).network(LABELS, NORMALIZATIONS["unit"])
+        model = to_tflite(source, Form(kind), list(square))
+        with open_on_device(attach(model, Manifest(LABELS, SIZE, kind))) as classifier:
+            answers.append(device_logits(classifier, square)[0])
+        for tensor in root.subgraphs[0].tensors:
+            tensor.name = name
+        root.signatureDefs = []
+    np.testing.assert_array_equal(*answers)
 
 
 def test_labels_and_normalization_of_the_file_are_believed(foreign_models: Path) -> None:
