@@ -128,8 +128,8 @@ async function poll() {
   setTimeout(poll, POLL_MS);
 }
 
-// Requests the live video again if the connection was broken, or if this device slept. Browsers do not report the end of
-// a video that has already begun. Without a new request, the last frame would stay, and look like a live one.
+// Requests the live video again if the connection was broken, or if this device slept. Browsers do not report that a
+// video has ended after its first frame. Without a new request, the last frame would stay, and look like a live one.
 function renewVideo() {
   const wasBroken = document.body.classList.contains("stale") || Date.now() - answeredMs > SILENT_MS;
   answeredMs = Date.now();
