@@ -6,6 +6,7 @@ import math
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
@@ -191,6 +192,7 @@ class Trainer:
                 raise DataError(
                     f"the loss is not finite after epoch {epoch + 1}; start a new run with a lower {rate}"
                 )
+            self._save(model, stage, average)
             self.run.add_history(row)
             progress = self.run.save_checkpoint(checkpoint, replace(progress, epoch=epoch + 1))
             self.say(describe_epoch(row, config.stage_epochs(stage)))
@@ -258,7 +260,7 @@ class Trainer:
     def _fit_epoch(
         self, model: keras.Model, stage: str, epoch: int, average: WeightAverage | None
     ) -> dict[str, Any]:
-        """Trains one epoch, saves the weights, and returns the row of the epoch for the history."""
+        """Trains one epoch, and returns the row of the epoch for the history."""
         started = perf_counter()
         sample = self._sample(stage, epoch)
         batches = self._batches(sample)
@@ -276,30 +278,27 @@ class Trainer:
         if stage == "qat":
             restore_input_range(model)
         seconds = perf_counter() - started
+        with _averaged(average):
+            scores = self._validate(model)
         return {
             "stage": stage,
             "epoch": epoch + 1,
             "loss": round(fitted.history["loss"][0], 5),
             "accuracy": round(fitted.history["accuracy"][0], 5),
-            **self._save_and_validate(model, stage, average),
+            **scores,
             "learning_rate": float(f"{float(model.optimizer.learning_rate.numpy()):.3g}"),
             "photos_per_second": round(len(batches) * self.config.batch_size / seconds, 1),
             "seconds": round(perf_counter() - started, 1),
         }
 
-    def _save_and_validate(
-        self, model: keras.Model, stage: str, average: WeightAverage | None
-    ) -> dict[str, float]:
-        """Saves the weights, and returns the scores on the validation photos as `_validate` does.
+    def _save(self, model: keras.Model, stage: str, average: WeightAverage | None) -> None:
+        """Saves the weights, or their average if there is one.
 
         Each epoch overwrites the weights of the previous epoch. The weights of the best epoch are not kept: scores on
         few photos are noisy, so the epoch with the best score is mostly just the luckiest epoch.
         """
-        if average:
-            with average.applied():
-                return self._save_and_validate(model, stage, None)
-        save_weights(model, self.run.weights_path(stage))
-        return self._validate(model)
+        with _averaged(average):
+            save_weights(model, self.run.weights_path(stage))
 
     def _validate(self, model: keras.Model) -> dict[str, float]:
         """Scores a model on the validation photos. Returns a dict: name of a column of the history -> score.
@@ -317,6 +316,11 @@ class Trainer:
             "val_accuracy": round(accuracy(matrix), 5),
             "val_balanced_accuracy": round(balanced_accuracy(matrix), 5),
         }
+
+
+def _averaged(average: WeightAverage | None) -> AbstractContextManager[None]:
+    """Returns a context in which the model has its averaged weights. Without an average, the context does nothing."""
+    return average.applied() if average else nullcontext()
 
 
 class _AfterStep(keras.callbacks.Callback):

@@ -185,7 +185,7 @@ def test_an_epoch_has_its_own_samples_and_its_row_in_the_history(
         training, "reseed_dropout", lambda model, seed, at: asked.append(("dropout", seed, at))
     )
     monkeypatch.setattr(training, "restore_input_range", lambda model: asked.append(("range",)))
-    monkeypatch.setattr(trainer, "_save_and_validate", lambda model, stage, average: {"val_loss": 0.75})
+    monkeypatch.setattr(trainer, "_validate", lambda model: {"val_loss": 0.75})
 
     def fit(batches: object, **settings: Any) -> SimpleNamespace:
         asked.append(("fit", settings["initial_epoch"], settings["epochs"], settings["steps_per_epoch"]))
@@ -235,12 +235,18 @@ def test_a_loss_that_is_not_finite_ends_the_training_with_the_option_to_lower(
     trainer = trainer_of(tmp_path)
     model = keras.Sequential([keras.Input((32, 32, 3)), keras.layers.Flatten(), keras.layers.Dense(2)])
     monkeypatch.setattr(trainer, "_stage_model", lambda stage: model)
-    row = {"stage": stage, "epoch": 1, "loss": 0.5, "val_loss": 0.5, column: math.nan}
-    monkeypatch.setattr(trainer, "_fit_epoch", lambda *arguments: row)
+    losses = {"loss": 0.5, "val_loss": 0.5, column: math.nan}
+    history = {"loss": [losses["loss"]], "accuracy": [0.5]}
+    monkeypatch.setattr(model, "fit", lambda *batches, **settings: SimpleNamespace(history=history))
+    monkeypatch.setattr(trainer, "_validate", lambda model: {"val_loss": losses["val_loss"]})
+    monkeypatch.setattr(training, "restore_input_range", lambda model: None)
     progress = replace(trainer.run.progress(), stage=stage)
+    weights = trainer.run.weights_path(stage)
+    weights.write_bytes(b"of the last finished epoch")
     with pytest.raises(DataError, match=f"the loss is not finite after epoch 1; .* a lower {option}$"):
         trainer._fit_stage(progress)
     assert trainer.run.history() == []
+    assert weights.read_bytes() == b"of the last finished epoch"
 
 
 def test_only_the_float_stage_is_averaged_with_the_decay_of_the_recipe(tmp_path: Path) -> None:
