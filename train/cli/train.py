@@ -379,9 +379,9 @@ def _start_refit(
     check_parents(config, catalogue.photos)
     print_catalogue(catalogue)
     start_network(config)
+    learned = _learned_before(config)
     guard.check()
-    RunFolder(path).create(config, catalogue)
-    _keep_learned_before(path, config)
+    RunFolder(path).create(config, catalogue, learned)
     return path
 
 
@@ -401,17 +401,20 @@ def _start(
     config = _config(options, catalogue, start=(weights, averaged), recipe=recipe, command=command)
     check_parents(config, catalogue.photos)
     start_network(config)
+    learned = _learned_before(config)
     guard.check()
     if options.folds is not None:
-        create_folds(path, config, catalogue, options.folds)
+        create_folds(path, config, catalogue, options.folds, learned)
     else:
-        RunFolder(path).create(config, catalogue)
-    _keep_learned_before(path, config)
+        RunFolder(path).create(config, catalogue, learned)
     return path
 
 
-def _keep_learned_before(path: Path, config: Config) -> None:
-    """Stores in each new run which photos the parents (the teachers and the starting models) were trained on."""
+def _learned_before(config: Config) -> bytes:
+    """Returns which photos the parents (the teachers and the starting models) were trained on.
+
+    If a parent does not state its photos, prints a warning.
+    """
     from dermedge.train.fit.parents import learned_before
 
     learned = learned_before(config)
@@ -420,8 +423,7 @@ def _keep_learned_before(path: Path, config: Config) -> None:
             f"warning: '{config.weights}' does not state which photos it was trained on; if it was trained on some of "
             "your validation or test photos, the scores of this run on val and test will be too good"
         )
-    for run in _runs(path):
-        run.keep_learned_before(learned or b"")
+    return learned or b""
 
 
 def _check_before_reading(

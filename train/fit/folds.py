@@ -41,7 +41,9 @@ _SHOWN = (
 )
 
 
-def create_folds(path: Path, config: Config, catalogue: Catalogue, folds: int) -> list[RunFolder]:
+def create_folds(
+    path: Path, config: Config, catalogue: Catalogue, folds: int, learned: bytes = b""
+) -> list[RunFolder]:
     """Makes a run folder for each fold.
 
     Args:
@@ -49,6 +51,7 @@ def create_folds(path: Path, config: Config, catalogue: Catalogue, folds: int) -
         config: settings of all runs.
         catalogue: photos. The photos of the test split stay in the test split in every fold.
         folds: number of folds, at least 2.
+        learned: photos that the parents of the runs were trained on, as in `RunFolder.create`.
 
     Raises:
         OptionError: ``folds`` is less than 2, or greater than the number of lesions of the rarest class.
@@ -68,7 +71,7 @@ def create_folds(path: Path, config: Config, catalogue: Catalogue, folds: int) -
         for fold in range(folds):
             part = replace(catalogue, photos=with_fold(catalogue.photos, fold, folds, config.seed))
             run = RunFolder(path / f"{_FOLD}{fold + 1}")
-            run.create(replace(config, data_digest=part.digest), part)
+            run.create(replace(config, data_digest=part.digest), part, learned)
             runs.append(run)
     except BaseException:
         shutil.rmtree(path, ignore_errors=True)

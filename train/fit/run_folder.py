@@ -164,8 +164,13 @@ class RunFolder:
         """Returns the path of the weights of a stage. The file has the weights after the last finished epoch."""
         return self.path / f"{stage}_weights.h5"
 
-    def create(self, config: Config, catalogue: Catalogue) -> None:
+    def create(self, config: Config, catalogue: Catalogue, learned: bytes = b"") -> None:
         """Makes the folder, and writes the settings and the catalogue.
+
+        Args:
+            config: settings of the run.
+            catalogue: photos of the run.
+            learned: photos that the parents of the run were trained on, as `learned_before` returns them.
 
         Raises:
             StorageError: the folder exists already or cannot be written.
@@ -174,6 +179,7 @@ class RunFolder:
         try:
             catalogue.save(self.catalogue_path)
             write_text(self.path / "data.json", catalogue.to_json())
+            self.keep_learned_before(learned)
             self.save_progress(RunProgress())
             # The config is written last, because a folder that has a config must be complete enough to be resumed.
             content = asdict(_with_absolute_paths(config))

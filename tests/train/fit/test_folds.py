@@ -177,7 +177,8 @@ def test_each_fold_has_its_own_split_by_the_seed_and_its_own_digest(tmp_path: Pa
         for number in range(9)
     )
     catalogue = Catalogue(photos, LABELS, {})
-    runs = create_folds(tmp_path / "cv", CONFIG, catalogue, 3)
+    runs = create_folds(tmp_path / "cv", CONFIG, catalogue, 3, b"four")
+    assert [run.learned_before() for run in runs] == [b"four"] * 3
     for fold, run in enumerate(runs):
         # the seed of the settings is 7
         expected = replace(catalogue, photos=with_fold(photos, fold, 3, 7))

@@ -7,6 +7,7 @@ import pytest
 from dermedge.edge.errors import DataError
 from dermedge.edge.model.shipped import SHIPPED
 from dermedge.train.data.catalogue import Catalogue
+from dermedge.train.fit import run_folder
 from dermedge.train.fit.run_folder import IMAGENET, NO_WEIGHTS, Config, RunFolder, is_run
 
 
@@ -64,3 +65,20 @@ def test_a_folder_with_another_programs_config_is_not_a_run(tmp_path: Path, cont
     (tmp_path / "progress.json").write_text("[]")
     with pytest.raises(DataError, match=r"no readable progress\.json; give the folder"):
         RunFolder(tmp_path).progress()
+
+
+def test_what_the_parents_learned_is_stored_before_the_run_can_be_resumed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = RunFolder(tmp_path / "run")
+    steps: list[bytes] = []
+    write_text = run_folder.write_text
+
+    def note(path: Path, content: str) -> None:
+        if path.name == "config.json":
+            steps.append(run.learned_before())
+        write_text(path, content)
+
+    monkeypatch.setattr(run_folder, "write_text", note)
+    run.create(_config("none"), Catalogue((), ("a", "b"), {}), b"four")
+    assert steps == [b"four"]
