@@ -347,7 +347,8 @@ class RunFolder:
     def keep_checkpoint(self, name: str) -> None:
         """Deletes all checkpoints except the one in the folder ``name``. If ``name`` is empty, deletes all of them."""
         for folder in (self.path / "checkpoints").glob("*"):
-            if folder != self.path / name:
+            # A file browser may have left a file of its own here.
+            if folder.is_dir() and folder != self.path / name:
                 shutil.rmtree(folder)
 
     def _known(self, kind: type[Config | RunProgress], name: str) -> dict[str, Any]:

@@ -82,3 +82,12 @@ def test_what_the_parents_learned_is_stored_before_the_run_can_be_resumed(
     monkeypatch.setattr(run_folder, "write_text", note)
     run.create(_config("none"), Catalogue((), ("a", "b"), {}), b"four")
     assert steps == [b"four"]
+
+
+def test_a_file_among_the_checkpoints_does_not_end_the_training(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    for name in ("float-001", "float-002"):
+        (tmp_path / "checkpoints" / name).mkdir(parents=True)
+    (tmp_path / "checkpoints" / ".DS_Store").touch()
+    run.keep_checkpoint("checkpoints/float-002")
+    assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == [".DS_Store", "float-002"]
