@@ -94,11 +94,16 @@ def _find_all(paths: Sequence[Path]) -> list[Path]:
         if path.suffix.lower() == ".tflite":
             raise OptionError(f"'{path}' is a model and not a photo; give it with --model")
         # Path.is_dir raises an error if permission is missing
-        photos = find_photo_files(path) if os.path.isdir(path) else [path]
+        photos = _photos_in(path) if os.path.isdir(path) else [path]
         if not photos:
             raise SourceError(f"there is no photo in the folder '{path}'; give a folder with photos")
         found += photos
     return found
+
+
+def _photos_in(folder: Path) -> list[Path]:
+    """Returns the photos in a folder, without the copies that --explain wrote there earlier."""
+    return [path for path in find_photo_files(folder) if not path.name.endswith(_EXPLAINED_SUFFIX)]
 
 
 def _predict(

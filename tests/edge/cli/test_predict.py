@@ -248,6 +248,16 @@ def test_explain_writes_each_picture_with_its_heat_map(
     assert cv2.imread(str(folder / "b.png.explained.png")).shape[1] >= 480
 
 
+def test_copies_of_an_earlier_explain_beside_the_photos_are_no_photos(
+    model_path: Path, pictures: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for _ in range(2):
+        assert predict(model_path, pictures, "--explain", pictures, "--format", "jsonl") == 0
+        assert len(capsys.readouterr().out.splitlines()) == 2
+    copies = [path.name for path in pictures.iterdir() if "explained" in path.name]
+    assert sorted(copies) == ["b.png.explained.png", "c.jpg.explained.png"]
+
+
 def test_explain_refuses_pictures_that_would_overwrite_each_other(
     model_path: Path, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
