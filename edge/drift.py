@@ -2,8 +2,9 @@
 
 This module compares the share of rejected frames, the share of each answer and the mean probability. A change can mean
 that the camera loses its focus, that a lamp ages, or that the lesions are of a different kind than at the start. Frames
-are counted by the minute. Memory does not grow during the run: the counts of the first hour are added up, and later
-counts are deleted when they are more than one hour old.
+are counted by the minute. Memory does not grow during the run: the counts of the first hour are added up, and of the
+later minutes, only the last 60 that had frames are kept. So after a pause, the latest hour also holds minutes from
+before the pause.
 """
 
 from __future__ import annotations
