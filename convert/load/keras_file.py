@@ -179,7 +179,12 @@ def _from_saved_model(path: Path, size: int | None) -> KerasFile:
     signature = loaded.signatures["serving_default"]
     inputs = signature.structured_input_signature[1]
     layout = _layout(path, [tuple(one.shape) for one in inputs.values()], size)
-    name = next(iter(inputs))
+    name, dtype = next((name, one.dtype) for name, one in inputs.items())
+    if dtype != tf.float32:
+        raise ModelError(
+            f"the input of the SavedModel '{path}' is {dtype.name}, instead of float32; export the network with a "
+            "float32 input"
+        )
 
     def answer(images: tf.Tensor, owner: Any = loaded) -> Any:
         # The argument ``owner`` keeps the variables alive. A reference to the signature alone would not keep them.

@@ -79,6 +79,18 @@ def test_a_saved_model_that_saves_tensors_for_each_answer_is_refused(tmp_path: P
     assert list(tmp_path.glob("written*"))
 
 
+def test_an_input_that_is_not_float32_is_named_with_a_cure(tmp_path: Path) -> None:
+    class Bytes(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec([None, *SHAPE], tf.uint8)])
+        def serve(self, pixels: Any) -> Any:
+            return tf.nn.softmax(tf.reduce_mean(tf.cast(pixels, tf.float32), (1, 2)))
+
+    module = Bytes()
+    tf.saved_model.save(module, str(tmp_path), {"serving_default": module.serve})
+    with pytest.raises(ModelError, match=r"is uint8, instead of float32; export .* with a float32 input$"):
+        open_keras(tmp_path)
+
+
 @pytest.mark.parametrize("keras", [keras2, keras3])
 def test_the_part_that_saves_and_restores_weights_needs_no_trust(tmp_path: Path, keras: Any) -> None:
     layers = keras.layers
