@@ -59,3 +59,27 @@ def test_no_function_is_long(folder: str) -> None:
         if node.end_lineno - node.lineno + 1 > MOST_LINES
     ]
     assert long == []
+
+
+def opened_loudly(path: Path) -> list[str]:
+    """The calls of `Interpreter` that use XNNPACK and are not within `without_native_log`."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    quiet = {
+        call
+        for block in ast.walk(tree)
+        if isinstance(block, ast.With)
+        and "without_native_log()" in {ast.unparse(item.context_expr) for item in block.items}
+        for call in ast.walk(block)
+    }
+    return [
+        f"{path.relative_to(ROOT)}:{call.lineno}"
+        for call in ast.walk(tree)
+        if isinstance(call, ast.Call)
+        and ast.unparse(call.func).split(".")[-1] == "Interpreter"
+        and "WITHOUT_DEFAULT_DELEGATES" not in ast.unparse(call)
+        and call not in quiet
+    ]
+
+
+def test_no_interpreter_prints_that_it_made_a_delegate() -> None:
+    assert [line for path in product_files() for line in opened_loudly(path)] == []

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from dermedge.convert.to_tflite.graph import NUM_THREADS, KeepingInterpreter, Op, name_of, ops_of, read_model
 from dermedge.convert.to_tflite.share_buffers import pack
 from dermedge.edge.errors import DataError
+from dermedge.edge.model.runtime import without_native_log
 
 __all__ = ["LayerError", "Quantized", "compare_layers", "decibels", "delegated_results", "worst_layers"]
 
@@ -271,8 +272,9 @@ def delegated_results(model: bytes) -> set[int]:
     """
     by_output = {output: op for op in ops_of(read_model(model)) for output in op.outputs}
     try:
-        interpreter = Interpreter(model_content=model, num_threads=NUM_THREADS)
-        interpreter.allocate_tensors()
+        with without_native_log():
+            interpreter = Interpreter(model_content=model, num_threads=NUM_THREADS)
+            interpreter.allocate_tensors()
     except RuntimeError:
         return set()
     taken: set[int] = set()

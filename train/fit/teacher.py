@@ -16,6 +16,7 @@ import tf_keras as keras
 from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
 
+from dermedge.edge.model.runtime import without_native_log
 from dermedge.train.fit.batches import Teacher
 
 __all__ = ["make_teacher"]
@@ -67,8 +68,9 @@ def _interpreter(networks: Sequence[keras.Model], sizes: Sequence[int], size: in
     holder.networks = list(networks)
     model = tf.lite.TFLiteConverter.from_concrete_functions([ask.get_concrete_function()], holder).convert()
     # The teacher uses half of the cores, because the training itself uses the other half.
-    interpreter = Interpreter(model_content=model, num_threads=max(1, (os.cpu_count() or 1) // 2))
-    interpreter.allocate_tensors()
+    with without_native_log():
+        interpreter = Interpreter(model_content=model, num_threads=max(1, (os.cpu_count() or 1) // 2))
+        interpreter.allocate_tensors()
     return interpreter
 
 
