@@ -35,7 +35,8 @@ _KERATOSIS, _VASCULAR, _ACANTHOMA = "benign keratosis", "vascular lesion", "kera
 NAMED_CLASSES = (_MELANOMA, _FIBROMA, _NEVUS, _SQUAMOUS, _BASAL, _ACTINIC, _KERATOSIS, _VASCULAR)
 
 # For each diagnosis, the names that mean this diagnosis, as `normal_name` returns them. A more specific name need not
-# be listed if `_FINER_FORMS` matches the name.
+# be listed if `_FINER_FORMS` matches the name. A name with ä or ö is listed with ae or oe; `_spellings` adds the other
+# spelling.
 _NAMES = {
     _MELANOMA: (
         "mel",
@@ -75,8 +76,6 @@ _NAMES = {
         "reed or spitz nevus",
         "naevi",
         "melanocytic naevi",
-        "navus",
-        "navi",
         "nevo",
         "nevos",
         "nevo melanocitico",
@@ -153,6 +152,7 @@ _NAMES = {
         "seborrhoeic keratosis",
         "seborrheic keratoses",
         "seborrhoische keratose",
+        "seborrhoeische keratose",
         "keratose seborrheique",
         "queratosis seborreica",
         "queratose seborreica",
@@ -174,7 +174,6 @@ _NAMES = {
         "pyogenic granuloma",
         "angiom",
         "angiome",
-        "hamangiom",
         "haemangiom",
         "hemangiome",
         "benign soft tissue proliferations - vascular",
@@ -253,7 +252,18 @@ def _key(name: str) -> str:
     return " ".join(plain.replace("_", " ").replace("-", " ").split())
 
 
-_DIAGNOSES = {_key(name): diagnosis for diagnosis, names in _NAMES.items() for name in (diagnosis, *names)}
+def _spellings(name: str) -> tuple[str, str]:
+    """Returns the keys of a name that is written with ae or oe, and of the same name with ä or ö, such as nävus."""
+    key = _key(name)
+    return key, key.replace("ae", "a").replace("oe", "o")
+
+
+_DIAGNOSES = {
+    key: diagnosis
+    for diagnosis, names in _NAMES.items()
+    for name in (diagnosis, *names)
+    for key in _spellings(name)
+}
 # A table cell with one of these texts means "unknown".
 _UNKNOWN = frozenset(
     {"", "unk", "unknown", "n/a", "#n/a", "na", "nan", "none", "null", "not known", "-", "?"}
@@ -267,7 +277,8 @@ _UNSORTED = frozenset(
 # For each diagnosis: a pattern for the name of the diagnosis, and a pattern for words that may stand before and after
 # the name. Together, the two patterns match "nodular melanoma" and "seborrheic keratosis irritated". They do not match
 # "non melanoma", and they do not match "sebaceous nevus", because a sebaceous nevus is not a mole. Any words may follow
-# the names melanoma and nevus after a comma or in parentheses, as in "nevus, reed".
+# the names melanoma and nevus after a comma or in parentheses, as in "nevus, reed". The forms match keys of `_key`, in
+# which the ä of "nävus" is an a.
 _FINER_FORMS = {
     _MELANOMA: (
         r"melanomas?|melanoma(,.*| \(.*| metastasis)",
@@ -275,7 +286,7 @@ _FINER_FORMS = {
         "metastatic|invasive|in situ|early|thin|thick|primary|cutaneous|malignant|pigmented",
     ),
     _NEVUS: (
-        r"na?ev(us|i)|na?evus(,.*| \(.*| spilus| pigmentosus)",
+        r"n(ae?|e)v(us|i)|n(ae?|e)vus(,.*| \(.*| spilus| pigmentosus)",
         "acral|acquired|atypical|benign|blue|clark|combined|common|compound|congenital|dermal|dysplastic|halo|"
         "intradermal|junctional|melanocytic|nevocytic|pigmented|recurrent|reed|spitz",
     ),
@@ -290,10 +301,10 @@ _FINER_FORMS = {
     ),
     _ACTINIC: ("actinic keratos[ei]s|ak", "hyperkeratotic|hypertrophic|pigmented"),
     _KERATOSIS: (
-        "seborrho?eic keratos[ei]s|sk|solar lentig(o|ines)",
+        "seborrh(oe?|e)ic keratos[ei]s|sk|solar lentig(o|ines)",
         "irritated|inflamed|pigmented|flat|acanthotic",
     ),
-    _VASCULAR: ("(ha?em)?angiomas?", "cherry|spider|senile|capillary|infantile"),
+    _VASCULAR: ("(h(ae?|e)m)?angiomas?", "cherry|spider|senile|capillary|infantile"),
     _FIBROMA: ("dermatofibromas?", "cellular|atypical|pigmented"),
 }
 _FINER_PATTERNS = {

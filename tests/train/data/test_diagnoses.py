@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from typing import Literal
 
 import pytest
 
@@ -271,6 +272,30 @@ def test_own_names_are_kept_and_codes_written_out(original: str, own: str) -> No
 )
 def test_names_as_clinics_and_other_languages_write_them(wanted: str, names: list[str]) -> None:
     assert {diagnosis_of(name) for name in names} == {wanted}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "names"),
+    [
+        (
+            "nevus",
+            ["Nävus", "Nävi", "blauer Nävus", "blauer Navus", "blauer Naevus", "nævus bleu", "nävus bleu"],
+        ),
+        (
+            "nevus",
+            ["melanocytic nävus", "halo nävus", "Nävus, Spitz", "3. blauer Nävus (12)", "blauer_Nävus"],
+        ),
+        ("vascular lesion", ["Hämangiom", "Haemangiom", "Hamangiom", "senile hämangioma", "hæmangioma"]),
+        ("benign keratosis", ["seborrhoische Keratose", "seborrhöische Keratose", "seborrhoeische Keratose"]),
+        ("benign keratosis", ["seborrhœic keratosis", "seborrhöic keratosis irritated"]),
+    ],
+)
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_a_name_is_found_with_an_umlaut_and_with_two_letters(
+    form: Literal["NFC", "NFD"], wanted: str, names: list[str]
+) -> None:
+    found = {name: diagnosis_of(unicodedata.normalize(form, name)) for name in names}
+    assert found == dict.fromkeys(names, wanted)
 
 
 @pytest.mark.parametrize(
