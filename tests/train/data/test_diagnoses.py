@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
+from pathlib import Path
 from typing import Literal
 
 import pytest
@@ -19,7 +21,10 @@ from dermedge.train.data.diagnoses import (
     names_no_diagnosis,
     normal_name,
     own_name,
+    possible_diagnoses,
 )
+
+_PAGE = Path(__file__).parents[3] / "docs/data.md"
 
 # The table of the classes, as the issue of the nine classes and MILK10k's ground truth have them.
 CLASSES = {
@@ -336,3 +341,53 @@ def test_misspelled_names(name: str, meant: str | None) -> None:
 def test_letters_with_accents_may_be_one_character_or_two() -> None:
     forms = [unicodedata.normalize(form, "Muttermäler_groß") for form in ("NFC", "NFD")]
     assert [*map(normal_name, forms)] == ["muttermäler groß"] * 2
+
+
+def _names_of_the_page() -> dict[str, list[str]]:
+    """Returns the names that docs/data.md lists for each class."""
+    section = _PAGE.read_text(encoding="utf-8").partition("### Names of diagnoses")[2].partition("\n#")[0]
+    rows = [line.strip("| ").split(" | ") for line in section.splitlines() if line.startswith("| ")]
+    assert rows[0] == ["class", "short names in tables", "other names"]
+    # "and other nevi" is no name of its own
+    return {row[0]: re.split("[,;] ", ", ".join(row).replace(" and other nevi", "")) for row in rows[2:]}
+
+
+def test_the_page_lists_names_of_all_classes() -> None:
+    listed = _names_of_the_page()
+    assert sorted(listed) == sorted(NAMED_CLASSES)
+    assert all(len(names) >= 4 for names in listed.values())
+
+
+@pytest.mark.parametrize(
+    ("wanted", "name"), [(c, one) for c, found in _names_of_the_page().items() for one in found]
+)
+def test_each_name_of_the_page_is_recognized_in_each_spelling(wanted: str, name: str) -> None:
+    plain = "".join(
+        letter for letter in unicodedata.normalize("NFKD", name) if not unicodedata.combining(letter)
+    )
+    umlauts = name.replace("ae", "ä").replace("oe", "ö")
+    two_letters = name.replace("ä", "ae").replace("ö", "oe")
+    written = [
+        name,
+        plain,
+        umlauts,
+        two_letters,
+        name.upper(),
+        name.replace(" ", "_"),
+        name.replace(" ", "-"),
+    ]
+    written += [f"1. {name} (120)", *(unicodedata.normalize("NFD", one) for one in (name, umlauts))]
+    found = {one: class_of(diagnosis_of(one) or "") for one in written}
+    assert found == dict.fromkeys(written, wanted)
+
+
+def test_the_ambiguous_names_of_the_page_are_ambiguous() -> None:
+    passage = re.search(
+        r"Some names can mean several diagnoses: (.*?)If one", _PAGE.read_text("utf-8"), re.DOTALL
+    )
+    assert passage
+    listed = re.findall('"([^"]+)"', passage[1])
+    assert listed == ["akiec", "lentigo", "malignant", "cancer", "benign", "no cancer"]
+    assert all(is_open(name) for name in listed)
+    assert set(possible_diagnoses("akiec")) == {"actinic keratosis", "squamous cell carcinoma"}
+    assert set(possible_diagnoses("lentigo")) == {"benign keratosis", "nevus"}
