@@ -17,11 +17,13 @@ from dermedge.edge.installation import install_hint
 from dermedge.edge.opencv_log import silence_opencv
 
 __all__ = [
+    "EXPLAINED_SUFFIX",
     "SUFFIXES",
     "WRITTEN_SUFFIXES",
     "decode_photo",
     "encode_image",
     "find_photo_files",
+    "is_explained_copy",
     "is_photo_file",
     "is_system_folder",
     "read_picture",
@@ -30,6 +32,8 @@ __all__ = [
 WRITTEN_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
 _HEIF_SUFFIXES = frozenset({".heic", ".heif", ".hif"})
 SUFFIXES = WRITTEN_SUFFIXES | _HEIF_SUFFIXES | {".jfif", ".jpe", ".mpo", ".avif", ".gif", ".jp2"}
+# `dermedge predict --explain` appends this to the name of a photo, for the copy with the heat map.
+EXPLAINED_SUFFIX = ".explained.png"
 # A HEIC photo is an ISO media file. One of these brands follows the first four bytes of the file.
 _HEIF_BRANDS = frozenset({b"ftypheic", b"ftypheix", b"ftyphevc", b"ftypmif1", b"ftypmsf1"})
 # Operating systems, storage servers and programs create folders with these names, which are in lower case here. Hidden
@@ -55,6 +59,11 @@ def is_photo_file(path: Path) -> bool:
     return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
 
 
+def is_explained_copy(path: Path) -> bool:
+    """Tells whether a file has the name of a copy with a heat map, which `dermedge predict --explain` wrote."""
+    return path.name.endswith(EXPLAINED_SUFFIX)
+
+
 def is_system_folder(name: str) -> bool:
     """Tells whether a folder with this name is hidden, or belongs to a system or program and not to the user."""
     return name.startswith(".") or name.lower() in _SYSTEM_FOLDERS
@@ -63,8 +72,8 @@ def is_system_folder(name: str) -> bool:
 def find_photo_files(folder: Path) -> list[Path]:
     """Returns the paths of all photos at any depth below ``folder``, sorted.
 
-    Links are followed, except a link to a folder that contains the link. Hidden photos, hidden folders and system
-    folders are left out.
+    Links are followed, except a link to a folder that contains the link. Hidden photos, hidden folders, system folders
+    and the copies of `is_explained_copy` are left out.
 
     Raises:
         SourceError: a folder cannot be read.
@@ -86,7 +95,7 @@ def _photos_below(folder: Path, above: tuple[str, ...]) -> Iterator[Path]:
         if os.path.isdir(path):  # Path.is_dir raises an error if permission is missing
             if not is_system_folder(path.name):
                 yield from _photos_below(path, (*above, real))
-        elif is_photo_file(path):
+        elif is_photo_file(path) and not is_explained_copy(path):
             yield path
 
 

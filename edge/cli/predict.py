@@ -19,7 +19,7 @@ from dermedge.edge.errors import OptionError, PictureError, SourceError
 from dermedge.edge.files import check_file, check_writable, write_bytes, write_text
 from dermedge.edge.model.classifier import Classifier
 from dermedge.edge.model.tuning import tuned_threads
-from dermedge.edge.photos import encode_image, find_photo_files
+from dermedge.edge.photos import EXPLAINED_SUFFIX, encode_image, find_photo_files
 from dermedge.edge.pipeline import classify_frames
 from dermedge.edge.printable import printable, printable_json
 from dermedge.edge.results import Classification
@@ -29,7 +29,6 @@ from dermedge.edge.views.photo_json import photo_to_json
 
 __all__ = ["main", "parser"]
 
-_EXPLAINED_SUFFIX = ".explained.png"
 _CSV_LINE_END = "\r\n"
 # The help ends with these example commands.
 _EXAMPLES = (
@@ -94,16 +93,11 @@ def _find_all(paths: Sequence[Path]) -> list[Path]:
         if path.suffix.lower() == ".tflite":
             raise OptionError(f"'{path}' is a model and not a photo; give it with --model")
         # Path.is_dir raises an error if permission is missing
-        photos = _photos_in(path) if os.path.isdir(path) else [path]
+        photos = find_photo_files(path) if os.path.isdir(path) else [path]
         if not photos:
             raise SourceError(f"there is no photo in the folder '{path}'; give a folder with photos")
         found += photos
     return found
-
-
-def _photos_in(folder: Path) -> list[Path]:
-    """Returns the photos in a folder, without the copies that --explain wrote there earlier."""
-    return [path for path in find_photo_files(folder) if not path.name.endswith(_EXPLAINED_SUFFIX)]
 
 
 def _predict(
@@ -121,7 +115,7 @@ def _predict(
 def _explain(classifications: Iterable[Classification], folder: Path) -> Iterator[Classification]:
     """Yields each classification, after a copy of the photo with the answer and the heat map was written."""
     for classification in classifications:
-        name = Path(classification.frame.name).name + _EXPLAINED_SUFFIX
+        name = Path(classification.frame.name).name + EXPLAINED_SUFFIX
         write_bytes(folder / name, encode_image(paint_classification(classification, heat=True), ".png"))
         yield classification
 

@@ -137,6 +137,9 @@ def test_links_are_followed_never_in_a_circle_and_system_folders_are_left_out(tm
     (folder / "linked").symlink_to(elsewhere)
     (folder / "circle").symlink_to(folder)
     (folder / "notes.txt").write_text("")
+    (folder / "a.png.explained.png").write_bytes(
+        encode_image(IMAGE, ".png")
+    )  # predict --explain writes such copies
     assert find_photo_files(folder) == [folder / "a.png", folder / "linked" / "a.png"]
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dermedge.edge.errors import DataError
-from dermedge.edge.photos import is_photo_file, is_system_folder
+from dermedge.edge.photos import is_explained_copy, is_photo_file, is_system_folder
 from dermedge.train.data.folder_names import says_mask
 
 __all__ = ["FilesFound", "FoundPhoto", "distinct_names", "find_files"]
@@ -22,6 +22,7 @@ __all__ = ["FilesFound", "FoundPhoto", "distinct_names", "find_files"]
 _HIDDEN = "in a hidden or system folder, or hidden itself"
 _MASK = "a segmentation mask of another photo"
 _THUMBNAIL = "a thumbnail of another photo"
+_EXPLAINED = "a copy with a heat map, which predict --explain wrote"
 _NOT_UTF8 = "the file name is not valid UTF-8, so that a table cannot hold it; rename the file"
 _TABLE_SUFFIXES = (".csv", ".tsv", ".xlsx", ".xls")
 # Names of files that operating systems create. These files are ignored, and are not counted as skipped.
@@ -95,6 +96,8 @@ def find_files(paths: Sequence[Path]) -> FilesFound:
                 tables[path] = None
             elif not is_photo_file(path):
                 skipped[f"not a photo that can be read: '{path.suffix.lower() or 'no suffix'}'"] += 1
+            elif is_explained_copy(path):
+                skipped[_EXPLAINED] += 1
             elif not _is_utf8(path):
                 skipped[_NOT_UTF8] += 1
             else:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dermedge.edge.errors import DataError, OptionError
+from dermedge.edge.printable import printable
 from dermedge.train.data.catalogue import (
     NONE_OF_THESE,
     SPLITS,
@@ -105,7 +106,7 @@ def labelled_photos(
                 "--split can only be used with the catalogue.csv of a run; leave it out for other photos or tables"
             )
         found = label_files([data], labels_from)
-        for line in found.account:
+        for line in (*found.account, *_skipped_lines(found.skipped)):
             say(line)
         photos = with_groups([file.photo for file in found.files], [file.links for file in found.files])
         photos = _under_labels(photos, labels, say)
@@ -122,6 +123,10 @@ def labelled_photos(
         )
         raise DataError(f"no labelled photos in '{data}'{where}{cure}")
     return [LabelledPhoto(Path(photo.path), index[photo.label], photo) for photo in photos]
+
+
+def _skipped_lines(skipped: Mapping[str, int]) -> list[str]:
+    return [printable(f"not scored: {count:,} ({why})") for why, count in skipped.items()]
 
 
 def _of_split(catalogue: Path, split: str | None, moved_to: Sequence[Path]) -> list[Photo]:

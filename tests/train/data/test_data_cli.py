@@ -51,6 +51,22 @@ def test_a_catalogue_is_written_with_its_digest_and_continued(
     assert Counter(p.label for p in read_catalogue(again)) == {"red": 20, "blue": 20, "none of these": 20}
 
 
+def test_copies_of_predict_explain_beside_the_photos_are_left_out_and_the_user_is_told(
+    labelled_set: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, table = tmp_path / "photos", tmp_path / "catalogue.csv"
+    shutil.copytree(labelled_set, folder)
+    for photo in sorted(folder.rglob("*.png"))[::10]:
+        shutil.copy(photo, f"{photo}.explained.png")
+    assert data("audit", folder) == 0
+    said = capsys.readouterr().out
+    assert "60 files" in said
+    assert "not looked at: 6 (a copy with a heat map, which predict --explain wrote)" in said
+    assert data("catalogue", folder, "--output", table) == 0
+    assert "left out: 6 (a copy with a heat map, which predict --explain wrote)" in capsys.readouterr().out
+    assert len(read_catalogue(table)) == 60
+
+
 @pytest.mark.parametrize("name", ["labels.csv", "labels.json"])
 def test_a_catalogue_replaces_no_file_of_the_user(
     name: str, labelled_set: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

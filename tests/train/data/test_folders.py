@@ -67,6 +67,15 @@ def test_what_is_left_out_is_counted_by_its_reason(tmp_path: Path) -> None:
     }
 
 
+def test_copies_that_predict_explain_wrote_beside_the_photos_are_left_out_and_counted(tmp_path: Path) -> None:
+    root = touch(tmp_path / "set", "nevus/1.jpg", "nevus/1.jpg.explained.png", "why/2.png.explained.png")
+    found = find_files([root])
+    assert [photo.name for photo in found.photos] == ["set/nevus/1.jpg"]
+    assert found.skipped == {"a copy with a heat map, which predict --explain wrote": 2}
+    with pytest.raises(DataError, match=r"no photos in .*Skipped: 1 \(a copy with a heat map.*give a folder"):
+        find_files([root / "why"])
+
+
 def test_a_link_to_a_folder_above_ends_and_other_links_are_followed(tmp_path: Path) -> None:
     root = touch(tmp_path / "set", "nevus/1.jpg")
     touch(tmp_path / "elsewhere", "2.jpg")

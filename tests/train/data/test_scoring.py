@@ -194,3 +194,14 @@ def test_a_catalogue_of_the_classes_of_the_model_keeps_its_labels(
     scored = labelled_photos(table, ("melanoma", "nevus", NONE_OF_THESE), "test", say=told.append)
     assert [one.entry.label for one in scored] == [photo.label for photo in made]
     assert told == []
+
+
+def test_files_that_are_not_photos_are_not_scored_and_the_user_is_told(tmp_path: Path) -> None:
+    for name in ("melanoma/1.png", "nevus/2.png", "nevus/2.png.explained.png", "nevus/notes.txt"):
+        (tmp_path / "set" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "set" / name).touch()
+    told: list[str] = []
+    scored = labelled_photos(tmp_path / "set", ("melanoma", "nevus"), say=told.append)
+    assert [one.path.name for one in scored] == ["1.png", "2.png"]
+    assert "not scored: 1 (a copy with a heat map, which predict --explain wrote)" in told
+    assert "not scored: 1 (not a photo that can be read: '.txt')" in told
