@@ -111,7 +111,7 @@ def main(argv: Sequence[str]) -> int:
 def _nine_tables() -> list[TextTable]:
     """Returns the tables of the nine-class models: comparisons with other models, and results on the test split."""
     common, key, whole = map(read_evaluation, (COMMON_LESIONS, KEY_CLASSES, _ALL_CLASSES))
-    nine, nine_by_all = key["models"], whole["models"]
+    nine, nine_by_all = _shipped_in(key), _shipped_in(whole)
     people = [name for name in nine[0]["slices"] if name not in _PLACES]
     common_title = (
         f"All models on {_size(common)} of MILK10k and PAD-UFES-20. No model has learned from these lesions:"
@@ -123,21 +123,26 @@ def _nine_tables() -> list[TextTable]:
         ),
         figure_table(
             f"The test split of the models of nine classes, {_size(key)}, four key classes:",
-            nine,
+            key["models"],
             _KEY_FIGURES,
         ),
         slice_table("This test split, four key classes, by source and view:", nine, _PLACE_FIGURES, _PLACES),
-        figure_table("This test split, all nine classes:", nine_by_all, _NINE_FIGURES),
+        figure_table("This test split, all nine classes:", whole["models"], _NINE_FIGURES),
         *map(class_table, nine_by_all),
         slice_table("This test split, all nine classes, by view:", nine_by_all, _VIEW_FIGURES, ("view",)),
         slice_table("This test split, four key classes, by groups of people:", nine, _GROUP_FIGURES, people),
     ]
 
 
+def _shipped_in(evaluation: dict[str, Any]) -> list[dict[str, Any]]:
+    """Returns the results of the shipped models in an evaluation, without those of other models."""
+    return [model for model in evaluation["models"] if model["name"] in SHIPPED]
+
+
 def _five_tables() -> list[TextTable]:
     """Returns the tables of the five-class models: results on the test split and on lesions of other clinics."""
     split, elsewhere = map(read_evaluation, (FIVE_CLASSES, _OTHER_CLINICS))
-    shipped = [model for model in split["models"] if model["name"] in SHIPPED]
+    shipped = _shipped_in(split)
     title = (
         f"Other clinics: {_size(elsewhere)}. No lesion has a photo in a source that dermedge-192 and dermedge-128 "
         "learned from:"
