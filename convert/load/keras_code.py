@@ -31,7 +31,6 @@ _KERAS = ("keras", "tf_keras", "tensorflow.keras")
 _COMPUTING_MODULES = frozenset(
     {
         "activations",
-        "applications",
         "constraints",
         "dtype_policies",
         "engine",
@@ -46,6 +45,8 @@ _COMPUTING_MODULES = frozenset(
         "regularizers",
     }
 )
+# Only these layers of the module "applications" are allowed. Some functions of this module download files.
+_LAYERS_OF_APPLICATIONS = frozenset({"CustomScaleLayer", "LayerScale", "StochasticDepth"})
 # Layers of Keras 2 that call a function of TensorFlow by its name.
 _CALLING_LAYERS = frozenset({"TFOpLambda", "SlicingOpLambda"})
 # Functions in these namespaces of TensorFlow are allowed, because they only compute values.
@@ -199,8 +200,7 @@ def _code_of(part: dict[str, Any]) -> str | None:
     if module == "builtins":
         called = next((name for name in (named, registered) if name in vars(builtins)), None)
         return f"calls Python's '{called}'" if called else None
-    # A name with a dot can refer to something outside ``module``, so only a name without a dot is allowed.
-    if _is_computing_module(module) and "." not in named:
+    if _only_computes_in_keras(module, named):
         return None
     return f"uses '{named}' of the Python module '{module}'"
 
@@ -254,9 +254,13 @@ def _only_computes(function: str) -> bool:
     return str(getattr(found, "__module__", "")).rpartition(".")[2] in _COMPUTING_TF_MODULES
 
 
-def _is_computing_module(module: str) -> bool:
+def _only_computes_in_keras(module: str, name: str) -> bool:
+    """Tell whether a name in a module is the name of a function or class of Keras that only computes values."""
     package = next((one for one in _KERAS if module == one or module.startswith(f"{one}.")), None)
-    if package is None:
+    # A name with a dot can refer to something outside ``module``, so only a name without a dot is allowed.
+    if package is None or "." in name:
         return False
-    inner = module.removeprefix(package).removeprefix(".src").removeprefix(".")
-    return not inner or inner.split(".")[0] in _COMPUTING_MODULES
+    inner = module.removeprefix(package).removeprefix(".src").removeprefix(".").split(".")[0]
+    if inner == "applications":
+        return name in _LAYERS_OF_APPLICATIONS
+    return not inner or inner in _COMPUTING_MODULES

@@ -27,7 +27,6 @@ def of_layer(**values: Any) -> str | None:
     "module",
     [
         "activations",
-        "applications",
         "constraints",
         "dtype_policies",
         "engine",
@@ -47,6 +46,23 @@ def test_modules_of_keras_that_compute_need_no_trust(package: str, module: str) 
     assert of_layer(class_name="Dense", module=f"{package}.{module}") is None
     assert of_layer(class_name="Dense", module=f"{package}.{module}.deeper") is None
     assert of_layer(class_name="Dense", module=package) is None
+
+
+@pytest.mark.parametrize("name", ["CustomScaleLayer", "LayerScale", "StochasticDepth"])
+@pytest.mark.parametrize("package", ["keras", "keras.src", "tf_keras.src"])
+def test_layers_of_the_applications_need_no_trust(package: str, name: str) -> None:
+    assert of_layer(class_name=name, module=f"{package}.applications.convnext") is None
+
+
+@pytest.mark.parametrize("name", ["decode_predictions", "preprocess_input", "MobileNetV2", "data_utils"])
+@pytest.mark.parametrize("module", ["applications", "applications.mobilenet_v2", "src.applications.convnext"])
+def test_functions_of_the_applications_are_code_because_some_download_files(module: str, name: str) -> None:
+    function = {"class_name": "function", "module": f"keras.{module}", "config": name}
+    # Keras also returns a function if a class is asked for.
+    for activation in (function, function | {"class_name": name, "config": {}}):
+        assert of_layer(class_name="Dense", config={"activation": activation}) == (
+            f"the layer 'layer' uses '{name}' of the Python module 'keras.{module}'"
+        )
 
 
 # These include the other public modules of Keras 2 and 3.
