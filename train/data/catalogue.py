@@ -157,6 +157,8 @@ class Catalogue:
 def is_catalogue(path: Path) -> bool:
     """Tells whether a file has the header of a table that `Catalogue.save` wrote."""
     try:
+        if not path.is_file():  # opening a named pipe might wait for ever
+            return False
         with path.open(newline="", encoding="utf-8-sig") as handle:
             header = next(csv.reader(handle), [])
     except (OSError, UnicodeDecodeError, csv.Error):
@@ -227,10 +229,10 @@ def check_photos(photos: Iterable[Photo]) -> None:
     missing, changed = [], []
     for photo in photos:
         try:
-            if photo.digest and content_digest(Path(photo.path)) != photo.digest:
-                changed.append(photo.path)
-            elif not photo.digest and not Path(photo.path).is_file():
+            if not Path(photo.path).is_file():
                 missing.append(photo.path)
+            elif photo.digest and content_digest(Path(photo.path)) != photo.digest:
+                changed.append(photo.path)
         except OSError:
             missing.append(photo.path)
     if missing:

@@ -23,6 +23,7 @@ _HIDDEN = "in a hidden or system folder, or hidden itself"
 _MASK = "a segmentation mask of another photo"
 _THUMBNAIL = "a thumbnail of another photo"
 _EXPLAINED = "a copy with a heat map, which predict --explain wrote"
+_SPECIAL = "neither a file nor a folder, such as a named pipe"
 _NOT_UTF8 = "the file name is not valid UTF-8, so that a table cannot hold it; rename the file"
 _TABLE_SUFFIXES = (".csv", ".tsv", ".xlsx", ".xls")
 # Names of files that operating systems create. These files are ignored, and are not counted as skipped.
@@ -75,8 +76,8 @@ def find_files(paths: Sequence[Path]) -> FilesFound:
     """Returns all photos and tables below ``paths``. A path that is a file must be a table.
 
     Raises:
-        DataError: a path does not exist, or is a photo or an archive; a folder cannot be read; a link leads nowhere;
-            or there is no photo.
+        DataError: a path does not exist, or is a photo, an archive or a named pipe; a folder cannot be read; a link
+            leads nowhere; or there is no photo.
     """
     photos: dict[Path, FoundPhoto] = {}
     tables: dict[Path, None] = {}
@@ -84,6 +85,8 @@ def find_files(paths: Sequence[Path]) -> FilesFound:
     for given in paths:
         if not given.exists():
             raise DataError(f"there is no file or folder '{given}'; check the path")
+        if not given.is_file() and not given.is_dir():
+            raise DataError(f"'{given}' is neither a file nor a folder; give a folder of photos, or a table")
     for given in paths:
         root = Path(os.path.abspath(given))
         if root.is_file():
@@ -150,6 +153,8 @@ def _walk(folder: Path, skipped: Counter[str], above: tuple[str, ...]) -> Iterat
                         skipped[_HIDDEN] += count
                 else:
                     yield from _walk(path, skipped, (*above, real))
+            elif not entry.is_file():
+                skipped[_SPECIAL] += 1  # reading a named pipe might wait for ever
             elif not entry.name.startswith("."):
                 if entry.name.lower() not in _SYSTEM_FILES:
                     yield path

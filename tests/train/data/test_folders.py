@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from dermedge.edge.errors import DataError
+from dermedge.train.data.catalogue import is_catalogue
 from dermedge.train.data.folders import find_files
 
 
@@ -74,6 +75,24 @@ def test_copies_that_predict_explain_wrote_beside_the_photos_are_left_out_and_co
     assert found.skipped == {"a copy with a heat map, which predict --explain wrote": 2}
     with pytest.raises(DataError, match=r"no photos in .*Skipped: 1 \(a copy with a heat map.*give a folder"):
         find_files([root / "why"])
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_a_named_pipe_or_device_is_left_out_and_never_waited_for(tmp_path: Path) -> None:
+    root = touch(tmp_path / "set", "nevus/1.jpg")
+    os.mkfifo(root / "nevus/2.jpg")
+    os.mkfifo(root / "labels.csv")
+    (root / "nevus/3.jpg").symlink_to(os.devnull)
+    found = find_files([root])
+    assert [photo.name for photo in found.photos] == ["set/nevus/1.jpg"]
+    assert found.tables == ()
+    assert found.skipped == {"neither a file nor a folder, such as a named pipe": 3}
+    assert not is_catalogue(root / "labels.csv")
+    for pipe in ("nevus/2.jpg", "labels.csv"):
+        with pytest.raises(
+            DataError, match=r"is neither a file nor a folder; give a folder of photos, or a table"
+        ):
+            find_files([root / pipe])
 
 
 def test_a_link_to_a_folder_above_ends_and_other_links_are_followed(tmp_path: Path) -> None:

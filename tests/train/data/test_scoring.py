@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,14 @@ import numpy as np
 import pytest
 
 from dermedge.edge.errors import DataError
-from dermedge.train.data.catalogue import NONE_OF_THESE, Catalogue, Photo, check_photos, is_catalogue
+from dermedge.train.data.catalogue import (
+    NONE_OF_THESE,
+    Catalogue,
+    Photo,
+    check_photos,
+    content_digest,
+    is_catalogue,
+)
 from dermedge.train.data.labelling import class_folders
 from dermedge.train.data.sampling import sample_evenly
 from dermedge.train.data.scoring import LabelledPhoto, check_unlearned, labelled_photos
@@ -87,6 +95,16 @@ def test_photos_are_looked_for_with_and_without_digests(photos: list[Photo]) -> 
             DataError, match=r"not found: 1 photo of the catalogue, such as '/nowhere/a\.jpg'"
         ):
             check_photos([gone, *photos[1:]])
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_a_photo_that_a_named_pipe_has_replaced_is_missing(photos: list[Photo]) -> None:
+    path = Path(photos[0].path)
+    photo = replace(photos[0], digest=content_digest(path))
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(DataError, match="not found: 1 photo of the catalogue"):
+        check_photos([photo])
 
 
 def test_class_folders_are_in_the_order_of_keras(tmp_path: Path) -> None:
