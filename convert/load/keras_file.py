@@ -18,6 +18,7 @@ import tensorflow as tf
 
 from dermedge.convert.load.keras_code import check_no_code, is_keras_zip
 from dermedge.convert.load.keras_head import KerasHead, find_head
+from dermedge.convert.load.keras_precision import file_in_float32, other_precision
 from dermedge.convert.load.tensorflow_network import TensorFlowNetwork
 from dermedge.edge.errors import DermedgeError, ModelError, OptionError
 from dermedge.edge.model.input_tensor import Layout
@@ -100,7 +101,8 @@ def open_keras(path: Path, size: int | None = None, trust: bool = False) -> Kera
             check_no_code(path)
         if path.is_dir():
             return _from_saved_model(path, size)
-        model = _keras_for(path).models.load_model(path, compile=False, safe_mode=not trust)
+        with file_in_float32(path) as file:
+            model = _keras_for(path).models.load_model(file, compile=False, safe_mode=not trust)
         return _from_model(path, model, size)
     except DermedgeError:
         raise
@@ -184,6 +186,12 @@ def _from_saved_model(path: Path, size: int | None) -> KerasFile:
         raise ModelError(
             f"the input of the SavedModel '{path}' is {dtype.name}, instead of float32; export the network with a "
             "float32 input"
+        )
+    precision = other_precision(signature.graph.as_graph_def())
+    if precision:
+        raise ModelError(
+            f"the SavedModel '{path}' computes in {precision}, which cannot be converted; give the network as a .keras "
+            "or .h5 file, which is read in float32, or export the network in float32"
         )
 
     def answer(images: tf.Tensor, owner: Any = loaded) -> Any:
