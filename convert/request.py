@@ -124,15 +124,34 @@ def check_request(request: ConversionRequest) -> None:
     """
     _check_model_options(request)
     _check_int8_options(request)
-    paths = [(request.target, "--output"), (request.report_folder, "--report")]
+    files = [request.target]
     if request.aim == ONNX:
         _check_onnx(request)
-        files = [request.target, request.target_of(ONNX_INT8)]
-        paths += [(one, "--output") for file in files for one in (file, file.with_suffix(".json"))]
-    for path, option in paths:
+        models = (request.target, request.target_of(ONNX_INT8))
+        files = [one for model in models for one in (model, model.with_suffix(".json"))]
+    _check_apart(files, request.report_folder)
+    for path, option in [*((one, "--output") for one in files), (request.report_folder, "--report")]:
         if path.exists():
             raise StorageError(f"'{path}' exists already; delete it, or name another with {option}")
         check_writable(path.parent)
+
+
+def _check_apart(files: Sequence[Path], report: Path) -> None:
+    """Raise OptionError if two files would have the same path, or if the report would be at the path of a file."""
+    used = [_identity(path) for path in files]
+    if len(set(used)) < len(used):
+        raise OptionError(
+            f"--output '{files[0]}' is also the path of the manifest of the ONNX file; choose a name that ends in .onnx"
+        )
+    if any(path in used for path in (_identity(report), *_identity(report).parents)):
+        raise OptionError(
+            f"--report '{report}' is at the path of a file that --output writes; choose another folder for the report"
+        )
+
+
+def _identity(path: Path) -> Path:
+    """Return a path that is equal for two paths of the same file, even if the file system ignores case."""
+    return Path(str(path.resolve()).casefold())
 
 
 def _check_model_options(request: ConversionRequest) -> None:

@@ -155,6 +155,33 @@ def test_no_file_of_onnx_is_overwritten(
         check_request(request)
 
 
+@pytest.mark.parametrize("name", ["a.json", "a.JSON", "a-float32.json"])
+def test_an_onnx_file_and_its_manifest_have_paths_of_their_own(
+    name: str, keras_file: ConversionRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dermedge.convert.request.find_spec", lambda name: object())
+    request = replace(keras_file, aim="onnx", output=tmp_path / name)
+    with pytest.raises(OptionError, match=rf"{name}' is also the path of the manifest.* ends in \.onnx$"):
+        check_request(request)
+    check_request(replace(request, output=tmp_path / "a.onnx"))
+    check_request(replace(request, aim="int8"))
+
+
+@pytest.mark.parametrize("report", ["b", "b/report", "other/../b", "b.json", "b-int8", "b-int8.json/report"])
+def test_the_report_is_not_at_the_path_of_a_file(
+    report: str, keras_file: ConversionRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dermedge.convert.request.find_spec", lambda name: object())
+    request = replace(keras_file, aim="onnx", output=tmp_path / "b", report=tmp_path / report)
+    with pytest.raises(
+        OptionError, match=r"^--report '.*' is at the path of a file .*; choose another folder"
+    ):
+        check_request(request)
+    check_request(replace(request, report=tmp_path / "c"))
+    # A report may hold the file.
+    check_request(replace(request, output=tmp_path / "c" / "b", report=tmp_path / "c"))
+
+
 @pytest.mark.parametrize(("text", "points"), [("0", 0.0), ("1.5", 1.5), ("100", 100.0)])
 def test_a_loss_from_none_to_all_points_can_be_allowed(text: str, points: float) -> None:
     assert parser().parse_args(["run", "--int8", "--max-drop", text]).max_drop == points
