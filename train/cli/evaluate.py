@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 __all__ = ["main", "parser"]
 
 _STRESS_PHOTOS = 200
+# These options would have no effect on a run, whose catalogue holds the labels, and whose network TensorFlow runs.
+_FILE_OPTIONS = ("labels", "labels_from", "normalization", "num_threads", "runtime")
 # Example commands that are shown at the end of the help.
 _EXAMPLES = (
     "dermedge evaluate runs/mine --split val",
@@ -65,7 +67,7 @@ def parser() -> Parser:
     made.add_argument(
         "--stage",
         choices=STAGES,
-        default="float",
+        default=STAGES[0],
         help="Score the network of a run after this training stage. float: training in float32; qat: fine-tuning for "
         "int8. Default: %(default)s.",
     )
@@ -210,6 +212,14 @@ def _only_run(options: argparse.Namespace) -> RunFolder:
             f"--data is '{options.data}', which is not a folder; to evaluate a run, give the folder where its photos "
             "are now, or leave out --data if they have not moved"
         )
+    usual = parser().parse_args([str(options.models[0])])
+    unused = [name for name in _FILE_OPTIONS if getattr(options, name) != getattr(usual, name)]
+    if unused:
+        name = f"--{unused[0].replace('_', '-')}"
+        raise OptionError(
+            f"{name} is for .tflite files; leave {name} out, because a run is scored by TensorFlow, "
+            "and on the labels in its own catalogue"
+        )
     return RunFolder(options.models[0])
 
 
@@ -223,6 +233,10 @@ def _open_files(options: argparse.Namespace, stack: ExitStack) -> list[Classifie
         raise OptionError(
             f"--labels-from is for folders and tables; leave it out, because the catalogue '{options.data}' already "
             "holds the labels"
+        )
+    if options.stage != STAGES[0]:
+        raise OptionError(
+            f"--stage is for a run, and '{options.models[0]}' is not a run folder; leave --stage out, or give the run"
         )
     return [stack.enter_context(_open_file(model, options)) for model in options.models]
 

@@ -407,6 +407,12 @@ def test_a_model_that_ships_is_known_by_its_name() -> None:
         (["MODEL", "SET", "--data", "SET"], "a run cannot be scored beside other models"),
         (["MODEL", "--data", "SET", "--split", "val"], "--split can only be used with"),
         (["MODEL", "--data", "nowhere"], "nowhere"),
+        (["MODEL", "--data", "SET", "--stage", "qat"], "--stage is for a run, and"),
+        (["SET", "--labels-from", "folder"], "--labels-from is for .tflite files"),
+        (["SET", "--data", "SET", "--labels", "names.txt"], "--labels is for .tflite files"),
+        (["SET", "--normalization", "unit"], "--normalization is for .tflite files"),
+        (["SET", "--runtime", "litert"], "--runtime is for .tflite files"),
+        (["SET", "--num-threads", "1"], "--num-threads is for .tflite files"),
         (["MODEL", "--data", "SET", "--stress-photos", "0"], "'0' is not a whole number"),
     ],
 )
