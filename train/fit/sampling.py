@@ -41,7 +41,7 @@ def sample_epoch(
 
     Returns:
         int [n], indices into ``photos``. n is ``count`` or a little lower, because the number of samples of each
-        stratum is rounded.
+        stratum is rounded. n is at least 1, unless ``count`` is 0.
     """
     recipe = recipe or Recipe()
     strata = _strata(photos)
@@ -55,7 +55,11 @@ def sample_epoch(
             # rounds the expected number up or down at random
             times = int(expected) + int(rng.random() < expected % 1)
             sampled.append(_sample_stratum(part, photos, times, rng, recipe.lesion_power))
-    return rng.permutation(np.concatenate(sampled))[:count]
+    order: NDArray[np.intp] = rng.permutation(np.concatenate(sampled))[:count]
+    if not len(order) and count:
+        # All numbers of samples were rounded down to 0. This only happens if the count is small.
+        return sample_epoch(photos, count, rng, recipe)
+    return order
 
 
 def sample_balanced(photos: Sequence[Photo], count: int, rng: np.random.Generator) -> NDArray[np.intp]:

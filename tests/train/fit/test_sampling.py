@@ -120,3 +120,10 @@ def test_samples_come_in_random_order_and_again_for_the_same_seed() -> None:
     halves = [Counter(UNEVEN[index].source for index in half)["s2"] for half in (one[:100], one[100:])]
     assert min(halves) > 5
     assert len(one) <= 200
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_an_epoch_of_few_photos_is_never_empty(count: int) -> None:
+    sizes = [len(sample_epoch(UNEVEN, count, np.random.default_rng(seed))) for seed in range(200)]
+    assert set(sizes) == set(range(1, count + 1))
+    assert len(sample_epoch(UNEVEN, 0, np.random.default_rng(0))) == 0
