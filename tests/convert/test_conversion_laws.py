@@ -284,7 +284,8 @@ def converted(acceptance: Any, score: float = 0.5, kind: str = ONNX_INT8, **fact
         metrics={"val_balanced_accuracy_argmax": score, "acceptance": acceptance.verdict},
         **facts,
     )
-    return Conversion(Form(kind), b"file", manifest, SimpleNamespace(), acceptance, 1.0, ())
+    parity: Any = SimpleNamespace()
+    return Conversion(Form(kind), b"file", manifest, parity, acceptance, 1.0, ())
 
 
 @pytest.mark.parametrize(
@@ -455,6 +456,11 @@ class FakeClassifier:
         )
 
 
+def fake_classifier(**values: Any) -> Any:
+    """A `FakeClassifier`, to be given in place of a `Classifier`."""
+    return FakeClassifier(**values)
+
+
 @pytest.mark.parametrize(
     ("dtype", "scale", "zero_point", "ends"),
     [
@@ -472,7 +478,7 @@ class FakeClassifier:
 def test_an_input_that_takes_pixels_is_let_pass(
     dtype: Any, scale: float, zero_point: int, ends: tuple[float, float]
 ) -> None:
-    check_input(FakeClassifier((scale, zero_point), dtype), (4, 6), ends)
+    check_input(fake_classifier(input_quantization=(scale, zero_point), input_dtype=dtype), (4, 6), ends)
 
 
 @pytest.mark.parametrize(
@@ -497,12 +503,12 @@ def test_an_input_that_misreads_pixels_is_refused(
     dtype: Any, scale: float, zero_point: int, ends: tuple[float, float]
 ) -> None:
     with pytest.raises(ModelError, match="pixels would be misread"):
-        check_input(FakeClassifier((scale, zero_point), dtype), (4, 6), ends)
+        check_input(fake_classifier(input_quantization=(scale, zero_point), input_dtype=dtype), (4, 6), ends)
 
 
 def test_an_input_of_another_size_is_refused() -> None:
     with pytest.raises(ModelError, match="has 4 x 6 pixels, but the input of the network has 6 x 4"):
-        check_input(FakeClassifier(), (6, 4), (-1.0, 1.0))
+        check_input(fake_classifier(), (6, 4), (-1.0, 1.0))
 
 
 @pytest.mark.parametrize("view", [True, False])
@@ -511,12 +517,12 @@ def test_a_file_is_asked_as_by_a_camera_and_its_median_time_told(view: bool) -> 
     images[:, :, :] = [[[[10, 20, 30]]], [[[40, 50, 60]]], [[[70, 80, 90]]]]
     shown: list[tuple[int, int]] = []
     rows, invoke_ms = device_logits(
-        FakeClassifier(view=view), images, lambda done, total: shown.append((done, total))
+        fake_classifier(view=view), images, lambda done, total: shown.append((done, total))
     )
     assert rows.tolist() == [[30, 20, 10], [60, 50, 40], [90, 80, 70]]
     assert invoke_ms == 2.0
     assert shown == [(1, 3), (2, 3), (3, 3)]
-    found = device._answers(FakeClassifier(view=view), images, lambda done, total: None)
+    found = device._answers(fake_classifier(view=view), images, lambda done, total: None)
     assert found.golden == {}
     if view:
         assert found.close_up == pytest.approx([30 / 255, 60 / 255, 90 / 255])
@@ -556,7 +562,7 @@ def test_the_shift_is_the_mean_over_images_less_that_over_classes() -> None:
     found = rounded_shift(differences)
     assert found.dtype == np.float32
     # the means 2, 2 and 4, less 8 / 3, to four decimals
-    assert found.tolist() == np.float32([-0.6667, -0.6667, 1.3333]).tolist()
+    assert found.tolist() == np.array([-0.6667, -0.6667, 1.3333], np.float32).tolist()
 
 
 @pytest.mark.parametrize(

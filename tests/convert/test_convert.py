@@ -278,15 +278,22 @@ def test_a_file_of_which_few_photos_cannot_tell_is_delivered_or_not_as_asked(
     assert "no file was written; give more labelled photos, or accept the file with" in captured.err
 
 
+def manifest_of(path: Path) -> Manifest:
+    """The manifest of a file, which must have one."""
+    manifest = read_manifest(path)
+    assert manifest is not None
+    return manifest
+
+
 def test_int8_delivers_the_better_of_qat_and_ptq_and_tells_both(
     converted: dict[str, Path], trained_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     target = tmp_path / "int8.tflite"
     assert cli.main(["convert", str(trained_run), "--int8", "--output", str(target)]) == 0
-    manifest = read_manifest(target)
+    manifest = manifest_of(target)
     figures = manifest.metrics["val_balanced_accuracy_argmax_of"]
     alone = {
-        kind: read_manifest(converted[kind]).metrics["val_balanced_accuracy_argmax"]
+        kind: manifest_of(converted[kind]).metrics["val_balanced_accuracy_argmax"]
         for kind in ("int8-qat", "int8-ptq")
     }
     assert figures == alone

@@ -136,7 +136,8 @@ def test_tensors_need_no_names_of_their_own(
         for tensor in root.subgraphs[0].tensors:
             tensor.name = name
         root.signatureDefs = []
-    np.testing.assert_array_equal(*answers)
+    named, unnamed = answers
+    np.testing.assert_array_equal(named, unnamed)
 
 
 def test_labels_and_normalization_of_the_file_are_believed(foreign_models: Path) -> None:
