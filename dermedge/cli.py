@@ -82,8 +82,9 @@ _PACKAGES = {
 def usage() -> str:
     """Returns the list of the verbs that `dermedge --help` prints."""
     verbs = "\n".join(f"  {verb:<10} {what}" for verb, (_, what) in VERBS.items())
+    version = f"  {'--version':<10} print the version of dermedge"
     how = "usage: dermedge VERB [options]      (`dermedge VERB --help` lists the options)"
-    return f"{how}\n\n{verbs}\n\n{DISCLAIMER}"
+    return f"{how}\n\n{verbs}\n{version}\n\n{DISCLAIMER}"
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -18,6 +18,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import dermedge
 from dermedge.edge.errors import DermedgeError
 from dermedge.edge.installation import pip_command, this_installation
 from dermedge.edge.model.runtime import RUNTIMES, choose_runtime, installed_runtimes
@@ -88,7 +89,7 @@ class Finding:
 
 
 def examine(model: Path, runtime: str = "auto") -> list[Finding]:
-    """Runs all checks, and returns one finding for each check.
+    """Runs all checks. Returns a finding with the version of dermedge, and then one finding for each check.
 
     The model is not run if the check of Python, NumPy, OpenCV or the TFLite runtime finds a fault.
     """
@@ -100,6 +101,7 @@ def examine(model: Path, runtime: str = "auto") -> list[Finding]:
     else:
         checked = check_model(model, runtime)
     return [
+        Finding("dermedge", OK, dermedge.__version__),
         *needed,
         check_cameras(),
         check_picamera2(),

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+import dermedge
 from dermedge.edge import doctor
 from dermedge.edge.doctor import (
     FAULT,
@@ -309,7 +310,9 @@ def test_the_golden_test_is_told(
 
 def test_every_check_is_told_under_its_name(model_path: Path) -> None:
     found = examine(model_path)
+    assert found[0].text == dermedge.__version__
     assert [one.check for one in found] == [
+        "dermedge",
         "python",
         "numpy",
         "opencv",
