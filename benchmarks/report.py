@@ -137,16 +137,10 @@ class BenchmarkReport:
 
 def tables(report: BenchmarkReport) -> list[TextTable]:
     """Returns all tables of the report."""
-    shown = [
-        _latency_table(report),
-        _parts_table(report),
-        _loop_table(report),
-        _start_table(report),
-        _accuracy_table(report),
-    ]
-    recall = _recall_table(report)
+    shown = [_latency_table(report), _parts_table(report), _loop_table(report), _start_table(report)]
+    scored = [table for table in (_accuracy_table(report), _recall_table(report)) if table]
     profiles = [table for row in report.rows if row.profile for table in _profile_tables(row, row.profile)]
-    return [*shown, *([recall] if recall else []), *profiles]
+    return [*shown, *scored, *profiles]
 
 
 def to_text(report: BenchmarkReport) -> str:
@@ -413,13 +407,16 @@ def _start_cells(row: ModelResult) -> tuple[str, ...]:
     )
 
 
-def _accuracy_table(report: BenchmarkReport) -> TextTable:
+def _accuracy_table(report: BenchmarkReport) -> TextTable | None:
+    """Returns a table with a row per model, or None if accuracy was not measured."""
     models = _first_rows(report)
     scored = models[0].accuracy
-    of = f"{scored.photos} photos of {scored.lesions} lesions" if scored else NOT_MEASURED
+    if scored is None:
+        return None
     title = (
-        f"Accuracy on {of}, with 95 % confidence intervals from a bootstrap over lesions. melanoma: sensitivity for "
-        "melanoma at 90 % specificity. The threshold for this was chosen on the same photos."
+        f"Accuracy on {scored.photos} photos of {scored.lesions} lesions, with 95 % confidence intervals from a "
+        "bootstrap over lesions. melanoma: sensitivity for melanoma at 90 % specificity. The threshold for this was "
+        "chosen on the same photos."
     )
     rows = tuple(
         (
