@@ -58,6 +58,7 @@ _COMPUTING_TF_MODULES = frozenset(
         "array_ops",
         "array_ops_stack",
         "bincount_ops",
+        "check_ops",
         "clip_ops",
         "constant_op",
         "gen_array_ops",

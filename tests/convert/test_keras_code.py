@@ -183,7 +183,17 @@ def test_functions_of_tensorflow_that_do_more_than_compute_are_refused(prefix: s
             "pad",
             "split",
         ),
-        *("convert_to_tensor", "constant", "one_hot", "norm", "einsum", "argsort", "roll", "broadcast_to"),
+        *(
+            "convert_to_tensor",
+            "constant",
+            "one_hot",
+            "norm",
+            "einsum",
+            "argsort",
+            "ensure_shape",
+            "roll",
+            "broadcast_to",
+        ),
         *(
             "compat.v1.transpose",
             "compat.v1.space_to_batch_nd",

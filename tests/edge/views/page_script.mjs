@@ -1,12 +1,13 @@
 // Runs the script of the web page without a browser. Argument: the script. Standard input: JSON, the answers to the
-// requests of the state; null is a failure. Standard output: JSON of what the page shows and asks.
+// requests of the state, of which null is a failure, and whether the browser is an old one. Standard output: JSON of what the page shows and asks.
 
 import { readFileSync } from "node:fs";
 import { pathToFileURL } from "node:url";
 
 import { define, element, listeners, settled, texts, timers } from "../dom.mjs";
 
-const states = JSON.parse(readFileSync(0));
+const { states, isOld } = JSON.parse(readFileSync(0));
+if (isOld) delete AbortSignal.timeout;
 const asked = [];
 const saves = [{ saved: "dermedge-1.png" }, { error: "the disk is full" }];
 

@@ -63,6 +63,9 @@ def state(
     return {"result": result, "history": history, "saved": saved, "heat_map": heat}
 
 
+HARNESS = Path(__file__).with_name("page_script.mjs")
+
+
 @pytest.fixture(scope="module")
 def visit(run_page_script: Callable[..., Any]) -> Any:
     names = [f"dermedge-20261129T2236{number:02d}.123Z.png" for number in range(2, 14)]
@@ -77,7 +80,7 @@ def visit(run_page_script: Callable[..., Any]) -> Any:
         state(ANSWER, [OLD], [], True),
         state(ANSWER, [OLD], [], True),
     ]
-    return run_page_script(Path(__file__).with_name("page_script.mjs"), SCRIPT, states)
+    return run_page_script(HARNESS, SCRIPT, {"states": states, "isOld": False})
 
 
 def test_an_answer_is_shown_with_its_bars_and_figures(visit: dict[str, Any]) -> None:
@@ -165,6 +168,16 @@ def test_the_live_video_is_requested_again_after_a_broken_connection_and_after_a
     assert back == "video.mjpg?heat=0&at=3000"
     assert still_there == back
     assert awake == "video.mjpg?heat=0&at=63500"
+
+
+def test_a_browser_without_a_time_limit_for_requests_shows_the_answers(
+    run_page_script: Callable[..., Any],
+) -> None:
+    states = [state(ANSWER, [OLD], [], True)] * 3
+    old = run_page_script(HARNESS, SCRIPT, {"states": states, "isOld": True})
+    assert [one["title"] for one in old["seen"]] == ["nevus 70 %"] * 3
+    assert not any(one["isStale"] for one in old["seen"])
+    assert old["isPatient"]
 
 
 def test_the_buttons_save_and_show_the_heat_map(visit: dict[str, Any]) -> None:

@@ -115,7 +115,8 @@ function show({ result, history, saved, heat_map: hasHeatMap }) {
 
 async function poll() {
   try {
-    const response = await fetch("state", { signal: AbortSignal.timeout(SILENT_MS) });
+    // browsers of 2021 and before have no AbortSignal.timeout; they wait for a silent server without an end
+    const response = await fetch("state", { signal: AbortSignal.timeout?.(SILENT_MS) });
     if (!response.ok) throw new Error(await response.text());
     show(await response.json());
     renewVideo();
@@ -131,7 +132,7 @@ async function poll() {
 // Requests the live video again if the connection was broken, or if this device slept. Browsers do not report that a
 // video has ended after its first frame. Without a new request, the last frame would stay, and look like a live one.
 function renewVideo() {
-  const wasBroken = document.body.classList.contains("stale") || Date.now() - answeredMs > SILENT_MS;
+  const wasBroken = document.body.classList.contains("stale") || Date.now() - answeredMs > SILENT_MS + POLL_MS;
   answeredMs = Date.now();
   document.body.classList.remove("stale");
   if (wasBroken) watch();
