@@ -97,12 +97,13 @@ def read_layout(
         by_root[root].append(index)
     placements: dict[int, Placement] = {}
     for root, members in by_root.items():
-        chains = [_chain(root, places[index][1]) for index in members]
+        chains = _without_repeats([_chain(root, places[index][1]) for index in members])
         labelled = [in_table[index] for index in members]
         depths = _class_depths(root, chains, labelled, labels_from)
         persons = _persons_above(chains, depths) if labels_from == AUTO else frozenset()
         for index, chain, depth in zip(members, chains, depths, strict=True):
-            placements[index] = _placement(root, places[index][1], chain, depth, labels_from, persons)
+            insisted = _insisted(photos[index].folders, labels_from)
+            placements[index] = _placement(root, places[index][1], chain, depth, insisted, persons)
     return [placements[index] for index in range(len(photos))]
 
 
@@ -114,7 +115,7 @@ def _persons_given(photos: Sequence[FoundPhoto]) -> frozenset[Path]:
     beside: dict[Path, list[Path]] = defaultdict(list)
     for root in dict.fromkeys(photo.root for photo in photos):
         if folder_kind(root.name) is FolderKind.GROUP:
-            beside[root.parent].append(root)
+            beside[dataset_root(root.parent)].append(root)
     return frozenset(root for roots in beside.values() if len(roots) >= MIN_GROUPS for root in roots)
 
 
@@ -135,10 +136,26 @@ def _chain(root: Path, folders: Sequence[str]) -> _Chain:
         kind = folder_kind(name)
         if kind is FolderKind.PART:
             part, before_part = part_of(name) or "", len(names)
-        elif kind in _CLASS_KINDS and names[-1:] != [name]:
-            # archives are often unpacked into a folder of the same name, as in nevus/nevus
+        elif kind in _CLASS_KINDS:
             names.append(name)
     return _Chain(tuple(names), part, before_part)
+
+
+def _without_repeats(chains: Sequence[_Chain]) -> list[_Chain]:
+    """Removes each folder that has the name of the folder above and is the only one there, as nevus in nevus/nevus.
+
+    Archives are often unpacked into such folders. In acne/acne beside acne/rosacea, the second acne is a class.
+    """
+    below: dict[tuple[str, ...], set[str]] = defaultdict(set)
+    for names in {chain.names for chain in chains}:
+        for depth, name in enumerate(names):
+            below[names[:depth]].add(name)
+    kept = []
+    for names, part, before_part in ((chain.names, chain.part, chain.before_part) for chain in chains):
+        repeats = {depth for depth in range(1, len(names)) if below[names[:depth]] == {names[depth - 1]}}
+        rest = tuple(name for depth, name in enumerate(names) if depth not in repeats)
+        kept.append(_Chain(rest, part, before_part - sum(depth < before_part for depth in repeats)))
+    return kept
 
 
 def _class_depths(
@@ -256,13 +273,13 @@ def _placement(
     folders: Sequence[str],
     chain: _Chain,
     depth: int,
-    labels_from: str,
+    insisted: str | None,
     persons: frozenset[str],
 ) -> Placement:
     names = chain.names
     class_name = names[depth] if depth < len(names) else ""
-    if labels_from in (FOLDER, PARENT) and not class_name:
-        class_name = _insisted(folders, labels_from)
+    if insisted is not None and not class_name:
+        class_name = insisted
     elif not class_name and not names and folder_kind(root.name) is FolderKind.DIAGNOSIS:
         # the given folder is itself a class folder
         class_name = root.name
@@ -274,8 +291,13 @@ def _placement(
     return Placement(source, chain.part, class_name, _group(root, folders, class_name))
 
 
-def _insisted(folders: Sequence[str], labels_from: str) -> str:
-    """Returns the class folder that --labels-from selects, even if its name means a person, a date or a container."""
+def _insisted(folders: Sequence[str], labels_from: str) -> str | None:
+    """Returns the class folder that --labels-from selects, even if its name means a person, a date or a container.
+
+    The result is empty if there is no folder below the given one, and None if ``labels_from`` selects no level.
+    """
+    if labels_from not in (FOLDER, PARENT):
+        return None
     kinds = [name for name in folders if not part_of(name)]
     if not kinds:
         return ""

@@ -23,7 +23,7 @@ from dermedge.train.data.diagnoses import (
     is_known,
     possible_diagnoses,
 )
-from dermedge.train.data.folder_names import part_of, without_part
+from dermedge.train.data.folder_names import FolderKind, folder_kind, part_of, without_part
 from dermedge.train.data.folders import FoundPhoto, distinct_names
 from dermedge.train.data.own_columns import (
     PROBABILITIES,
@@ -51,6 +51,8 @@ from dermedge.train.data.table_formats import (
 __all__ = ["PhotoFacts", "TableAccount", "Tables", "read_tables"]
 
 # Ids that publishers give to lesions and persons. Such an id means the same lesion or person in every table.
+# Matches the name of a folder of cross-validation.
+_FOLD = re.compile(r"fold[ _-]?\d+", re.IGNORECASE)
 _SHARED_ID = re.compile(r"(HAM|IL|IP|MSK\d*|BCN|UDA\d*|PAT)_\d+")
 # The columns of a table of zeros and ones count as classes if at least the fraction _HALF of the rows has a 1, and at
 # least the fraction _NEARLY_ALL of these rows has only one 1.
@@ -238,9 +240,10 @@ def _format(text: TableText, names: PhotoIndex) -> TableFormat | None:
 
 
 def _is_one_hot(text: TableText) -> bool:
-    """Tells whether the columns beside the file name are classes: all cells hold 0 or 1, and few rows hold several 1s.
+    """Tells whether the columns beside the file name are classes. All their cells must hold 0 or 1.
 
     Columns of zeros and ones may also state symptoms. A photo can have several symptoms, and most photos may have none.
+    So, unless all columns are named after diagnoses, few rows may hold several 1s or none.
     """
     try:
         rows = [
@@ -250,6 +253,8 @@ def _is_one_hot(text: TableText) -> bool:
         return False
     if not all(cell in ("0", "1", "0.0", "1.0") for row in rows for cell in row):
         return False
+    if all(is_known(column) for column in text.header[1:]):
+        return True
     ones = [sum(number_in(cell) == 1 for cell in row) for row in rows]
     classified = len(ones) - ones.count(0)
     return ones.count(1) >= _NEARLY_ALL * classified and classified >= _HALF * len(ones)
@@ -465,11 +470,23 @@ def _datasets(tables: Iterable[Path]) -> dict[Path, str]:
     """Returns, for each table, the name of the dataset that it belongs to. This is the name of the table's folder.
 
     The tables in the folders ``clinic/train`` and ``clinic/test`` belong to one dataset, which is called clinic. The
-    tables in the folders ``a/meta`` and ``b/meta`` belong to two datasets.
+    tables in the folders ``a/meta`` and ``b/meta`` belong to two datasets. But ``d/nevus/meta`` and ``d/melanoma/meta``
+    belong to one, because a class, a fold or a container between them is no dataset.
     """
-    folders = {table: Path(*map(without_part, table.parent.parts)) for table in tables}
+    folders = {table: _dataset_folder(table.parent) for table in tables}
     names = distinct_names(folders.values())
     return {table: names[folder] for table, folder in folders.items()}
+
+
+def _dataset_folder(folder: Path) -> Path:
+    """Returns the folder of a table without words for parts, and without classes, folds and containers above it."""
+    whole = Path(*map(without_part, folder.parts))
+    return Path(*(name for name in whole.parts[:-1] if not _is_within_a_dataset(name)), whole.name)
+
+
+def _is_within_a_dataset(folder: str) -> bool:
+    kinds = (FolderKind.DIAGNOSIS, FolderKind.PLAIN)
+    return folder_kind(folder) in kinds or _FOLD.fullmatch(folder) is not None
 
 
 def _take_further_groups(

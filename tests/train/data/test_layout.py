@@ -188,3 +188,52 @@ def test_known_diagnoses_decide_which_of_two_levels_is_the_class() -> None:
         placed(("ring/x", "scar/x", "ring/y", "scar/y"))
     # two of four names recur, which is no more than half
     assert placed(("ring/x", "scar/x", "ring/y", "scar/y", "ring/z", "scar/w"))["ring/x"].class_name == "ring"
+
+
+@pytest.mark.parametrize(
+    "classes",
+    [
+        # unpacked archives
+        {"nevus/nevus": "nevus", "melanoma/melanoma": "melanoma"},
+        {"clinic/nevus/nevus": "nevus", "clinic/melanoma/melanoma": "melanoma"},
+        {"train/nevus/nevus": "nevus", "test/nevus/nevus": "nevus"},
+        {"nevus/nevus/left arm": "nevus", "melanoma/melanoma/back": "melanoma"},
+        {"nevus/train/nevus": "nevus", "melanoma/train/melanoma": "melanoma"},
+        # a dataset that has the name of one of its classes
+        {"acne/acne": "acne", "acne/rosacea": "rosacea"},
+        {"melanoma/melanoma": "melanoma", "melanoma/nevus": "nevus"},
+        {"melanoma/train/melanoma": "melanoma", "melanoma/train/benign": "benign"},
+    ],
+)
+def test_a_folder_in_a_folder_of_the_same_name_repeats_it_only_if_it_stands_alone(
+    classes: dict[str, str],
+) -> None:
+    found = placed(dict.fromkeys(classes, 3))
+    assert {name: one.class_name for name, one in found.items()} == classes
+
+
+@pytest.mark.parametrize("names", [("test/melanoma", "test/healthy"), ("melanoma", "normal")])
+def test_a_class_beside_a_folder_with_the_name_of_the_dataset_is_never_taken_for_it(
+    names: tuple[str, str],
+) -> None:
+    with pytest.raises(DataError, match="can be read in two ways"):
+        placed(tuple(f"melanoma/{name}" for name in names))
+
+
+def test_persons_of_train_and_test_that_are_given_one_by_one_are_counted_together() -> None:
+    roots = [Path("/d/train", f"patient_{at}") for at in range(6)]
+    roots += [Path("/d/test", f"patient_{at}") for at in range(6, 9)]
+    photos = [FoundPhoto(root / "nevus" / "1.jpg", root, ("nevus",)) for root in roots]
+    found = read_layout(photos, [False] * len(photos))
+    assert [(one.part, one.group) for one in found] == [
+        ("train" if at < 6 else "test", f"d/patient_{at}") for at in range(9)
+    ]
+
+
+@pytest.mark.parametrize("labels_from", [FOLDER, PARENT])
+def test_a_person_who_is_given_is_no_class_for_labels_from_folders(labels_from: str) -> None:
+    roots = [Path("/d", f"patient_{at}") for at in range(6)]
+    photos = [FoundPhoto(root / "s1" / "1.jpg", root, ("s1",)) for root in roots]
+    photos += [FoundPhoto(root / "2.jpg", root, ()) for root in roots]
+    found = read_layout(photos, [False] * len(photos), labels_from)
+    assert [one.class_name for one in found] == ["s1"] * 6 + [""] * 6

@@ -134,6 +134,27 @@ def test_a_number_of_a_lesion_in_two_datasets_is_two_lesions(tmp_path: Path) -> 
     ]
 
 
+@pytest.mark.parametrize(
+    "folders",
+    [
+        ("nevus/meta", "melanoma/meta"),
+        ("part1/images", "part2/images"),
+        ("fold1/labels", "fold_2/labels"),
+        ("nevus/train/meta", "melanoma/test/meta"),
+    ],
+)
+def test_a_person_in_the_tables_of_classes_folds_or_containers_is_one_person(
+    tmp_path: Path, folders: tuple[str, str]
+) -> None:
+    photos = tuple(f"{folder}/{number}.jpg" for number, folder in enumerate(folders))
+    tables = {
+        f"{folder}/t.csv": f"path,label,patient\n{number}.jpg,nevus,P1\n"
+        for number, folder in enumerate(folders)
+    }
+    found = joined(tmp_path, tables, photos).facts
+    assert found[0].groups == found[1].groups != {}
+
+
 def test_the_first_table_names_the_lesion_and_all_of_them_group_it(tmp_path: Path) -> None:
     tables = {"one.csv": f"{HAM}HAM_0000001,{ID},nv,,,\n", "two.csv": f"{HAM}HAM_0000002,{ID},nv,,,\n"}
     found = facts_of(tmp_path, tables)
@@ -305,3 +326,14 @@ def test_columns_of_symptoms_beside_file_names_are_no_classes(tmp_path: Path, ce
     rows = "".join(f"{name},{row}\n" for name, row in zip(FOUR, cells, strict=True))
     with pytest.raises(DataError, match="has columns that are not understood: 'filename, itch, bleed'"):
         joined(tmp_path, {"symptoms.csv": f"filename,itch,bleed\n{rows}"}, FOUR)
+
+
+@pytest.mark.parametrize("cells", [["1,0", "0,0", "0,0", "0,0"], ["1,1", "1,1", "1,0", "0,1"]])
+def test_columns_that_are_named_after_diagnoses_are_classes_however_many_rows_have_a_one(
+    tmp_path: Path, cells: list[str]
+) -> None:
+    rows = "".join(f"{name},{cell}\n" for name, cell in zip(FOUR, cells, strict=True))
+    found = joined(tmp_path, {"_classes.csv": f"filename,melanoma,nevus\n{rows}"}, FOUR).facts
+    named = [found[at].diagnosis if at in found else None for at in range(4)]
+    expected = {"1,0": "melanoma", "0,1": "nevus"}
+    assert named == [expected.get(cell) for cell in cells]
