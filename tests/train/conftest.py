@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from dermedge.train.fit.run_folder import Config
+
 
 @pytest.fixture(scope="session")
 def lesion() -> Callable[..., NDArray[np.uint8]]:
@@ -26,3 +28,24 @@ def lesion() -> Callable[..., NDArray[np.uint8]]:
         return photo.clip(0, 255).astype(np.uint8)
 
     return draw
+
+
+@pytest.fixture
+def run_settings() -> Config:
+    """The settings of a small run: a plain network of two classes that starts from random weights."""
+    return Config(
+        architecture="cnn",
+        classes=("a", "b"),
+        size=32,
+        weights="none",
+        epochs=1,
+        qat_epochs=0,
+        photos_per_epoch=4,
+        batch_size=2,
+        learning_rate=1e-3,
+        qat_learning_rate=1e-5,
+        seed=0,
+        data=(),
+        data_digest="",
+        command="",
+    )

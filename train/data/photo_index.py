@@ -118,7 +118,10 @@ class PhotoIndex:
 
 
 def _compared(name: str) -> str:
-    """Returns a name as it is compared: in lower case, and in the Unicode form NFC. A Mac may write names in NFD."""
+    """Returns a name in lower case, normalized to the Unicode form NFC. Two names are compared in this form.
+
+    The reason is that macOS can store an accent as a character of its own (the form NFD).
+    """
     return unicodedata.normalize("NFC", name).lower()
 
 

@@ -214,9 +214,9 @@ def with_parts_kept(
 ) -> tuple[tuple[Photo, ...], int]:
     """Gives each photo the split in ``parts``. Returns the photos, and the number of photos that were left out.
 
-    If a group has photos in several splits, only its photos in test are kept. If it has none in test, only its photos
-    in val are kept. The other photos of the group are left out. If no photo is then in val, or none is in test, some
-    groups of train are moved to the missing split. These groups are chosen stratified by class and source.
+    A group may have photos in several splits. The group then keeps only its test photos or, if it has no test photo,
+    only its validation photos. The other photos of the group are left out. If val or test is empty after that, some
+    groups of train are moved to the empty split. These groups are chosen stratified by class and source.
 
     Args:
         photos: photos with their groups.

@@ -50,9 +50,9 @@ from dermedge.train.data.table_formats import (
 
 __all__ = ["PhotoFacts", "TableAccount", "Tables", "read_tables"]
 
-# Ids that publishers give to lesions and persons. Such an id means the same lesion or person in every table.
 # Matches the name of a folder of cross-validation.
 _FOLD = re.compile(r"fold[ _-]?\d+", re.IGNORECASE)
+# Ids that publishers give to lesions and persons. Such an id means the same lesion or person in every table.
 _SHARED_ID = re.compile(r"(HAM|IL|IP|MSK\d*|BCN|UDA\d*|PAT)_\d+")
 # The columns of a table of zeros and ones count as classes if at least the fraction _HALF of the rows has a 1, and at
 # least the fraction _NEARLY_ALL of these rows has only one 1.

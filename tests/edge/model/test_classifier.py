@@ -190,6 +190,8 @@ def test_given_labels_that_are_repeated_stay_apart() -> None:
 def test_a_classifier_can_be_closed_within_its_block(model_path: Path) -> None:
     with Classifier(model_path) as classifier:
         classifier.close()
+        assert not hasattr(classifier, "interpreter")
+    assert not hasattr(classifier, "interpreter")
 
 
 def test_a_wrong_number_of_labels_is_refused(model_path: Path) -> None:

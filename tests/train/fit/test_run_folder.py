@@ -1,5 +1,6 @@
 """A run folder finds the files that its settings name, wherever the program runs."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,44 +12,27 @@ from dermedge.train.fit import run_folder
 from dermedge.train.fit.run_folder import IMAGENET, NO_WEIGHTS, Config, RunFolder, is_run
 
 
-def _config(weights: str) -> Config:
-    return Config(
-        architecture="cnn",
-        classes=("a", "b"),
-        size=32,
-        weights=weights,
-        epochs=1,
-        qat_epochs=0,
-        photos_per_epoch=4,
-        batch_size=2,
-        learning_rate=1e-3,
-        qat_learning_rate=1e-5,
-        seed=0,
-        data=(),
-        data_digest="",
-        command="",
-    )
-
-
 @pytest.mark.parametrize("name", [*SHIPPED, IMAGENET, NO_WEIGHTS])
 @pytest.mark.parametrize("folder", ["", "runs"])
 def test_a_run_with_the_name_of_its_start_weights_does_not_start_with_itself(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, folder: str
+    tmp_path: Path, run_settings: Config, monkeypatch: pytest.MonkeyPatch, name: str, folder: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
     run = RunFolder(Path(folder, name))
-    run.create(_config(name), Catalogue((), ("a", "b"), {}))
+    run.create(replace(run_settings, weights=name), Catalogue((), ("a", "b"), {}))
     assert run.config().weights == name
     assert not is_run(name)
     assert run.config().starts == ()
 
 
 def test_a_run_that_is_named_from_within_finds_what_lies_beside_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, run_settings: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     old, run = tmp_path / "old" / "runs", tmp_path / "runs"
     (run / "parent").mkdir(parents=True)
-    RunFolder(run / "mine").create(_config(str(old / "parent")), Catalogue((), ("a", "b"), {}))
+    RunFolder(run / "mine").create(
+        replace(run_settings, weights=str(old / "parent")), Catalogue((), ("a", "b"), {})
+    )
     monkeypatch.chdir(run / "mine")
     within = RunFolder(Path())
     assert within.cache == run / ".cache"
@@ -68,7 +52,7 @@ def test_a_folder_with_another_programs_config_is_not_a_run(tmp_path: Path, cont
 
 
 def test_what_the_parents_learned_is_stored_before_the_run_can_be_resumed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, run_settings: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = RunFolder(tmp_path / "run")
     steps: list[bytes] = []
@@ -80,7 +64,7 @@ def test_what_the_parents_learned_is_stored_before_the_run_can_be_resumed(
         write_text(path, content)
 
     monkeypatch.setattr(run_folder, "write_text", note)
-    run.create(_config("none"), Catalogue((), ("a", "b"), {}), b"four")
+    run.create(run_settings, Catalogue((), ("a", "b"), {}), b"four")
     assert steps == [b"four"]
 
 

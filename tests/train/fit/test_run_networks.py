@@ -16,32 +16,17 @@ from dermedge.train.fit.networks import build_network
 from dermedge.train.fit.run_folder import Config, RunFolder, RunProgress
 from dermedge.train.fit.run_networks import save_weights, start_network, trained_network
 
-CONFIG = Config(
-    architecture="cnn",
-    classes=("a", "b"),
-    size=32,
-    weights="none",
-    epochs=1,
-    qat_epochs=0,
-    photos_per_epoch=4,
-    batch_size=2,
-    learning_rate=1e-3,
-    qat_learning_rate=1e-5,
-    seed=0,
-    data=(),
-    data_digest="",
-    command="",
-)
-
 
 def _half_zeros(content: bytes) -> bytes:
     return content[: len(content) // 2].ljust(len(content), b"\0")
 
 
 @pytest.mark.parametrize("damage", [lambda _: b"", lambda content: content[: len(content) // 2], _half_zeros])
-def test_damaged_weights_are_named(tmp_path: Path, damage: Callable[[bytes], bytes]) -> None:
+def test_damaged_weights_are_named(
+    tmp_path: Path, run_settings: Config, damage: Callable[[bytes], bytes]
+) -> None:
     run = RunFolder(tmp_path / "run")
-    run.create(CONFIG, Catalogue((), CONFIG.classes, {}))
+    run.create(run_settings, Catalogue((), run_settings.classes, {}))
     weights = run.weights_path("float")
     save_weights(build_network("cnn", 32, 2), weights)
     trained_network(run, "float")
@@ -50,7 +35,7 @@ def test_damaged_weights_are_named(tmp_path: Path, damage: Callable[[bytes], byt
     with pytest.raises(DataError, match=said):
         trained_network(run, "float")
     with pytest.raises(DataError, match=said):
-        start_network(replace(CONFIG, weights=str(run.path)))
+        start_network(replace(run_settings, weights=str(run.path)))
 
 
 @pytest.mark.parametrize("damage", ["emptied", "cut", "removed", "all removed"])
