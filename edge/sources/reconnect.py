@@ -57,6 +57,7 @@ class Reconnecting(FrameSource):
         self._in_a_row = 0
         self._reason = ""
         self._attempts = 0
+        self._wait_s = FIRST_WAIT_S
         self._due_s = 0.0
 
     def read(self) -> Frame | None:
@@ -68,7 +69,7 @@ class Reconnecting(FrameSource):
             source.close()
             self._reason = str(error)
             raise self._lost() from error
-        self._attempts = 0
+        self._attempts, self._wait_s = 0, FIRST_WAIT_S
         return frame
 
     def delivery(self) -> Delivery | None:
@@ -126,7 +127,7 @@ class Reconnecting(FrameSource):
 
     def _lost(self) -> SourceLost:
         """Returns the error for a source that was lost or did not open, and sets the time of the next attempt."""
-        wait_s = min(FIRST_WAIT_S * 2**self._attempts, LONGEST_WAIT_S)
+        wait_s, self._wait_s = self._wait_s, min(2 * self._wait_s, LONGEST_WAIT_S)
         self._due_s = time.monotonic() + wait_s
         self._attempts += 1
         self._reason = f"{self._reason}; attempt {self._attempts} to open it again follows in {wait_s:g} s"

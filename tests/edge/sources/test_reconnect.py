@@ -107,6 +107,23 @@ def test_attempts_wait_twice_as_long_each_time_up_to_a_limit(clock: Clock) -> No
     assert waits == pytest.approx([min(FIRST_WAIT_S * 2**index, LONGEST_WAIT_S) for index in range(8)])
 
 
+def test_a_camera_that_is_gone_for_a_night_is_found_again(clock: Clock) -> None:
+    """After 1,024 attempts, which take 2.3 hours, the run ended with an OverflowError."""
+    night_s = 12 * 3600
+
+    def reopen() -> Camera:
+        if clock.now < started + night_s:
+            raise SourceError("cannot open '0'")
+        return Camera(clock, [noisy(2)])
+
+    source = Reconnecting(Camera(clock, []), reopen)
+    started = clock.now
+    frame, reasons = until_frame(source)
+    assert frame is not None
+    assert night_s <= clock.now - started <= night_s + LONGEST_WAIT_S + 1
+    assert reasons[-1].endswith(f"follows in {LONGEST_WAIT_S:g} s")
+
+
 def test_a_read_of_a_lost_source_comes_back_soon(clock: Clock) -> None:
     source = Reconnecting(Camera(clock, []), lambda: Camera(clock, []))
     for _ in range(40):
