@@ -30,6 +30,19 @@ def clock(stopped_clock: Callable[[ModuleType], list[float]]) -> list[float]:
     return stopped_clock(board_module)
 
 
+def test_a_counter_counts_every_frame_of_a_long_run(
+    make_result: Callable[..., FrameResult], tmp_path: Path
+) -> None:
+    """The rate of a counter with six digits is 0 for most of the time."""
+    board = Board({}, tmp_path, True)
+    board.put(make_result(counts=FrameCounts(12_345_678, {Defect.DARK: 1_000_001}, 2_345_679, 3_456_789)))
+    lines = list(board.metrics())
+    assert "dermedge_frames_classified_total 12345678" in lines
+    assert "dermedge_frames_dropped_total 2345679" in lines
+    assert "dermedge_frames_repeated_total 3456789" in lines
+    assert 'dermedge_frames_rejected_total{defect="too dark"} 1000001' in lines
+
+
 def test_the_metrics_have_their_names_types_labels_and_units(
     make_result: Callable[..., FrameResult], tmp_path: Path
 ) -> None:
