@@ -15,14 +15,20 @@ from typing import Any
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
 from dermedge.edge.errors import OptionError, StorageError
 from dermedge.edge.review.recorded import RecordedPhoto
 from dermedge.edge.review.review import Review, ReviewStatus
 from dermedge.edge.review.table import CONFIRMED, CORRECTED, DISCARDED
-from dermedge.edge.views.web.guard import Guard, read_body, require_own_script, without_foreign_pages
+from dermedge.edge.views.web.guard import (
+    Guard,
+    PrintableJSON,
+    read_body,
+    require_own_script,
+    without_foreign_pages,
+)
 
 __all__ = ["make_review_app"]
 
@@ -47,7 +53,7 @@ def make_review_app(review: Review, guard: Guard) -> Starlette:
         return FileResponse(_PAGE / _FILES[request.url.path])
 
     async def status(request: Request) -> Response:
-        return JSONResponse(await asyncio.to_thread(lambda: _to_json(review, review.status())))
+        return PrintableJSON(await asyncio.to_thread(lambda: _to_json(review, review.status())))
 
     return Starlette(
         routes=[
@@ -106,7 +112,7 @@ async def _values(request: Request, names: tuple[str, ...]) -> dict[str, str]:
 async def _changed(review: Review, change: Callable[[], ReviewStatus]) -> Response:
     """Changes the review, and returns the new status. Raises HTTPException if the change is refused or fails."""
     try:
-        return JSONResponse(_to_json(review, await asyncio.to_thread(change)))
+        return PrintableJSON(_to_json(review, await asyncio.to_thread(change)))
     except OptionError as error:
         raise HTTPException(409, str(error)) from error
     except StorageError as error:

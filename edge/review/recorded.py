@@ -106,13 +106,27 @@ def _sessions(folder: Path, notes: list[str]) -> Iterator[Path]:
     """Yields the folders of the sessions, sorted by name. Sessions that cannot be read are left out with a note."""
     for path in sorted(folder.iterdir() if folder.is_dir() else ()):
         try:
-            if path.is_dir() and any(one.name == LINES_NAME for one in path.iterdir()):
+            is_session = path.is_dir() and any(one.name == LINES_NAME for one in path.iterdir())
+            if is_session and _has_valid_name(path, notes):
                 yield path
         except OSError as error:
             reason = error.strerror or error
             notes.append(
                 f"'{path}' cannot be read ({reason}), so its photos are left out; check its permissions."
             )
+
+
+def _has_valid_name(path: Path, notes: list[str]) -> bool:
+    """Tells whether the name of a file or folder is valid UTF-8. If it is not, adds a note.
+
+    Neither the table nor the URL of a photo can contain another name.
+    """
+    try:
+        path.name.encode()
+    except UnicodeEncodeError:
+        notes.append(f"The name of '{path}' is not valid UTF-8, so it is left out; rename it.")
+        return False
+    return True
 
 
 def _read_session(session: Path, notes: list[str]) -> dict[str, Any]:
@@ -139,7 +153,7 @@ def _photos_of(session: Path, facts: Mapping[str, Any], notes: list[str]) -> lis
     if gone:
         notes.append(f"'{session / LINES_NAME}' names photos that do not exist any more: {gone}.")
     for path in sorted(session.iterdir()):
-        if is_photo_file(path) and path.name not in found:
+        if is_photo_file(path) and path.name not in found and _has_valid_name(path, notes):
             notes.append(f"No recorded line names the photo '{path}', so the model's answer is not known.")
             found[path.name] = RecordedPhoto(
                 f"{session.name}/{path.name}", session.name, f"{session.name}/{path.name}"

@@ -10,12 +10,12 @@ from pathlib import Path
 
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.responses import FileResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from dermedge.edge.errors import StorageError
 from dermedge.edge.views.web.board import Board, EncodedFrame
-from dermedge.edge.views.web.guard import Guard, require_own_script
+from dermedge.edge.views.web.guard import Guard, PrintableJSON, require_own_script
 from dermedge.edge.views.web.photos import PhotoService
 
 __all__ = ["MOST_VIEWERS", "make_app"]
@@ -55,7 +55,7 @@ def make_app(board: Board, photos: PhotoService, guard: Guard) -> Starlette:
         return StreamingResponse(_stream(board, _wants_heat(request)), media_type=kind)
 
     async def state(request: Request) -> Response:
-        return JSONResponse(board.state())
+        return PrintableJSON(board.state())
 
     async def metrics(request: Request) -> Response:
         text = "".join(f"{line}\n" for line in board.metrics())
@@ -82,10 +82,10 @@ async def _save(board: Board, request: Request) -> Response:
     try:
         name = await asyncio.to_thread(board.save, _wants_heat(request))
     except StorageError as error:
-        return JSONResponse({"error": str(error)}, 507)
+        return PrintableJSON({"error": str(error)}, 507)
     if name is None:
-        return JSONResponse({"error": "the camera has not sent a frame yet; try again"}, 409)
-    return JSONResponse({"saved": name})
+        return PrintableJSON({"error": "the camera has not sent a frame yet; try again"}, 409)
+    return PrintableJSON({"saved": name})
 
 
 async def _saved(board: Board, request: Request) -> Response:

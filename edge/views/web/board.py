@@ -259,4 +259,6 @@ def _metric(name: str, kind: str, values: Sequence[tuple[dict[str, str], float]]
 
 
 def _escaped(text: str) -> str:
-    return str(text).replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    # the name of a file may contain bytes that are not valid UTF-8
+    valid = text.encode(errors="backslashreplace").decode()
+    return valid.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")

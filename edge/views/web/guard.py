@@ -16,14 +16,24 @@ from __future__ import annotations
 import ipaddress
 import secrets
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 
+from dermedge.edge.printable import printable_json
 from dermedge.edge.views.web.places import Places
 
-__all__ = ["Answer", "Guard", "is_loopback", "read_body", "require_own_script", "without_foreign_pages"]
+__all__ = [
+    "Answer",
+    "Guard",
+    "PrintableJSON",
+    "is_loopback",
+    "read_body",
+    "require_own_script",
+    "without_foreign_pages",
+]
 
 Answer = Callable[[Request], Awaitable[Response]]
 
@@ -79,7 +89,7 @@ class Guard:
             try:
                 response = await self._answer(answer, request)
             except HTTPException as error:
-                response = JSONResponse({"error": error.detail}, error.status_code, error.headers)
+                response = PrintableJSON({"error": error.detail}, error.status_code, error.headers)
             response.headers.update(_HEADERS)
             return response
 
@@ -124,6 +134,16 @@ class Guard:
 
     def _is_token(self, given: str) -> bool:
         return self._token is not None and secrets.compare_digest(given.encode(), self._token.encode())
+
+
+class PrintableJSON(JSONResponse):
+    """A response in JSON that may contain any text.
+
+    The name of a file may contain bytes that are not valid UTF-8. They become escapes such as ``\\udce9``.
+    """
+
+    def render(self, content: Any) -> bytes:
+        return printable_json(content).encode()
 
 
 def _cookie_name(request: Request) -> str:

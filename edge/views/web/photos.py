@@ -23,7 +23,7 @@ from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from dermedge.edge.errors import PictureError
 from dermedge.edge.model.classifier import Classifier
@@ -32,7 +32,7 @@ from dermedge.edge.pipeline import Pipeline
 from dermedge.edge.quality import HINTS
 from dermedge.edge.sources.frame import Frame, FrameSource
 from dermedge.edge.views.photo_json import PHOTO_KEYS, photo_to_json
-from dermedge.edge.views.web.guard import read_body, without_foreign_pages
+from dermedge.edge.views.web.guard import PrintableJSON, read_body, without_foreign_pages
 
 __all__ = ["MOST_BYTES", "MOST_PHOTOS", "MOST_PIXELS", "PhotoClassifier", "PhotoService"]
 
@@ -135,7 +135,7 @@ class PhotoService:
         try:
             name, content = await _photo_of(request)
             _check_header(content)
-            return JSONResponse(await asyncio.to_thread(self._classifier.classify, content, name))
+            return PrintableJSON(await asyncio.to_thread(self._classifier.classify, content, name))
         except PictureError as error:
             raise HTTPException(400, str(error)) from error
         finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -55,6 +56,18 @@ def test_the_page_and_the_photos_are_served_and_no_other_file(server: WebServer,
     session = current(server).split("/")[0]
     for path in ("session.json", "frames.jsonl", "../review.csv", "..%2f..%2freview.csv", "nothing.jpg"):
         assert ask(server, f"/photos/{session}/{path}")[0] == 404, path
+
+
+@pytest.mark.skipif(os.name != "posix", reason="only POSIX has names that are not valid UTF-8")
+def test_a_folder_whose_name_is_not_valid_utf_8_is_reviewed(make_recording: Callable[..., Path]) -> None:
+    folder = make_recording(1, folder=os.fsdecode(b"caf\xe9"))
+    with WebServer("127.0.0.1:0", partial(make_review_app, Review(folder))) as server:
+        decision = {"photo": current(server), "label": "nevus", "lesion": ""}
+        assert ask(server, "/decide", "POST", decision, OWN)[0] == 200
+        (folder / "review.csv").write_text("")
+        status, text = ask(server, "/undo", "POST", {}, OWN)
+        assert status == 507
+        assert "caf\\udce9" in text
 
 
 def test_no_get_changes_anything(server: WebServer, folder: Path) -> None:

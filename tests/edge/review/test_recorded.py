@@ -140,3 +140,14 @@ def test_a_folder_without_recorded_photos_is_one_line_with_a_cure(tmp_path: Path
     session = write_session(tmp_path, [answer("1.jpg")])
     with pytest.raises(SourceError, match=f"is one session; .*: dermedge review {tmp_path}"):
         read_recording(session)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="only POSIX has names that are not valid UTF-8")
+def test_names_that_are_not_valid_utf_8_are_left_out_with_a_note(tmp_path: Path) -> None:
+    """The table is UTF-8, and a browser cannot ask for another name."""
+    session = write_session(tmp_path, [answer("1.jpg")])
+    (session / os.fsdecode(b"caf\xe9.jpg")).write_bytes(b"photo")
+    write_session(tmp_path, [answer("2.jpg")], name=os.fsdecode(b"caf\xe9"))
+    recording = read_recording(tmp_path)
+    assert [photo.path for photo in recording.photos] == [f"{session.name}/1.jpg"]
+    assert sum("is not valid UTF-8, so it is left out; rename it" in note for note in recording.notes) == 2

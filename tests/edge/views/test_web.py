@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import http.client
 import json
+import os
 import re
 import socket
 import threading
@@ -12,6 +13,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -344,6 +346,16 @@ def test_the_metrics_are_what_prometheus_reads(web: WebView, make_result: Callab
         'dermedge_mean_probability{period="first_hour"} 0.75',
     ):
         assert expected in text.splitlines()
+
+
+def test_names_of_files_that_are_not_valid_utf_8_are_escaped(make_result: Callable[..., FrameResult]) -> None:
+    name = os.fsdecode(b"caf\xe9")
+    result = make_result()
+    assert result.frame is not None
+    with WebView("127.0.0.1:0", {"source": name}, True) as web:
+        web.show(replace(result, frame=replace(result.frame, name=name)))
+        assert json.loads(ask(web, "/state")[1])["result"]["source"] == name
+        assert 'dermedge_info{source="caf\\\\udce9"} 1' in ask(web, "/metrics")[1].splitlines()
 
 
 def test_without_the_token_nothing_is_shown(
