@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import logging
 import struct
 import threading
 import time
@@ -17,7 +18,7 @@ from typing import Any
 
 import imagesize
 import numpy as np
-import python_multipart  # noqa: F401 - starlette's parser of forms needs it
+import python_multipart
 from numpy.typing import NDArray
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
@@ -61,6 +62,10 @@ _SIGNATURES = (
     (8, b"WEBP"),
     (4, b"ftyp"),
 )
+
+
+# the parser warns about a damaged form, and the warning would appear in the middle of the live view
+logging.getLogger(python_multipart.__name__).setLevel(logging.ERROR)
 
 
 class PhotoClassifier:
@@ -193,7 +198,8 @@ async def _photo_of_form(request: Request, content: bytes) -> tuple[str, bytes]:
     parser = _FormInMemory(request.headers, stream(), max_files=2, max_fields=_MOST_FIELDS)  # type: ignore[arg-type]
     try:
         form = await parser.parse()
-    except (MultiPartException, KeyError) as error:
+    except (MultiPartException, KeyError, ValueError) as error:
+        # ValueError: the client names a character set, and the name of the file is not valid in it
         reason = getattr(error, "message", error)
         raise HTTPException(400, f"the form cannot be read ({reason}); send one photo as {_FORM}") from error
     try:

@@ -119,16 +119,28 @@ def test_a_photo_of_an_iphone_is_read_where_pi_heif_is_installed(web: WebView) -
         (b"<svg width='9' height='9'/>", {"Content-Type": "image/svg+xml"}, 415, "not a photo; send JPEG, PNG"),
         (b"no form", FORM, 400, "the form"),
         (b"no form", {"Content-Type": "multipart/form-data"}, 400, "boundary"),
+        (form(("a.jpg", b"1")), {"Content-Type": f"{FORM['Content-Type']}; charset=undefined"}, 400, "the form"),
         (form(), FORM, 400, "no files"),
         (form(("a.jpg", b"1"), ("b.jpg", b"2")), FORM, 400, "2 files; send one photo per request"),
     ],
 )  # fmt: skip
-def test_what_is_wrong_with_a_request_is_json(
-    body: bytes, headers: dict[str, str], status: int, said: str, web: WebView
+def test_what_is_wrong_with_a_request_is_json_and_prints_nothing(
+    body: bytes,
+    headers: dict[str, str],
+    status: int,
+    said: str,
+    web: WebView,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     got, values = post(web, body, headers)
     assert got == status
     assert said in values["error"]
+    assert not caplog.records
+
+
+def test_a_name_that_is_no_text_in_utf_8_is_escaped(web: WebView, jpeg: bytes) -> None:
+    headers = {"Content-Type": f"{FORM['Content-Type']}; charset=raw-unicode-escape"}
+    assert post(web, form((r"\\udce9.jpg", jpeg)), headers)[1]["path"] == "\udce9.jpg"
 
 
 def test_a_damaged_photo_is_named_and_the_next_one_is_answered(web: WebView, jpeg: bytes) -> None:
