@@ -57,7 +57,7 @@ class TableText:
 
     @property
     def has_header(self) -> bool:
-        return self.header[:1] != ("0",)
+        return self.header != tuple(map(str, range(len(self.header))))
 
     def rows(self) -> Iterator[tuple[int, dict[str, str]]]:
         """Yields the line number and the cells of each row. The keys of the cells are the column names in lower case.
@@ -65,7 +65,8 @@ class TableText:
         Empty rows are skipped. The missing cells of a short row are empty.
 
         Raises:
-            ValueError: a row cannot be read. The message contains the line number.
+            ValueError: a row cannot be read, or has more cells than the table has columns. The message contains the
+                line number.
         """
         names = self.names
         reader = csv.reader(io.StringIO(self.text, newline=""), delimiter=self.delimiter)
@@ -77,9 +78,15 @@ class TableText:
                 raise ValueError(f"line {line}: {error}") from error
             if cells is None:
                 return
+            line = self.first_line + reader.line_num - 1
+            if any(cells[len(names) :]):
+                raise ValueError(
+                    f"line {line}: the row has {len(cells)} cells, but the first line names {len(names)} columns. Put "
+                    f"a text that contains '{self.delimiter}' in double quotes, or name all columns"
+                )
             if any(cells):
                 padded = [cell.strip() for cell in cells] + [""] * len(names)
-                yield self.first_line + reader.line_num - 1, dict(zip(names, padded, strict=False))
+                yield line, dict(zip(names, padded, strict=False))
 
     def first_rows(self) -> Iterator[dict[str, str]]:
         """Yields the cells of the first 500 rows, as `rows` does, but without line numbers."""
@@ -111,21 +118,23 @@ def read_table_text(path: Path) -> TableText:
         # Excel can write the delimiter in the first line, as in "sep=;"
         delimiter = text[4]
         text, skipped = text.partition("\n")[2], 1
-    first, _, rest = text.partition("\n")
-    if not first.strip():
+    if not text.partition("\n")[0].strip():
         raise ValueError("the first line is empty; write the names of the columns there")
     try:
-        delimiter = delimiter or max(_DELIMITERS, key=lambda mark: len(_cells(first, mark)))
-        header = [cell.strip() for cell in _cells(first, delimiter)]
+        delimiter = delimiter or max(_DELIMITERS, key=lambda mark: len(_first_row(text, mark)[0]))
+        header, lines = _first_row(text, delimiter)
     except csv.Error as error:
         raise ValueError(f"line {skipped + 1}: {error}") from error
     if len(header) > 1 and is_photo_name(header[0]):
         return TableText(path, tuple(map(str, range(len(header)))), text, skipped + 1, delimiter)
-    return TableText(path, tuple(header), rest, skipped + 2, delimiter)
+    rest = text.split("\n", lines)[lines:]
+    return TableText(path, tuple(header), "".join(rest), skipped + lines + 1, delimiter)
 
 
-def _cells(line: str, delimiter: str) -> list[str]:
-    return next(csv.reader([line], delimiter=delimiter))
+def _first_row(text: str, delimiter: str) -> tuple[list[str], int]:
+    """Returns the cells of the first row, and the number of its lines. A cell in quotes may have several lines."""
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    return [cell.strip() for cell in next(reader)], reader.line_num
 
 
 def spreadsheet_text(path: Path) -> str:

@@ -54,8 +54,21 @@ def test_a_first_line_that_is_a_photo_is_no_header(tmp_path: Path) -> None:
 
 
 def test_short_rows_have_empty_cells_and_empty_rows_are_none(tmp_path: Path) -> None:
-    _, found = rows(tmp_path / "t.csv", b"a,b,c\n1\n\n,,\n1,2,3,4\n")
+    _, found = rows(tmp_path / "t.csv", b"a,b,c\n1\n\n,,\n1,2,3,,\n")
     assert found == [(2, {"a": "1", "b": "", "c": ""}), (5, {"a": "1", "b": "2", "c": "3"})]
+
+
+@pytest.mark.parametrize("row", [b"1.jpg,Nevus, Reed,P1", b"1,1.jpg,nevus,P1"])
+def test_a_row_with_more_cells_than_columns_is_named(tmp_path: Path, row: bytes) -> None:
+    """The cells behind an unquoted comma, and those of a table whose first line lacks a name, are in wrong columns."""
+    with pytest.raises(ValueError, match="line 3: the row has 4 cells, but the first line names 3 columns"):
+        rows(tmp_path / "t.csv", b"image,label,patient_id\n2.jpg,nevus,P2\n" + row + b"\n")
+
+
+def test_a_name_of_a_column_may_have_several_lines(tmp_path: Path) -> None:
+    header, found = rows(tmp_path / "t.csv", b'image;"label\r\n(histology)";patient_id\r\n1.jpg;nevus;P1\r\n')
+    assert header == ("image", "label\n(histology)", "patient_id")
+    assert found == [(3, {"image": "1.jpg", "label_(histology)": "nevus", "patient_id": "P1"})]
 
 
 def test_other_encodings_are_read(tmp_path: Path) -> None:
