@@ -57,13 +57,19 @@ def own_format(text: TableText, names_photo: Callable[[str], bool]) -> TableForm
         names_photo: a function that tells whether a cell names one of the photos.
 
     Raises:
-        ValueError: the table names photos, but holds probabilities or has several columns that may be the label.
+        ValueError: the table names photos, but its first line does not name the columns, it holds probabilities, or it
+            has several columns that may be the label.
     """
     rows = list(text.first_rows())
     columns = [column for column in text.names if column]
     image = _image_column(columns, rows, names_photo)
     if not image:
         return None
+    if not _usual("image", image) and names_photo(first := _written(text)[image[0]]):
+        raise ValueError(
+            f"its first line names the photo '{first}' and not the columns. Write the names of the columns above it, "
+            "such as path,label"
+        )
     rest = [column for column in columns if column not in image]
     labels = _label_columns(rest, rows)
     known = _with_facts(replace(OWN, image=image), [column for column in rest if column not in labels])
@@ -110,6 +116,11 @@ def holds_probabilities(text: TableText, columns: Sequence[str]) -> bool:
     """Tells whether a cell of ``columns`` holds a number above 0 and below 1, such as a predicted probability."""
     cells = [row.get(column, "") for row in text.first_rows() for column in columns]
     return any(0 < number < 1 for number in map(number_in, cells))
+
+
+def _written(text: TableText) -> dict[str, str]:
+    """Returns, for each name of a column in lower case, the name as the table writes it."""
+    return dict(zip(text.names, text.header, strict=True))
 
 
 def _compact(name: str) -> str:
@@ -197,7 +208,7 @@ def _one_hot(columns: Sequence[str], rows: _Rows, text: TableText) -> dict[str, 
     Columns of zeros and ones are one-hot columns if, in nearly every row, exactly one of these columns is 1. Raises
     ValueError if the columns of diagnoses hold probabilities.
     """
-    written = dict(zip(text.names, text.header, strict=True))
+    written = _written(text)
     found = [
         column for column in columns if rows and all(row[column].lower() in _ZERO_OR_ONE for row in rows)
     ]

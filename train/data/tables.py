@@ -219,7 +219,7 @@ def _understand(text: TableText, names: PhotoIndex) -> tuple[TableFormat | None,
 
 def _format(text: TableText, names: PhotoIndex) -> TableFormat | None:
     if not text.has_header:
-        return HEADERLESS
+        return replace(HEADERLESS, unused=text.names[2:])
     repeated = next((name for name, count in Counter(text.names).items() if name and count > 1), None)
     if repeated:
         raise ValueError(f"the table has two columns '{repeated}'; rename or delete one")
@@ -284,6 +284,11 @@ class _Noted:
     unclear: Counter[str] = field(default_factory=Counter)
 
 
+def _called(text: TableText, column: str) -> str:
+    """Returns the name of a column as the table writes it, or its number if the table has no header."""
+    return text.header[text.names.index(column)] if text.has_header else f"column {int(column) + 1}"
+
+
 class _Joined:
     """Collects what the tables state about the photos. Each call of `take` adds one table."""
 
@@ -321,7 +326,7 @@ class _Joined:
                 known.name,
                 len(named),
                 groups=tuple(noted.groups),
-                unused=tuple(text.header[text.names.index(column)] for column in known.unused),
+                unused=tuple(_called(text, column) for column in known.unused),
                 unclear=noted.unclear,
                 strangers=strangers,
             )

@@ -303,3 +303,19 @@ def test_a_catalogue_states_the_diagnosis_and_not_the_class_and_all_its_columns_
     assert (first.people["age"], first.people["source"]) == ("44", "clinic")
     assert [tables.facts[number].undecided for number in range(3)] == [False, False, True]
     assert set.intersection(*(set(tables.facts[number].groups) for number in range(3)))
+
+
+@pytest.mark.parametrize("row", ["{},nevus", "nevus,{}.jpg", "7,{}.jpg,nevus"])
+def test_a_first_line_that_names_a_photo_and_not_the_columns_stops(tmp_path: Path, row: str) -> None:
+    """The photo of the first line had no label, and nothing said why."""
+    table = tmp_path / "table.csv"
+    table.write_text("\n".join(row.format(name) for name in NAMES) + "\n")
+    photos = [FoundPhoto(tmp_path / f"{name}.jpg", tmp_path, ()) for name in NAMES]
+    with pytest.raises(DataError, match=r"first line names the photo 'mole 1(.jpg)?' and not the columns"):
+        read_tables([table], photos)
+
+
+def test_further_columns_of_a_table_without_a_header_are_told(tmp_path: Path) -> None:
+    facts, account = read(tmp_path / "set", f"{NAMES[0]}.jpg,nevus,P1", "{}.jpg,nevus,P1", names=NAMES[1:])
+    assert diagnoses(facts)[:7] == ["nevus"] * 7
+    assert account.unused == ("column 3",)
