@@ -7,6 +7,7 @@ import os
 import threading
 import time
 from collections import deque
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -87,7 +88,10 @@ class Saves:
         return name
 
     def _check_room(self, size: int) -> None:
-        taken = sum(path.stat().st_size for path in self._folder.glob(_PATTERN))
+        taken = 0
+        for path in self._folder.glob(_PATTERN):
+            with suppress(OSError):  # the user has just deleted this image, or it is a broken link
+                taken += path.stat().st_size
         if taken + size > LIMIT_MB * _BYTES_PER_MB:
             raise StorageError(
                 f"the saved images in '{self._folder.absolute()}' have reached the limit of {LIMIT_MB:g} MB; delete "

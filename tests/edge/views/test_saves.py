@@ -83,6 +83,12 @@ def test_all_saved_images_of_a_folder_together_have_a_limit(
     assert (tmp_path / saves.add(bytes(800))).stat().st_size == 800
 
 
+def test_a_broken_link_among_the_saved_images_stops_no_other(tmp_path: Path) -> None:
+    """An image that the user deletes at the same moment raises the same error."""
+    (tmp_path / "dermedge-linked.png").symlink_to(tmp_path / "gone.png")
+    assert (tmp_path / Saves(tmp_path).add(b"png")).is_file()
+
+
 def test_a_thumbnail_is_240_pixels_wide_and_keeps_the_form(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
