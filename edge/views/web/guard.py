@@ -17,6 +17,7 @@ import ipaddress
 import secrets
 from collections.abc import Awaitable, Callable
 from typing import Any
+from urllib.parse import urlencode
 
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
@@ -108,7 +109,8 @@ class Guard:
         given = request.query_params.get("token")
         if given is None or request.method not in _READS or not self._is_token(given):
             return None
-        response = RedirectResponse(request.url.path, 303)
+        kept = urlencode([pair for pair in request.query_params.multi_items() if pair[0] != "token"])
+        response = RedirectResponse(request.scope["path"] + (f"?{kept}" if kept else ""), 303)
         response.set_cookie(_cookie_name(request), given, httponly=True, samesite="strict")
         return response
 

@@ -381,6 +381,14 @@ def test_the_printed_address_opens_the_page_and_a_cookie_keeps_it_open(guarded: 
     assert ask(guarded, "/metrics", headers={"Authorization": "Bearer open-sesame-please"})[0].status == 200
 
 
+def test_the_token_in_an_address_leaves_the_rest_of_the_address_as_it_is(guarded: WebView) -> None:
+    for path in ("/video.mjpg?heat=1&token={}", "/video.mjpg?token={}&heat=1", "/saved/a%20b?token={}"):
+        response, _ = ask(guarded, path.format(guarded.token), headers={"Host": "["})
+        assert response.status == 303
+        expected = path.replace("token={}", "").replace("?&", "?").rstrip("?&")
+        assert response.headers["Location"] == expected
+
+
 def test_two_servers_of_one_machine_keep_their_tokens_apart(
     guarded: WebView, monkeypatch: pytest.MonkeyPatch
 ) -> None:
