@@ -108,7 +108,24 @@ class LatestFrame:
     ) -> None:
         self._is_stopping = True
         if self._thread.ident is not None:
-            self._thread.join()  # a read of a source returns within seconds
+            self._wait_for_thread()
+
+    def _wait_for_thread(self) -> None:
+        """Waits until the thread has left the source, which happens within seconds.
+
+        A signal does not end the wait, because closing a source that another thread reads crashes the process. The
+        exception that the signal raises is raised after the wait. `Thread.join` alone would not do: in Python 3.11, an
+        interrupted `join` takes the thread for stopped.
+        """
+        interruption: BaseException | None = None
+        while not self._ended:
+            try:
+                self._news.get()
+            except BaseException as error:
+                interruption = error
+        self._thread.join()
+        if interruption is not None:
+            raise interruption
 
     def read(self) -> Arrival | Outage | None:
         """Waits until there is a frame that was not read before, and returns the newest one.

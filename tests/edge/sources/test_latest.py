@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import threading
 import time
 from pathlib import Path
 from queue import Queue
-from types import SimpleNamespace
+from types import FrameType, SimpleNamespace
 
 import numpy as np
 import pytest
@@ -93,6 +94,54 @@ def test_a_signal_at_any_moment_ends_the_consumer() -> None:
         [sys.executable, script, "1000"], env=environment, capture_output=True, text=True, timeout=300
     )
     assert (finished.returncode, finished.stdout.strip()) == (0, "1000"), finished.stderr
+
+
+class Interrupted(BaseException):
+    """Raised by a signal."""
+
+
+class Stuck:
+    """A live source whose read lasts for half a second, as in a stream that stalls."""
+
+    is_live = True
+
+    def __init__(self) -> None:
+        self.is_read = threading.Event()
+        self.thread: threading.Thread | None = None
+
+    def read(self) -> Frame | None:
+        self.thread = threading.current_thread()
+        self.is_read.set()
+        time.sleep(0.5)
+        self.is_read.clear()
+        raise SourceLost("gone")
+
+    def close(self) -> None: ...
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this system has no timers that send signals")
+def test_a_signal_at_the_exit_does_not_close_a_source_that_the_thread_still_reads() -> None:
+    """Ctrl-C twice while a stream stalled ended in a segmentation fault."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise Interrupted
+
+    def leave() -> None:
+        with LatestFrame(source):  # type: ignore[arg-type]
+            assert source.is_read.wait(5)
+            signal.setitimer(signal.ITIMER_REAL, 0.05)
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    source = Stuck()
+    try:
+        with pytest.raises(Interrupted):
+            leave()
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert not source.is_read.is_set()
+    assert source.thread is not None
+    assert not source.thread.is_alive()
 
 
 def test_files_are_read_in_order_in_the_consumer_s_own_thread(video: Path) -> None:
