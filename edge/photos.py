@@ -34,8 +34,10 @@ _HEIF_SUFFIXES = frozenset({".heic", ".heif", ".hif"})
 SUFFIXES = WRITTEN_SUFFIXES | _HEIF_SUFFIXES | {".jfif", ".jpe", ".mpo", ".avif", ".gif", ".jp2"}
 # `dermedge predict --explain` appends this to the name of a photo, for the copy with the heat map.
 EXPLAINED_SUFFIX = ".explained.png"
-# A HEIC photo is an ISO media file. One of these brands follows the first four bytes of the file.
-_HEIF_BRANDS = frozenset({b"ftypheic", b"ftypheix", b"ftyphevc", b"ftypmif1", b"ftypmsf1"})
+# A HEIC photo is an ISO media file. One of these brands follows the first eight bytes of the file.
+_HEIF_BRANDS = frozenset({b"heic", b"heix", b"hevc", b"mif1", b"msf1"})
+# AVIF photos may begin with the brands mif1 and msf1 too. They have one of these brands in the list that follows.
+_AVIF_BRANDS = frozenset({b"avif", b"avis"})
 # Operating systems, storage servers and programs create folders with these names, which are in lower case here. Hidden
 # folders, whose names begin with a dot, need no entry.
 _SYSTEM_FOLDERS = frozenset(
@@ -134,7 +136,7 @@ def decode_photo(
     Raises:
         PictureError: the content is empty or not a photo, or the photo has too many pixels.
     """
-    if content[4:12].tobytes() in _HEIF_BRANDS:
+    if _is_heif(content):
         return _decode_heif(content, path)
     silence_opencv()
     try:
@@ -144,6 +146,14 @@ def decode_photo(
     if image is None:
         raise _no_photo(path, f"{content.size} bytes")
     return image  # type: ignore[return-value]
+
+
+def _is_heif(content: NDArray[np.uint8]) -> bool:
+    """Tells whether the content is a HEIC photo, by the brands in the first box of the file."""
+    if content[4:8].tobytes() != b"ftyp" or content[8:12].tobytes() not in _HEIF_BRANDS:
+        return False
+    box = content[: int.from_bytes(content[:4].tobytes())].tobytes()
+    return not any(brand in box for brand in _AVIF_BRANDS)
 
 
 def _not_decoded(path: Path | str, error: cv2.error) -> PictureError:
@@ -177,9 +187,22 @@ def _decode_heif(content: NDArray[np.uint8], path: Path | str) -> NDArray[np.uin
         photo = pi_heif.open_heif(content.tobytes(), bgr_mode=True)
         if photo.size[0] * photo.size[1] > int(os.environ["OPENCV_IO_MAX_IMAGE_PIXELS"]):
             raise _too_large(path)
-        image = np.asarray(photo)
+        # a copy, because pi-heif frees the memory of the pixels together with `photo`
+        image = np.array(photo)
     except (ValueError, EOFError, OSError, RuntimeError, SyntaxError) as error:
         raise _no_photo(path, str(error)) from error
+    return _as_bgr(image)
+
+
+def _as_bgr(image: NDArray[Any]) -> NDArray[np.uint8]:
+    """Returns an image of pi-heif as uint8 [height, width, 3], blue first.
+
+    A colour image is uint8 [height, width, 3 or 4], blue first. A grey image is uint8 or uint16 [height, width].
+    """
+    if image.dtype == np.uint16:
+        image = (image >> 8).astype(np.uint8)
+    if image.ndim == 2:
+        return cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)  # type: ignore[return-value]
     return np.ascontiguousarray(image[..., :3])
 
 

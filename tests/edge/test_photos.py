@@ -113,6 +113,57 @@ def test_a_photo_of_an_iphone_is_read_and_blue_comes_first() -> None:
         assert np.abs(image[row, column] - colour).max() <= 25
 
 
+class FreedPhoto:
+    """A HEIC photo whose memory is used for something else when pi-heif has freed the photo."""
+
+    def __init__(self) -> None:
+        self.size = (3, 1)
+        self._pixels = np.full((1, 3, 3), (10, 20, 30), np.uint8)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return self._pixels.copy() if copy else self._pixels
+
+    def __del__(self) -> None:
+        self._pixels[...] = 0
+
+
+def test_the_pixels_of_a_photo_of_an_iphone_outlive_the_photo_of_pi_heif(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "pi_heif", SimpleNamespace(open_heif=lambda _, bgr_mode: FreedPhoto()))
+    image = decode_photo(np.frombuffer(b"1234ftypheic5678", np.uint8), "a.heic")
+    assert image.tolist() == [[[10, 20, 30]] * 3]
+
+
+@pytest.mark.parametrize(
+    "grey", [np.array([[0, 77, 255]], np.uint8), np.array([[0, 77, 255]], np.uint16) * 256]
+)
+def test_a_grey_photo_of_an_iphone_becomes_colour(
+    grey: np.ndarray[Any, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class GreyPhoto(HeifPhoto):
+        def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+            return grey
+
+    monkeypatch.setitem(
+        sys.modules, "pi_heif", SimpleNamespace(open_heif=lambda content, bgr_mode: GreyPhoto(3, 1))
+    )
+    image = decode_photo(np.frombuffer(b"1234ftypheic5678", np.uint8), "a.heic")
+    assert image.tolist() == [[[0, 0, 0], [77, 77, 77], [255, 255, 255]]]
+    assert image.dtype == np.uint8
+
+
+def test_an_avif_photo_may_begin_with_the_brand_of_a_heic_photo() -> None:
+    image = np.full((32, 48, 3), (40, 120, 200), np.uint8)
+    try:
+        content = encode_image(image, ".avif")
+    except cv2.error:
+        pytest.skip("this OpenCV does not know .avif")
+    for brand in (b"mif1", b"msf1"):
+        renamed = np.frombuffer(content[:8] + brand + content[12:], np.uint8)
+        assert np.abs(decode_photo(renamed, "a.avif").astype(int) - image).max() <= 8
+
+
 def test_without_its_package_a_photo_of_an_iphone_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
