@@ -52,6 +52,8 @@ __all__ = ["PhotoFacts", "TableAccount", "Tables", "read_tables"]
 
 # Matches the name of a folder of cross-validation.
 _FOLD = re.compile(r"fold[ _-]?\d+", re.IGNORECASE)
+# Matches the name of a container that may be a dataset of its own.
+_NAMED_AS_DATASET = re.compile(r"data|set", re.IGNORECASE)
 # Ids that publishers give to lesions and persons. Such an id means the same lesion or person in every table.
 _SHARED_ID = re.compile(r"(HAM|IL|IP|MSK\d*|BCN|UDA\d*|PAT)_\d+")
 # The columns of a table of zeros and ones count as classes if at least the fraction _HALF of the rows has a 1, and at
@@ -60,6 +62,8 @@ _HALF = 0.5
 _NEARLY_ALL = 0.9
 # Columns of the CSV text that `dermedge predict --format csv` writes. Such a table holds predictions, not labels.
 _ANSWERS = frozenset({"path", "label", "probability", "uncertain"})
+# Programs write this number into a column of ids if the id is not known.
+_NO_NUMBER = -1
 _PEOPLE: dict[str, Callable[[str], str]] = {
     "age": people.age_of,
     "sex": people.sex_of,
@@ -299,6 +303,8 @@ class _Joined:
         self.facts: dict[int, PhotoFacts] = defaultdict(PhotoFacts)
         self.accounts: list[TableAccount] = []
         self._ranks: dict[int, tuple[bool, int]] = {}
+        # for each photo, all diagnoses with the ranks of their tables; None for a row that excludes its own labels
+        self._stated: dict[int, set[tuple[str | None, int]]] = defaultdict(set)
 
     def has_label(self, index: int) -> bool:
         return index in self.facts and self.facts[index].diagnosis is not None
@@ -404,7 +410,8 @@ class _Joined:
         if _has_label_columns(known):
             self._take_labels(index, path, _labels_of(row, known), known)
         for name, columns in (("lesion", known.lesion), ("patient", known.patient)):
-            if value := _first(row, columns):
+            value = _first(row, columns)
+            if _is_id(value):
                 within_patient = name == "lesion" and known.lesion_of_patient
                 shared = f"{known.name} {value}" if value.isdigit() else value
                 if within_patient:
@@ -424,11 +431,11 @@ class _Joined:
     def _take_labels(self, index: int, path: Path, labels: Sequence[str], known: TableFormat) -> None:
         """Uses the first label of a row. If the labels of the row exclude each other, no label of the row is used."""
         if _exclude_one_another(labels, known):
-            facts = self.facts[index]
-            facts.table = facts.table or path
-            facts.undecided |= facts.diagnosis is None or self._ranks[index][1] == known.rank
-            return
-        self._take_label(index, path, next(iter(labels), ""), known)
+            self.facts[index].table = self.facts[index].table or path
+            self._stated[index].add((None, known.rank))
+        else:
+            self._take_label(index, path, next(iter(labels), ""), known)
+        self._weigh(index)
 
     def _take_label(self, index: int, path: Path, label: str, known: TableFormat) -> None:
         diagnosis = diagnosis_of(label) if label else None
@@ -440,14 +447,22 @@ class _Joined:
         if diagnosis is None:
             facts.table = facts.table or path
             return
-        if facts.diagnosis is not None and not compatible(facts.diagnosis, diagnosis):
-            facts.contradicted = True
-            facts.undecided |= self._ranks[index][1] == known.rank
+        self._stated[index].add((diagnosis, known.rank))
         rank = (len(possible_diagnoses(diagnosis)) > 1, known.rank)
         if index not in self._ranks or rank < self._ranks[index]:
             self._ranks[index] = rank
             facts.original_label, facts.diagnosis, facts.table = label, diagnosis, path
-            facts.undecided = False
+
+    def _weigh(self, index: int) -> None:
+        """Compares the diagnosis that was preferred for a photo with all that were stated, whatever their order."""
+        facts, stated = self.facts[index], self._stated[index]
+        chosen = facts.diagnosis
+        if chosen is None:
+            facts.undecided = bool(stated)
+            return
+        against = [(one, rank) for one, rank in stated if one is None or not compatible(one, chosen)]
+        facts.contradicted = any(one is not None for one, _ in against)
+        facts.undecided = any(rank == self._ranks[index][1] for _, rank in against)
 
     def _join_photo(self, index: int, other: str, path: Path) -> None:
         name = f"photo {bare_id(other)}"
@@ -476,11 +491,16 @@ def _datasets(tables: Iterable[Path]) -> dict[Path, str]:
 
     The tables in the folders ``clinic/train`` and ``clinic/test`` belong to one dataset, which is called clinic. The
     tables in the folders ``a/meta`` and ``b/meta`` belong to two datasets. But ``d/nevus/meta`` and ``d/melanoma/meta``
-    belong to one, because a class, a fold or a container between them is no dataset.
+    belong to one, because a class, a fold or a container between them is no dataset. The tables in ``d/nevus`` and
+    ``d/melanoma``, or in ``d/part_1`` and ``d/part_2``, belong to one dataset, too, which is called d.
     """
     folders = {table: _dataset_folder(table.parent) for table in tables}
-    names = distinct_names(folders.values())
-    return {table: names[folder] for table, folder in folders.items()}
+    within: dict[Path, set[Path]] = defaultdict(set)
+    for folder in folders.values():
+        within[_above_its_pieces(folder)].add(folder)
+    whole = {folder: outer for outer, pieces in within.items() if len(pieces) > 1 for folder in pieces}
+    names = distinct_names(whole.get(folder, folder) for folder in folders.values())
+    return {table: names[whole.get(folder, folder)] for table, folder in folders.items()}
 
 
 def _dataset_folder(folder: Path) -> Path:
@@ -494,6 +514,17 @@ def _is_within_a_dataset(folder: str) -> bool:
     return folder_kind(folder) in kinds or _FOLD.fullmatch(folder) is not None
 
 
+def _above_its_pieces(folder: Path) -> Path:
+    """Returns the folder above the classes, folds and numbered parts at the end of a path, such as ``nevus/part_1``.
+
+    The folders ``set1`` and ``dataset_2`` are datasets, and no parts of one.
+    """
+    piece = _is_within_a_dataset(folder.name) and not _NAMED_AS_DATASET.search(folder.name)
+    if piece and (folder_kind(folder.name) is not FolderKind.PLAIN or re.search(r"\d", folder.name)):
+        return _above_its_pieces(folder.parent)
+    return folder
+
+
 def _take_further_groups(
     facts: PhotoFacts, dataset: str, row: Mapping[str, str], known: TableFormat, noted: _Noted
 ) -> None:
@@ -504,7 +535,7 @@ def _take_further_groups(
     """
     for column in known.groups:
         value = row[column]
-        if diagnosis_of(value) is None:  # the cell is empty, or holds "unknown", "n/a" or the like
+        if not _is_id(value):
             continue
         name = value if _SHARED_ID.fullmatch(value) else f"{dataset} {column} {value}"
         facts.groups.setdefault(name)
@@ -513,6 +544,11 @@ def _take_further_groups(
             facts.lesion_id = facts.lesion_id or name
         elif names_person(column):
             facts.patient_id = facts.patient_id or name
+
+
+def _is_id(cell: str) -> bool:
+    """Tells whether a cell of a column of ids names something: it is not empty, "unknown", "n/a", -1 or the like."""
+    return diagnosis_of(cell) is not None and number_in(cell) != _NO_NUMBER
 
 
 def _one_photo_formats(known: TableFormat) -> list[TableFormat]:

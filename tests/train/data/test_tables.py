@@ -141,6 +141,11 @@ def test_a_number_of_a_lesion_in_two_datasets_is_two_lesions(tmp_path: Path) -> 
         ("part1/images", "part2/images"),
         ("fold1/labels", "fold_2/labels"),
         ("nevus/train/meta", "melanoma/test/meta"),
+        ("nevus", "melanoma"),
+        ("part_1", "part_2"),
+        ("fold1", "fold_2"),
+        ("train/nevus", "test/melanoma"),
+        ("HAM10000_images_part_1", "HAM10000_images_part_2"),
     ],
 )
 def test_a_person_in_the_tables_of_classes_folds_or_containers_is_one_person(
@@ -153,6 +158,39 @@ def test_a_person_in_the_tables_of_classes_folds_or_containers_is_one_person(
     }
     found = joined(tmp_path, tables, photos).facts
     assert found[0].groups == found[1].groups != {}
+
+
+def test_a_person_in_the_tables_of_set1_and_set2_is_two_persons(tmp_path: Path) -> None:
+    tables = {f"set{number}/t.csv": f"path,label,patient\n{number}.jpg,nevus,P1\n" for number in (1, 2)}
+    found = joined(tmp_path, tables, ("set1/1.jpg", "set2/2.jpg")).facts
+    assert (*found[0].groups, *found[1].groups) == ("set1 patient P1", "set2 patient P1")
+
+
+@pytest.mark.parametrize("unknown", ["NA", "unknown", "n/a", "-1", "-1.0"])
+@pytest.mark.parametrize(
+    "header",
+    [
+        "image_name,lesion_id,patient_id,diagnosis,benign_malignant",
+        "image_name,lesion_id,patient_id,label,note",
+    ],
+)
+def test_lesions_and_persons_that_are_not_known_are_no_group(
+    tmp_path: Path, header: str, unknown: str
+) -> None:
+    """All photos without a known lesion were one lesion, and were left out if their labels differed."""
+    rows = f"{ID},{unknown},{unknown},nevus,benign\n{OTHER},{unknown},{unknown},melanoma,malignant\n"
+    found = joined(tmp_path, {"t.csv": f"{header}\n{rows}"}).facts
+    assert [(facts.groups, facts.lesion_id, facts.patient_id) for facts in found.values()] == [
+        ({}, "", "")
+    ] * 2
+
+
+def test_two_rows_of_a_table_leave_it_undecided_in_any_order(tmp_path: Path) -> None:
+    """The specific label was taken if it stood in the second row."""
+    for order in itertools.permutations(["benign", "melanoma"]):
+        table = "image,label\n" + "".join(f"{ID},{label}\n" for label in order)
+        found = facts_of(tmp_path, {"t.csv": table})
+        assert (found.undecided, found.contradicted) == (True, True)
 
 
 def test_the_first_table_names_the_lesion_and_all_of_them_group_it(tmp_path: Path) -> None:
