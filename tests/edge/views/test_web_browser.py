@@ -48,6 +48,10 @@ def web(make_result: Callable[..., FrameResult]) -> Iterator[WebView]:
 
 
 def browse(web: WebView, folder: Path, *options: str, hash_: str = "") -> subprocess.CompletedProcess[str]:
+    return browse_address(web.url + hash_, folder, *options)
+
+
+def browse_address(address: str, folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
     if CHROMIUM is None:
         pytest.skip("no Chromium")
     command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr"]
@@ -56,7 +60,7 @@ def browse(web: WebView, folder: Path, *options: str, hash_: str = "") -> subpro
         f"--timeout={PATIENCE_MS}",
         f"--virtual-time-budget={VIRTUAL_MS}",
         *options,
-        web.url + hash_,
+        address,
     ]
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 
@@ -87,6 +91,19 @@ def test_a_close_up_is_noted_and_only_the_headline_and_its_notes_are_announced(
     assert re.search(rf"<td>uncertain; nearest: nevus, {notes}</td>", page)
     assert re.search(rf'<p id="spoken" role="status">uncertain; nearest: nevus, {notes}</p>', page)
     assert "aria-live" not in page
+
+
+def test_the_address_with_its_token_opens_from_a_page_of_another_site(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A terminal in the browser, a mail or a chat may show the address."""
+    monkeypatch.setenv("DERMEDGE_TOKEN", "open-sesame-please")
+    with WebView("0.0.0.0:0", {}, True) as view:
+        other = tmp_path / "other.html"
+        other.write_text(f"<script>location = 'http://127.0.0.1:{view.port}/?token={view.token}'</script>")
+        page = browse_address(other.as_uri(), tmp_path, "--dump-dom").stdout
+    assert '<ul id="links">' in page
+    assert "the token is missing" not in page
 
 
 @pytest.mark.parametrize("size", [(390, 844), (1280, 800)])
