@@ -83,7 +83,8 @@ def call_in_child(function: Callable[..., _Result], *arguments: object) -> _Resu
     with TemporaryDirectory(prefix="dermedge-") as folder:
         answer = Path(folder) / "answer"
         run_program(
-            [sys.executable, "-m", "dermedge.benchmarks.child", answer],
+            # without -P, modules in the current folder would be imported in place of installed ones
+            [sys.executable, "-P", "-m", "dermedge.benchmarks.child", answer],
             "a child process",
             environment=with_our_packages(),
             content=pickle.dumps((function, arguments)),

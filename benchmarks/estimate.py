@@ -131,7 +131,7 @@ def count_here(model: Path, cpu: str) -> int:
             "dermedge can count the instructions. Run this command in a checkout, or name a shipped model: "
             f"{', '.join(SHIPPED)}"
         )
-    command = [sys.executable, "-m", _LAB, "anchors", "--model", str(model.resolve())]
+    command = [sys.executable, "-P", "-m", _LAB, "anchors", "--model", str(model.resolve())]
     name = f"counting the instructions of '{model}'"
     counts: dict[str, int] = json.loads(run_program(command, name, environment=with_our_packages()).stdout)
     return counts[cpu]

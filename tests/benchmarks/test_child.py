@@ -25,6 +25,14 @@ def test_a_child_finds_our_packages_in_any_folder(tmp_path: Path, monkeypatch: p
     assert call_in_child(choose_runtime) == choose_runtime()
 
 
+def test_a_child_imports_no_module_of_the_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "pickle.py").write_text("raise SystemExit('a file of the user')\n")
+    monkeypatch.chdir(tmp_path)
+    assert call_in_child(choose_runtime) == choose_runtime()
+
+
 def test_our_errors_come_back_as_they_were_raised() -> None:
     with pytest.raises(OptionError, match="unknown runtime 'onnx'"):
         call_in_child(choose_runtime, "onnx")
