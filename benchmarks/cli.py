@@ -38,6 +38,7 @@ from dermedge.edge.model.flatbuffer import tflite_schema
 from dermedge.edge.model.runtime import RUNTIMES, choose_runtime
 from dermedge.edge.model.shipped import DEFAULT_MODEL, SHIPPED, model_path
 from dermedge.edge.printable import printable
+from dermedge.edge.sources.redact import without_secrets
 
 __all__ = ["main", "parser"]
 
@@ -64,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.estimate:
         return _estimate(arguments)
     _check_before_running(arguments)
-    command = shlex.join(["dermedge", "benchmark", *given])
+    command = _command(given, arguments.source)
     if arguments.soak:
         return _soak(_settings(arguments, command), arguments)
     with status_cleared():
@@ -76,6 +77,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     for error in report.unreadable:
         print(f"dermedge: error: {printable(str(error))}", file=sys.stderr)
     return 2 if report.unreadable else 0
+
+
+def _command(given: Sequence[str], source: str | None) -> str:
+    """Returns the command line for the results, which may be published: without the passwords of the source."""
+    if source:
+        given = [word.replace(source, without_secrets(source)) for word in given]
+    return shlex.join(["dermedge", "benchmark", *given])
 
 
 def _write(report: BenchmarkReport, folder: Path | None, plot: Path | None) -> None:

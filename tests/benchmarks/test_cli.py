@@ -378,6 +378,25 @@ def test_every_option_reaches_the_benchmark(
     ]
 
 
+@pytest.mark.parametrize("form", [["--source", "{}"], ["--source={}"]])
+@pytest.mark.parametrize("more", [[], ["--soak", "1"]])
+def test_the_command_in_the_results_has_no_password(
+    form: list[str], more: list[str], report: BenchmarkReport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[BenchmarkSettings] = []
+    monkeypatch.setattr(
+        dermedge.benchmarks.cli, "benchmark", lambda settings, *_: asked.append(settings) or report
+    )
+    monkeypatch.setattr(dermedge.benchmarks.cli, "_soak", lambda settings, _: asked.append(settings) or 0)
+    source = [one.format("rtsp://me:s3cret@camera/live") for one in form]
+    assert cli.main(["benchmark", *source, *more]) == 0
+    [settings] = asked
+    assert settings.command == shlex.join(
+        ["dermedge", "benchmark", *(one.format("rtsp://camera/live") for one in form), *more]
+    )
+    assert settings.source == "rtsp://me:s3cret@camera/live"
+
+
 def test_a_plot_is_written_beside_the_results_and_checked_before_the_run(
     report: BenchmarkReport,
     tmp_path: Path,
