@@ -2,7 +2,9 @@
 
 importScripts("files.js"); // defines BUILD and FILES
 
-const CACHE = `dermedge-${BUILD}`;
+// Other apps on the same web site, such as one with another model, have stores of their own.
+const OWN = `dermedge ${self.registration.scope} `;
+const CACHE = OWN + BUILD;
 
 self.addEventListener("install", (event) => {
   // bypasses the HTTP cache, which may hold files of an older build
@@ -13,7 +15,7 @@ self.addEventListener("install", (event) => {
 self.addEventListener("activate", (event) => {
   event.waitUntil((async () => {
     for (const name of await caches.keys()) {
-      if (name.startsWith("dermedge-") && name !== CACHE) await caches.delete(name);
+      if (name.startsWith(OWN) && name !== CACHE) await caches.delete(name);
     }
     await self.clients.claim();
   })());

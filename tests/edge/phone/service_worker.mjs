@@ -1,11 +1,13 @@
-// Runs the service worker of the phone app in Node, with a cache of its own. Argument: the script. Standard input: a
-// list of requests { url, mode }. Standard output: a list of what each request gets: the name of the stored file, or
+// Runs the service worker of the phone app in Node, with a cache of its own. Argument: the script. Standard input:
+// `caches`, the names of the stored caches, and `requests`, a list of { url, mode }. Standard output: `caches`, the names
+// of the caches after the start of this build, and `answers`, what each request gets: the name of the stored file, or
 // "network".
 
 import { readFileSync } from "node:fs";
 import { runInThisContext } from "node:vm";
 
 const BASE = "https://pi.local/app/";
+const { caches: names, requests } = JSON.parse(readFileSync(0));
 const listeners = {};
 const stored = ["./", "page.js", "licences.txt"];
 const urlOf = (request) => new URL(request.url ?? request, BASE);
@@ -19,15 +21,24 @@ const cache = {
 };
 
 Object.assign(globalThis, {
-  self: { addEventListener: (kind, listener) => { listeners[kind] = listener; } },
+  self: {
+    addEventListener: (kind, listener) => { listeners[kind] = listener; },
+    clients: { claim: async () => {} },
+    registration: { scope: BASE },
+  },
   importScripts: () => { Object.assign(globalThis, { BUILD: "0123", FILES: stored }); },
-  caches: { open: async () => cache },
+  caches: {
+    open: async () => cache,
+    keys: async () => [...names],
+    delete: async (name) => names.splice(names.indexOf(name), 1),
+  },
   fetch: async () => "network",
 });
 runInThisContext(readFileSync(process.argv[2], "utf8"));
 
+await new Promise((resolve) => { listeners.activate({ waitUntil: (done) => done.then(resolve) }); });
 const answers = [];
-for (const request of JSON.parse(readFileSync(0))) {
+for (const request of requests) {
   await new Promise((resolve) => {
     listeners.fetch({
       request: { ...request, url: urlOf(request.url).href },
@@ -35,4 +46,4 @@ for (const request of JSON.parse(readFileSync(0))) {
     });
   });
 }
-console.log(JSON.stringify(answers));
+console.log(JSON.stringify({ caches: names, answers }));

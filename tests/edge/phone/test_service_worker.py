@@ -8,6 +8,8 @@ from typing import Any
 
 from dermedge.edge.phone.build import PAGE
 
+SCRIPT = Path(__file__).with_name("service_worker.mjs")
+
 
 def test_a_link_opens_its_own_file_and_any_other_page_is_the_app(run_page_script: Callable[..., Any]) -> None:
     requests = {
@@ -18,9 +20,15 @@ def test_a_link_opens_its_own_file_and_any_other_page_is_the_app(run_page_script
         "page.js?v=1": ("no-cors", "page.js"),
         "other.js": ("no-cors", "network"),
     }
-    answers = run_page_script(
-        Path(__file__).with_name("service_worker.mjs"),
-        PAGE / "sw.js",
-        [{"url": url, "mode": mode} for url, (mode, _) in requests.items()],
-    )
-    assert answers == [expected for _, expected in requests.values()]
+    values = {"caches": [], "requests": [{"url": url, "mode": mode} for url, (mode, _) in requests.items()]}
+    told = run_page_script(SCRIPT, PAGE / "sw.js", values)
+    assert told["answers"] == [expected for _, expected in requests.values()]
+
+
+def test_a_new_build_removes_earlier_ones_and_no_other_app_of_the_same_web_site(
+    run_page_script: Callable[..., Any],
+) -> None:
+    new, other = "dermedge https://pi.local/app/ 0123", "dermedge https://pi.local/app/other/ 89ab"
+    caches = ["dermedge https://pi.local/app/ 4567", new, other, "of another program"]
+    told = run_page_script(SCRIPT, PAGE / "sw.js", {"caches": caches, "requests": []})
+    assert told["caches"] == [new, other, "of another program"]
