@@ -22,14 +22,11 @@ self.addEventListener("activate", (event) => {
 });
 
 self.addEventListener("fetch", (event) => {
-  // a page that is not stored, such as index.html, is the app itself
-  const names = event.request.mode === "navigate" ? [event.request, "./"] : [event.request];
+  // index.html is not stored, because it is the page at "./"
+  const isPage = new URL(event.request.url).pathname === new URL("index.html", self.registration.scope).pathname;
   event.respondWith((async () => {
     const cache = await caches.open(CACHE);
-    for (const name of names) {
-      const stored = await cache.match(name, { ignoreSearch: true });
-      if (stored) return stored;
-    }
-    return fetch(event.request);
+    const stored = await cache.match(isPage ? "./" : event.request, { ignoreSearch: true });
+    return stored ?? fetch(event.request);
   })());
 });

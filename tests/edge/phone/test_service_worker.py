@@ -11,12 +11,15 @@ from dermedge.edge.phone.build import PAGE
 SCRIPT = Path(__file__).with_name("service_worker.mjs")
 
 
-def test_a_link_opens_its_own_file_and_any_other_page_is_the_app(run_page_script: Callable[..., Any]) -> None:
+def test_a_link_opens_its_own_file_and_other_pages_of_the_web_site_stay_theirs(run_page_script: Callable[..., Any]) -> None:
     requests = {
         "./": ("navigate", "./"),
         "./?from=icon": ("navigate", "./"),
         "index.html": ("navigate", "./"),
+        "index.html?from=icon": ("navigate", "./"),
         "licences.txt": ("navigate", "licences.txt"),
+        "other/": ("navigate", "network"),
+        "other/index.html": ("navigate", "network"),
         "page.js?v=1": ("no-cors", "page.js"),
         "other.js": ("no-cors", "network"),
     }
