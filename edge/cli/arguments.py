@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 from dermedge.edge.errors import OptionError
 from dermedge.edge.model.runtime import RUNTIMES
 from dermedge.edge.model.shipped import DEFAULT_MODEL, SHIPPED, model_argument, model_path
+from dermedge.edge.sources.redact import without_secrets
 
 __all__ = [
     "AUTO_NORMALIZATION",
@@ -67,11 +68,13 @@ class Parser(argparse.ArgumentParser):
         super().__init__(*args, **{"formatter_class": _HelpFormatter, "allow_abbrev": False, **kwargs})
 
     def error(self, message: str) -> NoReturn:
-        _, unknown, given = message.partition(_UNKNOWN_OPTION)
+        before, unknown, given = message.partition(_UNKNOWN_OPTION)
         option = given.split("=")[0].split()[0] if unknown else ""
         nearest = get_close_matches(option, _option_names(self), n=1)
         see = f"did you mean {nearest[0]}? See" if nearest else "see"
-        raise OptionError(f"{message}; {see} {self.prog} --help")
+        # one of the arguments may be the URL of a camera, whose option is missing or misspelt
+        shown = " ".join(map(without_secrets, given.split(" ")))
+        raise OptionError(f"{before}{unknown}{shown}; {see} {self.prog} --help")
 
 
 def make_parser(verb: str, description: str, examples: Sequence[str] = ()) -> Parser:

@@ -35,3 +35,13 @@ def test_the_default_runtime_and_number_of_threads_can_be_asked_for_by_name() ->
     by_name = parser.parse_args(["--runtime", "auto", "--num-threads", "auto"])
     assert vars(by_name) == vars(parser.parse_args([]))
     assert vars(parser.parse_args(["--runtime", "litert", "--num-threads", "3"])) != vars(by_name)
+
+
+@pytest.mark.parametrize("word", ["rtsp://admin:SECRET@cam/1", "--sorce=rtsp://admin:SECRET@cam/1"])
+def test_the_address_of_a_camera_without_its_option_is_named_without_its_password(
+    word: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["run", word]) == 2
+    line = capsys.readouterr().err
+    assert "rtsp://cam/1" in line
+    assert "SECRET" not in line
