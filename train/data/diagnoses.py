@@ -105,6 +105,7 @@ _NAMES = {
         "invasive squamous cell carcinoma",
         "cutaneous squamous cell carcinoma",
         "scc in situ",
+        "sccka",
         "plattenepithelkarzinom",
         "spinaliom",
         "carcinome epidermoide",
@@ -183,6 +184,8 @@ _NAMES = {
 _OPEN = {
     "akiec": (_ACTINIC, _SQUAMOUS),
     "actinic keratoses and intraepithelial carcinoma": (_ACTINIC, _SQUAMOUS),
+    "actinic keratoses and intraepithelial carcinoma / bowen's disease": (_ACTINIC, _SQUAMOUS),
+    "actinic keratoses and intraepithelial carcinoma / bowens disease": (_ACTINIC, _SQUAMOUS),
     "benign": (_NEVUS, _FIBROMA, _KERATOSIS, _VASCULAR),
     "malignant": (_MELANOMA, _SQUAMOUS, _BASAL, _ACANTHOMA),
     "cancer": (_MELANOMA, _SQUAMOUS, _BASAL, _ACANTHOMA),
@@ -193,6 +196,8 @@ _OPEN = {
     "benign melanocytic proliferations": (_NEVUS,),
     "indeterminate melanocytic proliferations": (_MELANOMA, _NEVUS),
     "atypical melanocytic proliferation": (_MELANOMA, _NEVUS),
+    "atypical intraepithelial melanocytic proliferation": (_MELANOMA, _NEVUS),
+    "atypical melanocytic neoplasm": (_MELANOMA, _NEVUS),
     "atypical spitz tumor": (_MELANOMA, _NEVUS),
     "benign epidermal proliferations": (_KERATOSIS,),
     "indeterminate epidermal proliferations": (_ACTINIC,),
@@ -247,7 +252,10 @@ _CODES = {
 
 def _key(name: str) -> str:
     """Returns a name as it is looked up: in lower case, without accents, with spaces for underscores and hyphens."""
-    plain = unicodedata.normalize("NFKD", name.lower().replace("æ", "ae").replace("œ", "oe"))
+    straight = re.sub(
+        "[\u2019\u00b4`]", "'", name.lower()
+    )  # as in Bowen's, which word processors write otherwise
+    plain = unicodedata.normalize("NFKD", straight.replace("æ", "ae").replace("œ", "oe"))
     plain = "".join(letter for letter in plain if not unicodedata.combining(letter))
     return " ".join(plain.replace("_", " ").replace("-", " ").split())
 
@@ -267,7 +275,17 @@ _DIAGNOSES = {
 # A table cell with one of these texts means "unknown".
 _UNKNOWN = frozenset(
     {"", "unk", "unknown", "n/a", "#n/a", "na", "nan", "none", "null", "not known", "-", "?"}
-    | {"unlabelled", "unlabeled", "not labelled", "not labeled"}
+    | {
+        "unlabelled",
+        "unlabeled",
+        "not labelled",
+        "not labeled",
+        "n.a.",
+        "not available",
+        "missing",
+        "unspecified",
+    }
+    | {"--", "unbekannt", "keine angabe", "inconnu", "desconocido", "desconhecido", "sconosciuto"}
 )
 # A folder with one of these names may hold photos that nobody has diagnosed yet, and so may a folder with a name in
 # `_UNKNOWN`. The folder "none" is not one of them: it may hold photos that show none of the other classes.
@@ -276,17 +294,18 @@ _UNSORTED = frozenset(
 )
 # For each diagnosis: a pattern for the name of the diagnosis, and a pattern for words that may stand before and after
 # the name. Together, the two patterns match "nodular melanoma" and "seborrheic keratosis irritated". They do not match
-# "non melanoma", and they do not match "sebaceous nevus", because a sebaceous nevus is not a mole. Any words may follow
-# the names melanoma and nevus after a comma or in parentheses, as in "nevus, reed". The forms match keys of `_key`, in
-# which the ä of "nävus" is an a.
+# "non melanoma", and they do not match "sebaceous nevus", because a sebaceous nevus is not a mole. A comma may stand
+# before the words that follow the name, as in "basal cell carcinoma, nodular". After a comma or in parentheses, nearly
+# any words may follow the names melanoma and nevus, as in "nevus, reed". The forms match keys of `_key`, in which the ä
+# of "nävus" is an a.
 _FINER_FORMS = {
     _MELANOMA: (
-        r"melanomas?|melanoma(,.*| \(.*| metastasis)",
+        r"melanomas?|melanoma( invasive| in situ)?(,| \().*|melanoma metastasis",
         "superficial spreading|ssm|nodular|acral|lentiginous|lentigo maligna|amelanotic|desmoplastic|spitzoid|"
         "metastatic|invasive|in situ|early|thin|thick|primary|cutaneous|malignant|pigmented",
     ),
     _NEVUS: (
-        r"n(ae?|e)v(us|i)|n(ae?|e)vus(,.*| \(.*| spilus| pigmentosus)",
+        r"n(ae?|e)v(us|i)|n(ae?|e)vus((,| \()(?! ?(sebaceous|epidermal|flammeus)).*| spilus| pigmentosus)",
         "acral|acquired|atypical|benign|blue|clark|combined|common|compound|congenital|dermal|dysplastic|halo|"
         "intradermal|junctional|melanocytic|nevocytic|pigmented|recurrent|reed|spitz",
     ),
@@ -308,13 +327,16 @@ _FINER_FORMS = {
     _FIBROMA: ("dermatofibromas?", "cellular|atypical|pigmented"),
 }
 _FINER_PATTERNS = {
-    diagnosis: re.compile(rf"(({words}|nos) )*({core})( ({words}|nos))*")
+    diagnosis: re.compile(rf"(({words}|nos) )*({core})(,? ({words}|nos))*")
     for diagnosis, (core, words) in _FINER_FORMS.items()
 }
 # Match the parts of a folder's name that do not belong to the diagnosis: a number in front, as in "1. Melanoma", and a
-# word or count at the end, as in "nevus images" and "nevus (120)".
+# word or count at the end, as in "nevus images", "nevus (120)", "nevus - 7970" and "nevus 1.8k". A count without
+# parentheses has three digits or more, because "nevus 2" may be the second of several lesions.
 _NUMBER_IN_FRONT = re.compile(r"^\d{1,2}[.):]? ")
-_WORD_BEHIND = re.compile(r" (images?|photos?|pictures?|cases?|class|\(\d+\))")
+_WORD_BEHIND = re.compile(r" (images?|photos?|pictures?|cases?|class|\(\d+\)|(- )?(\d{3,}|\d+(\.\d+)?k))")
+# Matches a name with its abbreviation, as in "basal cell carcinoma (bcc)".
+_ABBREVIATED = re.compile(r"(.+) \(([^()]+)\)")
 # A name counts as a misspelling of a known name if the similarity of the two names, from 0 to 1, is at least _LIKENESS,
 # and their lengths differ by at most _LETTERS_TOO_MANY letters.
 _LIKENESS = 0.85
@@ -352,10 +374,27 @@ def diagnosis_of(name: str | None) -> str | None:
 def _known_diagnosis(normal: str) -> str | None:
     """Returns the diagnosis that a name from `normal_name` means; None if the name is not known."""
     for name in dict.fromkeys((normal, _without_additions(normal))):
-        known = _DIAGNOSES.get(_key(name)) or _AS_LISTED.get(_key(name)) or _of_finer_name(name)
+        known = (
+            _DIAGNOSES.get(_key(name))
+            or _AS_LISTED.get(_key(name))
+            or _of_finer_name(name)
+            or _of_abbreviated_name(name)
+        )
         if known:
             return known
     return None
+
+
+def _of_abbreviated_name(name: str) -> str | None:
+    """Returns the diagnosis of a name with its abbreviation, or the abbreviation's if this can mean several diagnoses.
+
+    The result is None if one of the two is not known, or if they contradict each other.
+    """
+    parts = _ABBREVIATED.fullmatch(name)
+    long, short = map(_known_diagnosis, parts.groups()) if parts else (None, None)
+    if not long or not short or not compatible(long, short):
+        return None
+    return short if is_open(short) else long
 
 
 def _without_additions(normal: str) -> str:

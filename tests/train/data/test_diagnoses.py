@@ -159,7 +159,10 @@ def test_other_lesions_are_of_no_named_class(name: str) -> None:
     assert class_of(name.lower()) not in NAMED_CLASSES
 
 
-@pytest.mark.parametrize("name", ["", "unknown", "UNK", "nan", " N/A ", "Not_labelled", "unlabeled"])
+@pytest.mark.parametrize(
+    "name",
+    ["", "unknown", "UNK", "nan", " N/A ", "Not_labelled", "unlabeled", "n.a.", "Unbekannt", "Inconnu"],
+)
 def test_unknown_is_no_diagnosis(name: str) -> None:
     assert diagnosis_of(name) is None
 
@@ -189,6 +192,11 @@ def test_other_names_are_themselves(name: str) -> None:
     [
         ("akiec", ["actinic keratosis", "squamous cell carcinoma"], ["melanoma", "nevus"]),
         (
+            "actinic keratoses and intraepithelial carcinoma / bowen's disease",
+            ["actinic keratosis", "squamous cell carcinoma", "akiec"],
+            ["melanoma"],
+        ),
+        (
             "benign",
             ["nevus", "dermatofibroma", "benign keratosis", "vascular lesion"],
             ["melanoma", "basal cell carcinoma"],
@@ -200,6 +208,7 @@ def test_other_names_are_themselves(name: str) -> None:
         ),
         ("collision - at least one malignant proliferation", ["melanoma", "basal cell carcinoma"], ["nevus"]),
         ("benign melanocytic proliferations", ["nevus"], ["melanoma"]),
+        ("atypical intraepithelial melanocytic proliferation", ["nevus", "melanoma"], ["dermatofibroma"]),
     ],
 )
 def test_open_names(open_name: str, may_be: list[str], is_not: list[str]) -> None:
@@ -269,6 +278,24 @@ def test_own_names_are_kept_and_codes_written_out(original: str, own: str) -> No
         ("vascular lesion", ["Hämangiom", "hémangiome"]),
         ("dermatofibroma", ["3) Dermatofibrom", "Dermatofibrome"]),
         ("melanoma", ["superficial spreading melanoma ssm", "lentigo maligna melanoma in situ"]),
+        ("melanoma", ["Melanoma Invasive, Superficial spreading", "Melanoma in situ, lentigo maligna type"]),
+        (
+            "melanoma",
+            ["Melanoma in situ (MIS)", "2. Melanoma 15.75k", "melanoma - 1113", "Melanoma (MEL) images"],
+        ),
+        ("nevus", ["5. Melanocytic Nevi (NV) - 7970", "Melanocytic nevi (nv)", "Nevi (nevus)"]),
+        (
+            "basal cell carcinoma",
+            ["4. Basal Cell Carcinoma (BCC) 3323", "Basal cell carcinoma, Nodular, NOS"],
+        ),
+        (
+            "squamous cell carcinoma",
+            ["SCCKA", "Squamous Cell Carcinoma (SCC)", "Bowen\u2019s disease", "Bowen\u00b4s disease"],
+        ),
+        ("akiec", ["Actinic keratoses (akiec)"]),
+        ("benign keratosis", ["Benign keratosis-like lesions (bkl)", "Seborrheic keratosis, irritated"]),
+        ("vascular lesion", ["Vascular lesions (vasc)", "Hemangioma, cherry"]),
+        ("dermatofibroma", ["Dermatofibroma (df)", "Dermatofibroma, cellular"]),
         ("basal cell carcinoma", ["basal cell carcinoma morpheiform", "solid cystic basal cell carcinoma"]),
         ("squamous cell carcinoma", ["well differentiated squamous cell carcinoma", "SCC in situ"]),
         ("benign keratosis", ["seborrheic keratosis irritated", "solar lentigines"]),
@@ -315,6 +342,11 @@ def test_a_name_is_found_with_an_umlaut_and_with_two_letters(
         "12 monkeys",
         "melanoma dataset",
         "angiofibromatosis",
+        "nevus, sebaceous",
+        "nevus (epidermal)",
+        "nevus 2",
+        "basal cell carcinoma (nv)",
+        "basal cell carcinoma (left)",
     ],
 )
 def test_names_that_only_look_like_one_are_themselves(name: str) -> None:
