@@ -21,6 +21,8 @@ async function open() {
 
 const canvas = new OffscreenCanvas(1, 1);
 const context = canvas.getContext("2d", { willReadFrequently: true });
+// Safari on an iPhone leaves a canvas of more pixels empty without an error. Its newer photos have more pixels.
+const MOST_PIXELS = 2 ** 24;
 
 // Returns the pixels of the centre square of a frame. The network sees this square, or the middle of it. Equally many
 // pixels are cut off at opposite edges. If the number of pixels to cut off is odd, this is impossible, and the pixels of
@@ -29,11 +31,18 @@ function pixelsOf(bitmap) {
   const side = Math.min(bitmap.width, bitmap.height);
   const isEven = (bitmap.width - side) % 2 === 0 && (bitmap.height - side) % 2 === 0;
   const [width, height] = isEven ? [side, side] : [bitmap.width, bitmap.height];
+  const rows = Math.min(height, Math.floor(MOST_PIXELS / width));
   // the size is set only if it changes, because setting it makes the browser allocate a new canvas
-  if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
+  if (canvas.width !== width || canvas.height !== rows) Object.assign(canvas, { width, height: rows });
   context.globalCompositeOperation = "copy";
-  context.drawImage(bitmap, (width - bitmap.width) / 2, (height - bitmap.height) / 2);
-  return context.getImageData(0, 0, width, height);
+  const read = (top) => {
+    context.drawImage(bitmap, (width - bitmap.width) / 2, (height - bitmap.height) / 2 - top);
+    return context.getImageData(0, 0, width, Math.min(rows, height - top));
+  };
+  if (rows === height) return read(0);
+  const image = new ImageData(width, height);
+  for (let top = 0; top < height; top += rows) image.data.set(read(top).data, 4 * width * top);
+  return image;
 }
 
 const opened = open();

@@ -11,7 +11,9 @@ from dermedge.edge.phone.build import PAGE
 SCRIPT = Path(__file__).with_name("service_worker.mjs")
 
 
-def test_a_link_opens_its_own_file_and_other_pages_of_the_web_site_stay_theirs(run_page_script: Callable[..., Any]) -> None:
+def test_a_link_opens_its_own_file_and_other_pages_of_the_web_site_stay_theirs(
+    run_page_script: Callable[..., Any],
+) -> None:
     requests = {
         "./": ("navigate", "./"),
         "./?from=icon": ("navigate", "./"),
