@@ -96,7 +96,7 @@ def _write(report: BenchmarkReport, folder: Path | None, plot: Path | None) -> N
 
 def _tell_written(paths: Sequence[Path]) -> None:
     for path in paths:
-        print(f"wrote {path}", file=sys.stderr)
+        print(printable(f"wrote {path}"), file=sys.stderr)
 
 
 def _check_before_running(arguments: argparse.Namespace) -> None:

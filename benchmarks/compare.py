@@ -13,6 +13,7 @@ from dermedge.benchmarks.report import SCHEMA
 from dermedge.benchmarks.verdict import GOOD
 from dermedge.edge.cli.arguments import Parser, make_parser
 from dermedge.edge.errors import DataError
+from dermedge.edge.printable import printable_lines
 from dermedge.edge.text_table import NOT_MEASURED, TextTable
 
 __all__ = ["ModelChange", "compare", "main", "parser", "read_results"]
@@ -81,7 +82,8 @@ def main(argv: Sequence[str]) -> int:
     if arguments.json:
         print(json.dumps([asdict(change) for change in changes], indent=1))
     else:
-        print("\n".join([_to_text(changes), "", *_notes("A", before), *_notes("B", after), DISCLAIMER]))
+        lines = [_to_text(changes), "", *_notes("A", before), *_notes("B", after), DISCLAIMER]
+        print(printable_lines("\n".join(lines)))
     return 0
 
 

@@ -9,6 +9,7 @@ from dermedge import DISCLAIMER
 from dermedge.benchmarks.page_plots import accuracy_plot, latency_bars, scored_rows
 from dermedge.benchmarks.report import BenchmarkReport, ModelResult, notes, row_name, tables
 from dermedge.benchmarks.verdict import GOOD
+from dermedge.edge.printable import printable_lines
 from dermedge.edge.text_table import TextTable
 
 __all__ = ["answer", "to_html"]
@@ -101,7 +102,7 @@ _DOUBT = (
 def to_html(report: BenchmarkReport) -> str:
     """Returns the page: the result in one sentence, the plots, and the tables and notes of the terminal report."""
     plot = accuracy_plot(report)
-    return _PAGE.substitute(
+    page = _PAGE.substitute(
         date=escape(report.created[:10]),
         answer=escape(answer(report)),
         disclaimer=escape(DISCLAIMER),
@@ -112,6 +113,7 @@ def to_html(report: BenchmarkReport) -> str:
         tables="\n".join(map(_table, tables(report))),
         notes="\n".join(f"<li>{escape(line)}</li>" for line in notes(report)),
     )
+    return printable_lines(page)
 
 
 def answer(report: BenchmarkReport) -> str:

@@ -21,6 +21,7 @@ from dermedge.benchmarks.profile import Profile
 from dermedge.benchmarks.verdict import faults_of_model, mark
 from dermedge.benchmarks.whole_loop import LoopTimes
 from dermedge.edge.files import write_text
+from dermedge.edge.printable import printable_lines
 from dermedge.edge.text_table import NOT_MEASURED, TABLE_WIDTH, TextTable, csv_of, measured
 
 if TYPE_CHECKING:
@@ -146,13 +147,13 @@ def tables(report: BenchmarkReport) -> list[TextTable]:
 def to_text(report: BenchmarkReport) -> str:
     """Returns the report for a terminal of TABLE_WIDTH columns."""
     lines = (textwrap.fill(line, TABLE_WIDTH, subsequent_indent="  ") for line in notes(report))
-    return "\n\n".join([*(table.to_text() for table in tables(report)), "\n".join(lines)])
+    return printable_lines("\n\n".join([*(table.to_text() for table in tables(report)), "\n".join(lines)]))
 
 
 def to_markdown(report: BenchmarkReport) -> str:
     """Returns the report in Markdown."""
     parts = [f"# Benchmark, {report.created[:10]}", *(table.to_markdown() for table in tables(report))]
-    return "\n\n".join([*parts, "\n".join(f"- {line}" for line in notes(report))]) + "\n"
+    return printable_lines("\n\n".join([*parts, "\n".join(f"- {line}" for line in notes(report))]) + "\n")
 
 
 def to_json(report: BenchmarkReport) -> str:

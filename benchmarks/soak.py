@@ -25,6 +25,7 @@ from dermedge.benchmarks.verdict import MAX_OTHERS_CORES, NOISY
 from dermedge.benchmarks.whole_loop import WARMUP_RESULTS, OpenSource, results
 from dermedge.edge.files import write_beside, write_text
 from dermedge.edge.model.classifier import Classifier
+from dermedge.edge.printable import printable_lines
 from dermedge.edge.text_table import NOT_MEASURED, TextTable, csv_of
 
 __all__ = [
@@ -230,7 +231,7 @@ def window(
 
 def to_text(found: SoakRun) -> str:
     """Returns the table of drifts, and notes on the run."""
-    return "\n".join([_table(found).to_text(), "", *_notes(found)])
+    return printable_lines("\n".join([_table(found).to_text(), "", *_notes(found)]))
 
 
 def to_json(found: SoakRun) -> str:

@@ -6,6 +6,9 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from dermedge.edge.printable import printable
+from dermedge.edge.text_table import shorten_middle
+
 __all__ = ["ShowStatus", "clear_status", "print_above_status", "show_status", "status_cleared"]
 
 ShowStatus = Callable[[str], None]
@@ -16,7 +19,7 @@ _WIDTH = 78
 def show_status(text: str) -> None:
     """Overwrites the last line on standard error with a text; does nothing if standard error is not a terminal."""
     if sys.stderr.isatty():
-        print(f"\r{text:<{_WIDTH}}", end="", file=sys.stderr, flush=True)
+        print(f"\r{shorten_middle(printable(text), _WIDTH):<{_WIDTH}}", end="", file=sys.stderr, flush=True)
 
 
 def clear_status() -> None:

@@ -145,6 +145,20 @@ def test_a_file_that_is_no_result_is_one_line_and_status_2(
     assert said in line
 
 
+def test_control_codes_in_a_result_of_another_machine_are_written_out(
+    report: BenchmarkReport, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    content = results(report)
+    content["machine"]["cpu"] = content["rows"][0]["model"] = "\x1b]0;title\x07"
+    (tmp_path / "a.json").write_text(json.dumps(content))
+    content["rows"][0]["sha256"] = "1" * 64
+    (tmp_path / "b.json").write_text(json.dumps(content))
+    assert cli.main(["benchmark", "compare", str(tmp_path / "a.json"), str(tmp_path / "b.json")]) == 0
+    text = capsys.readouterr().out
+    assert not {"\x1b", "\x07"} & set(text)
+    assert r"A: 2026-11-23, \x1b]0;title\x07" in text
+
+
 def test_the_table_of_a_comparison_names_its_columns(
     report: BenchmarkReport, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import csv
+import html
 import io
 import json
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 
+from dermedge.benchmarks.page import to_html
 from dermedge.benchmarks.profile import OpTime, Profile
 from dermedge.benchmarks.report import (
     SCHEMA,
@@ -132,6 +135,17 @@ def test_the_table_states_frame_ratio_overhead_interval_and_disclaimer(report: B
     assert alphas[1][-7:-2] == ["12.5%", "4.50", "12.5", "[12.1,", "12.9]"]
     assert "0.750 [0.600, 0.850]" in text
     assert "not a medical device" in text
+
+
+@pytest.mark.parametrize("write", [to_text, to_markdown, to_html], ids=lambda write: write.__name__)
+def test_control_codes_in_names_are_written_out(
+    write: Callable[[BenchmarkReport], str], report: BenchmarkReport
+) -> None:
+    code = "\x1b[2J"
+    rows = tuple(replace(row, model=f"{code}{row.model}") for row in report.rows)
+    text = write(replace(report, rows=rows, frames=f"16 frames of '{code}'", data=code, source=code))
+    assert "\x1b" not in text
+    assert r"16 frames of '\x1b[2J'" in html.unescape(text)
 
 
 def test_what_was_not_measured_is_said_so(report: BenchmarkReport) -> None:

@@ -59,6 +59,12 @@ def test_what_falls_is_called_a_drift_too(found: SoakRun) -> None:
     assert directions[SERIES["memory_mb"][0]].endswith("none found")
 
 
+def test_control_codes_in_names_are_written_out(found: SoakRun) -> None:
+    text = to_text(replace(found, model="\x1b[31malpha", source="\x1b[2J"))
+    assert "\x1b" not in text
+    assert r"source: \x1b[2J; the quality gate" in text
+
+
 def test_others_on_the_machine_are_said(found: SoakRun) -> None:
     assert "noisy" not in to_text(found)
     busy = replace(found, windows=tuple(replace(one, others_cores=0.8) for one in found.windows))

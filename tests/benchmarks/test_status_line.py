@@ -24,6 +24,17 @@ def test_a_terminal_shows_one_line_that_is_overwritten_and_cleared(
     assert said.out == ""
 
 
+def test_a_long_name_or_a_control_code_does_not_leave_the_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    show_status("start and memory: \n" + 80 * "a" + ".tflite")
+    [line] = capsys.readouterr().err.removeprefix("\r").splitlines()
+    assert len(line) == 78
+    assert line.startswith(r"start and memory: \n")
+    assert line.endswith("a.tflite")
+
+
 def test_a_file_gets_no_status_but_every_line(capsys: pytest.CaptureFixture[str]) -> None:
     with status_cleared():
         show_status("half of it")
