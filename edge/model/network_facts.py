@@ -30,11 +30,16 @@ _SUBGRAPH_METADATA, _INPUT_METADATA, _PROCESS_UNITS = 3, 2, 4
 _OPTIONS_TYPE, _OPTIONS, _NORMALIZATION_OPTIONS = 0, 1, 1
 
 # These are values of the enum BuiltinOperator in schema.fbs, the schema of .tflite files.
-_CUSTOM, _SOFTMAX, _LOGISTIC, _DIV, _SUM = 32, 25, 14, 42, 74
-# These operators only reshape, cut, convert or average values, so that the output has the same meaning as the input.
-_KEEPING = frozenset({1, 6, 22, 39, 40, 43, 45, 53, 65, 70, 114})
-# These operators combine the values of several inputs: ADD, CONCATENATION, MUL, SUB and PACK.
-_COMBINING = frozenset({0, 2, 18, 41, 83})
+_CUSTOM, _SOFTMAX, _LOG_SOFTMAX, _LOGISTIC, _EXP, _DIV, _SUM = 32, 25, 50, 14, 47, 42, 74
+# These operators only reshape, reorder, cut, round, convert, average or select values, so that the output has the same
+# meaning as the input: AVERAGE_POOL_2D, DEQUANTIZE, MAX_POOL_2D, RESHAPE, GATHER, TRANSPOSE, MEAN, SQUEEZE,
+# STRIDED_SLICE, SPLIT, CAST, SLICE, EXPAND_DIMS, REDUCE_MAX, UNPACK, REDUCE_MIN, SPLIT_V, REVERSE_V2, GATHER_ND,
+# QUANTIZE, ROUND and RELU_0_TO_1.
+_KEEPING = frozenset(
+    {1, 6, 17, 22, 36, 39, 40, 43, 45, 49, 53, 65, 70, 82, 88, 89, 102, 105, 107, 114, 116, 152}
+)
+# These operators combine the values of several inputs: ADD, CONCATENATION, MUL, SUB, MAXIMUM, MINIMUM, PACK and ADD_N.
+_COMBINING = frozenset({0, 2, 18, 41, 55, 57, 83, 106})
 # TFLite prescribes this scale for the quantized outputs of SOFTMAX and LOGISTIC.
 _PROBABILITY_SCALE = 1 / 256
 
@@ -101,9 +106,11 @@ def _heads(graph: Table, numbers: Sequence[int]) -> tuple[Head, ...]:
         number = numbers[operator.number(0, "<I")]
         inputs = [int(one) for one in operator.numbers(1)]
         known = [held[one] for one in inputs if one in held]
-        summed = number == _DIV and made_by.get(inputs[-1]) == _SUM
+        is_softmax = (number == _DIV and made_by.get(inputs[-1]) == _SUM) or (
+            number == _EXP and made_by.get(inputs[0]) == _LOG_SOFTMAX
+        )
         for output in map(int, operator.numbers(2)):
-            held[output] = Head.SOFTMAX if summed else _head_of(number, known)
+            held[output] = Head.SOFTMAX if is_softmax else _head_of(number, known)
             made_by[output] = number
     tensors = graph.tables(_TENSORS)
     return tuple(

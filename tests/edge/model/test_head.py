@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import os
 from collections.abc import Callable
@@ -114,6 +115,53 @@ def test_a_conversion_after_the_last_operator_hides_nothing(name: str, head: Hea
     if not path.is_file():
         pytest.skip(f"no {path.name}")
     assert read_facts(path).heads == (head,)
+
+
+def followed_by(network: bytes, name: str) -> bytes:
+    """The network with one more operator after its output."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    from dermedge.convert.to_tflite.share_buffers import pack
+
+    root = schema.ModelT.InitFromPackedBuf(network)
+    graph, code, operator = root.subgraphs[0], schema.OperatorCodeT(), schema.OperatorT()
+    code.builtinCode = getattr(schema.BuiltinOperator, name)
+    root.operatorCodes.append(code)
+    [answer] = graph.outputs
+    operator.opcodeIndex, operator.inputs, operator.outputs = (
+        len(root.operatorCodes) - 1,
+        [answer],
+        [len(graph.tensors)],
+    )
+    graph.operators.append(operator)
+    graph.tensors.append(copy.copy(graph.tensors[answer]))
+    graph.outputs = operator.outputs
+    return pack(root)
+
+
+@pytest.mark.parametrize("head", ["SOFTMAX", "LOGISTIC", None])
+@pytest.mark.parametrize(
+    "last",
+    ["ADD_N", "GATHER", "MAXIMUM", "MINIMUM", "MUL", "REVERSE_V2", "ROUND", "SPLIT", "SPLIT_V", "UNPACK"],
+)
+def test_an_operator_that_reorders_clips_or_averages_keeps_the_head(
+    make_network: Callable[..., bytes], tmp_path: Path, head: str | None, last: str
+) -> None:
+    path = tmp_path / "tiny.tflite"
+    path.write_bytes(followed_by(make_network(head=head), last))
+    expected = {"SOFTMAX": Head.SOFTMAX, "LOGISTIC": Head.SIGMOID, None: Head.LOGITS}[head]
+    assert read_facts(path).heads == (expected,)
+
+
+@pytest.mark.parametrize(
+    ("head", "expected"), [("LOG_SOFTMAX", Head.SOFTMAX), ("SOFTMAX", Head.LOGITS), (None, Head.LOGITS)]
+)
+def test_the_exponential_of_a_log_softmax_is_a_softmax(
+    make_network: Callable[..., bytes], tmp_path: Path, head: str | None, expected: Head
+) -> None:
+    path = tmp_path / "tiny.tflite"
+    path.write_bytes(followed_by(make_network(head=head), "EXP"))
+    assert read_facts(path).heads == (expected,)
 
 
 def test_probabilities_of_each_head() -> None:
