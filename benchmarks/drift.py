@@ -23,9 +23,12 @@ class Drift:
 
     Attributes:
         start: median of the first fifth of the values.
-        change: Theil-Sen's slope times the duration of the run, in the unit of the series.
+        change: Theil-Sen's slope times the duration of the run, in the unit of the series. It is 0 if most pairs of
+            values are equal, even if the series rises or falls.
         low: lower end of the 95 % confidence interval of ``change``.
         high: upper end of the 95 % confidence interval of ``change``.
+        rises: the number of pairs of values that rise minus the number of pairs that fall. It is above 0 if the series
+            rises, and below 0 if the series falls.
         p_value: p-value of the two-sided Mann-Kendall test. The variance of the test is corrected for autocorrelation.
         windows: number of values.
     """
@@ -34,6 +37,7 @@ class Drift:
     change: float
     low: float
     high: float
+    rises: int
     p_value: float
     windows: int
 
@@ -70,6 +74,7 @@ def drift_of(at_s: Sequence[float], values: Sequence[float]) -> Drift | None:
         change=slope * span,
         low=float(slopes[low_at]) * span,
         high=float(slopes[high_at]) * span,
+        rises=int(score),
         p_value=erfc(abs(z) / sqrt(2)),
         windows=n,
     )

@@ -370,7 +370,7 @@ def _minutes(found: SoakRun) -> float:
 def _direction(drift: Drift) -> str:
     if drift.p_value >= _ALPHA:
         return "none found"
-    return "rises" if drift.change > 0 else "falls"
+    return "rises" if drift.rises > 0 else "falls"
 
 
 def _verdict(drift: Drift | None, unit: str) -> str:

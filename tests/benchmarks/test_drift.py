@@ -38,6 +38,7 @@ def test_a_fall_is_found_as_a_rise_is() -> None:
     assert rise is not None
     assert fall is not None
     assert (fall.change, fall.low, fall.high) == pytest.approx((-rise.change, -rise.high, -rise.low))
+    assert fall.rises == -rise.rises < 0
     assert fall.p_value == pytest.approx(rise.p_value)
 
 

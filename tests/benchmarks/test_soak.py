@@ -12,6 +12,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import cv2
+import numpy as np
 import pytest
 
 import dermedge.benchmarks.cli
@@ -19,7 +20,7 @@ import dermedge.benchmarks.soak
 from dermedge import cli
 from dermedge.benchmarks.conditions import Conditions
 from dermedge.benchmarks.machine import describe_machine
-from dermedge.benchmarks.soak import SERIES, SoakRun, SoakWindow, save_plot, soak, to_text, window
+from dermedge.benchmarks.soak import SERIES, SoakRun, SoakWindow, save_plot, soak, to_json, to_text, window
 from dermedge.edge.model.runtime import choose_runtime
 from dermedge.edge.results import FrameResult
 
@@ -57,6 +58,25 @@ def test_what_falls_is_called_a_drift_too(found: SoakRun) -> None:
     directions = {line.split(",")[0]: line for line in to_text(replace(found, windows=windows)).splitlines()}
     assert directions[SERIES["fps"][0]].split()[-1] == "falls"
     assert directions[SERIES["memory_mb"][0]].endswith("none found")
+
+
+@pytest.mark.parametrize(("first", "then", "direction"), [(50.0, 50.5, "rises"), (50.5, 50.0, "falls")])
+def test_a_series_of_few_levels_drifts_in_its_own_direction(
+    found: SoakRun, first: float, then: float, direction: str
+) -> None:
+    # a sensor of half degrees shows the second level ever more often; most pairs of its values are equal
+    second = np.random.default_rng(0).random(60) < np.linspace(0, 1, 60)
+    windows = tuple(
+        replace(found.windows[0], at_s=30.0 * n, temperature_c=then if is_second else first)
+        for n, is_second in enumerate(second)
+    )
+    soaked = replace(found, windows=windows)
+    drift = soaked.drifts()["temperature_c"]
+    assert drift is not None
+    assert (drift.change, drift.p_value < 0.0125) == (0, True)
+    [line] = [line for line in to_text(soaked).splitlines() if line.startswith("temperature")]
+    assert line.split()[-1] == direction
+    assert json.loads(to_json(soaked))["drifts"]["temperature_c"]["rises"] == drift.rises
 
 
 def test_control_codes_in_names_are_written_out(found: SoakRun) -> None:
