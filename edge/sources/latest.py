@@ -28,6 +28,9 @@ _INTERVALS = 4
 # quickly: the interval between two old frames is less than `_HASTE` times the usual frame interval.
 _STALL_S, _STALL_INTERVALS = 0.3, 3
 _HASTE = 0.75
+# A buffer holds no more frames than the source has made since the stall began. If this many more arrive, they are no
+# old frames: the frame rate of the source has risen.
+_SURPLUS = 3
 
 
 @dataclass(frozen=True)
@@ -94,6 +97,9 @@ class LatestFrame:
         self._intervals: deque[float] = deque(maxlen=_INTERVALS)
         self._arrived_s: float | None = None
         self._is_catching_up = False
+        # the time of the last frame before the stall, and the number of frames that have arrived since
+        self._stalled_s = 0.0
+        self._since_stall = 0
         self._ready_s = 0.0
         self._is_stopping = False
         self._thread = threading.Thread(target=self._read_on, name="capture", daemon=True)
@@ -214,21 +220,27 @@ class LatestFrame:
         """Returns how many seconds a frame waits for a newer frame.
 
         Usually, the result is 0. After a stall, the result is `_HASTE` times the usual interval between frames, until
-        frames arrive at the usual interval again.
+        frames arrive at the usual interval again, or until so many have arrived that the frame rate must have risen.
         """
         if self._arrived_s is None:
             return 0.0
         interval_s, usual_s = now - self._arrived_s, min(self._intervals, default=0.0)
-        is_hasty = interval_s < _HASTE * usual_s
-        if not (self._is_catching_up and is_hasty):
-            self._intervals.append(interval_s)
-            self._is_catching_up = interval_s > max(_STALL_S, _STALL_INTERVALS * usual_s) and usual_s > 0
+        self._since_stall += 1
+        if self._is_catching_up and interval_s < _HASTE * usual_s:
+            if self._since_stall <= (now - self._stalled_s) / usual_s + _SURPLUS:
+                return _HASTE * usual_s
+            self._intervals.clear()
+        self._intervals.append(interval_s)
+        self._is_catching_up = interval_s > max(_STALL_S, _STALL_INTERVALS * usual_s) and usual_s > 0
+        if self._is_catching_up:
+            self._stalled_s, self._since_stall = self._arrived_s, 1
         return _HASTE * usual_s if self._is_catching_up else 0.0
 
     def _report(self, outage: Outage) -> None:
         with self._lock:
             self._drop()
             self._arrived_s = None
+            self._is_catching_up = False
             self._outage = outage
         self._wake()
 

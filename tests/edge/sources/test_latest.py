@@ -316,6 +316,22 @@ def test_the_backlog_after_a_short_stall_is_dropped_but_for_its_newest_frame(fee
     assert feed.after(0.1, *STEADY) == list(range(21, 30)), "as fast as before: nothing waits any more"
 
 
+@pytest.mark.parametrize("rise", [1.5, 2, 16])
+def test_a_camera_that_becomes_faster_after_a_stall_is_seen_again(rise: float, feed: Feed) -> None:
+    """No frame was ever delivered again, and the camera was reported as lost."""
+    feed.after(*STEADY)
+    taken = feed.after(1.5, *[0.125 / rise] * 100)
+    assert taken == list(range(taken[0], 109))
+    assert taken[0] <= 8 + 1 + (1.5 / 0.125 + latest_module._SURPLUS) / (1 - 1 / rise)
+
+
+def test_a_stall_ends_with_the_outage_that_follows_it(feed: Feed) -> None:
+    feed.after(*STEADY)
+    feed.after(1.5)
+    feed.latest._report(Outage("gone"))
+    assert feed.after(0.1, 0.05) == [9, 10]
+
+
 def test_a_frame_after_a_pause_is_late_by_less_than_an_interval_and_not_lost(feed: Feed) -> None:
     feed.after(*STEADY)
     for number in range(8, 11):
