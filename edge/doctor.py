@@ -139,7 +139,7 @@ def check_numpy(load: _Load = import_module) -> Finding:
     """Tells whether NumPy can be imported."""
     try:
         return Finding("numpy", OK, load("numpy").__version__)
-    except ImportError as error:
+    except Exception as error:  # a damaged package may raise any exception
         cure = pip_command("install", "--force-reinstall", "numpy>=1.26")
         return Finding("numpy", FAULT, _first_line(error), cure)
 
@@ -151,12 +151,13 @@ def check_opencv(load: _Load = import_module, versions: Callable[[str], str | No
     one_of_them = f"{pip_command('uninstall', '-y', *installed)}; {one}"
     try:
         cv2 = load("cv2")
-    except ImportError as error:
+        built = cv2.getBuildInformation()
+    except Exception as error:
         # An OpenCV that can open windows needs libGL. The import fails on a system without a desktop, which lacks
-        # libGL.
+        # libGL. An OpenCV that another one has overwritten in part may raise any exception.
         cure = one_of_them if installed else one
         return Finding("opencv", FAULT, _first_line(error), cure)
-    gui = re.search(r"^\s*GUI:\s*(\S+)", cv2.getBuildInformation(), re.MULTILINE)
+    gui = re.search(r"^\s*GUI:\s*(\S+)", built, re.MULTILINE)
     windows = gui.group(1) if gui else "NONE"
     text = f"{cv2.__version__}, {'cannot open windows' if windows == 'NONE' else f'opens windows with {windows}'}"
     if len(installed) > 1:
@@ -184,7 +185,7 @@ def check_runtime(
                 "runtime", FAULT, f"{text} was built for NumPy 1, and fails with later versions", cure
             )
         load(RUNTIMES[name].module)
-    except (ImportError, AttributeError) as error:
+    except Exception as error:  # a damaged package may raise any exception
         cure = pip_command("install", "--force-reinstall", RUNTIMES[name].package)
         return Finding("runtime", FAULT, f"{text}: {_first_line(error)}", cure)
     if name == "tflite-runtime":
@@ -238,7 +239,7 @@ def check_picamera2(
     except ModuleNotFoundError as error:
         if error.name != "picamera2":
             return Finding("picamera2", WARNING, _first_line(error), _INSTALL_PICAMERA2)
-    except (ImportError, ValueError, AttributeError) as error:
+    except Exception as error:
         # picamera2 imports simplejpeg. Debian built simplejpeg for NumPy 1; with NumPy 2, it fails in various ways.
         cure = pip_command("install", "numpy<2") if "numpy" in str(error) else _INSTALL_PICAMERA2
         return Finding("picamera2", WARNING, _first_line(error), cure)

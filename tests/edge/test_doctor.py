@@ -100,6 +100,26 @@ def test_two_opencvs_are_told_with_the_commands_that_leave_one() -> None:
     assert finding.cure == f"{uninstall}; {pip_command('install', 'opencv-python-headless')}"
 
 
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        AttributeError(
+            "partially initialized module 'cv2' has no attribute 'gapi_wip_gst_GStreamerPipeline'"
+        ),
+        SyntaxError("source code string cannot contain null bytes"),
+        OSError(8, "Exec format error"),
+        SimpleNamespace(),  # the folder that is left where one of two packages was uninstalled
+    ],
+)
+def test_a_damaged_package_is_a_fault_and_no_traceback(damaged: Any) -> None:
+    assert check_numpy(loads(numpy=damaged)).status == FAULT
+    opencv = check_opencv(loads(cv2=damaged), {"opencv-python": "5"}.get)
+    assert opencv.status == FAULT
+    assert pip_command("install", "opencv-python-headless") in opencv.cure
+    if isinstance(damaged, Exception):
+        assert check_runtime(["litert"], loads(ai_edge_litert=damaged)).status == FAULT
+
+
 def test_an_opencv_without_libgl_is_a_fault_and_the_headless_one_the_cure() -> None:
     broken = loads(cv2=ImportError("libGL.so.1: cannot open shared object file"))
     finding = check_opencv(broken, {"opencv-python": "5"}.get)
