@@ -25,7 +25,7 @@ def account_lines(
     files: Sequence[LabelledFile],
     tables: Sequence[TableAccount],
     contradicted: int,
-    spellings: Mapping[str, str],
+    spellings: Mapping[str, Mapping[str, str]],
     group_folders_count: bool,
 ) -> tuple[str, ...]:
     """Returns the lines that describe how the photos were understood.
@@ -34,14 +34,14 @@ def account_lines(
         files: the photos, with what folders and tables state about each photo.
         tables: the account of each table file.
         contradicted: the number of photos for which tables state diagnoses that exclude each other.
-        spellings: for the name of each class folder, the spelling that is used.
+        spellings: for "folders" and "labels", the spelling of each name that is used.
         group_folders_count: True if each folder below a class folder is used as a group of photos.
     """
     lines = (
         *_set_lines(files),
         *_folder_lines(files),
         *_undiagnosed_lines(files),
-        *_spelling_lines(spellings),
+        *(line for kind, names in spellings.items() for line in _spelling_lines(kind, names)),
         *map(_table_line, tables),
         *_column_lines(tables),
         *_override_lines(files, contradicted),
@@ -80,12 +80,12 @@ def _undiagnosed_lines(files: Sequence[LabelledFile]) -> list[str]:
     ]
 
 
-def _spelling_lines(spellings: Mapping[str, str]) -> list[str]:
+def _spelling_lines(kind: str, spellings: Mapping[str, str]) -> list[str]:
     merged: dict[str, list[str]] = defaultdict(list)
     for written, one in spellings.items():
         merged[one].append(written)
     return [
-        f"the folders {', '.join(map(repr, sorted(written)))} are one class: '{one}'"
+        f"the {kind} {', '.join(map(repr, sorted(written)))} are one class: '{one}'"
         for one, written in merged.items()
         if len(written) > 1
     ]

@@ -15,9 +15,9 @@ from dermedge.train.data.diagnoses import (
     class_of,
     is_open,
     likely_meant,
-    normal_name,
     own_name,
     possible_diagnoses,
+    spelling_key,
 )
 
 __all__ = ["ALL", "ClassesChosen", "check_spelling", "choose_classes", "label_under", "mapping_lines"]
@@ -133,7 +133,7 @@ def label_under(photo: Photo, names: Sequence[str]) -> str | None:
         The first candidate that is in ``names``. If no candidate is in ``names``: ``None`` for an ambiguous diagnosis
         that can mean a class in ``names``, and "none of these" for any other diagnosis.
     """
-    by_normal_name = _by_normal_name(tuple(names))
+    by_spelling = _by_spelling(tuple(names))
     called = (
         photo.original_label,
         own_name(photo.original_label),
@@ -141,15 +141,15 @@ def label_under(photo: Photo, names: Sequence[str]) -> str | None:
         class_of(photo.diagnosis),
     )
     for name in called:
-        if (normal := normal_name(name)) in by_normal_name:
-            return by_normal_name[normal]
+        if (key := spelling_key(name)) in by_spelling:
+            return by_spelling[key]
     may_be = {class_of(name) for name in possible_diagnoses(photo.diagnosis)}
-    return None if is_open(photo.diagnosis) and not may_be.isdisjoint(by_normal_name) else NONE_OF_THESE
+    return None if is_open(photo.diagnosis) and not may_be.isdisjoint(by_spelling) else NONE_OF_THESE
 
 
 @lru_cache
-def _by_normal_name(names: tuple[str, ...]) -> dict[str, str]:
-    return {normal_name(name): name for name in names}
+def _by_spelling(names: tuple[str, ...]) -> dict[str, str]:
+    return {spelling_key(name): name for name in names}
 
 
 def _known_names(photos: Iterable[Photo]) -> list[str]:

@@ -26,6 +26,7 @@ __all__ = [
     "normal_name",
     "own_name",
     "possible_diagnoses",
+    "spelling_key",
 ]
 
 _MELANOMA, _NEVUS, _FIBROMA = "melanoma", "nevus", "dermatofibroma"
@@ -337,6 +338,7 @@ _NUMBER_IN_FRONT = re.compile(r"^\d{1,2}[.):]? ")
 _WORD_BEHIND = re.compile(r" (images?|photos?|pictures?|cases?|class|\(\d+\)|(- )?(\d{3,}|\d+(\.\d+)?k))")
 # Matches a name with its abbreviation, as in "basal cell carcinoma (bcc)".
 _ABBREVIATED = re.compile(r"(.+) \(([^()]+)\)")
+_WHOLE_NUMBER = re.compile(r"\d+\.0+")
 # A name counts as a misspelling of a known name if the similarity of the two names, from 0 to 1, is at least _LIKENESS,
 # and their lengths differ by at most _LETTERS_TOO_MANY letters.
 _LIKENESS = 0.85
@@ -354,6 +356,16 @@ def normal_name(name: str) -> str:
     The result is in the Unicode form NFC, because a Mac may write a letter such as ä as two characters (NFD).
     """
     return " ".join(unicodedata.normalize("NFC", name).replace("_", " ").lower().split())
+
+
+def spelling_key(name: str) -> str:
+    """Returns the text that all spellings of a label have in common.
+
+    Two labels are spellings of one label if they differ only in capitals, spaces and underscores, or if they are one
+    number, such as 1 and 1.0. Programs write 1.0 for 1 if a cell of the column is empty.
+    """
+    normal = normal_name(name)
+    return normal.partition(".")[0] if _WHOLE_NUMBER.fullmatch(normal) else normal
 
 
 def diagnosis_of(name: str | None) -> str | None:
@@ -454,6 +466,9 @@ def possible_diagnoses(diagnosis: str) -> frozenset[str]:
 
 def compatible(one: str, other: str) -> bool:
     """Tells whether two diagnoses can both be true for one lesion: at least one class is possible for both."""
-    return not {class_of(name) for name in possible_diagnoses(one)}.isdisjoint(
-        class_of(name) for name in possible_diagnoses(other)
-    )
+    return not _possible_classes(one).isdisjoint(_possible_classes(other))
+
+
+@lru_cache(maxsize=65536)
+def _possible_classes(diagnosis: str) -> frozenset[str]:
+    return frozenset(spelling_key(class_of(name)) for name in possible_diagnoses(diagnosis))

@@ -11,7 +11,14 @@ from pathlib import Path
 from dermedge.edge.errors import DataError
 from dermedge.train.data.account import account_lines
 from dermedge.train.data.catalogue import Photo
-from dermedge.train.data.diagnoses import compatible, diagnosis_of, normal_name, possible_diagnoses
+from dermedge.train.data.diagnoses import (
+    compatible,
+    diagnosis_of,
+    is_known,
+    normal_name,
+    possible_diagnoses,
+    spelling_key,
+)
 from dermedge.train.data.folders import FoundPhoto, distinct_names, find_files
 from dermedge.train.data.labelled_file import NOWHERE, ON_FOLDER, ON_TABLE, LabelledFile
 from dermedge.train.data.layout import AUTO, FOLDER, PARENT, TABLE, Placement, dataset_root, read_layout
@@ -79,12 +86,13 @@ def label_files(
         _file(photo, ids[at], folders[at], placements[at], tables.facts.get(at), links[at], labels_from)
         for at, photo in enumerate(found.photos)
     )
+    files, label_spellings = _with_one_spelling(files)
     contradicted = sum(facts.contradicted and not facts.undecided for facts in tables.facts.values())
     account = account_lines(
         files,
         _with_labelled(tables, files),
         0 if by_folders else contradicted,
-        spellings,
+        {"folders": spellings, "labels": label_spellings},
         groups_from == FOLDERS_TOO,
     )
     understood = tuple(account.path for account in tables.accounts if account.format)
@@ -256,12 +264,28 @@ def _links(
 
 
 def _one_spelling(names: Iterable[str]) -> dict[str, str]:
-    """Returns, for each name of a folder, the most frequent spelling of the name.
-
-    Two names count as spellings of one name if they differ only in capitals, spaces and underscores.
-    """
+    """Returns, for each name of a folder or label, the most frequent of its spellings, as `spelling_key` tells them."""
     counts = Counter(names)
     spellings: dict[str, list[str]] = defaultdict(list)
     for name in sorted(counts, key=lambda name: (-counts[name], name)):
-        spellings[normal_name(name)].append(name)
+        spellings[spelling_key(name)].append(name)
     return {name: " ".join(alike[0].split()) for alike in spellings.values() for name in alike}
+
+
+def _with_one_spelling(files: Sequence[LabelledFile]) -> tuple[tuple[LabelledFile, ...], dict[str, str]]:
+    """Returns the files with one spelling of each label that is not a known diagnosis, and the spelling of each label.
+
+    The names of known diagnoses are told apart later, because several of them mean one diagnosis.
+    """
+    labels = (file.photo.original_label for file in files)
+    spellings = _one_spelling(label for label in labels if label and not is_known(label))
+    return tuple(
+        replace(
+            file,
+            photo=replace(file.photo, original_label=spelling, diagnosis=spelling),
+            reference=spellings.get(file.reference, file.reference),
+        )
+        if (spelling := spellings.get(file.photo.original_label))
+        else file
+        for file in files
+    ), spellings

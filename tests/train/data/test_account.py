@@ -81,7 +81,7 @@ def test_sets_are_counted_where_there_are_several() -> None:
 
 
 def test_spellings_of_one_class_are_told() -> None:
-    told = lines(spellings={"Nevus": "nevus", "nevi": "nevus", "cat": "cat"})
+    told = lines(spellings={"folders": {"Nevus": "nevus", "nevi": "nevus", "cat": "cat"}})
     assert told == ["the folders 'Nevus', 'nevi' are one class: 'nevus'"]
 
 

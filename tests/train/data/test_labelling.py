@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 from dermedge.train.data.labelled_file import ON_FOLDER, ON_TABLE, LabelledFile
@@ -128,3 +129,24 @@ def test_labels_are_counted_for_the_table_that_they_are_from(tmp_path: Path) -> 
         assert "no labels from 'table.csv' (your own table), which names 3 photos" in account
         assert "no labels from 'second.csv' (your own table), which names 1 photo" in account
         assert not any("contradict" in line or line.startswith("labels from") for line in account)
+
+
+def test_spellings_of_a_label_are_one_label_in_tables_and_folders(tmp_path: Path) -> None:
+    """Each spelling was a class of its own, or no photo showed the class; 1.0 is what programs write for 1."""
+    for part, labels in (
+        ("train", ["Acne", "acne ", "Acne", "0", "0", "1"]),
+        ("test", ["ACNE", "0.0", "1.0"]),
+    ):
+        names = [f"{part}{number}.jpg" for number in range(len(labels))]
+        rows = [f"{name},{label}" for name, label in zip(names, labels, strict=True)]
+        labelled(tmp_path / "set" / part, names, "\n".join(["image,label", *rows]) + "\n")
+    labelled(tmp_path / "set" / "acne", ["1.jpg"])
+    found = label_files([tmp_path / "set"])
+    assert Counter(one.photo.original_label for one in found.files) == {"Acne": 5, "0": 3, "1": 2}
+    assert all(one.photo.diagnosis == one.photo.original_label for one in found.files)
+    assert "the labels '0', '0.0' are one class: '0'" in found.account
+
+
+def test_two_spellings_of_a_label_do_not_exclude_each_other(tmp_path: Path) -> None:
+    found = labelled(tmp_path / "set", ["1.jpg"], "image,label\n1.jpg,Acne\n1.jpg,acne\n")
+    assert [(one.photo.diagnosis, one.undecided) for one in found.values()] == [("Acne", False)]
