@@ -13,11 +13,12 @@ from dermedge.benchmarks.memory import BYTES_PER_MB
 from dermedge.benchmarks.report import BenchmarkReport, ModelResult
 from dermedge.edge.errors import MissingExtra, OptionError
 from dermedge.edge.files import write_beside
+from dermedge.edge.printable import printable
 
 if TYPE_CHECKING:
     from dermedge.train.evaluation.metrics import Score
 
-__all__ = ["check_plot", "pareto_front", "plain_axes", "save_plot", "spread_out"]
+__all__ = ["PLAIN_TEXT", "check_plot", "pareto_front", "plain_axes", "save_plot", "spread_out"]
 
 _SUFFIXES = (".png", ".svg", ".pdf")
 _WIDTH_INCHES, _PANEL_INCHES = 8.0, 4.2
@@ -31,6 +32,8 @@ _MIN_AREA = 25
 _NAME_SPACING = 0.07
 # Okabe and Ito's colours, which colour-blind people can tell apart.
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
+# Settings of matplotlib. Dollar signs in the names of models and sources would otherwise start a formula.
+PLAIN_TEXT = {"text.parse_math": False}
 
 
 def check_plot(path: Path) -> None:
@@ -58,6 +61,13 @@ def save_plot(report: BenchmarkReport, path: Path) -> None:
     Raises:
         StorageError: the file cannot be written.
     """
+    from matplotlib import rc_context
+
+    with rc_context(PLAIN_TEXT), write_beside(path) as part:
+        _figure(report).savefig(part, bbox_inches="tight", pad_inches=0.15)
+
+
+def _figure(report: BenchmarkReport) -> Any:
     from matplotlib.figure import Figure
 
     panels = {title: scores for title, scores in _panels(report.rows).items() if any(scores)}
@@ -73,9 +83,8 @@ def save_plot(report: BenchmarkReport, path: Path) -> None:
         fontsize=10,
     )
     foot = f"{report.machine.cpu}, {report.machine.runtime}; {report.data}. {DISCLAIMER}"
-    figure.supxlabel(foot, fontsize=7, color="#666666")
-    with write_beside(path) as part:
-        figure.savefig(part, bbox_inches="tight", pad_inches=0.15)
+    figure.supxlabel(printable(foot), fontsize=7, color="#666666")
+    return figure
 
 
 def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
@@ -165,7 +174,7 @@ def _write_names(axes: Any, rows: Sequence[ModelResult], points: Mapping[int, tu
         threads = f", {row.num_threads} threads" if several else ""
         size_mb = row.size_bytes / BYTES_PER_MB
         axes.annotate(
-            f"{row.model}{threads}: {score.value:.3f}, {latency_ms:.1f} ms, {size_mb:.1f} MB",
+            f"{printable(row.model)}{threads}: {score.value:.3f}, {latency_ms:.1f} ms, {size_mb:.1f} MB",
             (latency_ms, score.value),
             xytext=(1.02, height),
             textcoords="axes fraction",

@@ -19,7 +19,7 @@ from dermedge.benchmarks.drift import Drift, drift_of
 from dermedge.benchmarks.latency import one_opencv_thread
 from dermedge.benchmarks.machine import Machine, describe_machine
 from dermedge.benchmarks.memory import BYTES_PER_MB, resident_bytes
-from dermedge.benchmarks.plot import plain_axes
+from dermedge.benchmarks.plot import PLAIN_TEXT, plain_axes
 from dermedge.benchmarks.status_line import ShowStatus
 from dermedge.benchmarks.verdict import MAX_OTHERS_CORES, NOISY
 from dermedge.benchmarks.whole_loop import WARMUP_RESULTS, OpenSource, results
@@ -273,6 +273,13 @@ def save_plot(found: SoakRun, path: Path) -> None:
     Raises:
         StorageError: the file cannot be written.
     """
+    from matplotlib import rc_context
+
+    with rc_context(PLAIN_TEXT), write_beside(path) as part:
+        _figure(found).savefig(part)
+
+
+def _figure(found: SoakRun) -> Any:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=_SIZE_INCHES, dpi=_DPI, layout="constrained")
@@ -296,9 +303,8 @@ def save_plot(found: SoakRun, path: Path) -> None:
         axes.set_ylim(*_limits(values))
     panels[-1].set_xlabel("minutes")
     how = f"{found.model}, {found.num_threads} thread(s), {found.source}\n{found.machine.cpu}. {DISCLAIMER}"
-    figure.supxlabel(how, fontsize=7, color="#666666")
-    with write_beside(path) as part:
-        figure.savefig(part)
+    figure.supxlabel(printable_lines(how), fontsize=7, color="#666666")
+    return figure
 
 
 def _limits(values: Sequence[float]) -> tuple[float, float]:

@@ -37,6 +37,16 @@ def test_a_plot_is_written_whole_in_the_format_of_its_name(
         assert image.shape[:2] == pytest.approx((1260, 1200), rel=0.15)
 
 
+def test_a_name_is_no_formula(report: BenchmarkReport, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="the device's environment has no matplotlib")
+    rows = (replace(report.rows[0], model="$x^y^z$\x1b"), *report.rows[1:])
+    save_plot(replace(report, rows=rows, data="$a^b^c$"), tmp_path / "plot.svg")
+    drawn = (tmp_path / "plot.svg").read_text()
+    # one in each of the two panels
+    assert drawn.count(r"<!-- $x^y^z$\x1b: ") == 2
+    assert "; $a^b^c$. For research" in drawn
+
+
 def test_a_missing_matplotlib_names_its_cure(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(util, "find_spec", lambda name: None)
     with pytest.raises(MissingExtra, match=r"matplotlib.*install.*\[benchmark\]'"):

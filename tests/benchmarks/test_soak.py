@@ -100,6 +100,12 @@ def test_the_plot_has_a_panel_a_series(found: SoakRun, tmp_path: Path) -> None:
     assert cv2.imread(str(tmp_path / "soak.png")).std() > 5
 
 
+def test_a_name_in_the_plot_is_no_formula(found: SoakRun, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="the device's environment has no matplotlib")
+    save_plot(replace(found, model="$x^y^z$", source="$a^b^c$\x1b"), tmp_path / "soak.svg")
+    assert r"<!-- $x^y^z$, 1 thread(s), $a^b^c$\x1b -->" in (tmp_path / "soak.svg").read_text()
+
+
 def test_each_panel_names_its_unit_although_one_before_it_was_not_measured(
     found: SoakRun, tmp_path: Path, saved_figures: list[Any]
 ) -> None:
