@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import argparse
 import csv
+import json
 import os
 import re
+import runpy
 import shlex
 import shutil
 import subprocess
 import sys
+import textwrap
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 from unittest.mock import patch
 
 import cv2
@@ -27,12 +30,16 @@ from dermedge import cli
 from dermedge.benchmarks.lab import cli as lab
 from dermedge.edge.cli.arguments import Parser
 from dermedge.edge.errors import OptionError
+from dermedge.edge.model.manifest import CLOSE_UP, read_manifest
+from dermedge.edge.model.photo_view import DERMOSCOPIC
 from dermedge.edge.model.shipped import SHIPPED
+from dermedge.edge.preprocess import to_input
 from dermedge.edge.sources.demo import generate
 from dermedge.edge.states import State
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
+VECTORS = ROOT / "tests" / "edge"
 # Code of other languages, which is not run here.
 APPS = [DOCS / "android.md", DOCS / "ios.md"]
 PAGES = [
@@ -176,7 +183,8 @@ def run_script(block: Block, folder: Path) -> list[str]:
 
 def test_each_python_example_is_run_or_says_why_not() -> None:
     runnable = [block for block in PYTHON if block.mark != "not run"]
-    assert set(runnable) == {*python_examples("Classifier("), *python_examples("Pipeline(")}
+    calls = ("Classifier(", "Pipeline(", "Interpreter(")
+    assert set(runnable) == {block for call in calls for block in python_examples(call)}
 
 
 def python_examples(call: str) -> list[Block]:
@@ -219,6 +227,129 @@ def test_an_array_with_red_first_is_classified(sandbox: Path) -> None:
         prediction = classifier.predict(np.full((480, 640, 3), (158, 180, 222), np.uint8))
         assert answer == classifier.headline(prediction).text
     assert probabilities == str(dict(zip(classifier.labels, prediction.probabilities, strict=True)))
+
+
+@pytest.fixture
+def own_program(sandbox: Path) -> Path:
+    """A folder with the program that runs a model without dermedge, and with the model that it names."""
+    pytest.importorskip("ai_edge_litert")
+    [program] = python_examples("Interpreter(")
+    (sandbox / "program.py").write_text(program.text, encoding="utf-8")
+    shutil.copy(SHIPPED["dermedge-nine-192"], sandbox)
+    return sandbox
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_the_program_without_dermedge_gives_the_same_answers(
+    name: str, own_program: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copy(SHIPPED[name], own_program / "dermedge-nine-192.tflite")
+    with dermedge.Classifier(SHIPPED[name]) as classifier:
+        for number in range(0, 180, 30):
+            cv2.imwrite(str(own_program / "photo.jpg"), generate(number))
+            runpy.run_path("program.py")
+            prediction = classifier.predict(dermedge.read_picture(own_program / "photo.jpg"))
+            headline = classifier.headline(prediction).text
+            headline += " (close-up: less certain)" if prediction.view == CLOSE_UP else " "
+            probability = f"probability of {prediction.label}: {prediction.probability:.6f}"
+            alert = f"alert: {'on' if prediction.alert else 'off'}"
+            assert capsys.readouterr().out.splitlines()[:3] == [headline, probability, alert]
+
+
+def test_the_program_without_dermedge_prepares_images_as_dermedge_does(own_program: Path) -> None:
+    network_input = runpy.run_path("program.py")["network_input"]
+    random = np.random.default_rng(5)
+    heights, widths = random.integers(20, 700, (2, 60))
+    for height, width in [(480, 640), (240, 300), *zip(heights, widths, strict=True)]:
+        image = random.integers(0, 256, (height, width, 3), dtype=np.uint8)
+        for size in (128, 192, 224):
+            expected = to_input(image, size)
+            assert np.array_equal(network_input(image[..., ::-1], size), expected), (height, width, size)
+
+
+def test_the_program_without_dermedge_decides_as_dermedge_does(own_program: Path) -> None:
+    decide = runpy.run_path("program.py")["decide"]
+    for vector in vectors("decision_vectors.json"):
+        with np.errstate(divide="ignore"):
+            found = decide(np.log(vector["probabilities"]), 0.0, {**vector, "temperature": 1})
+        title, nearest = vector["headline"].values()
+        headline = title if nearest is None else f"{title}; nearest: {nearest}"
+        label = vector["labels"][vector["index"]]
+        assert (found[0], found[1], found[3]) == (headline, label, vector["alert"]), vector["name"]
+    for vector in vectors("calibration_vectors.json"):
+        close_up = float(vector["view"] == CLOSE_UP)
+        found = decide(np.array(vector["logits"]), close_up, vector["manifest"])
+        assert list(found[2].values()) == pytest.approx(vector["probabilities"]), vector["name"]
+
+
+def vectors(name: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads((VECTORS / name).read_text(encoding="utf-8"))
+    return found
+
+
+# Prints the digest of the input for the image of each vector, which docs/own-program.md describes.
+DIGESTS = """
+import java.math.BigInteger;
+import java.security.MessageDigest;
+
+public final class Digests {
+    public static void main(String[] numbers) throws Exception {
+        for (int at = 0; at < numbers.length; at += 4) {
+            int height = Integer.parseInt(numbers[at]);
+            int width = Integer.parseInt(numbers[at + 1]);
+            int[] argb = new int[height * width];
+            for (int value = 0; value < 3 * argb.length; value++) {
+                int bits = value + 1 + 7919 * Integer.parseInt(numbers[at + 2]);
+                bits ^= bits << 13;
+                bits ^= bits >>> 17;
+                bits ^= bits << 5;
+                argb[value / 3] = argb[value / 3] << 8 | bits & 0xFF;
+            }
+            byte[] input = NetworkInput.of(argb, width, height, Integer.parseInt(numbers[at + 3]));
+            byte[] digest = MessageDigest.getInstance("SHA-256").digest(input);
+            System.out.printf("%064x%n", new BigInteger(1, digest));
+        }
+    }
+}
+"""
+
+
+def test_the_java_class_prepares_images_as_dermedge_does(tmp_path: Path) -> None:
+    if not shutil.which("javac"):
+        pytest.skip("no Java compiler: apt install default-jdk-headless")
+    page = (DOCS / "android.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"(?:^ {4}.*\n(?:^\n(?= {4}))*)+", page, flags=re.MULTILINE)
+    [written] = [block for block in blocks if "class NetworkInput" in block]
+    (tmp_path / "NetworkInput.java").write_text(textwrap.dedent(written), encoding="utf-8")
+    (tmp_path / "Digests.java").write_text(DIGESTS, encoding="utf-8")
+    images = vectors("preprocess_vectors.json")
+    numbers = [str(image[key]) for image in images for key in ("height", "width", "seed", "size")]
+    compiler = ["javac", "-Xlint:all", "-Werror", "NetworkInput.java", "Digests.java"]
+    subprocess.run(compiler, cwd=tmp_path, check=True, timeout=SECONDS_TO_RUN)
+    done = subprocess.run(
+        ["java", "Digests", *numbers],
+        cwd=tmp_path,
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=SECONDS_TO_RUN,
+    )
+    assert done.stdout.split() == [image["sha256"] for image in images]
+
+
+def test_the_thresholds_in_the_table_are_those_of_the_models() -> None:
+    page = (DOCS / "predict.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (dermedge-\S+) \| (\S+) \| (\S+) \| (\S+) \| (\S+) \|$", page, flags=re.MULTILINE)
+    expected = []
+    for name, path in SHIPPED.items():
+        manifest = read_manifest(path)
+        assert manifest is not None
+        views = {DERMOSCOPIC if manifest.views else "all": manifest.thresholds}
+        views |= {view: values["thresholds"] for view, values in manifest.views.items()}
+        for view, values in views.items():
+            numbers = (values["alert"]["threshold"], values["none"], values["uncertain"])
+            expected.append((name, view, *(f"{number:.4f}" for number in numbers)))
+    assert rows == expected
 
 
 def test_everything_that_the_package_offers_is_there() -> None:
