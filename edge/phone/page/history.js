@@ -10,27 +10,37 @@ function done(request) {
   });
 }
 
-async function store(mode) {
-  const request = indexedDB.open("dermedge", 1);
-  request.onupgradeneeded = () => request.result.createObjectStore(STORE, { autoIncrement: true });
-  const database = await done(request);
-  const transaction = database.transaction(STORE, mode);
-  transaction.oncomplete = () => database.close();
-  return transaction.objectStore(STORE);
+// Runs one request on the stored entries, and returns its result. Throws an error if the browser cannot finish the
+// transaction. A request succeeds before the browser writes the entry, and the disk can still be too full for the entry.
+async function within(mode, makeRequest) {
+  const opening = indexedDB.open("dermedge", 1);
+  opening.onupgradeneeded = () => opening.result.createObjectStore(STORE, { autoIncrement: true });
+  const database = await done(opening);
+  try {
+    const transaction = database.transaction(STORE, mode);
+    const request = makeRequest(transaction.objectStore(STORE));
+    await new Promise((resolve, reject) => {
+      transaction.oncomplete = resolve;
+      transaction.onabort = () => reject(transaction.error);
+    });
+    return request.result;
+  } finally {
+    database.close();
+  }
 }
 
 // Stores an entry, which contains a photo as a Blob, and the answer for this photo.
 export async function keep(entry) {
-  await done((await store("readwrite")).add(entry));
+  await within("readwrite", (store) => store.add(entry));
 }
 
 // Returns all entries, the newest first.
 export async function all() {
-  return (await done((await store("readonly")).getAll())).reverse();
+  return (await within("readonly", (store) => store.getAll())).reverse();
 }
 
 export async function erase() {
-  await done((await store("readwrite")).clear());
+  await within("readwrite", (store) => store.clear());
 }
 
 function dataUrl(blob) {

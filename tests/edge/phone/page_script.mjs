@@ -54,21 +54,31 @@ function request(result) {
   const made = { result };
   setImmediate(() => {
     made.onupgradeneeded?.();
-    made.onsuccess();
+    made.onsuccess?.();
   });
   return made;
 }
 
+let isDiskFull = false;
 const database = {
   createObjectStore() {},
   close() {},
-  transaction: () => ({
-    objectStore: () => ({
-      add: (entry) => request(stored.push(entry)),
-      getAll: () => request([...stored]),
-      clear: () => request(stored.splice(0)),
-    }),
-  }),
+  // A transaction ends after its request. If the disk is full, the request succeeds, and the transaction is aborted.
+  transaction: () => {
+    const made = {
+      objectStore: () => ({
+        add: (entry) => request(isDiskFull ? stored.length : stored.push(entry)),
+        getAll: () => request([...stored]),
+        clear: () => request(stored.splice(0)),
+      }),
+    };
+    setImmediate(() => setImmediate(() => {
+      if (isDiskFull) made.error = new Error("the disk is full");
+      if (isDiskFull) made.onabort();
+      else made.oncomplete();
+    }));
+    return made;
+  },
 };
 
 let bitmaps = 0;
@@ -217,8 +227,11 @@ tell({ kind: "result", number: second.number, totalMs: 30, bitmap: new Bitmap("l
   result: { state: "searching", hint: "", agrees: false, crop, classification: null } });
 see("frozen");
 seen.square = element("still").drawn.at(-1).slice(1);
+isDiskFull = true;
 await element("keep").click();
-await settled();
+see("full");
+isDiskFull = false;
+await element("keep").click();
 see("kept");
 seen.keep = element("keep").textContent;
 seen.stored = [{ ...stored[0], at: typeof stored[0].at }];

@@ -109,6 +109,12 @@ def test_a_frozen_frame_is_kept_with_its_answer_and_listed_exported_and_erased(s
     assert seen["erased"] == [0, False, True]
 
 
+def test_an_answer_that_the_browser_cannot_store_is_not_called_kept(seen: dict[str, Any]) -> None:
+    full = seen["full"]
+    assert (full["title"], full["hint"]) == ("not kept", "the disk is full")
+    assert len(seen["stored"]) == 1
+
+
 def test_the_times_of_a_hundred_answers_can_be_exported(seen: dict[str, Any]) -> None:
     assert seen["modes"] == ["Freeze"]
     assert [seen[name]["isExportOff"] for name in ("nearly", "enough")] == [True, False]
