@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from math import isfinite
 from pathlib import Path
 from time import perf_counter_ns
 from types import TracebackType
@@ -226,8 +227,16 @@ class Classifier:
             outputs: the outputs for the frame. ``outputs.view`` selects the thresholds.
             probabilities: the probabilities to decide on, one for each class. They are ``outputs.probabilities``, or
                 these probabilities smoothed over time.
+
+        Raises:
+            ModelError: a probability is NaN or infinite.
         """
         started = perf_counter_ns()
+        if not isfinite(sum(probabilities)):
+            raise ModelError(
+                f"'{self.path}' answered with a probability that is NaN or infinite; convert the model again, for "
+                "example to float32, or use another model"
+            )
         thresholds = self._calibration_of(outputs.view).thresholds
         decision = decide(probabilities, self._own_labels, self._none_label, thresholds)
         label, alert = self.labels[decision.index], self._alert_label(thresholds) if decision.alert else None

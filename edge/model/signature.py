@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ __all__ = [
 ]
 
 _INPUT_DTYPES = (np.uint8, np.int8, np.int16, np.float32)
+_OUTPUT_DTYPES = (*_INPUT_DTYPES, np.float16, np.float64)
 
 _TWO_CLASSES = ("negative", "positive")
 
@@ -37,7 +38,7 @@ def find_input(interpreter: Interpreter, path: Path) -> tuple[dict[str, Any], La
     """Returns the details of the input tensor, and its layout. ``path`` names the model in error messages.
 
     Raises:
-        ModelError: the network has several inputs, or the input is not an image of a fixed size.
+        ModelError: the network has several inputs, or the input is not an image of a fixed size and a known type.
     """
     inputs = interpreter.get_input_details()
     if len(inputs) != 1:
@@ -51,10 +52,16 @@ def find_input(interpreter: Interpreter, path: Path) -> tuple[dict[str, Any], La
             "export it with a fixed height and width"
         )
     layout = Layout.of_shape(shape)
-    if layout is None or dtype not in _INPUT_DTYPES:
+    if layout is None:
         kind = " (word indices, as the input of a text network)" if dtype in (np.int32, np.int64) else ""
         raise _not_a_classifier(
             path, f"its input is {dtype.name} {shape}{kind}, not an image of 1 or 3 channels"
+        )
+    if dtype not in _INPUT_DTYPES:
+        known = ", ".join(np.dtype(one).name for one in _INPUT_DTYPES)
+        raise ModelError(
+            f"the input of '{path}' is {dtype.name}, but dermedge needs an input of one of these types: {known}; "
+            "export the model with one of them"
         )
     return pixels, layout
 
@@ -65,7 +72,8 @@ class OutputDetails:
 
     Attributes:
         probabilities: the output [N, K]. If it is the only output, it may also be [N, 1, 1, K].
-        evidence: the output [N, h, w, K], or None if there is none.
+        evidence: the output [N, h, w, K], or None if there is none. It is also None if K is 1, because evidence is
+            compared between classes. Such an output is a map of the image, as a segmentation network has.
         close_up: the output [N, 1], the probability that the photo is a close-up, or None if there is none.
     """
 
@@ -78,7 +86,7 @@ def find_outputs(interpreter: Interpreter, path: Path) -> OutputDetails:
     """Returns the outputs of a classifier, which `output_places` recognizes by their shapes.
 
     Raises:
-        ModelError: the outputs are not those of a classifier.
+        ModelError: the shapes or the types of the outputs are not those of a classifier.
     """
     outputs = interpreter.get_output_details()
     shapes = [one["shape"].tolist() for one in outputs]
@@ -93,7 +101,11 @@ def find_outputs(interpreter: Interpreter, path: Path) -> OutputDetails:
         evidence, flat = (one["shape"].tolist() for one in (found.evidence, found.probabilities))
         what = f"two of its outputs, {flat} and {evidence}, differ in the number of classes"
         raise _not_a_classifier(path, what)
-    return found
+    dtype = np.dtype(found.probabilities["dtype"])
+    if dtype not in _OUTPUT_DTYPES:
+        flat = found.probabilities["shape"].tolist()
+        raise _not_a_classifier(path, f"its output {flat} is {dtype.name}, which holds no probabilities")
+    return replace(found, evidence=None) if found.evidence and found.evidence["shape"][-1] == 1 else found
 
 
 def output_places(shapes: Sequence[Sequence[int]]) -> dict[str, int] | None:

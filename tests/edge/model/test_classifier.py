@@ -1,5 +1,6 @@
 """One model file, opened once, that turns frames into predictions."""
 
+import copy
 import itertools
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,6 +11,7 @@ import pytest
 
 from dermedge.edge.errors import ModelError, OptionError
 from dermedge.edge.model.classifier import Classifier
+from dermedge.edge.model.heat_map import heat_map
 from dermedge.edge.model.manifest import attach, read_manifest, strip
 from dermedge.edge.model.photo_view import calibration_of
 from dermedge.edge.model.prediction import Tensor
@@ -234,3 +236,43 @@ def test_floats_pass_through() -> None:
     tensor = Tensor(values, 0.0, 0)
     assert np.array_equal(tensor.dequantize(), values)
     assert tensor.mean_over_cells() == pytest.approx((0.5, 1.0))
+
+
+@pytest.mark.parametrize("broken", [float("nan"), float("inf")])
+def test_a_probability_that_is_not_finite_is_an_error_and_no_answer(model_path: Path, broken: float) -> None:
+    with Classifier(model_path) as classifier:
+        outputs = classifier.infer(classifier.crop(FRAME))
+        probabilities = (*outputs.probabilities[:-1], broken)
+        with pytest.raises(ModelError, match="answered with a probability that is NaN or infinite"):
+            classifier.decide(outputs, probabilities)
+
+
+def test_a_map_of_the_image_beside_a_single_probability_is_no_evidence(
+    make_network: Callable[..., bytes], tmp_path: Path
+) -> None:
+    path = tmp_path / "map.tflite"
+    content = make_network(shape=(1, 8, 8, 1), dtype="uint8", quantization=(1 / 16, 0), head="LOGISTIC")
+    path.write_bytes(with_the_input_as_output(content))
+    with Classifier(path) as classifier:
+        prediction = classifier.predict(FRAME)
+        assert not classifier.has_heat_map
+    assert len(prediction.probabilities) == 2
+    assert heat_map(prediction) is None
+
+
+def with_the_input_as_output(network: bytes) -> bytes:
+    """The network with one more output, a copy of the image, as a segmentation network has one beside its answer."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    from dermedge.convert.to_tflite.share_buffers import pack
+
+    root = schema.ModelT.InitFromPackedBuf(network)
+    graph, code, operator = root.subgraphs[0], schema.OperatorCodeT(), schema.OperatorT()
+    code.builtinCode = schema.BuiltinOperator.RELU
+    root.operatorCodes.append(code)
+    graph.tensors.append(copy.copy(graph.tensors[graph.inputs[0]]))
+    operator.opcodeIndex, operator.inputs = len(root.operatorCodes) - 1, list(graph.inputs)
+    operator.outputs = [len(graph.tensors) - 1]
+    graph.operators.append(operator)
+    graph.outputs = [*graph.outputs, *operator.outputs]
+    return pack(root)

@@ -19,9 +19,11 @@ PLACES = json.loads((Path(__file__).parents[1] / "outputs_vectors.json").read_te
 class Described:
     """An interpreter of which only the tensors are known: (shape, type) each."""
 
-    def __init__(self, inputs: list[tuple[list[int], Any]], outputs: list[list[int]]) -> None:
-        self._inputs = [self._tensor(shape, dtype) for shape, dtype in inputs]
-        self._outputs = [self._tensor(shape, np.float32) for shape in outputs]
+    def __init__(
+        self, inputs: list[tuple[list[int], Any]], outputs: list[list[int]], dtype: Any = np.float32
+    ) -> None:
+        self._inputs = [self._tensor(shape, kind) for shape, kind in inputs]
+        self._outputs = [self._tensor(shape, dtype) for shape in outputs]
 
     def _tensor(self, shape: list[int], dtype: Any) -> dict[str, Any]:
         return {"name": "t", "shape": np.array(shape), "shape_signature": np.array(shape), "dtype": dtype}
@@ -74,6 +76,20 @@ def test_one_output_of_k_values_is_that_of_a_classifier(shape: list[int]) -> Non
     assert found.probabilities["shape"].tolist() == shape
     assert found.evidence is None
     assert found.close_up is None
+
+
+@pytest.mark.parametrize("dtype", [np.int32, np.int64, np.bool_])
+def test_the_number_of_a_class_is_no_probability(dtype: Any) -> None:
+    with pytest.raises(ModelError, match=rf"its output \[1, 1\] is {np.dtype(dtype)}, which holds no prob"):
+        find_outputs(Described([], [[1, 1]], dtype), PATH)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.int32])
+def test_an_image_of_an_unknown_type_is_told_by_its_type(dtype: Any) -> None:
+    with pytest.raises(
+        ModelError, match=rf"the input of 'm\.tflite' is {np.dtype(dtype)}, .* uint8, int8, int16"
+    ):
+        find_input(Described([([1, 8, 8, 3], dtype)], []), PATH)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("vector", PLACES, ids=lambda vector: str(vector["shapes"]))
