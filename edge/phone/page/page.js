@@ -328,10 +328,11 @@ async function showHistory() {
   element("history-list").replaceChildren(...await Promise.all(entries.map(async (entry) => {
     const row = make("li");
     const canvas = make("canvas");
-    const bitmap = await createImageBitmap(entry.picture);
-    drawSquare(canvas, bitmap);
+    // a photo that the browser cannot read any more must not hide the other entries
+    const bitmap = await createImageBitmap(entry.picture).catch(() => null);
+    if (bitmap) drawSquare(canvas, bitmap);
     canvas.setAttribute("role", "img");
-    canvas.setAttribute("aria-label", "the kept photo");
+    canvas.setAttribute("aria-label", bitmap ? "the kept photo" : "the kept photo cannot be read");
     // entries that were stored by earlier versions have no headline
     const headline = entry.headline ?? { title: entry.label, nearest: null };
     const title = titleOf({ ...entry, headline }, (name) => entry.probabilities[name]);

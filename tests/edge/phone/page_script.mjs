@@ -121,7 +121,7 @@ define({
   FileReader: class {
     readAsDataURL(blob) {
       this.result = `data:${blob}`;
-      setImmediate(() => this.onload());
+      setImmediate(() => (blob.isBroken ? this.onerror() : this.onload()));
     }
   },
   URL: { createObjectURL: (blob) => { downloads.push(blob); return "blob:1"; }, revokeObjectURL() {} },
@@ -236,7 +236,9 @@ see("kept");
 seen.keep = element("keep").textContent;
 seen.stored = [{ ...stored[0], at: typeof stored[0].at }];
 stored.push({ at: "2026-11-29T22:36:02Z", label: "nevus", probabilities: { nevus: 0.906 }, picture: "old" });
+stored.push({ at: "2026-11-29T22:36:01Z", label: "nevus", probabilities: { nevus: 0.7 }, picture: { isBroken: true } });
 await element("open-history").click();
+seen.labels = element("history-list").children.map(({ children }) => children[0].attributes["aria-label"]);
 seen.history = element("history-list").children.map(({ children }) => [
   children[1].own, children[1].children[0].textContent]);
 seen.local = new Date("2026-11-29T22:36:02Z").toLocaleString();

@@ -102,11 +102,16 @@ def test_a_frozen_frame_is_kept_with_its_answer_and_listed_exported_and_erased(s
             "probabilities": {"melanoma": 0.616, "nevus": 0.284, "none of these": 0.1},
         }
     ]
-    # the newest first; the other one has no headline, as entries of earlier versions
-    assert [words for words, _ in seen["history"]] == ["nevus 91 %", f"melanoma 62 %, {NOTES}"]
-    assert seen["history"][0][1] == seen["local"]
-    assert seen["exported"] == [["nevus", "data:old"], ["melanoma", "data:image/jpeg 0.9"]]
+    # the newest first; the others have no headline, as entries of earlier versions
+    assert [words for words, _ in seen["history"]] == ["nevus 70 %", "nevus 91 %", f"melanoma 62 %, {NOTES}"]
+    assert seen["history"][1][1] == seen["local"]
+    assert seen["exported"][1:] == [["nevus", "data:old"], ["melanoma", "data:image/jpeg 0.9"]]
     assert seen["erased"] == [0, False, True]
+
+
+def test_a_kept_photo_that_cannot_be_read_any_more_hides_no_other_entry(seen: dict[str, Any]) -> None:
+    assert seen["labels"] == ["the kept photo cannot be read", "the kept photo", "the kept photo"]
+    assert seen["exported"][0] == ["nevus", None]
 
 
 def test_an_answer_that_the_browser_cannot_store_is_not_called_kept(seen: dict[str, Any]) -> None:
