@@ -177,11 +177,17 @@ function setMode(wanted) {
 }
 
 async function startCamera() {
+  const number = generation;
   try {
     if (camera.isOpen) await video.play();
     else await camera.open(() => { if (mode === "live") lost("the camera has stopped: start it again"); });
   } catch (error) {
     lost(error.message);
+    return;
+  }
+  // while the camera opened, the user may have left the page or chosen a photo
+  if (document.hidden || (number !== generation && mode !== "live")) {
+    camera.close();
     return;
   }
   const { torch, zoom } = camera.offers;

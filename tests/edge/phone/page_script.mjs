@@ -99,8 +99,9 @@ define({
       async getUserMedia(wanted) {
         asked.push(wanted);
         if (failure) throw Object.assign(new Error("no"), { name: failure });
-        track = new Track();
-        return { getVideoTracks: () => [track] };
+        const made = new Track();
+        track = made;
+        return { getVideoTracks: () => [made] };
       },
     },
   },
@@ -297,6 +298,23 @@ await element("file").fire("change", { target: { files: [{ name: "a.jpg" }], val
 await settled();
 see("photo");
 seen.sent = posted.at(-1).kind;
+
+// while the camera opens, the page is hidden, or a photo is chosen
+element("run").click();
+document.hidden = true;
+listeners.visibilitychange();
+await settled();
+seen.leftWhileOpening = [track.isStopped, element("run").textContent];
+document.hidden = false;
+element("run").click();
+await element("file").fire("change", { target: { files: [{ name: "a.jpg" }], value: "a.jpg" } });
+await settled();
+seen.chosenWhileOpening = [track.isStopped, element("run").textContent];
+element("run").click();
+element("run").click();
+await settled();
+seen.startedTwice = [track.isStopped, element("run").textContent];
+
 await element("file").fire("change", { target: { files: [{ name: "b.txt", isBroken: true }], value: "b.txt" } });
 await settled();
 see("broken");

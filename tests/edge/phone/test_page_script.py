@@ -140,6 +140,12 @@ def test_a_camera_that_is_silent_for_two_seconds_is_lost(seen: dict[str, Any]) -
     assert (lost["isKeepOff"], lost["isWhereOff"], lost["colour"]) == (True, True, "#fff")
 
 
+def test_a_camera_that_opens_when_it_is_no_longer_wanted_is_closed(seen: dict[str, Any]) -> None:
+    assert seen["leftWhileOpening"] == [True, "Camera"]
+    assert seen["chosenWhileOpening"] == [True, "Camera"]
+    assert seen["startedTwice"] == [False, "Freeze"]
+
+
 def test_what_goes_wrong_is_said_with_a_cure(seen: dict[str, Any]) -> None:
     assert seen["refused"].startswith("this page may not use the camera: allow the camera")
     assert seen["ended"] == "the camera has stopped: start it again"
