@@ -53,6 +53,11 @@ _PROOF_S = 1.5
 # for `_BAD_PARTS_S` seconds.
 _MOST_BAD_PARTS, _BAD_PARTS_S = 5, 1.0
 
+# A stream is decoded by this many threads. With n threads, FFmpeg returns a frame when n - 1 further frames have
+# arrived. By default, n is the number of processor cores, so that the frames of a slow camera would be seconds old. A
+# single thread of a Raspberry Pi would be too slow for large frames.
+_DECODING_THREADS = 2
+
 # The user gets one of these pieces of advice when a source does not open.
 _CHECK_CAMERA = "check that the camera is connected, and that no other program uses it."
 _CHECK_STREAM = "check the URL, and that the server is running"
@@ -310,10 +315,12 @@ class CameraOpener:
 
 def open_stream(spec: str, mode: CameraMode) -> FrameSource:
     """Opens the stream at a URL. Raises SourceError if the stream cannot be opened."""
-    settings = (
+    settings = [
         *(cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, 1000 * OPEN_TIMEOUT_S),
         *(cv2.CAP_PROP_READ_TIMEOUT_MSEC, 1000 * READ_TIMEOUT_S),
-    )
+    ]
+    if hasattr(cv2, "CAP_PROP_N_THREADS"):  # OpenCV 4.6, which Debian 12 has, lacks this property
+        settings += [cv2.CAP_PROP_N_THREADS, _DECODING_THREADS]
     # FFmpeg accepts schemes such as rtsp only in lower case
     scheme, mark, rest = spec.partition("://")
     address = f"{scheme.lower()}{mark}{rest}"

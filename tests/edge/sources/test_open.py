@@ -235,7 +235,7 @@ def test_a_camera_settles_for_a_second_before_its_exposure_is_kept(monkeypatch: 
     assert frame.number == 0
 
 
-def test_a_stream_may_take_five_seconds_to_open_and_three_for_a_frame(
+def test_a_stream_may_take_five_seconds_to_open_and_three_for_a_frame_and_two_threads_decode_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     asked: list[Any] = []
@@ -249,9 +249,13 @@ def test_a_stream_may_take_five_seconds_to_open_and_three_for_a_frame(
     frame = source.read()
     assert frame is not None
     assert frame.name == "RTSP://Camera/One"
-    limits = (cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, 5000, cv2.CAP_PROP_READ_TIMEOUT_MSEC, 3000)
-    # FFmpeg knows schemes in lower case alone
-    assert asked == [("rtsp://me:Secret@Camera/One", cv2.CAP_FFMPEG, limits)]
+    limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, 5000, cv2.CAP_PROP_READ_TIMEOUT_MSEC, 3000]
+    # FFmpeg knows schemes in lower case alone, and returns a frame late for each further thread
+    threads = [cv2.CAP_PROP_N_THREADS, 2]
+    assert asked == [("rtsp://me:Secret@Camera/One", cv2.CAP_FFMPEG, limits + threads)]
+    monkeypatch.delattr(cv2, "CAP_PROP_N_THREADS")
+    open_source("rtsp://Camera")
+    assert asked[1][2] == limits
 
 
 @pytest.mark.parametrize(
