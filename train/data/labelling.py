@@ -77,7 +77,9 @@ def label_files(
     by_folders = labels_from in (FOLDER, PARENT)
     tables = read_tables(found.tables, found.photos, given, unread_allowed=by_folders)
     _check_used(paths, tables)
-    placements = read_layout(found.photos, _in_tables(tables, len(found.photos), labels_from), labels_from)
+    stated = _diagnoses_stated(tables, len(found.photos))
+    in_tables = [bool(diagnosis) if labels_from == AUTO else labels_from == TABLE for diagnosis in stated]
+    placements = read_layout(found.photos, in_tables, labels_from, stated)
     spellings = _one_spelling(placement.class_name for placement in placements)
     folders = [spellings[placement.class_name] for placement in placements]
     links = _links(found.photos, placements, tables, folders, groups_from)
@@ -143,11 +145,9 @@ def class_folders(data: Path) -> list[str]:
     return sorted({placement.class_name for placement in placements} - {""})
 
 
-def _in_tables(tables: Tables, count: int, labels_from: str) -> list[bool]:
-    """Tells, for each photo, whether the label is read from a table, and not from the names of folders."""
-    if labels_from == AUTO:
-        return [index in tables.facts and tables.facts[index].diagnosis is not None for index in range(count)]
-    return [labels_from == TABLE] * count
+def _diagnoses_stated(tables: Tables, count: int) -> list[str]:
+    """Returns the diagnosis that tables state for each photo; empty if they state none."""
+    return [tables.facts[index].diagnosis or "" if index in tables.facts else "" for index in range(count)]
 
 
 def _file(

@@ -7,9 +7,9 @@
 3. The root of the dataset is the given folder, with two exceptions. If one folder in the given folder holds all
    photos, that folder is the root. If the given folder is a collection of datasets, each dataset has a root of its own.
    The given folder is a collection if a folder in it holds parts (``kaggle9/Train/nevus``), or holds only photos that a
-   table labels (``ham10000/images``).
+   table labels (``ham10000/images``). A table need not label all of them if it never states the name of the folder.
 4. If there are many folders above the class folders, and each has few photos, each of these folders is a person or a
-   lesion. The photos of such a folder form a group.
+   lesion. The photos of such a folder form a group. The same holds for folders whose photos a table labels.
 5. If two levels of folders could be the classes, known diagnoses decide: ``clinic/nevus`` has classes below datasets,
    and ``nevus/clinic`` has groups below classes. Without known diagnoses, the first level has the classes. dermedge
    stops with an error message if the names do not show which level has the classes. This is the case, for example, if
@@ -28,6 +28,7 @@ from statistics import median
 from dermedge.edge.errors import DataError
 from dermedge.train.data.catalogue import MIN_GROUPS
 from dermedge.train.data.counts import some_of
+from dermedge.train.data.diagnoses import spelling_key
 from dermedge.train.data.folder_names import FolderKind, folder_kind, part_of
 from dermedge.train.data.folders import FoundPhoto
 
@@ -77,7 +78,10 @@ class _Chain:
 
 
 def read_layout(
-    photos: Sequence[FoundPhoto], in_table: Sequence[bool], labels_from: str = AUTO
+    photos: Sequence[FoundPhoto],
+    in_table: Sequence[bool],
+    labels_from: str = AUTO,
+    diagnoses: Sequence[str] = (),
 ) -> list[Placement]:
     """Reads the folders of photos by the rules in the module's docstring.
 
@@ -86,12 +90,14 @@ def read_layout(
         in_table: for each photo, whether a table states its label.
         labels_from: a value of `LABEL_SOURCES`. folder: the class is the first folder; parent: the class is the
             folder that directly contains the photo; auto and table: the rules of this module decide.
+        diagnoses: for each photo, the diagnosis that a table states; empty if none does.
 
     Raises:
         DataError: folders of two different levels may be the classes, and ``labels_from`` is auto.
     """
     persons_given = _persons_given(photos)
     places = [_place(photo, persons_given) for photo in photos]
+    diagnoses = diagnoses or [""] * len(photos)
     by_root: dict[Path, list[int]] = defaultdict(list)
     for index, (root, _) in enumerate(places):
         by_root[root].append(index)
@@ -99,8 +105,9 @@ def read_layout(
     for root, members in by_root.items():
         chains = _without_repeats([_chain(root, places[index][1]) for index in members])
         labelled = [in_table[index] for index in members]
-        depths = _class_depths(root, chains, labelled, labels_from)
-        persons = _persons_above(chains, depths) if labels_from == AUTO else frozenset()
+        stated = [diagnoses[index] for index in members]
+        depths = _class_depths(root, chains, labelled, stated, labels_from)
+        persons = _persons_above(chains, depths, stated) if labels_from in (AUTO, TABLE) else frozenset()
         for index, chain, depth in zip(members, chains, depths, strict=True):
             insisted = _insisted(photos[index].folders, labels_from)
             placements[index] = _placement(root, places[index][1], chain, depth, insisted, persons)
@@ -159,7 +166,7 @@ def _without_repeats(chains: Sequence[_Chain]) -> list[_Chain]:
 
 
 def _class_depths(
-    root: Path, chains: Sequence[_Chain], in_table: Sequence[bool], labels_from: str
+    root: Path, chains: Sequence[_Chain], in_table: Sequence[bool], stated: Sequence[str], labels_from: str
 ) -> list[int]:
     """Returns, for each photo, the index of the class folder in `_Chain.names`.
 
@@ -171,7 +178,7 @@ def _class_depths(
     below = [_Chain(chain.names[common:], chain.part, max(0, chain.before_part - common)) for chain in chains]
     if labels_from == FOLDER:
         return [common] * len(chains)
-    sets = _sets_of_a_collection(below, in_table)
+    sets = _sets_of_a_collection(below, in_table, stated)
     if sets:
         return [common + int(chain.names[:1] != () and chain.names[0] in sets) for chain in below]
     second = _second_is_the_class(root, [c for c, known in zip(below, in_table, strict=True) if not known])
@@ -194,32 +201,43 @@ def _are_diagnoses(names: set[str]) -> bool:
     return all(folder_kind(name) is FolderKind.DIAGNOSIS for name in names)
 
 
-def _persons_above(chains: Sequence[_Chain], depths: Sequence[int]) -> frozenset[str]:
+def _persons_above(chains: Sequence[_Chain], depths: Sequence[int], stated: Sequence[str]) -> frozenset[str]:
     """Returns the folders above the class folders if these folders count as persons or lesions, or else an empty set.
 
     The folders count as persons or lesions if there are many of them, and the median number of photos in them is low.
+    A folder whose photos a table labels takes the place of a folder above the classes, unless there are as many
+    diagnoses as folders. Then each folder may hold a class.
     """
     above = Counter(
         chain.names[depth - 1]
         for chain, depth in zip(chains, depths, strict=True)
-        if 0 < depth < len(chain.names)
+        if 0 < depth <= len(chain.names)
     )
     are_persons = len(above) >= _MIN_PERSONS and median(above.values()) <= _FEW_PHOTOS
-    return frozenset(above) if are_persons else frozenset()
+    return frozenset(above) if are_persons and len({*stated} - {""}) < len(above) else frozenset()
 
 
-def _sets_of_a_collection(chains: Sequence[_Chain], in_table: Sequence[bool]) -> frozenset[str]:
+def _sets_of_a_collection(
+    chains: Sequence[_Chain], in_table: Sequence[bool], stated: Sequence[str]
+) -> frozenset[str]:
     """Returns the folders in the root that are datasets of their own; an empty set if the root is one dataset."""
     members: dict[str, list[tuple[_Chain, bool]]] = defaultdict(list)
-    for chain, known in zip(chains, in_table, strict=True):
+    confirmed: set[str] = set()
+    for chain, known, diagnosis in zip(chains, in_table, stated, strict=True):
         if chain.names:
             members[chain.names[0]].append((chain, known))
+            if spelling_key(diagnosis) == spelling_key(chain.names[0]):
+                confirmed.add(chain.names[0])
     unknown_names = [name for name in members if folder_kind(name) is FolderKind.NAME]
     with_parts = {
         name for name in unknown_names if any(_holds_parts_of_classes(chain) for chain, _ in members[name])
     }
+    flat = [name for name in unknown_names if all(len(chain.names) == 1 for chain, _ in members[name])]
     tabled = {
-        name for name in unknown_names if all(known and len(c.names) == 1 for c, known in members[name])
+        name
+        for name in flat
+        if all(known for _, known in members[name])
+        or (name not in confirmed and 2 * sum(known for _, known in members[name]) >= len(members[name]))
     }
     if not with_parts and not tabled:
         return frozenset()
@@ -283,11 +301,12 @@ def _placement(
     elif not class_name and not names and folder_kind(root.name) is FolderKind.DIAGNOSIS:
         # the given folder is itself a class folder
         class_name = root.name
-    source = names[depth - 1] if 0 < depth <= len(names) and class_name else _set_name(root)
+    above = names[depth - 1] if 0 < depth <= len(names) else ""
+    if above in persons:
+        return Placement(_set_name(root), chain.part, class_name, f"{_set_name(root)}/{above}")
+    source = above if above and class_name else _set_name(root)
     if not class_name and len(names) == 1:
         source = names[0]
-    if source in persons and class_name:
-        return Placement(_set_name(root), chain.part, class_name, f"{_set_name(root)}/{source}")
     return Placement(source, chain.part, class_name, _group(root, folders, class_name))
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
 
 from dermedge.edge.errors import DataError
 from dermedge.train.data.folders import FoundPhoto
-from dermedge.train.data.layout import AUTO, FOLDER, PARENT, Placement, read_layout
+from dermedge.train.data.layout import AUTO, FOLDER, PARENT, TABLE, Placement, read_layout
 
 PEOPLE = ("anna", "bert", "carla", "dirk", "emil", "fritz", "gerda", "hans")
 
@@ -237,3 +237,38 @@ def test_a_person_who_is_given_is_no_class_for_labels_from_folders(labels_from: 
     photos += [FoundPhoto(root / "2.jpg", root, ()) for root in roots]
     found = read_layout(photos, [False] * len(photos), labels_from)
     assert [one.class_name for one in found] == ["s1"] * 6 + [""] * 6
+
+
+def of_a_table(folders: Mapping[str, Sequence[str]], labels_from: str = AUTO) -> dict[str, list[Placement]]:
+    """The placements of the photos in each folder, whose diagnoses a table states; empty ones are not in the table."""
+    root = Path("/data/set")
+    photos = [
+        FoundPhoto(root / name / f"{at}.jpg", root, Path(name).parts)
+        for name, diagnoses in folders.items()
+        for at in range(len(diagnoses))
+    ]
+    stated = [diagnosis for diagnoses in folders.values() for diagnosis in diagnoses]
+    known = [bool(diagnosis) or labels_from == TABLE for diagnosis in stated]
+    found = iter(read_layout(photos, known, labels_from, stated))
+    return {name: [next(found) for _ in diagnoses] for name, diagnoses in folders.items()}
+
+
+@pytest.mark.parametrize("labels_from", [AUTO, TABLE])
+@pytest.mark.parametrize("above", ["", "images/", "clinic/"])
+def test_many_folders_of_few_photos_that_a_table_labels_are_persons(labels_from: str, above: str) -> None:
+    """Photos of one person were in train and in test."""
+    folders = {f"{above}{name}": ["nevus", "melanoma"] for name in PEOPLE[:8]}
+    assert of_a_table(folders, labels_from)[f"{above}anna"] == [Placement("set", "", "", "set/anna")] * 2
+
+
+def test_as_many_folders_as_diagnoses_may_be_classes_and_are_no_persons() -> None:
+    folders = {f"{name}": [f"disease of {name}"] * 5 for name in PEOPLE[:8]}
+    assert {one.group for placements in of_a_table(folders).values() for one in placements} == {""}
+
+
+def test_a_folder_that_a_table_labels_nearly_whole_is_no_class_unless_the_table_states_its_name() -> None:
+    folders = {"clinic": ["nevus", "melanoma", ""], "hands": ["", ""]}
+    found = of_a_table(folders)
+    assert [one.class_name for one in (*found["clinic"], *found["hands"])] == ["", "", "", "hands", "hands"]
+    folders = {"Acne": ["acne", "rosacea", ""], "hands": ["", ""]}
+    assert of_a_table(folders)["Acne"][2].class_name == "Acne"
