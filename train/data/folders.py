@@ -169,7 +169,7 @@ def _walk(folder: Path, skipped: Counter[str], above: tuple[str, ...]) -> Iterat
 def _without_masks(photos: list[FoundPhoto], skipped: Counter[str]) -> list[FoundPhoto]:
     """Returns the photos without segmentation masks, which are recognized by the names of files and folders."""
     candidates = {photo.path for photo in photos if _mask_of(photo) is not None}
-    others = {photo.path.stem for photo in photos if photo.path not in candidates}
+    others = {photo.path.stem.lower() for photo in photos if photo.path not in candidates}
     masks = {
         photo.path
         for photo in photos
@@ -189,19 +189,21 @@ def _without_thumbnails(photos: list[FoundPhoto], skipped: Counter[str]) -> list
     small = {
         photo.path for photo in photos if not _THUMBNAIL_FOLDERS.isdisjoint(map(str.lower, photo.folders))
     }
-    names = {photo.path.stem for photo in photos if photo.path not in small}
-    small = {path for path in small if path.stem in names}
+    names = {photo.path.stem.lower() for photo in photos if photo.path not in small}
+    small = {path for path in small if path.stem.lower() in names}
     if small:
         skipped[_THUMBNAIL] += len(small)
     return [photo for photo in photos if photo.path not in small]
 
 
 def _mask_of(photo: FoundPhoto) -> str | None:
-    """Returns the stem of the photo that a mask belongs to; None if no name of a file or folder suggests a mask."""
-    stem = photo.path.stem
+    """Returns the stem of the photo that a mask belongs to, in lower case; None if no name of a file or folder suggests
+    a mask.
+    """
+    stem = photo.path.stem.lower()
     for ending in _MASK_ENDINGS:
-        if stem.lower().endswith(ending):
-            return stem[: -len(ending)]
+        if stem.endswith(ending):
+            return stem.removesuffix(ending)
     return stem if any(map(says_mask, photo.folders)) else None
 
 

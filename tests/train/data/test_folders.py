@@ -68,6 +68,14 @@ def test_what_is_left_out_is_counted_by_its_reason(tmp_path: Path) -> None:
     }
 
 
+def test_capitals_do_not_hide_a_mask_or_a_thumbnail(tmp_path: Path) -> None:
+    """They became photos of the class, as on a camera's card or after a copy from Windows."""
+    root = touch(tmp_path / "set", "mole.jpg", "MOLE_SEGMENTATION.PNG", "Masks/MOLE.png", "thumbs/Mole.JPG")
+    found = find_files([root])
+    assert [photo.name for photo in found.photos] == ["set/mole.jpg"]
+    assert found.skipped == {"a segmentation mask of another photo": 2, "a thumbnail of another photo": 1}
+
+
 def test_copies_that_predict_explain_wrote_beside_the_photos_are_left_out_and_counted(tmp_path: Path) -> None:
     root = touch(tmp_path / "set", "nevus/1.jpg", "nevus/1.jpg.explained.png", "why/2.png.explained.png")
     found = find_files([root])
