@@ -35,9 +35,11 @@ def model_path(text: str) -> Path:
 
 
 def require_model_file(path: Path) -> None:
-    """Raises ModelError if the file of a model does not exist, or if its folder cannot be read."""
+    """Raises ModelError if the file of a model does not exist or cannot be read."""
     try:
         is_file = path.is_file()
+        if is_file:
+            path.open("rb").close()
     except OSError as error:
         raise ModelError(
             f"cannot read the model '{path}': {error.strerror}; check the path and its permissions"

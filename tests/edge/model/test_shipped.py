@@ -1,5 +1,6 @@
 """The models that ship, by name."""
 
+import errno
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from dermedge.edge.model.shipped import (
     model_path,
     require_model_file,
 )
+from dermedge.edge.model.tuning import tuned
 
 
 @pytest.mark.parametrize("path", SHIPPED.values(), ids=SHIPPED)
@@ -41,6 +43,20 @@ def test_a_model_whose_path_cannot_be_read_is_one_line_about_reading() -> None:
     # from Python 3.14 on, Path.is_file returns False for a name that is too long
     with pytest.raises(ModelError, match=r"cannot read the model|does not exist"):
         require_model_file(Path("x" * 300))
+
+
+def test_a_model_without_permission_is_one_line_about_reading(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "closed.tflite"
+    path.write_bytes(b"")
+
+    def refuse(*given: object, **options: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", refuse)  # root may read every file
+    with pytest.raises(ModelError, match=r"cannot read the model '.*closed.tflite': Permission denied"):
+        tuned(path)
 
 
 @pytest.mark.skipif(choose_runtime() != "litert", reason="the kernels of tflite-runtime are some levels off")
