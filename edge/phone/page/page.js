@@ -376,10 +376,20 @@ element("erase").addEventListener("click", async () => {
   await showHistory();
 });
 
+// Throws an error if the browser gives up a service worker that it is installing.
+function failureOf(installing) {
+  return new Promise((_, reject) => {
+    installing?.addEventListener("statechange", () => {
+      if (installing.state === "redundant") reject(new Error("the browser cannot store the app; load the page again"));
+    });
+  });
+}
+
 async function keepApp() {
   try {
-    await navigator.serviceWorker.register("sw.js", { updateViaCache: "none" });
-    await navigator.serviceWorker.ready;
+    const { installing } = await navigator.serviceWorker.register("sw.js", { updateViaCache: "none" });
+    // if the app cannot be stored, for example because a file is missing, no service worker is ever ready
+    await Promise.race([navigator.serviceWorker.ready, failureOf(installing)]);
     fact("without a network", "works");
   } catch (error) {
     fact("without a network", `does not work: ${error.message}`);

@@ -162,3 +162,12 @@ def test_what_goes_wrong_is_said_with_a_cure(seen: dict[str, Any]) -> None:
     broken, failed = seen["broken"], seen["failed"]
     assert broken["hint"] == "'b.txt' cannot be read as a photo: choose another photo"
     assert (failed["title"], failed["hint"], seen["off"]) == ("cannot run", "no memory", [True] * 4)
+
+
+def test_the_page_says_whether_the_app_is_stored(run_page_script: Callable[..., Any]) -> None:
+    harness = Path(__file__).with_name("keep_app.mjs")
+    for state, said in (
+        ("activated", "works"),
+        ("redundant", "does not work: the browser cannot store the app; load the page again"),
+    ):
+        assert run_page_script(harness, PAGE / "page.js", state) == ["without a network", said]
