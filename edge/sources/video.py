@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dermedge.edge.errors import SourceError
+from dermedge.edge.errors import SourceError, SourceLost
 from dermedge.edge.sources.capture import open_capture, text_of_fourcc
 from dermedge.edge.sources.edit_list import presented_s
 from dermedge.edge.sources.frame import Frame, FrameSource, live_frame
@@ -33,6 +33,9 @@ _MISSING_SHARE, _MISSING_S = 0.1, 1.0
 # A gap lies between two frames that were read one after the other. A video that lacks many frames counts as damaged if
 # its longest gap contains at least this fraction of the missing frames.
 _GAP_SHARE = 0.8
+# A pause of a video that plays at its own speed is waited for at once if it is not longer than _LONGEST_SLEEP_S.
+# Otherwise, a call of `read` ends after _PAUSE_TICK_S, so that the thread that reads can be stopped.
+_LONGEST_SLEEP_S, _PAUSE_TICK_S = 10.0, 1.0
 # Reading ends with an error if this many frames in a row equal the first frame.
 _MOST_SAME_AT_START = 500
 
@@ -212,21 +215,31 @@ class VideoFile(FrameSource):
 
 
 class PacedVideo(FrameSource):
-    """A video that plays at its own speed, as a live source: a frame is lost if it is not read in time."""
+    """A video that plays at its own speed, as a live source: a frame is lost if it is not read in time.
+
+    Between frames that are far apart, `read` raises SourceLost.
+    """
 
     is_live = True
 
     def __init__(self, video: VideoFile) -> None:
         self._video = video
         self._began_s: float | None = None
+        self._early: Frame | None = None
 
     def read(self) -> Frame | None:
-        frame = self._video.read()
+        frame = self._early or self._video.read()
+        self._early = None
         if frame is None or frame.at_s is None:
             return frame
         if self._began_s is None:
             self._began_s = time.monotonic() - frame.at_s
-        time.sleep(max(self._began_s + frame.at_s - time.monotonic(), 0.0))
+        wait_s = self._began_s + frame.at_s - time.monotonic()
+        if wait_s > _LONGEST_SLEEP_S:
+            self._early = frame
+            time.sleep(_PAUSE_TICK_S)
+            raise SourceLost(f"'{frame.name}' pauses; its next frame follows at {frame.at_s:.1f} s")
+        time.sleep(max(wait_s, 0.0))
         return replace(frame, captured_at=time.monotonic())
 
     def notice(self) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from dermedge.edge.errors import SourceLost
 from dermedge.edge.sources import video
 from dermedge.edge.sources.frame import Frame
 from dermedge.edge.sources.video import PacedVideo
@@ -94,3 +95,20 @@ def test_it_is_live_and_closes_its_video() -> None:
         assert source.notice() == "about the video"
         assert not frames.is_closed
     assert frames.is_closed
+
+
+def test_a_read_within_a_long_pause_comes_back_soon_and_the_frame_comes_in_time(
+    clock: SleepingClock,
+) -> None:
+    """`--max-secs` and Ctrl-C waited for the end of the pause."""
+    source = paced(0.0, 10.0, 310.0)
+    numbers = [frame.number for frame in (source.read(), source.read()) if frame]
+    for second in range(1, 291):
+        with pytest.raises(SourceLost, match=r"'a video' pauses; its next frame follows at 310\.0 s"):
+            source.read()
+        assert clock.now == 110.0 + second
+    last = source.read()
+    assert last is not None
+    assert [*numbers, last.number] == [0, 1, 2]
+    assert last.captured_at == 410.0
+    assert source.read() is None
