@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import socket
 import time
+from contextlib import suppress
 from types import TracebackType
 
+from dermedge.edge.printable import printable
 from dermedge.edge.results import FrameResult
 
 __all__ = ["ServiceView", "is_service"]
@@ -33,7 +35,8 @@ class ServiceView:
         address = os.environ[_SOCKET_VARIABLE]
         # a leading @ stands for the zero byte with which the address of an abstract socket begins
         self._address = "\0" + address[1:] if address.startswith("@") else address
-        watchdog_s = int(os.environ.get(_WATCHDOG_VARIABLE, 0)) / _US_PER_S
+        watchdog_us = os.environ.get(_WATCHDOG_VARIABLE, "")
+        watchdog_s = int(watchdog_us) / _US_PER_S if watchdog_us.isdecimal() else 0
         self._interval_s = watchdog_s / 3 if watchdog_s else _STATUS_INTERVAL_S
         self._due_s = 0.0
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
@@ -52,11 +55,15 @@ class ServiceView:
         now = time.monotonic()
         if now >= self._due_s:
             self._due_s = now + self._interval_s
-            self._notify(f"WATCHDOG=1\nSTATUS={': '.join(filter(None, (result.state, result.hint)))}")
+            status = ": ".join(filter(None, (result.state, printable(result.hint))))
+            self._notify(f"WATCHDOG=1\nSTATUS={status}")
         return True
 
     def finish(self) -> None:
         pass
 
     def _notify(self, message: str) -> None:
-        self._socket.sendto(message.encode(), self._address)
+        # The loop continues if nobody listens. systemd itself restarts a service that it does not hear. A process may
+        # also have inherited the variable from a service, and may not reach the socket.
+        with suppress(OSError):
+            self._socket.sendto(message.encode(), self._address)

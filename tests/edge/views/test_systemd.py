@@ -73,6 +73,26 @@ def test_the_watchdog_is_fed_three_times_in_its_time_and_not_at_each_frame(
     assert sum("WATCHDOG=1" in one for one in told(systemd)) == 3
 
 
+@pytest.mark.parametrize("address", ["/nowhere/notify", "@nobody", f"/{'a' * 200}"])
+@pytest.mark.parametrize("watchdog", ["", "soon", "30000000"])
+def test_the_loop_goes_on_where_nobody_listens(
+    address: str, watchdog: str, make_result: Callable[..., FrameResult], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A terminal of a notebook server inherits the variables of the server's service."""
+    monkeypatch.setenv("NOTIFY_SOCKET", address)
+    monkeypatch.setenv("WATCHDOG_USEC", watchdog)
+    with ServiceView() as view:
+        assert view.show(make_result())
+
+
+def test_a_reason_of_two_lines_or_of_no_utf_8_is_one_line(
+    systemd: socket.socket, make_result: Callable[..., FrameResult]
+) -> None:
+    with ServiceView() as view:
+        view.show(make_result(state=State.CAMERA_LOST, hint="gone\nMAINPID=1\udce9"))
+    assert told(systemd)[1] == "WATCHDOG=1\nSTATUS=camera lost: gone\\nMAINPID=1\\udce9"
+
+
 def test_without_systemd_nobody_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
     assert not is_service()
