@@ -19,7 +19,7 @@ from dermedge.edge.errors import OptionError, PictureError, SourceError
 from dermedge.edge.files import check_file, check_writable, write_bytes, write_text
 from dermedge.edge.model.classifier import Classifier
 from dermedge.edge.model.tuning import tuned_threads
-from dermedge.edge.photos import EXPLAINED_SUFFIX, encode_image, find_photo_files
+from dermedge.edge.photos import EXPLAINED_SUFFIX, encode_image, find_photo_files, is_photo_file
 from dermedge.edge.pipeline import classify_frames
 from dermedge.edge.printable import printable, printable_json
 from dermedge.edge.results import Classification
@@ -30,6 +30,7 @@ from dermedge.edge.views.photo_json import photo_to_json
 __all__ = ["main", "parser"]
 
 _CSV_LINE_END = "\r\n"
+_MODEL_SUFFIX = ".tflite"
 # The help ends with these example commands.
 _EXAMPLES = (
     "dermedge predict photo.jpg",
@@ -48,6 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
     if options.output:
         check_file(options.output)
+        _refuse_input(options.output, [*options.paths, options.model, *filter(None, [options.labels])])
     if options.explain:
         check_writable(options.explain)
     # The images are small. Starting OpenCV's threads would take more time than the threads save.
@@ -90,7 +92,7 @@ def _find_all(paths: Sequence[Path]) -> list[Path]:
     """
     found: list[Path] = []
     for path in paths:
-        if path.suffix.lower() == ".tflite":
+        if path.suffix.lower() == _MODEL_SUFFIX:
             raise OptionError(f"'{path}' is a model and not a photo; give it with --model")
         # Path.is_dir raises an error if permission is missing
         photos = find_photo_files(path) if os.path.isdir(path) else [path]
@@ -198,6 +200,16 @@ def _print_or_write(
         answered = count - len(unreadable)
         predictions = "1 prediction" if answered == 1 else f"{answered} predictions"
         print(f"{predictions} written to {printable(str(output))}")
+
+
+def _refuse_input(output: Path, inputs: Sequence[Path]) -> None:
+    """Raises OptionError if the predictions would replace a photo, a model or an input, as with `--output *.jpg`."""
+    is_input = output.exists() and any(os.path.exists(one) and output.samefile(one) for one in inputs)
+    if is_input or is_photo_file(output) or output.suffix.lower() == _MODEL_SUFFIX:
+        raise OptionError(
+            f"--output '{output}' is the name of a photo, a model or an input, and the predictions would replace it; "
+            "give another name, such as answers.csv"
+        )
 
 
 def _refuse_equal_names(paths: Sequence[Path]) -> None:

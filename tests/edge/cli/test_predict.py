@@ -207,6 +207,22 @@ def test_output_is_written_instead_of_printed(
     assert capsys.readouterr().out == f"1 prediction written to {other}\n"
 
 
+@pytest.mark.parametrize("name", ["other.JPG", "new.png", "own.tflite", "names.txt", "photo_without_suffix"])
+def test_an_output_that_would_replace_a_photo_or_an_input_is_refused(
+    model_path: Path, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    photo = (pictures / "b.png").read_bytes()
+    for one in ("other.JPG", "own.tflite", "photo_without_suffix"):
+        (tmp_path / one).write_bytes(photo)
+    (tmp_path / "names.txt").write_text("a\nb\n")
+    before = {path: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
+    given = [pictures, tmp_path / "photo_without_suffix", "--labels", tmp_path / "names.txt"]
+    # as the shell expands `dermedge predict --output *.jpg`
+    assert predict(model_path, *given, "--output", tmp_path / name) == 2
+    assert f"--output '{tmp_path / name}' is the name of a photo, a model or an" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()} == before
+
+
 @pytest.mark.parametrize("option", ["--output", "--explain"])
 def test_what_cannot_be_written_is_told_before_the_first_picture(
     option: str, model_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
