@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import base64
 import csv
 import json
 import os
@@ -285,6 +286,15 @@ def test_the_program_without_dermedge_decides_as_dermedge_does(own_program: Path
 def vectors(name: str) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = json.loads((VECTORS / name).read_text(encoding="utf-8"))
     return found
+
+
+def test_the_photos_of_an_export_of_the_phone_app_are_written(sandbox: Path) -> None:
+    [program] = python_examples('"dermedge-history.json"')
+    jpeg = (sandbox / "photo.jpg").read_bytes()
+    history = {"answers": [{"picture": f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"}]}
+    (sandbox / "dermedge-history.json").write_text(json.dumps(history), encoding="utf-8")
+    assert run_script(program, sandbox) == []
+    assert (sandbox / "phone" / "0000.jpg").read_bytes() == jpeg
 
 
 # Prints the digest of the input for the image of each vector, which docs/own-program.md describes.
