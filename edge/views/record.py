@@ -7,7 +7,7 @@
 A line is written whenever the state or the words of the answer change. The words are the headline, the alert if it is
 on, and a note if the frame is a close-up. While nothing changes, one line a second is written. When a new answer is
 shown, the frame is stored as a photo, and the line contains the file name of the photo. The photo is on the disk before
-the line.
+the line. Each photo of a folder gets a line, and is stored if there is an answer for it.
 
 Each line is on the disk when `show` returns, so a power cut loses at most the last line. If a power cut leaves an
 incomplete line, the next recording into the same folder removes this line.
@@ -95,7 +95,7 @@ class RecordView:
     def show(self, result: FrameResult) -> bool:
         self._drift = result.drift
         now = time.monotonic()
-        changed = result.meaning != self._recorded
+        changed = result.is_of_photo or result.meaning != self._recorded
         if self._room > 0 and (changed or now >= self._due_s):
             try:
                 self._keep(result, with_photo=changed and result.state in ANSWERED)

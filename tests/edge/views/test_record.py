@@ -98,6 +98,26 @@ def test_an_alert_that_comes_on_with_the_same_headline_gets_a_line_and_a_photo_t
     ]
 
 
+def test_each_photo_of_a_folder_gets_a_line_and_each_answered_one_is_stored(
+    tmp_path: Path, make_result: Callable[..., FrameResult], now: list[float]
+) -> None:
+    """A photo with the answer of the photo before it was left out."""
+    frame = replace(make_result().frame, is_photo=True)
+    with RecordView(tmp_path, SESSION, 100) as view:
+        for number in range(3):
+            view.show(make_result(frame=replace(frame, number=number)))
+        for number in (3, 4):
+            rejected = {"state": State.SEARCHING, "classification": None, "defect": Defect.DARK}
+            view.show(make_result(frame=replace(frame, number=number), **rejected))
+    assert [(line["frame"], line["picture"]) for line in lines(view)] == [
+        (0, "000000.jpg"),
+        (1, "000001.jpg"),
+        (2, "000002.jpg"),
+        (3, None),
+        (4, None),
+    ]
+
+
 def test_while_a_state_stays_there_is_a_line_a_second_and_no_other_picture(
     tmp_path: Path, make_result: Callable[..., FrameResult], now: list[float]
 ) -> None:
