@@ -10,7 +10,7 @@ lesions.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,7 +28,7 @@ from dermedge.train.data.catalogue import (
     is_catalogue,
     read_catalogue,
 )
-from dermedge.train.data.classes import choose_classes, mapping_lines
+from dermedge.train.data.classes import choose_classes, label_under, mapping_lines, with_corrections
 from dermedge.train.data.counts import plural, some_of
 from dermedge.train.data.diagnoses import compatible
 from dermedge.train.data.groups import sets_of_equal, with_groups
@@ -115,9 +115,10 @@ def build_catalogue(
         StorageError: the duplicates or a temporary file cannot be written.
     """
     tables = [path for path in paths if path.is_file() and is_catalogue(path)]
-    earlier = [photo for table in tables for photo in read_catalogue(table)]
+    catalogues = [read_catalogue(table) for table in tables]
+    earlier = [photo for photos in catalogues for photo in photos]
     if tables and set(tables) == set(paths):
-        return _as_catalogued(earlier, classes, seed)
+        return _as_catalogued(catalogues, classes, seed)
     if tables and keep_parts:
         raise OptionError(_KEPT_ALREADY)
     left_out: Counter[str] = Counter()
@@ -184,12 +185,15 @@ def _lopsided_lines(photos: Sequence[Photo], classes: Sequence[str]) -> tuple[st
     return tuple(map(printable, lines))
 
 
-def _as_catalogued(photos: Sequence[Photo], classes: Sequence[str] | None, seed: int) -> Catalogue:
+def _as_catalogued(
+    catalogues: Sequence[Sequence[Photo]], classes: Sequence[str] | None, seed: int
+) -> Catalogue:
     """Returns a catalogue of photos that already have groups and splits.
 
-    If the photos show exactly ``classes``, or if ``classes`` is None, the photos keep their labels. Otherwise, the
-    photos are labelled again.
+    If the photos of a single catalogue show exactly ``classes``, or if ``classes`` is None, the photos keep their
+    labels. Otherwise, the photos are labelled again.
     """
+    photos = [photo for one in catalogues for photo in one]
     if not photos:
         raise DataError(
             "the catalogue has no photos; make a new one: dermedge data catalogue PHOTOS --output CATALOGUE.csv"
@@ -200,20 +204,52 @@ def _as_catalogued(photos: Sequence[Photo], classes: Sequence[str] | None, seed:
             "catalogue from the folders of all photos and one of the catalogues: dermedge data catalogue PHOTOS "
             "EARLIER.csv --output CATALOGUE.csv"
         )
-    photos = list({photo.path: photo for photo in photos}.values())
     left_out: Counter[str] = Counter()
     there = sorted({photo.label for photo in photos})
-    if classes and sorted(classes) == there:
+    if classes and sorted(classes) == there and len(catalogues) == 1:
         order = tuple(classes)
     elif classes:
-        draft = _Draft(list(photos), [()] * len(photos), [""] * len(photos))
+        corrected = [photo for one in catalogues for photo in with_corrections(one)]
+        draft = _Draft(corrected, [()] * len(photos), [""] * len(photos))
         draft, order = _with_classes(draft, classes, left_out)
         photos = draft.photos
     else:
         order = (*LESION_CLASSES, *(name for name in there if name != NONE_OF_THESE))
         order = tuple(name for name in dict.fromkeys((*order, NONE_OF_THESE)) if name in there)
+        _check_same_classes(catalogues, order)
+    photos = _once(photos)
     _check_sizes(photos, order)
     return Catalogue(tuple(sorted(photos, key=lambda photo: photo.path)), order, dict(left_out), seed)
+
+
+def _check_same_classes(catalogues: Sequence[Sequence[Photo]], classes: Sequence[str]) -> None:
+    """Raises DataError if several catalogues were made for different classes: one class would then have two names."""
+    if len(catalogues) < 2:
+        return
+    photos = [photo for one in catalogues for photo in with_corrections(one)]
+    others = [(photo, label_under(photo, classes)) for photo in photos]
+    wrong = [(photo, label) for photo, label in others if label not in (photo.label, None)]
+    if wrong:
+        photo, label = wrong[0]
+        raise DataError(
+            f"the catalogues were made for different classes: the label of '{photo.path}' is '{photo.label}', but with "
+            f"the classes of all catalogues it is '{label}' ({plural(len(wrong), 'photo')} of this kind). Choose the "
+            "classes with --classes"
+        )
+
+
+def _once(photos: Sequence[Photo]) -> list[Photo]:
+    """Returns each photo once. Raises DataError if several catalogues give a photo different classes."""
+    labels: dict[str, set[str]] = defaultdict(set)
+    for photo in photos:
+        labels[photo.path].add(photo.label)
+    if several := [path for path, names in labels.items() if len(names) > 1]:
+        shown = " and ".join(f"'{name}'" for name in sorted(labels[several[0]]))
+        raise DataError(
+            f"the catalogues give {plural(len(several), 'photo')} different classes, such as '{several[0]}': {shown}; "
+            "correct the label in one of them, or give only one of them"
+        )
+    return list({photo.path: photo for photo in photos}.values())
 
 
 def _labelled(files: Sequence[LabelledFile], left_out: Counter[str], skipped: Mapping[str, int]) -> _Draft:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from dermedge.edge.errors import DataError, OptionError
@@ -13,6 +13,7 @@ from dermedge.train.data.catalogue import LESION_CLASSES, NONE_OF_THESE, Photo
 from dermedge.train.data.counts import counted, plural
 from dermedge.train.data.diagnoses import (
     class_of,
+    diagnosis_of,
     is_open,
     likely_meant,
     own_name,
@@ -20,7 +21,15 @@ from dermedge.train.data.diagnoses import (
     spelling_key,
 )
 
-__all__ = ["ALL", "ClassesChosen", "check_spelling", "choose_classes", "label_under", "mapping_lines"]
+__all__ = [
+    "ALL",
+    "ClassesChosen",
+    "check_spelling",
+    "choose_classes",
+    "label_under",
+    "mapping_lines",
+    "with_corrections",
+]
 
 # The value of --classes that makes every label a class.
 ALL = "all"
@@ -145,6 +154,20 @@ def label_under(photo: Photo, names: Sequence[str]) -> str | None:
             return by_spelling[key]
     may_be = {class_of(name) for name in possible_diagnoses(photo.diagnosis)}
     return None if is_open(photo.diagnosis) and not may_be.isdisjoint(by_spelling) else NONE_OF_THESE
+
+
+def with_corrections(photos: Sequence[Photo]) -> list[Photo]:
+    """Returns the photos of one catalogue. If the user has corrected a label, it becomes the diagnosis, too.
+
+    A label counts as corrected if the catalogue would not have given it to the diagnosis.
+    """
+    own = tuple(sorted({photo.label for photo in photos}))
+    return [
+        photo
+        if label_under(photo, own) in (photo.label, None)
+        else replace(photo, original_label=photo.label, diagnosis=diagnosis_of(photo.label) or photo.label)
+        for photo in photos
+    ]
 
 
 @lru_cache

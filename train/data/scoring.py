@@ -17,7 +17,7 @@ from dermedge.train.data.catalogue import (
     is_catalogue,
     read_catalogue,
 )
-from dermedge.train.data.classes import check_spelling, label_under, mapping_lines
+from dermedge.train.data.classes import check_spelling, label_under, mapping_lines, with_corrections
 from dermedge.train.data.counts import plural
 from dermedge.train.data.groups import with_groups
 from dermedge.train.data.labelling import label_files
@@ -145,16 +145,10 @@ def _of_classes(photos: Sequence[Photo], labels: Sequence[str], say: Callable[[s
     photos are labelled by their diagnoses, because "none of these" means other lesions there. If the label contradicts
     the diagnosis, the user has corrected the label, and the diagnosis is not used.
     """
-    named, own = set(labels) - {NONE_OF_THESE}, sorted({photo.label for photo in photos})
-    if set(own) - {NONE_OF_THESE} == named:
+    named = set(labels) - {NONE_OF_THESE}
+    if {photo.label for photo in photos} - {NONE_OF_THESE} == named:
         return list(photos)
-    others = [
-        photo
-        if label_under(photo, own) in (photo.label, None)
-        else replace(photo, original_label=photo.label, diagnosis=photo.label)
-        for photo in photos
-        if photo.label not in named
-    ]
+    others = [photo for photo in with_corrections(photos) if photo.label not in named]
     under = {photo.path: photo for photo in _under_labels(others, labels, say)}
     placed = (photo if photo.label in named else under.get(photo.path) for photo in photos)
     return [photo for photo in placed if photo]

@@ -207,6 +207,52 @@ def test_catalogues_that_put_one_photo_into_two_splits_stop_and_the_cure_works(t
     )
 
 
+def test_catalogues_that_were_made_for_different_classes_stop_and_the_cure_works(tmp_path: Path) -> None:
+    """Photos of the rabbits of one catalogue were learned as 'none of these', and those of the other as rabbits."""
+    for name, classes in (("one", ["cat", "dog"]), ("two", None)):
+        root = tmp_path / name
+        for kind in ("cat", "dog", "rabbit"):
+            for number in range(8):
+                put_picture(root / kind / f"{number}.jpg", f"{name} {kind} {number}")
+        build_catalogue([root], classes).save(tmp_path / f"{name}.csv")
+    tables = [tmp_path / "one.csv", tmp_path / "two.csv"]
+    with pytest.raises(DataError, match=r"made for different classes.*'none of these'.*'rabbit' \(8 photos"):
+        build_catalogue(tables)
+    for classes, others in ((["cat", "dog"], "none of these"), (["cat", "dog", "rabbit"], "rabbit")):
+        counts = Counter(photo.label for photo in build_catalogue(tables, classes).photos)
+        assert counts == {"cat": 16, "dog": 16, others: 16}
+
+
+def with_label(table: Path, place: str, label: str) -> Path:
+    """A copy of a catalogue in which the user has corrected the label of one photo."""
+    photos = [
+        replace(photo, label=label) if photo.path.endswith(place) else photo
+        for photo in read_catalogue(table)
+    ]
+    corrected = table.with_name("corrected.csv")
+    Catalogue(tuple(photos), (), {}).save(corrected)
+    return corrected
+
+
+def test_catalogues_that_give_one_photo_two_classes_stop(tmp_path: Path) -> None:
+    """The class of the last one counted."""
+    build_catalogue([folders(tmp_path / "set", {"cat": 8, "dog": 8})]).save(tmp_path / "one.csv")
+    corrected = with_label(tmp_path / "one.csv", "cat/cat0.jpg", "dog")
+    for tables in ([tmp_path / "one.csv", corrected], [corrected, tmp_path / "one.csv"]):
+        with pytest.raises(DataError, match=r"give 1 photo different classes.*cat0\.jpg': 'cat' and 'dog'"):
+            build_catalogue(tables)
+
+
+def test_a_label_that_was_corrected_in_a_catalogue_is_kept_when_other_classes_are_chosen(
+    tmp_path: Path,
+) -> None:
+    root = folders(tmp_path / "set", {"nevus": 8, "melanoma": 8, "bcc": 8})
+    build_catalogue([root]).save(tmp_path / "one.csv")
+    corrected = with_label(tmp_path / "one.csv", "nevus/nevus0.jpg", "melanoma")
+    found = build_catalogue([corrected], ["melanoma", "nevus"]).photos
+    assert Counter(photo.label for photo in found) == {"melanoma": 9, "nevus": 7, "none of these": 8}
+
+
 def test_one_published_id_under_two_labels_is_left_out_even_if_the_pixels_differ(tmp_path: Path) -> None:
     root = folders(tmp_path / "set", {"cat": 8, "dog": 8})
     for label in ("cat", "dog"):
