@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import signal
 import sys
 from collections.abc import Sequence
@@ -68,7 +69,7 @@ def _summary(review: Review, status: ReviewStatus) -> str:
     counts = ", ".join(f"{status.decisions[name]} {name}" for name in (CONFIRMED, CORRECTED, DISCARDED))
     lines = [f"{status.decided} of {status.total} photos reviewed: {counts}."]
     if status.decisions[CONFIRMED] + status.decisions[CORRECTED]:
-        table = _shown(review.table_path)
+        table = printable(shlex.quote(str(review.table_path)))
         groups = "1 group" if status.groups == 1 else f"{status.groups} groups"
         lines.append(f"The labelled photos form {groups}. All photos of a group go into the same split.")
         lines.append(f"Next: dermedge data audit {table}, then dermedge train --data {table}")

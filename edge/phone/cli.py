@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from dermedge.edge.model.shipped import DEFAULT_MODEL, SHIPPED, model_path
 from dermedge.edge.phone.authority import authority_folder, make_context, open_authority
 from dermedge.edge.phone.build import build_app
 from dermedge.edge.phone.serve import LOOPBACK, load_files, make_server, trust_files
+from dermedge.edge.printable import printable
 
 __all__ = ["main", "parser"]
 
@@ -38,7 +40,10 @@ def _build(options: argparse.Namespace) -> None:
         f"wrote {built.folder}: {len(built.files)} files, {built.bytes / _BYTES_PER_MB:.1f} MB, "
         f"model {built.model_sha256[:16]}"
     )
-    print(f"copy this folder to any web server with HTTPS, or run: dermedge phone serve {built.folder}")
+    print(
+        f"copy this folder to any web server with HTTPS, or run: dermedge phone serve "
+        f"{printable(shlex.quote(str(built.folder)))}"
+    )
 
 
 def _serve(options: argparse.Namespace) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import gzip
 import mimetypes
+import shlex
 import socket
 import ssl
 import sys
@@ -103,7 +104,7 @@ def _check_app(folder: Path) -> None:
         cure = (
             "name the folder that `dermedge phone build` wrote"
             if folder.exists()
-            else f"build one with: dermedge phone build {folder}"
+            else f"build one with: dermedge phone build {shlex.quote(str(folder))}"
         )
         raise OptionError(f"'{folder}' holds no built app; {cure}")
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shlex
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -130,7 +131,7 @@ def _to_json(review: Review, status: ReviewStatus) -> dict[str, Any]:
         "decided": status.decided,
         "decisions": {name: status.decisions[name] for name in (CONFIRMED, CORRECTED, DISCARDED)},
         "groups": status.groups,
-        "table": str(review.table_path),
+        "command": f"dermedge train --data {shlex.quote(str(review.table_path))}",
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from math import isfinite
@@ -91,11 +92,13 @@ def read_recording(folder: Path) -> Recording:
         ) from error
     if not photos and is_session:
         raise SourceError(
-            f"'{folder}' is one session; review the folder that contains this session: dermedge review {folder.parent}"
+            f"'{folder}' is one session; review the folder that contains this session: dermedge review "
+            f"{shlex.quote(str(folder.parent))}"
         )
     if not photos:
         raise SourceError(
-            f"there is no recorded photo in '{folder}'; record photos with: dermedge run --record {folder}"
+            f"there is no recorded photo in '{folder}'; record photos with: dermedge run --record "
+            f"{shlex.quote(str(folder))}"
         )
     for photo in photos:
         labels |= dict.fromkeys(photo.probabilities)

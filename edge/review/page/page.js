@@ -81,14 +81,14 @@ async function showPhoto({ photo, following }) {
   if (following) new Image().src = urlOf(following);
 }
 
-function showEnd({ photo, groups, decisions, table }) {
+function showEnd({ photo, groups, decisions, command }) {
   for (const id of ["figure", "panel"]) element(id).hidden = !photo;
   element("end").hidden = Boolean(photo);
   element("main").className = photo ? "reviewing" : "";
   const labelled = decisions.confirmed + decisions.corrected;
   element("end-groups").textContent =
     `Photos with a label: ${labelled}. Groups of these photos: ${groups}. All photos of a group go into the same split.`;
-  element("command").textContent = `dermedge train --data ${table}`;
+  element("command").textContent = command;
 }
 
 async function show(status) {

@@ -21,7 +21,6 @@ import dermedge
 from dermedge import cli
 from dermedge.edge.review.review import Review
 from dermedge.edge.sources.demo import generate
-from dermedge.edge.views import record
 
 ROOT = Path(dermedge.__file__).resolve().parents[1]
 
@@ -29,7 +28,7 @@ ROOT = Path(dermedge.__file__).resolve().parents[1]
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two sessions of scenes of the demo, three photos each."""
-    folder = tmp_path_factory.mktemp("kept") / "recorded"
+    folder = tmp_path_factory.mktemp("kept") / "my photos"
     for session in range(2):
         scenes = tmp_path_factory.mktemp("scenes")
         for number in range(3):
@@ -68,10 +67,7 @@ def test_the_page_is_served_until_sigterm_and_the_summary_names_the_next_command
         assert process.returncode == 0
         assert f"1 of {review.status().total} photos reviewed: 1 confirmed, 0 corrected, 0 discarded." in text
         assert "The labelled photos form 1 group. All photos of a group go into the same split." in text
-        assert (
-            f"dermedge train --data {recorded / record.LINES_NAME}".replace("frames.jsonl", "review.csv")
-            in text
-        )
+        assert f"dermedge train --data '{recorded / 'review.csv'}'" in text
     finally:
         process.kill()
         process.wait(30)

@@ -136,7 +136,8 @@ def test_the_page_beside_it_gives_the_certificate_and_tells_what_to_do(authority
     ("arguments", "line"),
     [
         (["{empty}"], "holds no built app; name the folder that `dermedge phone build` wrote"),
-        (["{empty}/missing"], "holds no built app; build one with: dermedge phone build "),
+        (["{empty}/missing"], "holds no built app; build one with: dermedge phone build /"),
+        (["{empty}/my app"], "holds no built app; build one with: dermedge phone build '/"),
         (["{built}", "--port", "70000"], "'70000' is not a port number from 0 to 65534"),
         (["{built}", "--host", "no such name", "--port", "0"], "'no such name'"),
         (["{built}", "--host", "192.0.2.1", "--port", "0"], "give an address of this machine as --host"),

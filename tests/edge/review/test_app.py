@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import shlex
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -68,6 +69,13 @@ def test_a_folder_whose_name_is_not_valid_utf_8_is_reviewed(make_recording: Call
         status, text = ask(server, "/undo", "POST", {}, OWN)
         assert status == 507
         assert "caf\\udce9" in text
+
+
+def test_the_next_command_is_one_that_a_shell_understands(make_recording: Callable[..., Path]) -> None:
+    folder = make_recording(1, folder="my recording")
+    with WebServer("127.0.0.1:0", partial(make_review_app, Review(folder))) as server:
+        command = json.loads(ask(server, "/status")[1])["command"]
+    assert shlex.split(command) == ["dermedge", "train", "--data", str(folder / "review.csv")]
 
 
 def test_no_get_changes_anything(server: WebServer, folder: Path) -> None:

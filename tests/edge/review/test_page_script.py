@@ -35,7 +35,7 @@ def status(decided: int = 0, photo: dict[str, Any] | None = PHOTO, **more: Any) 
         "decisions": {"confirmed": decided, "corrected": 2, "discarded": 0},
         "groups": 4,
         "labels": LABELS,
-        "table": "rec/review.csv",
+        "command": "dermedge train --data 'my rec/review.csv'",
         **more,
     }
 
@@ -175,6 +175,6 @@ def test_the_end_tells_how_many_photos_have_a_label_and_the_next_command(visit: 
     is_hidden, is_panel_hidden, groups, command = first["end"]
     assert (is_hidden, is_panel_hidden, first["focus"]) == (False, True, "end-title")
     assert groups.startswith("Photos with a label: 4. Groups of these photos: 4.")
-    assert command == "dermedge train --data rec/review.csv"
+    assert command == "dermedge train --data 'my rec/review.csv'"
     assert told["asked"][1:] == [["undo", {}, POST]]
     assert undone["end"][:2] == [True, False]

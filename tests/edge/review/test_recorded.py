@@ -137,8 +137,11 @@ def test_escape_codes_of_a_recording_are_written_out(tmp_path: Path) -> None:
 def test_a_folder_without_recorded_photos_is_one_line_with_a_cure(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="record photos with: dermedge run --record"):
         read_recording(tmp_path / "nowhere")
-    session = write_session(tmp_path, [answer("1.jpg")])
-    with pytest.raises(SourceError, match=f"is one session; .*: dermedge review {tmp_path}"):
+    folder = tmp_path / "my recording"
+    with pytest.raises(SourceError, match=f"dermedge run --record '{folder}'$"):
+        read_recording(folder)
+    session = write_session(folder, [answer("1.jpg")])
+    with pytest.raises(SourceError, match=f"is one session; .*: dermedge review '{folder}'$"):
         read_recording(session)
 
 
