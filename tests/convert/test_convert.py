@@ -29,7 +29,7 @@ from dermedge.edge.model.classifier import Classifier
 from dermedge.edge.model.manifest import Manifest, attach, read_manifest, strip
 from dermedge.edge.photos import read_picture
 from dermedge.edge.preprocess import normalize, to_input
-from dermedge.train.data.learned import LEARNED_NAME, count_learned
+from dermedge.train.data.learned import LEARNED_NAME, find_learned
 from dermedge.train.fit.batches import predict_logits
 from dermedge.train.fit.run_folder import RunFolder
 from dermedge.train.fit.run_networks import trained_network
@@ -69,10 +69,10 @@ def test_the_file_knows_the_photos_that_its_network_has_learned_from(
     learned = read_associated(converted["int8-ptq"], LEARNED_NAME)
     assert learned is not None
     by_split = {
-        split: [Path(photo.path) for photo in RunFolder(trained_run).photos() if photo.split == split]
+        split: [photo for photo in RunFolder(trained_run).photos() if photo.split == split]
         for split in ("train", "val", "test")
     }
-    counts = {split: count_learned(learned, paths) for split, paths in by_split.items()}
+    counts = {split: len(find_learned(learned, photos)) for split, photos in by_split.items()}
     assert counts == {"train": len(by_split["train"]), "val": 0, "test": 0}
 
 

@@ -3,7 +3,7 @@
 A photo is recorded as the first four bytes of a SHA-256 hash. If the photo has a published id, the id is hashed, so
 that the size and the folder of the photo do not matter. Otherwise, the digest of the file is hashed. The four bytes
 tell nothing about a person, and the photo cannot be recovered from them. If a model was trained on 40,000 photos, about
-one in 100,000 other photos is mistaken for a photo of the training data.
+one in 100,000 other photos has the same four bytes as one of the training photos. `find_learned` allows for this.
 """
 
 from __future__ import annotations
@@ -19,12 +19,15 @@ from dermedge.edge.errors import DataError
 from dermedge.train.data.catalogue import Photo, content_digest
 from dermedge.train.data.photo_names import published_id
 
-__all__ = ["LEARNED_NAME", "count_learned", "learned_photos", "merge_learned"]
+__all__ = ["LEARNED_NAME", "find_learned", "learned_photos", "merge_learned"]
 
 # The record is stored in a model file as an associated file with this name.
 LEARNED_NAME = "learned-photos.bin"
 
 _KEY = np.dtype(">u4")
+_KEYS = 2**32
+# Matches are attributed to chance if chance alone gives as many matches or more with at least this probability.
+_CHANCE = 0.01
 
 
 def learned_photos(photos: Iterable[Photo]) -> bytes:
@@ -50,15 +53,29 @@ def merge_learned(parts: Iterable[bytes]) -> bytes:
     return np.unique(np.concatenate(merged)).astype(_KEY).tobytes() if merged else b""
 
 
-def count_learned(learned: bytes, paths: Iterable[Path]) -> int:
-    """Returns how many of the photos at ``paths`` are in the record ``learned``, which `learned_photos` made.
+def find_learned(learned: bytes, photos: Iterable[Photo]) -> list[Photo]:
+    """Returns the photos that are in the record ``learned``, which `learned_photos` made.
+
+    Two different photos have the same four bytes with a probability of 2^-32. The result is empty if the matches can be
+    chance. For instance, if a model was trained on 20,000 photos, one match among 10,000 photos can be chance, because
+    it occurs with a probability of 5 %. One match among 1,000 photos, or two matches among 10,000 photos, cannot.
+
+    Args:
+        learned: the record.
+        photos: photos to look up. A file is read only if the photo has neither a published id nor a digest.
 
     Raises:
         DataError: ``learned`` is damaged, or a photo cannot be read.
     """
-    known = _keys_in(learned)
-    keys = np.array([_key(path, "") for path in paths], _KEY)
-    return int(np.isin(keys, known).sum())
+    from scipy.stats import poisson
+
+    known, photos = np.unique(_keys_in(learned)), list(photos)
+    keys = np.array([_key(Path(photo.path), photo.digest) for photo in photos], _KEY)
+    matches = np.isin(keys, known)
+    expected = len(np.unique(keys)) * len(known) / _KEYS
+    if poisson.sf(len(np.unique(keys[matches])) - 1, expected) >= _CHANCE:
+        return []
+    return [photo for photo, matched in zip(photos, matches, strict=True) if matched]
 
 
 def _keys_in(learned: bytes) -> NDArray[np.uint32]:

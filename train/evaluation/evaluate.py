@@ -26,7 +26,7 @@ from dermedge.edge.model.shipped import model_argument
 from dermedge.edge.photos import read_picture
 from dermedge.edge.preprocess import to_input
 from dermedge.train.data.catalogue import NONE_OF_THESE
-from dermedge.train.data.learned import LEARNED_NAME, count_learned
+from dermedge.train.data.learned import LEARNED_NAME, find_learned
 from dermedge.train.data.photo_names import bare_id
 from dermedge.train.data.sampling import sample_evenly
 from dermedge.train.data.scoring import LabelledPhoto
@@ -382,7 +382,7 @@ def evaluate(
 def _scored(model: EvaluatedModel, answers: Answers, truth: Truth, photos: Sequence[LabelledPhoto]) -> Scored:
     learned = None
     if model.learned is not None:
-        learned = count_learned(model.learned, [photo.path for photo in photos])
+        learned = len(find_learned(model.learned, [photo.entry for photo in photos]))
     mistakes = _mistakes(model, answers, truth, photos)
     card = make_card(truth, answers)
     return Scored(model.name, model.facts, learned, answers, card, mistakes, model.is_foreign)

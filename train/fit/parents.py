@@ -15,8 +15,8 @@ from dermedge.edge.model.associated import read_associated
 from dermedge.edge.model.shipped import model_path
 from dermedge.train.data.catalogue import NONE_OF_THESE, Photo
 from dermedge.train.data.counts import plural
-from dermedge.train.data.learned import LEARNED_NAME, count_learned, learned_photos, merge_learned
-from dermedge.train.fit.run_folder import Config, RunFolder
+from dermedge.train.data.learned import LEARNED_NAME, find_learned, learned_photos, merge_learned
+from dermedge.train.fit.run_folder import STAGES, Config, RunFolder
 from dermedge.train.fit.tflite_weights import is_tflite
 
 __all__ = ["check_parents", "learned_before", "learned_by"]
@@ -30,8 +30,8 @@ def check_parents(config: Config, photos: Sequence[Photo]) -> None:
         photos: photos of the run with their splits.
 
     Raises:
-        OptionError: a parent has no trained weights, or its classes differ from those of the run; or the parent whose
-            weights the run starts from has a different architecture.
+        OptionError: the float stage of a parent is not finished, or its classes differ from those of the run; or the
+            parent whose weights the run starts from has a different architecture.
         DataError: a parent was trained on photos or lesions of the validation or test split of the run.
     """
     if is_tflite(config.weights):
@@ -74,22 +74,22 @@ def learned_by(run: RunFolder, moved_to: Sequence[Path] = ()) -> bytes:
 
 
 def _check_tflite(weights: str, photos: Sequence[Photo]) -> None:
-    shared = _count_held_out(read_associated(model_path(weights), LEARNED_NAME), photos)
+    shared = _held_out_in(read_associated(model_path(weights), LEARNED_NAME), photos)
     if shared:
         raise DataError(
-            f"'{weights}' was trained on {shared} of the photos in the validation or test split of this run; give "
-            f"--data the new photos and also the catalogue that '{weights}' was trained on, so that the photos of the "
-            "catalogue keep their splits"
+            f"'{weights}' was trained on {len(shared)} of the photos in the validation or test split of this run; one "
+            f"of them is '{shared[0].path}'; give --data the new photos and also the catalogue that '{weights}' was "
+            "trained on, so that the photos of the catalogue keep their splits"
         )
 
 
-def _count_held_out(learned: bytes | None, photos: Sequence[Photo]) -> int:
-    """Returns how many photos of the validation and test splits are in the record ``learned`` of `learned_photos`.
+def _held_out_in(learned: bytes | None, photos: Sequence[Photo]) -> list[Photo]:
+    """Returns the photos of the validation and test splits that are in the record ``learned`` of `learned_photos`.
 
-    The number is 0 if there is no record.
+    The list is empty if there is no record.
     """
-    held_out = (Path(photo.path) for photo in photos if photo.split != "train")
-    return count_learned(learned, held_out) if learned else 0
+    held_out = (photo for photo in photos if photo.split != "train")
+    return find_learned(learned, held_out) if learned else []
 
 
 def _check(path: str, role: str, config: Config, photos: Sequence[Photo]) -> None:
@@ -100,9 +100,9 @@ def _check(path: str, role: str, config: Config, photos: Sequence[Photo]) -> Non
             f"the {role} '{path}' has the classes {', '.join(classes)}, which differ from those of this run: "
             f"{', '.join(config.classes)}; {_cure_for_classes(classes, config)}"
         )
-    if not run.weights_path("float").is_file():
+    if not _has_trained(run):
         raise OptionError(
-            f"the {role} '{path}' is not trained yet; train it with: dermedge train --resume '{path}'"
+            f"the {role} '{path}' is not finished yet; finish it with: dermedge train --resume '{path}'"
         )
     learned = {key for photo in run.photos() if photo.split == "train" for key in _keys(photo)}
     held_out = [photo for photo in photos if photo.split != "train"]
@@ -113,13 +113,23 @@ def _check(path: str, role: str, config: Config, photos: Sequence[Photo]) -> Non
             f"{plural(len(known), 'photo')} in these splits, for instance '{known[0]}'; train both runs on the same "
             "catalogue"
         )
-    shared = _count_held_out(run.learned_before(), photos)
+    shared = _held_out_in(run.learned_before(), photos)
     if shared:
         raise DataError(
-            f"the {role} '{path}' has learned from another model, which was trained on {shared} of the photos in the "
-            "validation or test split of this run; give --data the new photos and also the catalogue that this model "
-            "was trained on, so that the photos of the catalogue keep their splits"
+            f"the {role} '{path}' has learned from another model, which was trained on {len(shared)} of the photos in "
+            f"the validation or test split of this run; one of them is '{shared[0].path}'; give --data the new photos "
+            "and also the catalogue that this model was trained on, so that the photos of the catalogue keep their "
+            "splits"
         )
+
+
+def _has_trained(run: RunFolder) -> bool:
+    """Returns whether the float stage of a run is finished.
+
+    The weights exist since the first epoch, but they change until the end of the stage.
+    """
+    progress = run.progress()
+    return run.weights_path("float").is_file() and (progress.finished or progress.stage != STAGES[0])
 
 
 def _cure_for_classes(classes: tuple[str, ...], config: Config) -> str:
@@ -130,5 +140,10 @@ def _cure_for_classes(classes: tuple[str, ...], config: Config) -> str:
     return cure if config.validated else f"{cure}, or leave out --classes to use the classes of that run"
 
 
-def _keys(photo: Photo) -> tuple[tuple[str, str], tuple[str, str]]:
-    return ("image", photo.image_id), ("group", photo.group)
+def _keys(photo: Photo) -> set[tuple[str, str]]:
+    """Returns the id, the group and the digest of a photo.
+
+    If the folder of a photo was renamed, the photo has another id and group, but the same digest.
+    """
+    keys = {("image", photo.image_id), ("group", photo.group)}
+    return keys | {("digest", photo.digest)} if photo.digest else keys

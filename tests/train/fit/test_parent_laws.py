@@ -14,7 +14,7 @@ from dermedge.train.data.catalogue import Catalogue, Photo
 from dermedge.train.data.learned import learned_photos, merge_learned
 from dermedge.train.fit import parents
 from dermedge.train.fit.parents import check_parents, learned_before, learned_by
-from dermedge.train.fit.run_folder import Config, RunFolder
+from dermedge.train.fit.run_folder import Config, RunFolder, RunProgress
 
 CONFIG = Config(
     architecture="cnn",
@@ -45,6 +45,7 @@ def parent(folder: Path, photos: list[Photo], config: Config = CONFIG, trained: 
     run.create(config, Catalogue(tuple(photos), config.classes, {}))
     if trained:
         run.weights_path("float").touch()
+        run.save_progress(RunProgress(stage="qat"))
     return str(folder)
 
 
@@ -80,7 +81,8 @@ def test_a_parent_whose_own_parent_learned_what_the_run_holds_out_is_refused(
     check_parents(config, [published(2, "train"), published(3, split)])
     with pytest.raises(
         DataError,
-        match=f"the {role} '.*parent' has learned from another model, which was trained on 1 of the",
+        match=f"the {role} '.*parent' has learned from another model, which was trained on 1 of the .* run; "
+        r"one of them is '/photos/ISIC_0000002\.png'",
     ):
         check_parents(config, [published(2, split), published(3, split)])
 
@@ -101,8 +103,33 @@ def test_a_parent_has_the_same_classes_and_is_trained(tmp_path: Path, role: str)
     ):
         check_parents(more, [])
     fresh = parent(tmp_path / "fresh", [photo("one", "train")], trained=False)
-    with pytest.raises(OptionError, match=f"the {role} '.*fresh' is not trained yet"):
+    with pytest.raises(OptionError, match=f"the {role} '.*fresh' is not finished yet"):
         check_parents(child(role, fresh), [])
+
+
+@pytest.mark.parametrize("role", ["teacher", "starting run"])
+def test_a_parent_that_was_stopped_within_its_float_stage_is_refused(tmp_path: Path, role: str) -> None:
+    run = RunFolder(Path(parent(tmp_path / "parent", [photo("one", "train")])))
+    run.save_progress(RunProgress(stage="float", epoch=3, checkpoint="checkpoints/float-003"))
+    with pytest.raises(
+        OptionError, match=f"the {role} '.*parent' is not finished yet; finish it with: .*--res"
+    ):
+        check_parents(child(role, str(run.path)), [])
+    # without an int8 stage, the run ends in the float stage
+    run.save_progress(RunProgress(stage="float", epoch=4, finished=True))
+    check_parents(child(role, str(run.path)), [])
+
+
+@pytest.mark.parametrize("role", ["teacher", "starting run"])
+def test_photos_that_a_parent_learned_are_known_after_their_folder_was_renamed(
+    tmp_path: Path, role: str
+) -> None:
+    path = parent(tmp_path / "parent", [photo("one", "train"), replace(photo("two", "train"), digest="")])
+    renamed = replace(photo("other/one", "test"), digest="one")
+    with pytest.raises(DataError, match="They have 1 photo in these splits, for instance 'other/one'"):
+        check_parents(child(role, path), [renamed])
+    # photos of old catalogues, which have no digest, are not taken for one photo
+    check_parents(child(role, path), [replace(photo("three", "test"), digest="")])
 
 
 def test_a_start_is_of_the_same_architecture_and_a_teacher_of_any(tmp_path: Path) -> None:
@@ -135,7 +162,8 @@ def test_a_file_that_learned_what_the_run_holds_out_is_refused(
     monkeypatch.setattr(parents, "read_associated", lambda path, name: known.pop(0))
     check_parents(config, photos)
     with pytest.raises(
-        DataError, match=r"'start\.tflite' was trained on 1 of the photos in the validation or test"
+        DataError,
+        match=r"'start\.tflite' was trained on 1 of the photos in the validation or test .*ISIC_0000003\.png'",
     ):
         check_parents(config, photos)
     # a file that does not state its photos cannot be checked
