@@ -373,7 +373,8 @@ def read_associated_labels(path: Path | str) -> tuple[str, ...] | None:
 
     TFLite's tools store a label file in a zip archive at the end of the .tflite.
 
-    The label file is ``labels.txt``, or else the first file whose name ends in ``.txt``.
+    The label file is ``labels.txt``, or else the first file whose name ends in ``.txt``. A byte order mark and empty lines
+    at the end are left out. Bytes that are not UTF-8 become replacement characters.
 
     Raises:
         ModelError: the label file is too large, or is compressed with a method that dermedge does not read.
@@ -384,9 +385,10 @@ def read_associated_labels(path: Path | str) -> tuple[str, ...] | None:
             if not names:
                 return None
             name = LABELS_NAME if LABELS_NAME in names else names[0]
-            return tuple(unpack(archive, name, path, _MAX_UNPACKED_BYTES).decode().splitlines())
+            text = unpack(archive, name, path, _MAX_UNPACKED_BYTES).decode("utf-8-sig", errors="replace")
     except (*ZIP_ERRORS, OSError):
         return None
+    return tuple(text.rstrip().splitlines())
 
 
 def digest(path: Path | str) -> str:

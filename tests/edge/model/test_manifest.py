@@ -67,6 +67,26 @@ def test_a_file_without_a_manifest_has_none(tmp_path: Path) -> None:
     assert read_associated_labels(path) is None
 
 
+@pytest.mark.parametrize(
+    ("content", "labels"),
+    [
+        (b"nevus\nmelanoma\n\n \n", ("nevus", "melanoma")),
+        (b"\xef\xbb\xbfnevus\r\nmelanoma\r\n", ("nevus", "melanoma")),
+        (b"nevus\n\nmelanoma", ("nevus", "", "melanoma")),
+        ("nevus\nmélanome\n".encode("latin-1"), ("nevus", "m\ufffdlanome")),
+    ],
+    ids=["empty lines at the end", "byte order mark", "an empty line between", "Latin-1"],
+)
+def test_a_label_file_of_another_maker_is_read(
+    tmp_path: Path, content: bytes, labels: tuple[str, ...]
+) -> None:
+    path = tmp_path / "m.tflite"
+    path.write_bytes(FLATBUFFER)
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("dict.txt", content)
+    assert read_associated_labels(path) == labels
+
+
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"gone\.tflite"):
         read_manifest(tmp_path / "gone.tflite")
