@@ -373,8 +373,8 @@ def read_associated_labels(path: Path | str) -> tuple[str, ...] | None:
 
     TFLite's tools store a label file in a zip archive at the end of the .tflite.
 
-    The label file is ``labels.txt``, or else the first file whose name ends in ``.txt``. A byte order mark and empty lines
-    at the end are left out. Bytes that are not UTF-8 become replacement characters.
+    The label file is ``labels.txt``, or else the first file whose name ends in ``.txt``. A byte order mark and empty
+    lines at the end are left out. Bytes that are not UTF-8 become replacement characters.
 
     Raises:
         ModelError: the label file is too large, or is compressed with a method that dermedge does not read.
