@@ -6,6 +6,7 @@ A catalogue that dermedge wrote has known columns, to which the user may have ad
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
 
@@ -17,6 +18,7 @@ from dermedge.train.data.table_formats import CATALOGUE, OWN, OWN_COLUMNS, Table
 __all__ = [
     "PROBABILITIES",
     "catalogue_format",
+    "compact_name",
     "group_columns",
     "holds_probabilities",
     "names_lesion",
@@ -34,17 +36,20 @@ _NEARLY_ALL = 0.9
 # diagnoses.
 _HALF = 0.5
 _ZERO_OR_ONE = frozenset({"0", "1", "0.0", "1.0", "true", "false"})
-# Matches the names of columns with ids of lesions, persons or other groups, such as PatientID, Lesion # and MRN.
+# Matches the names of columns with ids of lesions, persons or other groups, such as PatientID, Lesion #, MRN,
+# Patientennummer, and ID du patient.
 _GROUP = re.compile(
     r"(anon|anonymized|anonymised|hashed|unique)?"
-    r"(lesion|mole|specimen|biopsy|patient|pat|subject|person|participant|individual|case|group)s?"
-    r"(id|no|nr|num|number|code|key|uid|identifier|name|hash)?|"
-    r"id(lesion|patient|subject|person|case)|mrn|medicalrecord(no|number)|accession(no|number)?"
+    r"(lesion|mole|specimen|biopsy|patient|pat|subject|person|participant|individual|case|group|"
+    r"lasion|patienten|proband|probanden|paciente|paziente)s?"
+    r"(id|no|nr|num|number|nummer|code|key|uid|identifier|name|hash)?|"
+    r"(id|n|no|num|numero)(de|del|du|della)?(lesion|patient|subject|person|case|paciente|paziente)|"
+    r"pid|fall(id|nr|nummer)|mrn|medicalrecord(no|number)|accession(no|number)?"
 )
 # A group column holds ids of lesions if its name begins with a word in _LESION. It holds ids of persons if its name
 # begins with a word in _PERSON.
 _LESION = ("lesion",)
-_PERSON = ("patient", "pat", "subject", "person", "mrn")
+_PERSON = ("patient", "pat", "subject", "person", "mrn", "proband", "paciente", "paziente", "pid")
 
 _Rows = Sequence[Mapping[str, str]]
 
@@ -99,7 +104,9 @@ def catalogue_format(text: TableText) -> TableFormat | None:
 def group_columns(columns: Sequence[str], known: TableFormat) -> tuple[str, ...]:
     """Returns the columns that name a lesion, a person or another group, without those that the format already uses."""
     used = _columns_used(known)
-    return tuple(column for column in columns if _GROUP.fullmatch(_compact(column)) and column not in used)
+    return tuple(
+        column for column in columns if _GROUP.fullmatch(compact_name(column)) and column not in used
+    )
 
 
 def names_lesion(column: str) -> bool:
@@ -123,16 +130,16 @@ def _written(text: TableText) -> dict[str, str]:
     return dict(zip(text.names, text.header, strict=True))
 
 
-def _compact(name: str) -> str:
-    """Returns the name of a column as it is compared: only letters and digits, in lower case."""
-    return re.sub(r"[^a-z0-9]", "", name.lower())
+def compact_name(name: str) -> str:
+    """Returns the name of a column as it is compared: only letters without accents and digits, in lower case."""
+    return re.sub(r"[^a-z0-9]", "", unicodedata.normalize("NFKD", name.lower()))
 
 
 def _usual(fact: str, columns: Sequence[str]) -> tuple[str, ...]:
     """Returns the columns that have one of the usual names for ``fact``, such as "age". The most usual comes first."""
-    names = [_compact(name) for name in OWN_COLUMNS[fact].split()]
-    found = [column for column in columns if _compact(column) in names]
-    return tuple(sorted(found, key=lambda column: names.index(_compact(column))))
+    names = [compact_name(name) for name in OWN_COLUMNS[fact].split()]
+    found = [column for column in columns if compact_name(column) in names]
+    return tuple(sorted(found, key=lambda column: names.index(compact_name(column))))
 
 
 def _image_column(columns: Sequence[str], rows: _Rows, names_photo: Callable[[str], bool]) -> tuple[str, ...]:
@@ -164,7 +171,7 @@ def _label_columns(columns: Sequence[str], rows: _Rows) -> tuple[str, ...]:
     filled = [column for column in columns if any(row[column] for row in rows)]
     kinds = {column: _kind_of_label(column, rows) for column in _usual("label", filled)}
     # a column such as "lesion" or "case" is a label column only if it holds diagnoses, and not names of groups
-    groups = [column for column in filled if _GROUP.fullmatch(_compact(column)) and column not in kinds]
+    groups = [column for column in filled if _GROUP.fullmatch(compact_name(column)) and column not in kinds]
     kinds |= {column: 0 for column in groups if _kind_of_label(column, rows) == 0}
     return tuple(column for column, kind in kinds.items() if kind == min(kinds.values()))
 

@@ -28,6 +28,7 @@ from dermedge.train.data.folders import FoundPhoto, distinct_names
 from dermedge.train.data.own_columns import (
     PROBABILITIES,
     catalogue_format,
+    compact_name,
     group_columns,
     holds_probabilities,
     names_lesion,
@@ -62,6 +63,7 @@ _HALF = 0.5
 _NEARLY_ALL = 0.9
 # Columns of the CSV text that `dermedge predict --format csv` writes. Such a table holds predictions, not labels.
 _ANSWERS = frozenset({"path", "label", "probability", "uncertain"})
+_DECIMALS = re.compile(r"(\d+)[.,]0+")
 # Programs write this number into a column of ids if the id is not known.
 _NO_NUMBER = -1
 _PEOPLE: dict[str, Callable[[str], str]] = {
@@ -410,8 +412,8 @@ class _Joined:
         if _has_label_columns(known):
             self._take_labels(index, path, _labels_of(row, known), known)
         for name, columns in (("lesion", known.lesion), ("patient", known.patient)):
-            value = _first(row, columns)
-            if _is_id(value):
+            value = _id_in(_first(row, columns))
+            if value:
                 within_patient = name == "lesion" and known.lesion_of_patient
                 shared = f"{known.name} {value}" if value.isdigit() else value
                 if within_patient:
@@ -531,14 +533,16 @@ def _take_further_groups(
     """Adds the groups that the columns in ``known.groups`` state.
 
     An id that a publisher made means the same group in all tables. Any other name means the same group only if the
-    columns have the same name, and the tables belong to the same dataset (`_datasets`).
+    columns have the same name, but for capitals and signs, and the tables belong to the same dataset (`_datasets`).
     """
     for column in known.groups:
-        value = row[column]
-        if not _is_id(value):
+        value = _id_in(row[column])
+        if not value:
             continue
-        name = value if _SHARED_ID.fullmatch(value) else f"{dataset} {column} {value}"
-        facts.groups.setdefault(name)
+        shared = _SHARED_ID.fullmatch(value)
+        # another table of the dataset may call the column PatientID, and this one patient_id
+        facts.groups.setdefault(value if shared else f"{dataset} {compact_name(column)} {value}")
+        name = value if shared else f"{dataset} {column} {value}"
         noted.groups.setdefault(column)
         if names_lesion(column):
             facts.lesion_id = facts.lesion_id or name
@@ -546,9 +550,14 @@ def _take_further_groups(
             facts.patient_id = facts.patient_id or name
 
 
-def _is_id(cell: str) -> bool:
-    """Tells whether a cell of a column of ids names something: it is not empty, "unknown", "n/a", -1 or the like."""
-    return diagnosis_of(cell) is not None and number_in(cell) != _NO_NUMBER
+def _id_in(cell: str) -> str:
+    """Returns the id of a lesion, person or group; empty if the cell is empty, "unknown", "n/a", -1 or the like.
+
+    The number 7.0 is the id 7: programs write numbers so if another cell of the column is empty.
+    """
+    if diagnosis_of(cell) is None or number_in(cell) == _NO_NUMBER:
+        return ""
+    return number[1] if (number := _DECIMALS.fullmatch(cell)) else cell
 
 
 def _one_photo_formats(known: TableFormat) -> list[TableFormat]:

@@ -55,6 +55,19 @@ def diagnoses(facts: list[PhotoFacts]) -> list[str | None]:
             "pat_id",
             "GROUP",
         ),
+        *(
+            "Patienten-ID",
+            "Patientennummer",
+            "Fall-Nr.",
+            "L\u00e4sion",
+            "ID du patient",
+            "num\u00e9ro de patient",
+            "N\u00b0 patient",
+            "paciente",
+            "id_paciente",
+            "ID paziente",
+            "PID",
+        ),
     ],
 )
 def test_persons_and_lesions_are_groups_whatever_their_column_is_called(tmp_path: Path, column: str) -> None:
@@ -67,7 +80,18 @@ def test_persons_and_lesions_are_groups_whatever_their_column_is_called(tmp_path
 
 
 @pytest.mark.parametrize(
-    "column", ["pathologist", "groupsize", "camera", "lesion_diameter", "patient_age", "casein"]
+    "column",
+    [
+        "pathologist",
+        "groupsize",
+        "camera",
+        "lesion_diameter",
+        "patient_age",
+        "casein",
+        "fall",
+        "note",
+        "nevi",
+    ],
 )
 def test_other_columns_are_no_groups(tmp_path: Path, column: str) -> None:
     facts, _ = read(tmp_path, f"image,label,{column}", "{},nevus,7")
@@ -84,7 +108,7 @@ def test_a_person_beside_a_publishers_columns_is_a_group(tmp_path: Path) -> None
     names = [f"ISIC_000000{number}" for number in range(4)]
     facts, account = read(tmp_path, "lesion_id,image_id,dx,Patient ID", "L,{},nv,7", names=names)
     assert account.format == "HAM10000"
-    assert set(facts[0].groups) == {"L", f"{tmp_path.name} patient_id 7"}
+    assert set(facts[0].groups) == {"L", f"{tmp_path.name} patientid 7"}
 
 
 @pytest.mark.parametrize(

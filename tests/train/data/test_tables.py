@@ -102,7 +102,7 @@ def test_names_of_lesions_and_persons_hold_as_far_as_their_publisher_means_them(
         (
             "here/own.csv",
             f"image,label,patient id\n{ID},nevus,5\n",
-            ["here patient_id 5"],
+            ["here patientid 5"],
             "",
             "here patient_id 5",
         ),
@@ -164,6 +164,22 @@ def test_a_person_in_the_tables_of_set1_and_set2_is_two_persons(tmp_path: Path) 
     tables = {f"set{number}/t.csv": f"path,label,patient\n{number}.jpg,nevus,P1\n" for number in (1, 2)}
     found = joined(tmp_path, tables, ("set1/1.jpg", "set2/2.jpg")).facts
     assert (*found[0].groups, *found[1].groups) == ("set1 patient P1", "set2 patient P1")
+
+
+@pytest.mark.parametrize(
+    ("header", "value"),
+    [("patient_id", "7.0"), ("PatientID", "7"), ("Patient ID", "7,0"), ("patient-id", "7")],
+)
+def test_a_person_is_one_person_however_two_tables_write_the_column_and_the_number(
+    tmp_path: Path, header: str, value: str
+) -> None:
+    """A program writes 7.0 for 7 if the column of another row is empty; the person was in train and in test."""
+    tables = {
+        "train.csv": f"image;label;patient_id\n{ID};nevus;7\n",
+        "test.csv": f"image;label;{header}\n{OTHER};nevus;{value}\n",
+    }
+    found = joined(tmp_path, tables).facts
+    assert not found[0].groups.keys().isdisjoint(found[1].groups)
 
 
 @pytest.mark.parametrize("unknown", ["NA", "unknown", "n/a", "-1", "-1.0"])
