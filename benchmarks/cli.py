@@ -28,11 +28,12 @@ from dermedge.edge.cli.arguments import (
     add_foreign_options,
     make_parser,
     positive_int,
+    positive_number,
     read_labels,
     whole,
 )
 from dermedge.edge.errors import OptionError
-from dermedge.edge.files import check_writable
+from dermedge.edge.files import check_file, check_writable
 from dermedge.edge.model.classifier import Classifier
 from dermedge.edge.model.flatbuffer import tflite_schema
 from dermedge.edge.model.runtime import RUNTIMES, choose_runtime
@@ -129,7 +130,7 @@ def _check_before_running(arguments: argparse.Namespace) -> None:
         check_writable(arguments.output)
     if arguments.plot:
         check_plot(arguments.plot)
-        check_writable(arguments.plot.parent)
+        check_file(arguments.plot)
 
 
 def _estimate(arguments: argparse.Namespace) -> int:
@@ -260,7 +261,7 @@ def _add_results(parser: OptionGroup) -> None:
     )
     parser.add_argument(
         "--soak",
-        type=seconds,
+        type=positive_number,
         metavar="MINUTES",
         help="run the whole loop from capture to decision for this many minutes on the frames of --source, and test "
         "whether latency, frame rate, memory and temperature drift",

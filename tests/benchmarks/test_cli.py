@@ -408,9 +408,11 @@ def test_a_plot_is_written_beside_the_results_and_checked_before_the_run(
         dermedge.benchmarks.cli, "benchmark", lambda settings, show, say: measured.append(1) or report
     )
     (tmp_path / "file").write_text("")
+    (tmp_path / "folder.png").mkdir()
     for path, said in (
         ("plot.gif", "does not name a format"),
         ("file/plot.png", "a part of the path is a file"),
+        ("folder.png", "it is a folder; give the name of a file"),
     ):
         assert cli.main(["benchmark", "a.tflite", "--data", "photos", "--plot", str(tmp_path / path)]) == 2
         assert said in capsys.readouterr().err
