@@ -184,12 +184,13 @@ def _parsed(path: Path, content: bytes) -> list[ReviewRow]:
         if sorted(reader.fieldnames or ()) != sorted(_HEADER):
             # a table with other columns is refused, because the next decision would remove the other columns
             raise _foreign(path)
-        rows = [{key: row[key] for key in _COLUMNS} for row in reader]
+        rows = list(reader)
     except (UnicodeDecodeError, csv.Error) as error:
         raise _foreign(path) from error
-    if any(None in row.values() or row["decision"] not in _DECISIONS for row in rows):
+    # csv puts the cells that a row has beyond the header under the key None, and None in place of missing cells
+    if any(None in row or None in row.values() or row["decision"] not in _DECISIONS for row in rows):
         raise _foreign(path)
-    return [ReviewRow(**row) for row in rows]
+    return [ReviewRow(**{key: row[key] for key in _COLUMNS}) for row in rows]
 
 
 def _foreign(path: Path) -> DataError:

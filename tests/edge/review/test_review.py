@@ -198,6 +198,16 @@ def test_rows_of_photos_that_have_gone_stay_in_the_table(make_recording: Callabl
     assert (status.total, status.decided) == (1, 1)
 
 
+def test_a_row_with_a_cell_too_many_is_left_alone(make_recording: Callable[..., Path]) -> None:
+    """The next decision would remove the cell, which the user may have written."""
+    folder = make_recording(1)
+    decide(Review(folder), "nevus")
+    table = folder / "review.csv"
+    table.write_text(table.read_text().rstrip("\n") + ",ask again\n")
+    with pytest.raises(DataError, match="was not written by dermedge review, or is damaged"):
+        Review(folder)
+
+
 @pytest.mark.parametrize(
     "content",
     ["path,label\na.jpg,nevus\n", "\xff\xfe", "path;label\n", "{header}\na.jpg,nevus\n", "{header},mine\n"],
