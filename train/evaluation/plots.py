@@ -127,7 +127,8 @@ def plot_images(images: NDArray[np.uint8], titles: Sequence[str], path: Path, co
         axes = figure.add_subplot(rows, columns, place)
         axes.axis("off")
         axes.imshow(image)
-        axes.set_title(title, fontsize=6)
+        # dollar signs in class names would otherwise start a formula
+        axes.set_title(printable(title), fontsize=6, parse_math=False)
     _save(figure, path)
 
 

@@ -103,6 +103,12 @@ def test_names_of_classes_are_no_formulas_and_ink_is_that_of_the_page(drawings: 
     assert all(drawing.startswith("<svg") for drawing in drawings.values())
 
 
+def test_a_name_of_a_class_above_a_photo_is_no_formula(tmp_path: Path) -> None:
+    names = ["a$_$", "$x_$", "\x07", "caf\udce9"]
+    plots.plot_images(np.zeros((4, 8, 8, 3), np.uint8), names, tmp_path / "photos.png")
+    assert (tmp_path / "photos.png").is_file()
+
+
 def test_a_plot_is_written_as_an_image(tmp_path: Path) -> None:
     path = tmp_path / "history.png"
     plot_history(HISTORY, path)
