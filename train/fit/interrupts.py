@@ -15,7 +15,8 @@ class InterruptGuard:
 
     A KeyboardInterrupt is lost if it is raised in a destructor, in a callback of C code, or in code whose errors a
     library catches with a bare ``except``. The method `check` raises such a lost interrupt again. Outside the main
-    thread, the guard does nothing, because only the main thread receives signals.
+    thread, the guard does nothing, because only the main thread receives signals. It also does nothing if the process
+    ignores Ctrl-C, as a background job of a shell script does.
     """
 
     def __init__(self) -> None:
@@ -23,7 +24,8 @@ class InterruptGuard:
         self._before: Any = None
 
     def __enter__(self) -> InterruptGuard:
-        if threading.current_thread() is threading.main_thread():
+        is_main = threading.current_thread() is threading.main_thread()
+        if is_main and signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
             self._before = signal.signal(signal.SIGINT, self._remember)
         return self
 
