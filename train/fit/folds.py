@@ -7,7 +7,6 @@ photos of rare classes to show which of two recipes is better.
 from __future__ import annotations
 
 import json
-import shutil
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -16,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from dermedge.edge.errors import DataError, OptionError
-from dermedge.edge.files import write_text
+from dermedge.edge.files import whole_folder, write_text
 from dermedge.train.data.catalogue import NONE_OF_THESE, Catalogue
 from dermedge.train.data.pixels import cached_pixels
 from dermedge.train.data.scoring import LabelledPhoto, labelled_photos
@@ -66,17 +65,13 @@ def create_folds(
             f"most {groups}, or add photos of other lesions of this class"
         )
     refuse_existing(path)
-    runs = []
-    try:
+    # A kill must not leave a folder with some of the folds, because such a folder would be taken for a complete one.
+    with whole_folder(path) as folder:
         for fold in range(folds):
             part = replace(catalogue, photos=with_fold(catalogue.photos, fold, folds, config.seed))
-            run = RunFolder(path / f"{_FOLD}{fold + 1}")
+            run = RunFolder(folder / f"{_FOLD}{fold + 1}")
             run.create(replace(config, data_digest=part.digest), part, learned)
-            runs.append(run)
-    except BaseException:
-        shutil.rmtree(path, ignore_errors=True)
-        raise
-    return runs
+    return runs_below(path)
 
 
 def _rarest_class(catalogue: Catalogue) -> tuple[str, int]:
@@ -155,8 +150,9 @@ def report_folds(path: Path, runs: Sequence[RunFolder], say: Callable[[str], Non
     say(f"{len(runs)} folds; each photo was scored by the run that was not trained on photos of its lesion:")
     for name in rows:
         score = together[name]
-        spread = np.std([one[name].value for one in alone])
+        values = [one[name].value for one in alone if one[name].measured]
+        spread = f"{np.std(values):.3f}" if len(values) > 1 else "not measured"
         say(
             f"{name.replace('_', ' '):<24} {score.value:.3f} [{score.low:.3f}, {score.high:.3f}], "
-            f"standard deviation over the folds {spread:.3f}"
+            f"standard deviation over the folds {spread}"
         )

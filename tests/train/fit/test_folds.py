@@ -159,6 +159,44 @@ def test_the_report_of_the_folds_is_on_all_held_out_photos_and_worked_out_by_han
     assert told[0].startswith("2 folds;")
 
 
+def test_a_figure_that_a_fold_lacks_is_left_out_of_the_spread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer_by_name(monkeypatch)
+    told: list[str] = []
+    runs = finished_folds(tmp_path)
+    for run in runs[1:]:
+        # no photo of another lesion is left, so that this fold has no AUROC of declining
+        photos = tuple(photo for photo in run.photos() if photo.label != NONE)
+        Catalogue(photos, LABELS, {}).save(run.catalogue_path)
+    report_folds(tmp_path, runs, told.append)
+    found = json.loads((tmp_path / "cross-validation.json").read_text())["figures"]
+    assert found["decline_auroc_other"]["folds"][1] is None
+    line = next(line for line in told if line.startswith("decline auroc other"))
+    assert line.endswith("standard deviation over the folds not measured")
+    assert "nan" not in "".join(told)
+
+
+def test_folds_that_were_not_all_made_are_no_cross_validation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[Path] = []
+    create = RunFolder.create
+
+    def note(self: RunFolder, *given: object) -> None:
+        create(self, *given)  # type: ignore[arg-type]
+        made.append(self.path)
+        assert runs_below(tmp_path / "cv") == [], "a kill at this moment leaves no folds"
+
+    monkeypatch.setattr(RunFolder, "create", note)
+    photos = tuple(photo(f"{label} {number}", label, "train") for label in LABELS for number in range(6))
+    runs = create_folds(tmp_path / "cv", CONFIG, Catalogue(photos, LABELS, {}), 3)
+    assert len(made) == 3
+    assert [run.path for run in runs] == [tmp_path / "cv" / f"fold-{number}" for number in (1, 2, 3)]
+    assert [run.progress() for run in runs] == [RunProgress()] * 3
+    assert [path.name for path in tmp_path.iterdir()] == ["cv"]
+
+
 def test_an_unfinished_fold_is_named_and_the_report_is_not_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
