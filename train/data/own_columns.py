@@ -62,8 +62,8 @@ def own_format(text: TableText, names_photo: Callable[[str], bool]) -> TableForm
         names_photo: a function that tells whether a cell names one of the photos.
 
     Raises:
-        ValueError: the table names photos, but its first line does not name the columns, it holds probabilities, or it
-            has several columns that may be the label.
+        ValueError: the table names photos, but its first line does not name the columns, it holds probabilities, it is
+            a template for answers, or it has several columns that may be the label.
     """
     rows = list(text.first_rows())
     columns = [column for column in text.names if column]
@@ -83,6 +83,11 @@ def own_format(text: TableText, names_photo: Callable[[str], bool]) -> TableForm
         labels = _columns_of_diagnoses(free, rows)
     elif holds_probabilities(text, labels[:1]):
         raise ValueError(PROBABILITIES)
+    elif _is_submission(text, labels[0], rows):
+        raise ValueError(
+            "the table is a template for answers to a challenge, and not a table of labels; write one label for each "
+            "photo (path,label)"
+        )
     one_hot = {} if labels else _one_hot(free, rows, text)
     if not (labels or one_hot or known.groups or known.people):
         return None
@@ -123,6 +128,12 @@ def holds_probabilities(text: TableText, columns: Sequence[str]) -> bool:
     """Tells whether a cell of ``columns`` holds a number above 0 and below 1, such as a predicted probability."""
     cells = [row.get(column, "") for row in text.first_rows() for column in columns]
     return any(0 < number < 1 for number in map(number_in, cells))
+
+
+def _is_submission(text: TableText, label: str, rows: _Rows) -> bool:
+    """Tells whether a table is a template such as sample_submission.csv of Kaggle: all its labels are one number."""
+    numbers = {number_in(row[label]) for row in rows}
+    return "submission" in text.path.stem.lower() and len(numbers) == 1 and max(numbers) >= 0
 
 
 def _written(text: TableText) -> dict[str, str]:

@@ -343,3 +343,21 @@ def test_further_columns_of_a_table_without_a_header_are_told(tmp_path: Path) ->
     facts, account = read(tmp_path / "set", f"{NAMES[0]}.jpg,nevus,P1", "{}.jpg,nevus,P1", names=NAMES[1:])
     assert diagnoses(facts)[:7] == ["nevus"] * 7
     assert account.unused == ("column 3",)
+
+
+def test_a_template_for_answers_to_a_challenge_states_no_labels(tmp_path: Path) -> None:
+    """Kaggle puts sample_submission.csv beside the photos; all photos of the test part got the class 0."""
+    photos = [FoundPhoto(tmp_path / f"{name}.jpg", tmp_path, ()) for name in NAMES]
+    for name, numbers, stops in (
+        ("sample_submission", "00000000", True),
+        ("my submission", "01010101", False),
+        ("benign", "00000000", False),
+    ):
+        table = tmp_path / f"{name}.csv"
+        rows = (f"{photo},{number}\n" for photo, number in zip(NAMES, numbers, strict=True))
+        table.write_text("image_name,target\n" + "".join(rows))
+        if stops:
+            with pytest.raises(DataError, match="template for answers to a challenge"):
+                read_tables([table], photos)
+        else:
+            assert [facts.diagnosis for facts in read_tables([table], photos).facts.values()] == [*numbers]
