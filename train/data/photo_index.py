@@ -8,6 +8,7 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import unquote
 
 from dermedge.train.data.folders import FoundPhoto
 from dermedge.train.data.photo_names import bare_id, published_id
@@ -48,12 +49,10 @@ class PhotoIndex:
         """
         if found := published_id(bare_id(cell)):
             return self._by_id.get(found, [])
-        parts = _path_parts(cell)
+        parts = self._parts(cell)
         if not parts:
             return []
-        found_files = self._by_file.get(parts[-1]) or self._by_stem.get(bare_id(parts[-1]))
-        if found_files is None:
-            found_files = self._by_number.get(_whole_number(parts[-1]), [])
+        found_files = self._files_called(parts[-1])
         agreeing = {index: self._folders_in_common(index, parts[:-1]) for index in found_files}
         best = [index for index, count in agreeing.items() if count == max(agreeing.values())]
         beside = [index for index in best if table.parent in self._photos[index].path.parents]
@@ -64,7 +63,7 @@ class PhotoIndex:
 
         The result is infinite if all of them are, and if the cell holds a published id or no folder.
         """
-        folders = _path_parts(cell)[:-1]
+        folders = self._parts(cell)[:-1]
         count = self._folders_in_common(index, folders)
         return math.inf if count == len(folders) or published_id(bare_id(cell)) else count
 
@@ -104,6 +103,15 @@ class PhotoIndex:
             or (_compared(photo.path.stem) in words and not photo.path.stem.isdigit())
         }
         return frozenset(named) if len(named) >= _NAMING_SHARE * len(self._photos) else frozenset()
+
+    def _parts(self, cell: str) -> list[str]:
+        """Returns the parts of the path in a cell. If no file has the name, "%20" and the like are read as in a URL."""
+        parts = _path_parts(cell)
+        return parts if not parts or self._files_called(parts[-1]) else _path_parts(unquote(cell))
+
+    def _files_called(self, name: str) -> list[int]:
+        named = self._by_file.get(name) or self._by_stem.get(bare_id(name))
+        return self._by_number.get(_whole_number(name), []) if named is None else named
 
     def _folders_in_common(self, index: int, folders: Sequence[str]) -> int:
         """Compares the folders of a photo with those of the path in a table cell, from the file upwards.

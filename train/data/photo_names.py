@@ -8,8 +8,9 @@ from dermedge.edge.photos import SUFFIXES
 
 __all__ = ["PUBLISHED_ID", "bare_id", "base_stem", "is_photo_name", "published_id"]
 
-# Ids of the ISIC archive and of PAD-UFES-20. Such an id names the same photo in any folder.
-PUBLISHED_ID = re.compile(r"ISIC_\d{7}(?!\d)|PAT_\d+_\d+_\d+(?!\d)")
+# Ids of the ISIC archive and of PAD-UFES-20. Such an id names the same photo in any folder. Programs may write the
+# names of files in lower case; pat_1_2_3 is more likely a name that somebody else made.
+PUBLISHED_ID = re.compile(r"(?i:ISIC)_\d{7}(?!\d)|PAT_\d+_\d+_\d+(?!\d)")
 _PHOTO_SUFFIX = re.compile(f"({'|'.join(map(re.escape, sorted(SUFFIXES)))})$", re.IGNORECASE)
 # Match the names that tools give to a changed photo or to a frame of a video. NAME is the name of the original file.
 # Roboflow: NAME_jpg.rf.HASH; Augmentor: CLASS_original_NAME.jpg_UUID; other tools: NAME and a word such as rot90.
@@ -42,7 +43,7 @@ def published_id(stem: str) -> str | None:
     For example, the id in ``aug_ISIC_0024306.jpg_2`` is ISIC_0024306.
     """
     found = PUBLISHED_ID.search(stem)
-    return found[0] if found else None
+    return found[0].upper() if found else None
 
 
 def base_stem(stem: str) -> str:

@@ -50,6 +50,12 @@ def index_of(*names: str) -> PhotoIndex:
         ("MOLE ONE.JPG", [6]),
         # a published id is all of its files, whatever stands around it
         ("ISIC_0000007", [4, 5]),
+        ("isic_0000007", [4, 5]),
+        # the name as a web address writes it
+        ("mole%20one.jpg", [6]),
+        ("https://host/b%2Fx/1.jpg", [0, 1]),
+        ("set/Mole%20One", [6]),
+        ("mole%2one", []),
         ("a/ISIC_0000007_downsampled.jpg", [4, 5]),
         ("ISIC_0000008", []),
         ("unknown", []),

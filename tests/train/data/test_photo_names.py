@@ -28,6 +28,8 @@ def test_the_bare_id(cell: str, expected: str) -> None:
         ("ISIC_0024306", "ISIC_0024306"),
         ("aug_ISIC_0024306.jpg_2", "ISIC_0024306"),
         ("ISIC_0024306 (1)", "ISIC_0024306"),
+        ("isic_0024306", "ISIC_0024306"),
+        ("pat_1_2_3", None),
         ("PAT_46_881_939", "PAT_46_881_939"),
         ("ISIC_00243067", None),
         ("IMG_0024306", None),
