@@ -33,7 +33,7 @@ _NAME_SPACING = 0.07
 # Okabe and Ito's colours, which colour-blind people can tell apart.
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 # Settings of matplotlib. Dollar signs in the names of models and sources would otherwise start a formula.
-PLAIN_TEXT = {"text.parse_math": False}
+PLAIN_TEXT: Any = {"text.parse_math": False}
 
 
 def check_plot(path: Path) -> None:
