@@ -44,6 +44,21 @@ from dermedge.edge.sources.redact import without_secrets
 __all__ = ["main", "parser"]
 
 _STOPPED = 130
+_RUN_LENGTH = ("--warmup-runs", "--num-runs", "--min-secs", "--max-secs")
+_UNUSED_BY_ESTIMATE = (
+    *_RUN_LENGTH,
+    "--data",
+    "--split",
+    "--max-photos",
+    "--source",
+    "--num-threads",
+    "--runtime",
+    "--profile",
+    "--tta",
+    "--soak",
+    "--output",
+    "--plot",
+)
 # Example commands that the help shows at its end.
 _EXAMPLES = (
     "dermedge benchmark --source photos/ --output results/",
@@ -64,7 +79,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return compare.main(given[1:])
     arguments = parser().parse_args(given)
     if arguments.estimate:
+        _refuse(_UNUSED_BY_ESTIMATE, given, "--estimate measures nothing")
         return _estimate(arguments)
+    if arguments.soak:
+        _refuse(_RUN_LENGTH, given, "--soak runs for its own number of minutes")
     _check_before_running(arguments)
     command = _command(given, arguments.source)
     if arguments.soak:
@@ -98,6 +116,13 @@ def _write(report: BenchmarkReport, folder: Path | None, plot: Path | None) -> N
 def _tell_written(paths: Sequence[Path]) -> None:
     for path in paths:
         print(printable(f"wrote {path}"), file=sys.stderr)
+
+
+def _refuse(unused: Sequence[str], given: Sequence[str], why: str) -> None:
+    """Raises OptionError if one of the options ``unused``, which would have no effect, is given."""
+    for option in (word.partition("=")[0] for word in given):
+        if option in unused:
+            raise OptionError(f"{why}; leave out {option}")
 
 
 def _check_before_running(arguments: argparse.Namespace) -> None:
@@ -134,14 +159,7 @@ def _check_before_running(arguments: argparse.Namespace) -> None:
 
 
 def _estimate(arguments: argparse.Namespace) -> int:
-    """Prints the estimates for --estimate, and returns the exit status.
-
-    Raises:
-        OptionError: another option requests a measurement.
-    """
-    for option in ("data", "source", "split", "max_photos", "soak", "profile", "tta", "output", "plot"):
-        if getattr(arguments, option):
-            raise OptionError(f"--estimate measures nothing; leave out --{option.replace('_', '-')}")
+    """Prints the estimates for --estimate, and returns the exit status."""
     models = getattr(arguments, "models", tuple(SHIPPED.values()))
     found = estimate.estimate(models, arguments.estimate)
     print(estimate.to_json(found) if arguments.json else estimate.to_text(found))

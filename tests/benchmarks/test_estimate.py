@@ -117,7 +117,17 @@ def test_the_json_has_a_schema_that_compare_refuses(
 
 
 @pytest.mark.parametrize(
-    "option", [["--source", "demo"], ["--profile"], ["--tta"], ["--soak", "1"], ["--max-photos", "2"]]
+    "option",
+    [
+        ["--source", "demo"],
+        ["--profile"],
+        ["--tta"],
+        ["--soak", "1"],
+        ["--max-photos", "2"],
+        # the published latencies are those of four threads, and of one runtime
+        ["--num-threads", "1"],
+        ["--runtime", "tflite-runtime"],
+    ],
 )
 def test_an_estimate_is_never_beside_what_is_measured(
     option: list[str], capsys: pytest.CaptureFixture[str]
