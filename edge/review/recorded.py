@@ -80,43 +80,53 @@ def read_recording(folder: Path) -> Recording:
     photos: list[RecordedPhoto] = []
     labels: dict[str, None] = {}
     notes: list[str] = []
+    failure: OSError | None = None
     try:
-        for session in _sessions(folder, notes):
-            facts = _read_session(session, notes)
-            photos += _photos_of(session, facts, notes)
-            labels |= dict.fromkeys(_texts(facts.get("labels")))
+        paths = sorted(folder.iterdir()) if folder.is_dir() else []
         is_session = (folder / LINES_NAME).is_file()
     except OSError as error:
-        raise SourceError(
-            f"cannot read the recording '{folder}': {error.strerror or error}; check its permissions"
-        ) from error
-    if not photos and is_session:
-        raise SourceError(
-            f"'{folder}' is one session; review the folder that contains this session: dermedge review "
-            f"{shlex.quote(str(folder.parent))}"
-        )
+        raise _unreadable(folder, error) from error
+    for path in paths:
+        try:
+            if _is_session(path, notes):
+                facts = _read_session(path, notes)
+                photos += _photos_of(path, facts, notes)
+                labels |= dict.fromkeys(_texts(facts.get("labels")))
+        except OSError as error:
+            failure = error
+            notes.append(
+                f"'{path}' cannot be read ({error.strerror or error}), so its photos are left out; check its "
+                "permissions."
+            )
     if not photos:
-        raise SourceError(
-            f"there is no recorded photo in '{folder}'; record photos with: dermedge run --record "
-            f"{shlex.quote(str(folder))}"
-        )
+        raise _unreadable(folder, failure) if failure else _no_photo(folder, is_session)
     for photo in photos:
         labels |= dict.fromkeys(photo.probabilities)
     return Recording(tuple(photos), tuple(labels), tuple(notes))
 
 
-def _sessions(folder: Path, notes: list[str]) -> Iterator[Path]:
-    """Yields the folders of the sessions, sorted by name. Sessions that cannot be read are left out with a note."""
-    for path in sorted(folder.iterdir() if folder.is_dir() else ()):
-        try:
-            is_session = path.is_dir() and any(one.name == LINES_NAME for one in path.iterdir())
-            if is_session and _has_valid_name(path, notes):
-                yield path
-        except OSError as error:
-            reason = error.strerror or error
-            notes.append(
-                f"'{path}' cannot be read ({reason}), so its photos are left out; check its permissions."
-            )
+def _unreadable(folder: Path, error: OSError) -> SourceError:
+    return SourceError(
+        f"cannot read the recording '{folder}': {error.strerror or error}; check its permissions"
+    )
+
+
+def _no_photo(folder: Path, is_session: bool) -> SourceError:
+    if is_session:
+        return SourceError(
+            f"'{folder}' is one session; review the folder that contains this session: dermedge review "
+            f"{shlex.quote(str(folder.parent))}"
+        )
+    return SourceError(
+        f"there is no recorded photo in '{folder}'; record photos with: dermedge run --record "
+        f"{shlex.quote(str(folder))}"
+    )
+
+
+def _is_session(path: Path, notes: list[str]) -> bool:
+    """Tells whether a path is the folder of a session. A session whose name is not valid UTF-8 is left out."""
+    is_session = path.is_dir() and any(one.name == LINES_NAME for one in path.iterdir())
+    return is_session and _has_valid_name(path, notes)
 
 
 def _has_valid_name(path: Path, notes: list[str]) -> bool:

@@ -109,6 +109,18 @@ def test_a_session_that_cannot_be_read_is_noted_and_the_others_are_read(
     assert note.startswith(f"'{closed}' cannot be read (Permission denied)")
 
 
+def test_a_session_whose_lines_cannot_be_read_is_left_out(tmp_path: Path) -> None:
+    """A damaged memory card, for example."""
+    damaged = tmp_path / "a"
+    (damaged / "frames.jsonl").mkdir(parents=True)
+    with pytest.raises(SourceError, match="': Is a directory; check its permissions"):
+        read_recording(tmp_path)
+    write_session(tmp_path, [answer("1.jpg")], name="b")
+    recording = read_recording(tmp_path)
+    assert [photo.path for photo in recording.photos] == ["b/1.jpg"]
+    assert f"'{damaged}' cannot be read (Is a directory), so its photos are left out" in recording.notes[-1]
+
+
 def test_a_folder_that_cannot_be_read_is_one_line_about_reading() -> None:
     # from Python 3.14 on, Path.is_dir returns False for a name that is too long
     with pytest.raises(SourceError, match=r"cannot read the recording|no recorded photo"):
