@@ -20,7 +20,7 @@ from dermedge.train.evaluation.scorecard import ModelOutputs
 if TYPE_CHECKING:
     from dermedge.train.evaluation.evaluate import EvaluatedModel
 
-__all__ = ["merge_classes", "merge_logits"]
+__all__ = ["merge_classes", "merge_classes_of_all", "merge_logits"]
 
 
 def merge_classes(model: EvaluatedModel, classes: Sequence[str]) -> EvaluatedModel:
@@ -41,20 +41,52 @@ def merge_classes(model: EvaluatedModel, classes: Sequence[str]) -> EvaluatedMod
     named = [name for name in classes if name != NONE_OF_THESE]
     _check(model, named)
     others = [index for index, label in enumerate(model.labels) if label not in named]
-    if not others:
-        return replace(model, labels=tuple(named), none_label=None)
     kept = [model.labels.index(name) for name in named]
-    of_close_ups = model.of_close_ups
-    if of_close_ups is not None:
-        of_close_ups = replace(of_close_ups, thresholds=_alert_alone(of_close_ups.thresholds, named))
+    if not others:
+        return replace(
+            model,
+            labels=tuple(named),
+            none_label=None,
+            outputs=lambda frames: _in_order(model.outputs(frames), kept),
+        )
     return replace(
-        model,
+        _with_alert_alone(model, named),
         labels=(*named, NONE_OF_THESE),
         none_label=NONE_OF_THESE,
-        thresholds=_alert_alone(model.thresholds, named),
         outputs=lambda frames: _merged(model, model.outputs(frames), kept, others),
-        of_close_ups=of_close_ups,
     )
+
+
+def merge_classes_of_all(models: Sequence[EvaluatedModel], classes: Sequence[str]) -> list[EvaluatedModel]:
+    """Does the same as `merge_classes` for several models, so that all of them have the same labels.
+
+    If ``classes`` are all classes of one model, but not of another model, the first model gets the class "none of
+    these" as well. It never gives this answer.
+    """
+    merged = [merge_classes(model, classes) for model in models]
+    if not any(one.none_label for one in merged):
+        return merged
+    return [one if one.none_label else _with_none_class(one) for one in merged]
+
+
+def _with_none_class(model: EvaluatedModel) -> EvaluatedModel:
+    """Returns the model with "none of these" as a last class, whose probability is always 0."""
+
+    def outputs(frames: Sequence[Any]) -> ModelOutputs:
+        found = model.outputs(frames)
+        impossible = np.full(len(found.logits), -np.inf)
+        return replace(found, logits=np.column_stack([found.logits, impossible]))
+
+    return replace(
+        _with_alert_alone(model, model.labels),
+        labels=(*model.labels, NONE_OF_THESE),
+        none_label=NONE_OF_THESE,
+        outputs=outputs,
+    )
+
+
+def _in_order(outputs: ModelOutputs, columns: Sequence[int]) -> ModelOutputs:
+    return replace(outputs, logits=outputs.logits[:, list(columns)])
 
 
 def _merged(
@@ -84,6 +116,14 @@ def merge_logits(logits: Floats, kept: Sequence[int], others: Sequence[int], tem
     """
     summed = temperature * np.logaddexp.reduce(logits[:, list(others)] / temperature[:, None], axis=1)
     return np.column_stack([logits[:, list(kept)], summed])
+
+
+def _with_alert_alone(model: EvaluatedModel, named: Sequence[str]) -> EvaluatedModel:
+    """Returns the model with no threshold but that of the alert, which is kept if its class is one of ``named``."""
+    of_close_ups = model.of_close_ups
+    if of_close_ups is not None:
+        of_close_ups = replace(of_close_ups, thresholds=_alert_alone(of_close_ups.thresholds, named))
+    return replace(model, thresholds=_alert_alone(model.thresholds, named), of_close_ups=of_close_ups)
 
 
 def _alert_alone(thresholds: Mapping[str, Any], named: Sequence[str]) -> dict[str, Any]:

@@ -30,7 +30,7 @@ from dermedge.train.data.learned import LEARNED_NAME, find_learned
 from dermedge.train.data.photo_names import bare_id
 from dermedge.train.data.sampling import sample_evenly
 from dermedge.train.data.scoring import LabelledPhoto
-from dermedge.train.evaluation.coarser import merge_classes
+from dermedge.train.evaluation.coarser import merge_classes_of_all
 from dermedge.train.evaluation.intervals import share_score
 from dermedge.train.evaluation.metrics import Score, lesion_draws
 from dermedge.train.evaluation.scorecard import (
@@ -231,7 +231,7 @@ def models_of_files(
         _model_of_file(classifier, file.stem if stems.count(file.stem) == 1 else str(classifier.path))
         for classifier, file in zip(classifiers, files, strict=True)
     ]
-    return models if classes is None else [merge_classes(model, classes) for model in models]
+    return models if classes is None else merge_classes_of_all(models, classes)
 
 
 def _model_of_file(classifier: Classifier, name: str) -> EvaluatedModel:

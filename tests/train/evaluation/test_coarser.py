@@ -17,7 +17,7 @@ from dermedge.edge.errors import OptionError
 from dermedge.edge.model.decision import softmax
 from dermedge.edge.model.photo_view import ViewCalibration
 from dermedge.train.data.catalogue import NONE_OF_THESE
-from dermedge.train.evaluation.coarser import merge_classes, merge_logits
+from dermedge.train.evaluation.coarser import merge_classes, merge_classes_of_all, merge_logits
 from dermedge.train.evaluation.evaluate import EvaluatedModel
 from dermedge.train.evaluation.scorecard import ModelOutputs
 
@@ -90,6 +90,34 @@ def test_all_classes_of_a_model_without_none_of_these_stay_as_they_are() -> None
     merged = merge_classes(model(LABELS[:3]), LABELS[:3])
     assert merged.none_label is None
     assert merged.labels == LABELS[:3]
+
+
+def test_all_classes_of_a_model_can_be_named_in_any_order() -> None:
+    three = replace(model(LABELS[:3]), outputs=lambda frames: ModelOutputs(LOGITS[:, :3]))
+    merged = merge_classes(three, ["keratosis", "melanoma", "nevus"])
+    assert merged.labels == ("keratosis", "melanoma", "nevus")
+    assert merged.outputs([]).logits.tolist() == [[2.0, 1.0, 0.5], [-2.0, 0.0, 3.0]]
+
+
+def test_models_with_and_without_further_classes_get_the_same_labels() -> None:
+    close_up, of_close_ups = np.array([True, False]), ViewCalibration(3.0, THRESHOLDS)
+    two = replace(
+        model(("nevus", "melanoma")),
+        outputs=lambda frames: ModelOutputs(LOGITS[:, :2], close_up),
+        of_close_ups=of_close_ups,
+    )
+    many, few = merge_classes_of_all([model(), two], ["melanoma", "nevus"])
+    assert many.labels == few.labels == ("melanoma", "nevus", NONE_OF_THESE)
+    assert many.none_label == few.none_label == NONE_OF_THESE
+    assert few.thresholds == {"alert": THRESHOLDS["alert"]}
+    answers = few.answers(few.outputs([]))
+    expected = [softmax((0.5, 1.0), 3.0), softmax((3.0, 0.0), 1.7)]
+    assert answers.probabilities.tolist() == [pytest.approx((*one, 0.0)) for one in expected]
+    assert answers.index.tolist() == [1, 0]
+    # without "none of these" in any model, none gets it
+    assert [one.labels for one in merge_classes_of_all([two, two], ["melanoma", "nevus"])] == [
+        ("melanoma", "nevus")
+    ] * 2
 
 
 @pytest.mark.parametrize("classes", [["melanoma"], ["melanoma", "melanoma"], ["melanoma", NONE_OF_THESE]])
