@@ -127,9 +127,9 @@ class Guard:
                     403, f"the host '{host}' is not a loopback address; use localhost or 127.0.0.1"
                 )
             return
-        bearer = request.headers.get("authorization", "").removeprefix("Bearer ")
+        scheme, _, bearer = request.headers.get("authorization", "").partition(" ")
         cookie = request.cookies.get(_cookie_name(request), "")
-        if not self._is_token(cookie) and not self._is_token(bearer):
+        if not self._is_token(cookie) and not (scheme.lower() == "bearer" and self._is_token(bearer.strip())):
             raise HTTPException(
                 401,
                 "the token is missing or wrong; open the complete URL that dermedge printed at its start, or send the "

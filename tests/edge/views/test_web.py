@@ -370,6 +370,13 @@ def test_without_the_token_nothing_is_shown(
     assert ask(guarded, "/state", headers={"Authorization": "Bearer guessed"})[0].status == 401
 
 
+def test_the_scheme_of_the_token_is_read_in_any_case(guarded: WebView) -> None:
+    """RFC 9110, 11.1: clients may send "bearer"."""
+    for scheme, status in (("Bearer", 200), ("bearer", 200), ("BEARER ", 200), ("Basic", 401)):
+        headers = {"Authorization": f"{scheme} {guarded.token}"}
+        assert ask(guarded, "/state", headers=headers)[0].status == status
+
+
 def test_the_printed_address_opens_the_page_and_a_cookie_keeps_it_open(guarded: WebView) -> None:
     assert guarded.url.endswith(f":{guarded.port}/?token=open-sesame-please")
     response, _ = ask(guarded, "/?token=open-sesame-please")
