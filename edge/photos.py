@@ -38,6 +38,9 @@ EXPLAINED_SUFFIX = ".explained.png"
 _HEIF_BRANDS = frozenset({b"heic", b"heix", b"hevc", b"mif1", b"msf1"})
 # AVIF photos may begin with the brands mif1 and msf1 too. They have one of these brands in the list that follows.
 _AVIF_BRANDS = frozenset({b"avif", b"avis"})
+# A pixel has at most four channels of 16 bits. A file with more bytes for each pixel, such as a scan of a whole slide,
+# could fill the memory.
+_MOST_PIXEL_BYTES = 8
 # Operating systems, storage servers and programs create folders with these names, which are in lower case here. Hidden
 # folders, whose names begin with a dot, need no entry.
 _SYSTEM_FOLDERS = frozenset(
@@ -105,14 +108,20 @@ def read_picture(path: Path | str) -> NDArray[np.uint8]:
     """Returns one photo as uint8 [height, width, 3], 0 to 255, blue first, after applying its EXIF orientation.
 
     Raises:
-        PictureError: the file is missing, empty or not a photo, or the photo has too many pixels. The limit is 120
-            million pixels by default. The environment variable ``OPENCV_IO_MAX_IMAGE_PIXELS`` changes the limit.
+        PictureError: the file is missing, empty or not a photo, or the photo has too many pixels or the file too many
+            bytes. The limit is 120 million pixels by default, and 8 bytes for each of these pixels. The environment
+            variable ``OPENCV_IO_MAX_IMAGE_PIXELS`` changes the limit.
     """
     try:
-        if not stat.S_ISREG(os.stat(path).st_mode):
+        status = os.stat(path)
+        if not stat.S_ISREG(status.st_mode):
             # reading a named pipe might wait for ever
             raise PictureError(
                 f"cannot read the photo '{path}': it is not a regular file; give the path of a photo"
+            )
+        if status.st_size > _MOST_PIXEL_BYTES * _most_pixels():
+            raise PictureError(
+                f"'{path}' has {status.st_size / 1e9:.1f} GB, which is too much for a photo; make the photo smaller"
             )
         content = np.fromfile(path, np.uint8)
     except OSError as error:
@@ -168,8 +177,15 @@ def _no_photo(path: Path | str, why: str) -> PictureError:
     )
 
 
+def _most_pixels() -> int:
+    """Returns the limit of the environment variable. As OpenCV allows, the number may end in KB or MB."""
+    text = os.environ["OPENCV_IO_MAX_IMAGE_PIXELS"]
+    unit = {"KB": 1 << 10, "MB": 1 << 20}.get(text[-2:].upper())
+    return int(text[:-2]) * unit if unit else int(text)
+
+
 def _too_large(path: Path | str) -> PictureError:
-    most = int(os.environ["OPENCV_IO_MAX_IMAGE_PIXELS"]) // 1_000_000
+    most = _most_pixels() // 1_000_000
     return PictureError(
         f"the header of '{path}' claims more than {most} million pixels; make the photo smaller, or raise the "
         "environment variable OPENCV_IO_MAX_IMAGE_PIXELS"
@@ -185,7 +201,7 @@ def _decode_heif(content: NDArray[np.uint8], path: Path | str) -> NDArray[np.uin
         raise PictureError(f"'{path}' is a HEIC photo, which needs the package pi-heif; {hint}") from error
     try:
         photo = pi_heif.open_heif(content.tobytes(), bgr_mode=True)
-        if photo.size[0] * photo.size[1] > int(os.environ["OPENCV_IO_MAX_IMAGE_PIXELS"]):
+        if photo.size[0] * photo.size[1] > _most_pixels():
             raise _too_large(path)
         # a copy, because pi-heif frees the memory of the pixels together with `photo`
         image = np.array(photo)

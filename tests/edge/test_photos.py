@@ -7,6 +7,7 @@ import struct
 import subprocess
 import sys
 import zlib
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -78,6 +79,19 @@ def test_a_large_photo_is_refused_before_memory_is_taken(tmp_path: Path) -> None
     said, megabytes = done.stdout.splitlines()
     assert "more than 120 million pixels" in said
     assert int(megabytes) < 400
+
+
+def test_a_file_with_more_bytes_than_any_photo_is_refused_before_memory_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENCV_IO_MAX_IMAGE_PIXELS", "120000000")
+    path = tmp_path / "slide.tif"
+    with path.open("wb") as handle:
+        handle.truncate(20_000_000_000)
+    with pytest.raises(
+        PictureError, match=r"slide\.tif' has 20\.0 GB, which is too much for a photo; make the photo sm"
+    ):
+        read_picture(path)
 
 
 def test_a_truncated_png_is_an_error(tmp_path: Path) -> None:
@@ -226,6 +240,20 @@ class HeifPhoto:
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return np.full((2, 3, 4), (10, 20, 30, 255), np.uint8)
+
+
+@pytest.mark.parametrize(("limit", "pixels"), [("5", 5), ("2kb", 2 << 10), ("3MB", 3 << 20)])
+def test_the_limit_of_pixels_may_have_a_unit_as_opencv_allows(
+    limit: str, pixels: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENCV_IO_MAX_IMAGE_PIXELS", limit)
+    content = np.frombuffer(b"1234ftypheic5678", np.uint8)
+    for width, is_read in ((pixels, True), (pixels + 1, False)):
+        photo = HeifPhoto(width, 1)
+        module = SimpleNamespace(open_heif=lambda content, bgr_mode, photo=photo: photo)
+        monkeypatch.setitem(sys.modules, "pi_heif", module)
+        with nullcontext() if is_read else pytest.raises(PictureError, match="claims more than"):
+            decode_photo(content, "a.heic")
 
 
 @pytest.mark.parametrize(("size", "is_read"), [((12_000, 10_000), True), ((10_000, 12_001), False)])
