@@ -62,6 +62,11 @@ class TrainingBatches:
     def __len__(self) -> int:
         return len(self.order) // self.batch_size or 1
 
+    @property
+    def photos(self) -> int:
+        """The number of photos in all batches."""
+        return min(len(self) * self.batch_size, len(self.order))
+
     def __getitem__(self, batch: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Returns the images, float32 [n, s, s, 3] normalized RGB, and the targets, float32 [n, K].
 

@@ -36,6 +36,7 @@ __all__ = [
     "STRATEGIES",
     "Cluster",
     "check_batch",
+    "describe_devices",
     "end_stalled_training",
     "is_chief",
     "meet_workers",
@@ -207,6 +208,17 @@ def _stopped_at_once() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def describe_devices(strategy: tf.distribute.Strategy) -> str:
+    """Returns one line that names the devices of this machine on which a strategy trains."""
+    # The strategy for a single device has no list of devices. It uses the first GPU.
+    count = len(strategy.extended.worker_devices) if strategy.num_replicas_in_sync > 1 else 1
+    gpus = tf.config.list_physical_devices("GPU")[:count]
+    if not gpus:
+        return "device: the processor, because TensorFlow finds no GPU"
+    names = [tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name) for gpu in gpus]
+    return f"{'device' if len(gpus) == 1 else 'devices'}: {', '.join(names)}"
 
 
 def is_chief(strategy: tf.distribute.Strategy) -> bool:

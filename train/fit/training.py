@@ -26,6 +26,7 @@ from dermedge.train.data.splits import find_leaks
 from dermedge.train.evaluation.metrics import accuracy, balanced_accuracy, confusion_matrix
 from dermedge.train.fit.batches import Teacher, TrainingBatches, predict_logits
 from dermedge.train.fit.distribution import (
+    describe_devices,
     end_stalled_training,
     is_chief,
     reseed_dropout,
@@ -34,6 +35,7 @@ from dermedge.train.fit.distribution import (
 )
 from dermedge.train.fit.interrupts import InterruptGuard
 from dermedge.train.fit.loss import adjusted_loss
+from dermedge.train.fit.networks import add_to_logits
 from dermedge.train.fit.parents import check_parents
 from dermedge.train.fit.quantize_aware import make_quantization_aware, restore_input_range
 from dermedge.train.fit.run_folder import STAGES, RunFolder, RunProgress
@@ -109,6 +111,7 @@ class Trainer:
         """
         progress = self.run.progress()
         if self.config.epochs or self.config.qat_epochs:
+            self.say(describe_devices(self.strategy))
             self.say(f"speed of preparing batches, without training steps: {self._batch_rate():.0f} photos/s")
         for stage in STAGES[STAGES.index(progress.stage) :]:
             if not self.config.stage_epochs(stage):
@@ -170,7 +173,7 @@ class Trainer:
         if not self.config.teachers:
             return None
         runs = [RunFolder(Path(path)) for path in self.config.teachers]
-        networks = [trained_network(run, "float") for run in runs]
+        networks = [_teaching_network(run) for run in runs]
         return make_teacher(networks, [run.config().size for run in runs], self.config.size)
 
     def _fit_stage(self, progress: RunProgress) -> RunProgress:
@@ -251,11 +254,9 @@ class Trainer:
         """
         batches = self._batches(0)
         batches[0]
-        count = min(_TIMED_BATCHES, len(batches))
         started = perf_counter()
-        for batch in range(count):
-            batches[batch]
-        return count * self.config.batch_size / (perf_counter() - started)
+        photos = sum(len(batches[batch][0]) for batch in range(min(_TIMED_BATCHES, len(batches))))
+        return photos / (perf_counter() - started)
 
     def _fit_epoch(
         self, model: keras.Model, stage: str, epoch: int, average: WeightAverage | None
@@ -287,7 +288,7 @@ class Trainer:
             "accuracy": round(fitted.history["accuracy"][0], 5),
             **scores,
             "learning_rate": float(f"{float(model.optimizer.learning_rate.numpy()):.3g}"),
-            "photos_per_second": round(len(batches) * self.config.batch_size / seconds, 1),
+            "photos_per_second": round(batches.photos / seconds, 1),
             "seconds": round(perf_counter() - started, 1),
         }
 
@@ -316,6 +317,19 @@ class Trainer:
             "val_accuracy": round(accuracy(matrix), 5),
             "val_balanced_accuracy": round(balanced_accuracy(matrix), 5),
         }
+
+
+def _teaching_network(run: RunFolder) -> keras.Model:
+    """Returns the float network of a teacher. Its logits assume that all classes are equally frequent.
+
+    Without logit adjustment, a network learns how often the classes are sampled. The logarithm of the share of each
+    class is then subtracted from its logit.
+    """
+    network, config = trained_network(run, "float"), run.config()
+    if not config.recipe.logit_adjustment:
+        learned = [photo for photo in run.photos() if photo.split == "train"]
+        add_to_logits(network, -np.log(class_shares(learned, config.classes, config.recipe)))
+    return network
 
 
 def _averaged(average: WeightAverage | None) -> AbstractContextManager[None]:

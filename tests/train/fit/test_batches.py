@@ -194,3 +194,4 @@ def test_a_last_batch_that_is_not_full_is_left_out_unless_it_is_the_only_one(
     assert sampled - 1 <= len(fed.order) <= sampled
     expected = sizes if len(sizes) > 1 else [len(fed.order)]
     assert [len(fed[batch][0]) for batch in range(len(fed))] == expected
+    assert fed.photos == sum(expected)

@@ -233,6 +233,29 @@ def test_a_batch_is_shared_by_whole_photos() -> None:
             check_batch(photos, SimpleNamespace(num_replicas_in_sync=replicas))
 
 
+@pytest.mark.parametrize(
+    ("gpus", "replicas", "line"),
+    [
+        ([], 1, "device: the processor, because TensorFlow finds no GPU"),
+        (["H200", ""], 1, "device: H200"),
+        (["H200", ""], 2, "devices: H200, /GPU:1"),
+    ],
+)
+def test_the_devices_of_a_training_are_named(
+    monkeypatch: pytest.MonkeyPatch, gpus: list[str], replicas: int, line: str
+) -> None:
+    found = [SimpleNamespace(name=f"/GPU:{index}") for index in range(len(gpus))]
+    details = {one.name: {"device_name": name} if name else {} for one, name in zip(found, gpus, strict=True)}
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: found)
+    monkeypatch.setattr(tf.config.experimental, "get_device_details", lambda gpu: details[gpu.name])
+    devices = [f"/job:localhost/device:{index}" for index in range(replicas)]
+    strategy = SimpleNamespace(
+        num_replicas_in_sync=replicas,
+        extended=SimpleNamespace(worker_devices=devices if replicas > 1 else ["CPU:0", "GPU:0", "GPU:1"]),
+    )
+    assert distribution.describe_devices(strategy) == line
+
+
 def test_each_replica_gets_its_own_share_of_each_batch_in_order() -> None:
     photos = [Photo(str(at), "", "", "", "ab"[at % 2], "ab"[at % 2], "s") for at in range(12)]
     pixels = np.zeros((12, 32, 32, 3), np.uint8)

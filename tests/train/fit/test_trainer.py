@@ -21,8 +21,10 @@ import tf_keras as keras
 from dermedge.edge.errors import DataError
 from dermedge.train.data.catalogue import Catalogue, Photo
 from dermedge.train.fit import training
+from dermedge.train.fit.networks import build_network
 from dermedge.train.fit.recipe import Recipe
 from dermedge.train.fit.run_folder import Config, RunFolder
+from dermedge.train.fit.run_networks import save_weights
 from dermedge.train.fit.training import Trainer, describe_epoch
 
 # Training photos of each class, each of its own lesion.
@@ -213,6 +215,24 @@ def test_an_epoch_has_its_own_samples_and_its_row_in_the_history(
     }
 
 
+@pytest.mark.parametrize(("batch_size", "photos"), [(8, 40), (64, 40)])
+def test_the_speed_counts_the_photos_of_an_epoch_and_not_its_places(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batch_size: int, photos: int
+) -> None:
+    trainer = trainer_of(tmp_path, replace(CONFIG, batch_size=batch_size))
+    monkeypatch.setattr(trainer, "_validate", lambda model: {})
+    seconds = iter(range(0, 1000, 10))
+    monkeypatch.setattr(training, "perf_counter", lambda: float(next(seconds)))
+    assert trainer._batch_rate() == pytest.approx(photos / 10, rel=0.03)
+    found = SimpleNamespace(history={"loss": [0.5], "accuracy": [0.5]})
+    rate = SimpleNamespace(numpy=lambda: 0.01)
+    model = SimpleNamespace(
+        fit=lambda *_, **__: found, optimizer=SimpleNamespace(learning_rate=rate), submodules=()
+    )
+    row = trainer._fit_epoch(model, "float", 0, None)  # type: ignore[arg-type]
+    assert row["photos_per_second"] == pytest.approx(photos / 10, rel=0.03)
+
+
 def test_a_stage_begins_with_the_seed_of_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     trainer = trainer_of(tmp_path, replace(CONFIG, seed=11))
     seeds: list[int] = []
@@ -312,6 +332,26 @@ def test_a_teacher_is_the_float_network_at_its_own_size(
     monkeypatch.setattr(training, "make_teacher", lambda *arguments: asked.append(arguments))
     trainer_of(tmp_path, replace(CONFIG, teachers=(str(teacher.path),)))
     assert asked == [([(teacher.path, "float")], [48], 32)]
+
+
+@pytest.mark.parametrize("adjusted", [True, False])
+def test_a_teacher_that_learned_the_shares_of_the_classes_teaches_equally_frequent_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, adjusted: bool
+) -> None:
+    (tmp_path / "teacher").mkdir()
+    recipe = Recipe(logit_adjustment=adjusted, class_power=1.0)
+    teacher = trainer_of(tmp_path / "teacher", replace(CONFIG, recipe=recipe)).run
+    network = build_network("cnn", 32, 2)
+    # this network answers with the shares among the samples: 16 of 20 and 4 of 20
+    for weight in network.weights:
+        weight.assign(tf.zeros_like(weight))
+    network.weights[-1].assign(np.log([0.8, 0.2]))
+    save_weights(network, teacher.weights_path("float"))
+    monkeypatch.setattr(training, "check_parents", lambda config, photos: None)
+    student = trainer_of(tmp_path, replace(CONFIG, teachers=(str(teacher.path),)))
+    assert student.teacher is not None
+    answers = student.teacher(np.zeros((3, 32, 32, 3), np.float32))
+    np.testing.assert_allclose(answers, [[0.8, 0.2] if adjusted else [0.5, 0.5]] * 3, atol=1e-5)
 
 
 def test_batches_follow_the_settings_of_the_run(tmp_path: Path) -> None:
