@@ -46,6 +46,8 @@ _BESIDE_A_RUN = {
     "--refit": {"--data", "--output", "--weights", "--strategy"},
 }
 _SHOWN_AUGMENTED = 24
+# NumPy accepts no greater seed for its global random numbers, which Keras seeds.
+_MAX_SEED = 2**32 - 1
 # Example commands that are shown at the end of the help.
 _EXAMPLES = (
     "dermedge train --data photos/ --output runs/mine",
@@ -187,7 +189,7 @@ def _add_recipe_options(made: Parser) -> None:
     )
     group.add_argument(
         "--seed",
-        type=int,
+        type=whole,
         default=0,
         metavar="N",
         help="Set the random seed of the split, the initial weights, the sampling and the augmentation. Default: "
@@ -269,6 +271,8 @@ def _check_options(options: argparse.Namespace, argv: Sequence[str]) -> None:
                 f"{option} uses the settings of an existing run, and cannot be combined with "
                 f"{', '.join(useless)}; leave out {', '.join(useless)}"
             )
+    if options.seed > _MAX_SEED:
+        raise OptionError(f"--seed is {options.seed}; it must be from 0 to {_MAX_SEED}")
     for path in options.data or ():
         if not path.exists():
             raise OptionError(f"--data is '{path}', which does not exist; check the path")
@@ -539,20 +543,21 @@ def _train(run: RunFolder, strategy: tf.distribute.Strategy, guard: InterruptGua
     from dermedge.train.fit.distribution import wait_for_all
     from dermedge.train.fit.training import Trainer
 
-    try:
-        guard.check()
-        trainer = Trainer(run, strategy, guard=guard)
-        wait_for_all(strategy)
-        _plot_augmented(trainer)
-        trainer.fit()
-    except KeyboardInterrupt:
-        print(
-            f"\nStopped. All finished epochs are saved. Continue with: dermedge train --resume '{run.path}'"
-        )
-        raise
-    finally:
-        if run.history():
-            plot_history(run.history(), run.plots / "history.png")
+    with run.locked():
+        try:
+            guard.check()
+            trainer = Trainer(run, strategy, guard=guard)
+            wait_for_all(strategy)
+            _plot_augmented(trainer)
+            trainer.fit()
+        except KeyboardInterrupt:
+            print(
+                f"\nStopped. All finished epochs are saved. Continue with: dermedge train --resume '{run.path}'"
+            )
+            raise
+        finally:
+            if run.history():
+                plot_history(run.history(), run.plots / "history.png")
     print(f"done: '{run.path}'. Convert it with: dermedge convert '{run.path}' --int8")
     if warning := trainer.warning():
         print(warning)

@@ -6,7 +6,8 @@ import csv
 import json
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -213,6 +214,36 @@ class RunFolder:
         beside = self._parent / Path(path).name
         return str(beside) if not Path(path).exists() and beside.exists() else path
 
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keeps other processes from training the run within a ``with`` block.
+
+        The lock ends with the process. Windows and some network file systems have no such locks. There, nothing is
+        locked.
+
+        Raises:
+            StorageError: another process is training the run.
+        """
+        try:
+            import fcntl
+        except ImportError:
+            yield
+            return
+        folder = os.open(self.path, os.O_RDONLY)
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            os.close(folder)
+            raise StorageError(
+                f"another process is training '{self.path}'; wait until it has ended, or stop it"
+            ) from error
+        except OSError:
+            pass  # the file system has no locks
+        try:
+            yield
+        finally:
+            os.close(folder)
+
     def photos(self, data: Sequence[Path] = ()) -> tuple[Photo, ...]:
         """Returns the photos of the run.
 
@@ -312,6 +343,7 @@ class RunFolder:
         (self.path / name).mkdir(parents=True, exist_ok=True)
         try:
             checkpoint.write(str(self.path / name / "state"))
+            _flush_files(self.path / name)
         except (OSError, tf.errors.OpError) as error:
             shutil.rmtree(self.path / name, ignore_errors=True)
             raise StorageError(
@@ -374,6 +406,17 @@ class RunFolder:
             f"'{self.path}' is not a run folder of dermedge train: it has no readable {name}; give the folder that "
             "dermedge train wrote"
         )
+
+
+def _flush_files(folder: Path) -> None:
+    """Waits until the files in a folder are on the disk.
+
+    Otherwise, a power cut could lose the new checkpoint after the old one was deleted.
+    """
+    for path in folder.iterdir():
+        if path.is_file():
+            with path.open("rb") as handle:
+                os.fsync(handle.fileno())
 
 
 def _with_absolute_paths(config: Config) -> Config:

@@ -180,6 +180,8 @@ def test_a_source_that_is_tested_is_the_test_split(
         ("--epochs 3", "there is nothing to train on"),
         ("--resume one --seed 3", "cannot be combined with --seed;"),
         ("--refit one --classes a,b", "cannot be combined with --classes;"),
+        ("--data . --seed -1", "'-1' is not a whole number of 0 or more"),
+        ("--data . --seed 4294967296", "--seed is 4294967296; it must be from 0 to 4294967295"),
         ("--data nosuch", "--data is 'nosuch', which does not exist"),
         ("--data . --strategy multi-worker", "--strategy multi-worker needs --output RUN"),
     ],
@@ -197,6 +199,7 @@ def test_options_that_do_not_fit_together_are_refused(words: str, message: str) 
         "--refit one --data . --output two --weights three --strategy single",
         "--data . --strategy multi-worker --output one",
         "--strategy multi-worker --resume one",
+        "--data . --seed 4294967295",
     ],
 )
 def test_options_that_fit_together_are_not_refused(words: str) -> None:

@@ -1,11 +1,12 @@
 """A run folder finds the files that its settings name, wherever the program runs."""
 
+import errno
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from dermedge.edge.errors import DataError
+from dermedge.edge.errors import DataError, StorageError
 from dermedge.edge.model.shipped import SHIPPED
 from dermedge.train.data.catalogue import Catalogue
 from dermedge.train.fit import run_folder
@@ -66,6 +67,31 @@ def test_what_the_parents_learned_is_stored_before_the_run_can_be_resumed(
     monkeypatch.setattr(run_folder, "write_text", note)
     run.create(run_settings, Catalogue((), ("a", "b"), {}), b"four")
     assert steps == [b"four"]
+
+
+def test_two_processes_do_not_train_one_run(tmp_path: Path) -> None:
+    run, other = RunFolder(tmp_path), RunFolder(tmp_path / ".." / tmp_path.name)
+    with run.locked():
+        refused = pytest.raises(
+            StorageError, match=r"another process is training '.*'; wait until it has ended"
+        )
+        with refused, other.locked():
+            pass
+    with other.locked():
+        pass
+
+
+def test_a_run_on_a_file_system_without_locks_is_trained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    with RunFolder(tmp_path).locked():
+        pass
+    with pytest.raises(FileNotFoundError), RunFolder(tmp_path).locked():
+        raise FileNotFoundError("from the block")
 
 
 def test_a_file_among_the_checkpoints_does_not_end_the_training(tmp_path: Path) -> None:

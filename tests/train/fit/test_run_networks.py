@@ -1,5 +1,6 @@
 """A run folder of which files are damaged or missing, as after a copy that broke off."""
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -36,6 +37,23 @@ def test_damaged_weights_are_named(
         trained_network(run, "float")
     with pytest.raises(DataError, match=said):
         start_network(replace(run_settings, weights=str(run.path)))
+
+
+def test_a_checkpoint_is_on_the_disk_before_the_earlier_one_is_deleted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = RunFolder(tmp_path)
+    checkpoint = tf.train.Checkpoint(number=tf.Variable(3.0))
+    earlier = tmp_path / run.save_checkpoint(checkpoint, RunProgress(epoch=1)).checkpoint
+    on_disk: list[tuple[int, bool]] = []
+    monkeypatch.setattr(
+        "os.fsync", lambda handle: on_disk.append((os.fstat(handle).st_ino, earlier.is_dir()))
+    )
+    later = tmp_path / run.save_checkpoint(checkpoint, RunProgress(epoch=2)).checkpoint
+    assert not earlier.exists()
+    files = list(later.iterdir())
+    assert len(files) == 2
+    assert {(path.stat().st_ino, True) for path in files} <= set(on_disk)
 
 
 @pytest.mark.parametrize("damage", ["emptied", "cut", "removed", "all removed"])
