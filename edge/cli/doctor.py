@@ -10,6 +10,7 @@ from dermedge.edge.cli.arguments import Parser, make_parser
 from dermedge.edge.doctor import FAULT, Finding, examine
 from dermedge.edge.model.runtime import RUNTIMES
 from dermedge.edge.model.shipped import DEFAULT_MODEL, SHIPPED, model_path, require_model_file
+from dermedge.edge.printable import printable
 
 __all__ = ["main", "parser"]
 
@@ -33,7 +34,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _line(finding: Finding, width: int) -> str:
     """Returns a finding as one line of text, in which the name of the check is padded to ``width`` characters."""
     cure = f"; cure: {finding.cure}" if finding.cure else ""
-    return f"{finding.status:<7}  {finding.check:<{width}}  {finding.text}{cure}"
+    # a camera names itself, and the name may contain control codes
+    return printable(f"{finding.status:<7}  {finding.check:<{width}}  {finding.text}{cure}")
 
 
 def parser() -> Parser:

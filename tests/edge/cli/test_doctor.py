@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from dermedge import cli
-from dermedge.edge.doctor import FAULT, OK, WARNING
+from dermedge.edge.cli import doctor
+from dermedge.edge.doctor import FAULT, OK, WARNING, Finding
 
 
 def test_one_line_a_check_and_json_tell_the_same(
@@ -35,6 +36,14 @@ def test_a_fault_is_exit_status_1(
 ) -> None:
     assert cli.main(["doctor", "--model", str(make_golden(pixels="0" * 64))]) == 1
     assert capsys.readouterr().out.splitlines()[-1].startswith("fault    model golden")
+
+
+def test_control_codes_in_the_name_of_a_camera_are_written_out(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(doctor, "examine", lambda *_: [Finding("cameras", OK, "cam\x1b[2J (/dev/video0)")])
+    assert cli.main(["doctor"]) == 0
+    assert capsys.readouterr().out == "ok       cameras  cam\\x1b[2J (/dev/video0)\n"
 
 
 @pytest.mark.parametrize("arguments", [["--model", "gone.tflite"], ["--runtime", "tpu"], ["--modle", "x"]])
