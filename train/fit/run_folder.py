@@ -212,7 +212,9 @@ class RunFolder:
         path beside the run folder, because both have probably moved together. Otherwise, the result is ``path``.
         """
         beside = self._parent / Path(path).name
-        return str(beside) if not Path(path).exists() and beside.exists() else path
+        # A run never names itself, but it may have the name of a run that was in another folder.
+        is_this_run = beside == Path(os.path.abspath(self.path))
+        return str(beside) if not Path(path).exists() and beside.exists() and not is_this_run else path
 
     @contextmanager
     def locked(self) -> Iterator[None]:

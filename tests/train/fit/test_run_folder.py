@@ -40,6 +40,15 @@ def test_a_run_that_is_named_from_within_finds_what_lies_beside_it(
     assert within.config().weights == str(run / "parent")
 
 
+def test_a_run_is_not_taken_for_a_lost_run_of_the_same_name(tmp_path: Path, run_settings: Config) -> None:
+    lost = str(tmp_path / "lost" / "mine")
+    run = RunFolder(tmp_path / "runs" / "mine")
+    settings = replace(run_settings, weights=lost, teachers=(lost,), validated=lost)
+    run.create(settings, Catalogue((), ("a", "b"), {}))
+    found = run.config()
+    assert (found.weights, found.teachers, found.validated) == (lost, (lost,), lost)
+
+
 @pytest.mark.parametrize(
     "content", ["[]", "null", '{"architectures": ["ResNet"], "hidden_sizes": [64]}', "{", ""]
 )
