@@ -7,11 +7,12 @@ from collections.abc import Callable
 from typing import Any, cast
 
 import cv2
+import numpy as np
 import pytest
 
 from dermedge.edge.errors import SourceError
 from dermedge.edge.sources import gstreamer
-from dermedge.edge.sources.gstreamer import AbandonableCapture
+from dermedge.edge.sources.gstreamer import AbandonableCapture, PipelineCapture
 
 
 class FakeCapture:
@@ -29,6 +30,9 @@ class FakeCapture:
         if self.number == self.hangs_at:
             self.let_go.wait(30)
         return True, self.number
+
+    def get(self, key: int) -> float:
+        return 240.0 if key == cv2.CAP_PROP_FRAME_HEIGHT else 0.0
 
     def release(self) -> None:
         self.is_released = True
@@ -80,3 +84,37 @@ def test_after_eight_that_hang_no_more_are_opened() -> None:
     AbandonableCapture._abandoned = 8
     with pytest.raises(SourceError, match="8 earlier attempts to open or read a pipeline still hang; start"):
         AbandonableCapture(opens(FakeCapture()))
+
+
+@pytest.mark.parametrize(
+    ("shape", "end", "is_read"),
+    [
+        ((240, 320, 3), "", True),
+        ((240, 320), "video/x-raw,format=GRAY8 ! ", True),
+        ((240, 320, 4), "video/x-raw, format=(string)BGRx ! ", True),
+        ((240, 320, 4), "video/x-raw,format=BGRA ! videoconvert ! video/x-raw,format=RGBA ! ", False),
+        ((240, 320, 4), "", False),
+        ((360, 320), "video/x-raw,format=NV12 ! ", False),
+        ((240, 320, 2), "", False),
+        ((1, 9000), "jpegenc ! ", False),
+    ],
+)
+def test_a_frame_of_a_pipeline_is_read_only_if_its_colours_are_known(
+    shape: tuple[int, ...], end: str, is_read: bool
+) -> None:
+    """NV12 was read as gray, RGBA as BGRA, and YUY2 ended in a traceback."""
+
+    class Pipeline(FakeCapture):
+        def read(self) -> tuple[bool, Any]:
+            return True, np.zeros(shape, np.uint8)
+
+    with PipelineCapture(f"v4l2src ! {end}appsink", AbandonableCapture(opens(Pipeline()))) as source:
+        if is_read:
+            frame = source.read()
+            assert frame is not None
+            assert frame.image_bgr.shape == (240, 320, 3)
+        else:
+            with pytest.raises(
+                SourceError, match="end the pipeline in `videoconvert ! video/x-raw,format=BGR"
+            ):
+                source.read()

@@ -94,3 +94,32 @@ def test_a_pipeline_that_cannot_be_is_one_line_with_what_to_look_at() -> None:
     [error, _] = events_of(start("videotestsrc ! no-such-element ! appsink", 5))
     assert error["event"] == "error"
     assert "check that `gst-launch-1.0` runs the pipeline" in error["text"]
+
+
+@pytest.mark.parametrize("format_", ["BGR", "GRAY8", "BGRx", "BGRA"])
+def test_the_colours_of_a_frame_are_right(format_: str) -> None:
+    # the pattern is plain red: 76 or 81 in gray, depending on the range of the levels
+    picture = (
+        f"videotestsrc num-buffers=3 pattern=solid-color foreground-color=0xffff0000 {TEST_PICTURE[25:]}"
+    )
+    events = events_of(start(f"{picture},format={format_} ! appsink", 3))
+    first = next(one for one in events if one["event"] == "frame")
+    assert first["shape"] == [HEIGHT, WIDTH, 3]
+    blue, green, red = first["mean"]
+    if format_ == "GRAY8":
+        assert blue == green == red
+        assert 70 <= red <= 90
+    else:
+        assert max(blue, green) < 5
+        assert red > 250
+
+
+@pytest.mark.parametrize(
+    "end",
+    ["format=NV12", "format=RGBx", "format=GRAY16_LE", "x=0 ! jpegenc"],
+)
+def test_frames_whose_colours_would_be_read_wrongly_are_refused(end: str) -> None:
+    events = events_of(start(f"videotestsrc {TEST_PICTURE},{end} ! appsink", 2))
+    assert not list(numbers(events))
+    lost = next(one["text"] for one in events if one["event"] == "lost")
+    assert "delivers frames in a format that cannot be read; end the pipeline in `videoconvert !" in lost
