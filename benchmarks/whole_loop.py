@@ -16,6 +16,7 @@ from dermedge.benchmarks.latency import Spread, one_opencv_thread, spread
 from dermedge.benchmarks.status_line import ShowStatus
 from dermedge.edge.errors import PictureError, SourceError
 from dermedge.edge.model.classifier import Classifier
+from dermedge.edge.model.prediction import Timing
 from dermedge.edge.pipeline import Pipeline, rate
 from dermedge.edge.results import FrameResult
 from dermedge.edge.sources.frame import Frame, FrameSource
@@ -26,8 +27,10 @@ __all__ = [
     "LOOP_S",
     "WARMUP_RESULTS",
     "EndlessSource",
+    "FrameTimes",
     "LoopTimes",
     "OpenSource",
+    "frame_times",
     "measure_loop",
     "results",
     "source_opener",
@@ -71,6 +74,25 @@ class LoopTimes:
     frames: int
     rejected: float
     dropped: int
+
+
+@dataclass(frozen=True)
+class FrameTimes:
+    """The times of one frame of the loop, in milliseconds.
+
+    Attributes:
+        dropped: number of frames of a live source that newer frames have replaced so far.
+        timing: the times of the prediction; None if the quality gate rejected the frame. The other times are then 0.
+        capture_ms: time for waiting for the source, transferring the frame and decoding it.
+        rest_ms: time from the arrival of the frame to the decision, without the time of the prediction.
+        end_to_end_ms: time of the frame from capture to decision.
+    """
+
+    dropped: int
+    timing: Timing | None
+    capture_ms: float
+    rest_ms: float
+    end_to_end_ms: float
 
 
 class EndlessSource(FrameSource):
@@ -134,13 +156,14 @@ def measure_loop(
     Raises:
         SourceError, PictureError: the source cannot be opened or read.
     """
-    seen: list[FrameResult] = []
+    # only the times are stored: the frame results hold images, and would fill the memory of a small board
+    seen: list[FrameTimes] = []
     stamps: list[float] = []
     with one_opencv_thread(), closing(results(open_again, classifier)) as running:
         for number, (result, at_s) in enumerate(running):
             if number < WARMUP_RESULTS:
                 continue
-            seen.append(result)
+            seen.append(frame_times(result))
             stamps.append(at_s)
             if number % WARMUP_RESULTS == 0:
                 progress(f"the whole loop: frame {len(seen)}")
@@ -149,30 +172,36 @@ def measure_loop(
     return summarize(seen, stamps)
 
 
-def summarize(seen: list[FrameResult], stamps: list[float]) -> LoopTimes | None:
+def frame_times(result: FrameResult) -> FrameTimes:
+    """Returns the times of a frame result."""
+    found = result.classification
+    if found is None:
+        return FrameTimes(result.counts.dropped, None, 0.0, 0.0, 0.0)
+    timing = found.prediction.timing
+    rest_ms = found.frame_age_ms - timing.total_ms
+    return FrameTimes(result.counts.dropped, timing, found.capture_ms, rest_ms, found.end_to_end_ms)
+
+
+def summarize(seen: list[FrameTimes], stamps: list[float]) -> LoopTimes | None:
     """Returns the durations of the steps of the loop; None if the quality gate rejected all frames.
 
     Args:
-        seen: at least two results.
+        seen: the times of at least two frames.
         stamps: the time in seconds at which each result arrived.
     """
-    classifications = [result.classification for result in seen if result.classification]
-    if not classifications:
+    accepted = [one for one in seen if one.timing]
+    if not accepted:
         return None
-    timings = [classification.prediction.timing for classification in classifications]
-    rests = [
-        classification.frame_age_ms - timing.total_ms
-        for classification, timing in zip(classifications, timings, strict=True)
-    ]
+    timings = [one.timing for one in accepted if one.timing]
     return LoopTimes(
-        capture=spread([classification.capture_ms for classification in classifications]),
+        capture=spread([one.capture_ms for one in accepted]),
         preprocess=spread([timing.preprocess_ms for timing in timings]),
         invoke=spread([timing.invoke_ms for timing in timings]),
         postprocess=spread([timing.postprocess_ms for timing in timings]),
-        rest=spread(rests),
-        end_to_end=spread([classification.end_to_end_ms for classification in classifications]),
+        rest=spread([one.rest_ms for one in accepted]),
+        end_to_end=spread([one.end_to_end_ms for one in accepted]),
         fps=rate(stamps) or 0.0,
         frames=len(seen),
-        rejected=1 - len(classifications) / len(seen),
-        dropped=seen[-1].counts.dropped - seen[0].counts.dropped,
+        rejected=1 - len(accepted) / len(seen),
+        dropped=seen[-1].dropped - seen[0].dropped,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 
 from dermedge import Classifier
 from dermedge.benchmarks import whole_loop
-from dermedge.benchmarks.whole_loop import EndlessSource, measure_loop, source_opener, summarize
+from dermedge.benchmarks.whole_loop import EndlessSource, frame_times, measure_loop, source_opener, summarize
 from dermedge.edge.errors import PictureError, SourceError
 from dermedge.edge.quality import Defect
 from dermedge.edge.results import FrameResult
@@ -46,7 +47,7 @@ def test_the_rate_is_that_of_all_frames_and_the_times_of_those_that_reached_the_
     make_result: Callable[[], FrameResult],
 ) -> None:
     rejected = replace(make_result(), classification=None, defect=Defect.MOVING)
-    found = summarize([make_result(), rejected, make_result()], [1.0, 1.1, 1.2])
+    found = summarize([frame_times(one) for one in (make_result(), rejected, make_result())], [1.0, 1.1, 1.2])
     assert found is not None
     assert found.fps == pytest.approx(10)
     assert found.rejected == pytest.approx(1 / 3)
@@ -55,7 +56,7 @@ def test_the_rate_is_that_of_all_frames_and_the_times_of_those_that_reached_the_
 
 
 def test_results_of_one_moment_have_no_rate(make_result: Callable[[], FrameResult]) -> None:
-    found = summarize([make_result(), make_result()], [1.0, 1.0])
+    found = summarize([frame_times(make_result())] * 2, [1.0, 1.0])
     assert found is not None
     assert found.fps == 0
 
@@ -64,7 +65,7 @@ def test_without_a_frame_that_is_worth_an_answer_there_are_no_times(
     make_result: Callable[[], FrameResult],
 ) -> None:
     rejected = replace(make_result(), classification=None, defect=Defect.MOVING)
-    assert summarize([rejected, rejected], [0.0, 1.0]) is None
+    assert summarize([frame_times(rejected)] * 2, [0.0, 1.0]) is None
 
 
 def test_a_source_that_ends_begins_again(lesion: Path) -> None:
@@ -98,6 +99,30 @@ def test_the_first_eight_results_do_not_count_and_the_loop_ends_after_its_time(
     found = measure_loop(lambda: None, None, 0.0)  # type: ignore[arg-type,return-value]
     assert found is not None
     assert found.frames == 2
+
+
+def test_the_images_of_the_loop_are_not_kept(
+    make_result: Callable[[], FrameResult], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alive: list[weakref.ref[Frame]] = []
+    most = 0
+
+    def results(open_again: object, classifier: object) -> Iterator[tuple[FrameResult, float]]:
+        nonlocal most
+        for number in range(100):
+            result = make_result()
+            assert result.frame
+            alive.append(weakref.ref(result.frame))
+            yield result, float(number)
+            del result
+            most = max(most, sum(one() is not None for one in alive))
+
+    monkeypatch.setattr(whole_loop, "results", results)
+    found = measure_loop(lambda: None, None, 50.0)  # type: ignore[arg-type,return-value]
+    assert found is not None
+    assert found.frames == 51
+    # the loop still holds the last one
+    assert most == 1
 
 
 class Once(FrameSource):
