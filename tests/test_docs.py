@@ -283,6 +283,31 @@ def test_the_program_without_dermedge_decides_as_dermedge_does(own_program: Path
         assert list(found[2].values()) == pytest.approx(vector["probabilities"]), vector["name"]
 
 
+class FloatModel:
+    """An interpreter of a network whose output, the evidence, is not quantized."""
+
+    def get_input_details(self) -> list[dict[str, Any]]:
+        return [{"index": 0}]
+
+    def get_output_details(self) -> list[dict[str, Any]]:
+        return [{"index": 1, "quantization": (0.0, 0)}]
+
+    def set_tensor(self, index: int, values: Any) -> None:
+        assert (index, values.shape) == (0, (1, 8, 8, 3))
+
+    def invoke(self) -> None:
+        pass
+
+    def get_tensor(self, index: int) -> Any:
+        return np.array([[[[1.0, -2.0], [2.0, 4.0]]]], np.float32)
+
+
+def test_the_program_without_dermedge_reads_outputs_that_are_not_quantized(own_program: Path) -> None:
+    run = runpy.run_path("program.py")["run"]
+    logits, close_up = run(FloatModel(), np.zeros((8, 8, 3), np.uint8))
+    assert (logits.tolist(), close_up) == ([1.5, 1.0], 0.0)
+
+
 def vectors(name: str) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = json.loads((VECTORS / name).read_text(encoding="utf-8"))
     return found
@@ -359,6 +384,22 @@ def test_the_thresholds_in_the_table_are_those_of_the_models() -> None:
         for view, values in views.items():
             numbers = (values["alert"]["threshold"], values["none"], values["uncertain"])
             expected.append((name, view, *(f"{number:.4f}" for number in numbers)))
+    assert rows == expected
+
+
+def test_the_shapes_and_scales_in_the_table_are_those_of_the_models() -> None:
+    page = (DOCS / "own-program.md").read_text(encoding="utf-8")
+    rows = [line for line in page.splitlines() if line.startswith("| dermedge-")]
+    expected = []
+    for name, path in SHIPPED.items():
+        manifest = read_manifest(path)
+        assert manifest is not None
+        [evidence] = [output for output in manifest.outputs if len(output["shape"]) == 4]
+        _, height, width, classes = evidence["shape"]
+        cells = f"{manifest.input_size} | {classes} | {height} x {width}"
+        expected.append(f"| {name} | {cells} | {evidence['scale']:.6f} | {evidence['zero_point']} |")
+        assert manifest.inputs[0]["scale"] == pytest.approx(1 / 127.5)
+        assert manifest.inputs[0]["zero_point"] == 128
     assert rows == expected
 
 
