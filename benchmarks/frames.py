@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from dermedge.edge.errors import OptionError, PictureError
 from dermedge.edge.photos import find_photo_files, read_picture
 from dermedge.edge.sources.open import open_source
+from dermedge.edge.sources.photo_files import PhotoFiles
 from dermedge.edge.sources.redact import without_secrets
 
 __all__ = [
@@ -56,10 +58,12 @@ def frames_of_source(spec: str | None) -> tuple[Frames, str]:
             f"or use generated frames with --source {GENERATED}"
         )
     size = f"{FRAME_WIDTH}x{FRAME_HEIGHT}"
-    if Path(spec).is_dir() and (paths := find_photo_files(Path(spec))):
-        frames = frames_of_photos(paths)
-        return frames, f"{len(frames)} of {len(paths)} photos of --source resized to {size}"
     with open_source(spec) as source:
+        # a folder may be called like another source, which open_source then opens, such as demo or 0
+        if isinstance(source, PhotoFiles) and os.path.isdir(spec):
+            paths = find_photo_files(Path(spec))
+            frames = frames_of_photos(paths)
+            return frames, f"{len(frames)} of {len(paths)} photos of --source resized to {size}"
         frames = [camera_frame(frame.image_bgr) for frame in islice(iter(source.read, None), FRAMES)]
     if spec == GENERATED:
         return frames, f"{len(frames)} generated frames of {size}, not photos"

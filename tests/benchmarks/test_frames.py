@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dermedge.benchmarks import frames
 from dermedge.benchmarks.frames import FRAMES, camera_frame, frames_of_photos, frames_of_source
-from dermedge.edge.errors import OptionError, PictureError
+from dermedge.edge.errors import OptionError, PictureError, SourceError
 from dermedge.edge.sources.frame import Frame, FrameSource
 
 
@@ -39,6 +40,31 @@ def test_of_a_folder_pictures_are_spread_over_all(tmp_path: Path) -> None:
     assert (len(levels), levels[0], levels[-1]) == (FRAMES, 0, 2 * FRAMES - 1)
     assert levels == sorted(set(levels))
     assert origin == "16 of 32 photos of --source resized to 640x480"
+
+
+def test_a_source_whose_name_is_longer_than_a_path_is_opened(monkeypatch: pytest.MonkeyPatch) -> None:
+    pipeline = f"v4l2src ! {'queue ! ' * 60}appsink"
+    opened: list[str] = []
+
+    def open_source(spec: str) -> FrameSource:
+        opened.append(spec)
+        raise SourceError("no camera")
+
+    monkeypatch.setattr(frames, "open_source", open_source)
+    with pytest.raises(SourceError, match="no camera"):
+        frames_of_source(pipeline)
+    assert opened == [pipeline]
+
+
+def test_a_folder_that_is_called_like_a_source_is_not_taken_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "demo").mkdir()
+    cv2.imwrite(str(tmp_path / "demo" / "gray.png"), np.full((6, 8, 3), 127, np.uint8))
+    monkeypatch.chdir(tmp_path)
+    # the whole loop opens the generated frames too
+    assert frames_of_source("demo")[1].startswith("16 generated frames")
+    assert frames_of_source("./demo")[1].startswith("1 of 1 photos of --source")
 
 
 def test_drawn_frames_are_named_as_what_they_are() -> None:
