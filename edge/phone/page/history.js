@@ -52,11 +52,11 @@ function dataUrl(blob) {
   });
 }
 
-// Returns a JSON file with all entries. It contains each photo as a data URL, or null if the browser cannot read the
-// photo any more.
+// Returns a JSON file with all entries. It contains each photo as a data URL, or an empty text if the browser cannot
+// read the photo any more.
 export async function exported() {
   const answers = await Promise.all((await all()).map(
-    async (entry) => ({ ...entry, picture: await dataUrl(entry.picture).catch(() => null) })));
+    async (entry) => ({ ...entry, picture: await dataUrl(entry.picture).catch(() => "") })));
   const content = {
     format: "dermedge-phone-history/1", disclaimer: "For research and education only: not a medical device", answers,
   };

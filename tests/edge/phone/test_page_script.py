@@ -111,7 +111,7 @@ def test_a_frozen_frame_is_kept_with_its_answer_and_listed_exported_and_erased(s
 
 def test_a_kept_photo_that_cannot_be_read_any_more_hides_no_other_entry(seen: dict[str, Any]) -> None:
     assert seen["labels"] == ["the kept photo cannot be read", "the kept photo", "the kept photo"]
-    assert seen["exported"][0] == ["nevus", None]
+    assert seen["exported"][0] == ["nevus", ""]
 
 
 def test_an_answer_that_the_browser_cannot_store_is_not_called_kept(seen: dict[str, Any]) -> None:
