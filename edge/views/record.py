@@ -25,7 +25,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, BinaryIO
 
 from dermedge.edge.drift import NO_DRIFT, drift_to_json
 from dermedge.edge.errors import StorageError
@@ -42,6 +42,7 @@ SESSION_NAME, LINES_NAME = "session.json", "frames.jsonl"
 _INTERVAL_S = 1.0
 _JPEG_QUALITY = 95
 _BYTES_PER_MB = 1e6
+_BLOCK_BYTES = 2**16
 # `write_beside` gives these names to the temporary files of a session: .session.PID.part.json and .000042.PID.part.jpg.
 _PART = re.compile(r"\.(session|[0-9]+)\.[0-9]+\.part\.(json|jpg)")
 
@@ -131,10 +132,9 @@ class RecordView:
         print(f"dermedge: classification goes on, but recording has stopped: {error}", file=sys.stderr)
 
     def _keep(self, result: FrameResult, with_photo: bool) -> None:
-        photo = self._keep_photo(result) if with_photo else None
-        line = printable_json({**to_json(result), "picture": photo}) + "\n"
-        content = line.encode()
         try:
+            photo = self._keep_photo(result) if with_photo else None
+            content = f"{printable_json({**to_json(result), 'picture': photo})}\n".encode()
             written = os.write(self._descriptor, content)
             if written < len(content):
                 os.write(self._descriptor, content[written:])
@@ -203,10 +203,27 @@ def mend(folder: Path) -> None:
         if _PART.fullmatch(part.name) and not is_running(part):
             part.unlink(missing_ok=True)
     for path in folder.glob(f"*/{LINES_NAME}"):
-        content = path.read_bytes()
-        end_of_lines = content.rfind(b"\n") + 1
-        if end_of_lines < len(content):
+        with path.open("rb") as handle:
+            size, end_of_lines = handle.seek(0, os.SEEK_END), _end_of_lines(handle)
+        if end_of_lines < size:
             os.truncate(path, end_of_lines)
+
+
+def _end_of_lines(handle: BinaryIO) -> int:
+    """Returns the size of an open file without its incomplete last line.
+
+    The file is read from the present position back to its start, and in blocks, because a session of a few weeks may be
+    larger than the memory.
+    """
+    end = handle.tell()
+    while end:
+        start = max(end - _BLOCK_BYTES, 0)
+        handle.seek(start)
+        at = handle.read(end - start).rfind(b"\n")
+        if at >= 0:
+            return start + at + 1
+        end = start
+    return 0
 
 
 def is_running(part: Path) -> bool:

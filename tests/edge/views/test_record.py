@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
@@ -183,6 +184,51 @@ def test_half_a_line_is_cut_off_at_the_next_start_and_whole_ones_stay(tmp_path: 
         path.write_bytes(content)
         mend(tmp_path)
         assert path.read_bytes() == kept
+
+
+def test_long_lines_are_mended_from_the_end_and_a_large_session_is_not_read_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The memory limit of the boot service ended each start beside a session of a few weeks."""
+    path = tmp_path / "before" / LINES_NAME
+    path.parent.mkdir()
+    monkeypatch.setattr(record, "_BLOCK_BYTES", 7)
+    for content, kept in (
+        (b"0123456789\n" * 3 + b"x" * 40, 33),
+        (b"0123456789\n" * 3, 33),
+        (b"x" * 6 + b"\n" + b"y" * 7, 7),
+        (b"x" * 40, 0),
+        (b"", 0),
+    ):
+        path.write_bytes(content)
+        mend(tmp_path)
+        assert path.read_bytes() == content[:kept]
+    monkeypatch.undo()
+    with path.open("wb") as handle:
+        handle.truncate(200_000_000)
+        handle.seek(0, os.SEEK_END)
+        handle.write(b'{"a": 1}\n')
+    tracemalloc.start()
+    mend(tmp_path)
+    _, most_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert path.stat().st_size == 200_000_009
+    assert most_bytes < 1_000_000
+
+
+def test_a_folder_that_cannot_be_flushed_stops_the_recording_and_not_the_run(
+    tmp_path: Path,
+    make_result: Callable[..., FrameResult],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def fail(folder: Path) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with RecordView(tmp_path, SESSION, 100) as view:
+        monkeypatch.setattr(record, "sync_folder", fail)
+        assert view.show(make_result())
+    assert "classification goes on, but recording has stopped: cannot write" in capsys.readouterr().err
 
 
 def test_half_photos_of_a_killed_run_are_removed_and_those_of_a_running_one_stay(tmp_path: Path) -> None:
