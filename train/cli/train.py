@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dermedge.edge.cli.arguments import Parser, make_parser, positive_int, positive_number, whole
-from dermedge.edge.errors import OptionError
+from dermedge.edge.errors import DataError, OptionError
 from dermedge.edge.model.shipped import SHIPPED
 from dermedge.train.cli.catalogue_options import add_catalogue_options, catalogue_arguments, print_catalogue
 from dermedge.train.data.build import build_catalogue
@@ -473,7 +473,22 @@ def _catalogue(options: argparse.Namespace, path: Path) -> Catalogue:
     if options.test_source is not None:
         catalogue = replace(catalogue, photos=with_source_tested(catalogue.photos, options.test_source))
     print_catalogue(catalogue)
+    _check_training_photos(catalogue)
     return catalogue
+
+
+def _check_training_photos(catalogue: Catalogue) -> None:
+    """Raises DataError if a class has no training photo.
+
+    This happens if the splits come from folders, a table or an earlier catalogue.
+    """
+    learned = {photo.label for photo in catalogue.of("train")}
+    missing = next((name for name in catalogue.classes if name not in learned), None)
+    if missing is not None:
+        raise DataError(
+            f"the class '{missing}' has no photo in train, so that it cannot be learned; move photos of this class to "
+            "train, or leave the class out"
+        )
 
 
 def _classes_of_parent(options: argparse.Namespace) -> tuple[str, ...] | None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from dermedge.edge.errors import OptionError
+from dermedge.edge.errors import DataError, OptionError
 from dermedge.train.cli import train
 from dermedge.train.cli.train import parser
 from dermedge.train.data.catalogue import Catalogue, Photo
@@ -171,6 +171,19 @@ def test_a_source_that_is_tested_is_the_test_split(
         ["b", "2", "0", "1"],
         ["left", "out:", "3", "(why)"],
     ]
+
+
+def test_a_class_without_a_training_photo_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    splits = {"a": ("train", "val", "test"), "b": ("val", "test", "test")}
+    photos = tuple(
+        Photo(f"{label}{at}.jpg", f"{label}{at}", "", f"{label}{at}", label, label, "s", split)
+        for label, parts in splits.items()
+        for at, split in enumerate(parts)
+    )
+    monkeypatch.setattr(train, "build_catalogue", lambda *given, **named: Catalogue(photos, ("a", "b"), {}))
+    options = parser().parse_args(["--data", "x", "--keep-parts"])
+    with pytest.raises(DataError, match=r"the class 'b' has no photo in train, .* move photos of this class"):
+        train._catalogue(options, tmp_path / "run")
 
 
 @pytest.mark.parametrize(
