@@ -267,6 +267,13 @@ def _labelled(files: Sequence[LabelledFile], left_out: Counter[str], skipped: Ma
     if not labelled:
         reasons = ", ".join(f"{count:,} ({why})" for why, count in without.items())
         folders = some_of(sorted({Path(file.photo.path).parent.name for file in files}))
+        roots = {Path(file.photo.root) for file in files}
+        if {Path(file.photo.path).parent for file in files} == roots and len(roots) > 1:
+            raise DataError(
+                f"none of {plural(len(files), 'photo')} has a label: {reasons}. If the given folders {folders} are the "
+                f"classes, give the folder that contains them, such as '{min(roots).parent}'. Or give a table of "
+                f"labels (path,label, or a publisher's table){_left_out_text(skipped)}"
+            )
         raise DataError(
             f"none of {plural(len(files), 'photo')} has a label: {reasons}. The photos are in folders that were not "
             f"read as classes: {folders}. Give a table of labels (path,label, or a publisher's table). Or add "

@@ -95,8 +95,8 @@ def read_layout(
     Raises:
         DataError: folders of two different levels may be the classes, and ``labels_from`` is auto.
     """
-    persons_given = _persons_given(photos)
-    places = [_place(photo, persons_given) for photo in photos]
+    given = _persons_given(photos) | _classes_given(photos)
+    places = [_place(photo, given) for photo in photos]
     diagnoses = diagnoses or [""] * len(photos)
     by_root: dict[Path, list[int]] = defaultdict(list)
     for index, (root, _) in enumerate(places):
@@ -119,19 +119,32 @@ def _persons_given(photos: Sequence[FoundPhoto]) -> frozenset[Path]:
 
     A few such names, such as study1 and study2, may be names of datasets.
     """
+    return _given_beside(photos, FolderKind.GROUP, MIN_GROUPS)
+
+
+def _classes_given(photos: Sequence[FoundPhoto]) -> frozenset[Path]:
+    """Returns the given folders that are folders of classes, as after ``--data photos/*``.
+
+    A folder named after a diagnosis that is given alone may be a dataset.
+    """
+    return _given_beside(photos, FolderKind.DIAGNOSIS, 2)
+
+
+def _given_beside(photos: Sequence[FoundPhoto], kind: FolderKind, least: int) -> frozenset[Path]:
+    """Returns the given folders of a kind, if at least ``least`` of them lie in one dataset."""
     beside: dict[Path, list[Path]] = defaultdict(list)
     for root in dict.fromkeys(photo.root for photo in photos):
-        if folder_kind(root.name) is FolderKind.GROUP:
+        if folder_kind(root.name) is kind:
             beside[dataset_root(root.parent)].append(root)
-    return frozenset(root for roots in beside.values() if len(roots) >= MIN_GROUPS for root in roots)
+    return frozenset(root for roots in beside.values() if len(roots) >= least for root in roots)
 
 
-def _place(photo: FoundPhoto, persons: Collection[Path]) -> tuple[Path, tuple[str, ...]]:
+def _place(photo: FoundPhoto, given: Collection[Path]) -> tuple[Path, tuple[str, ...]]:
     """Returns the root of the dataset, and the folders between the root and the photo.
 
-    The root of the dataset is the given folder or, if this is one of ``persons``, the folder above.
+    The root of the dataset is the given folder or, if this is one of ``given``, the folder above.
     """
-    if photo.root in persons:
+    if photo.root in given:
         return photo.root.parent, (photo.root.name, *photo.folders)
     return photo.root, photo.folders
 

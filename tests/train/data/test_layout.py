@@ -272,3 +272,22 @@ def test_a_folder_that_a_table_labels_nearly_whole_is_no_class_unless_the_table_
     assert [one.class_name for one in (*found["clinic"], *found["hands"])] == ["", "", "", "hands", "hands"]
     folders = {"Acne": ["acne", "rosacea", ""], "hands": ["", ""]}
     assert of_a_table(folders)["Acne"][2].class_name == "Acne"
+
+
+def test_classes_that_are_given_one_by_one_are_placed_as_if_the_folder_above_were_given() -> None:
+    """After --data photos/*, photos of one person in two classes were in train and in test."""
+    names = ("nevus/patient_7", "melanoma/patient_7", "melanoma/2021-05", "melanoma/left arm")
+    roots = [Path(f"/data/set/{part}") for part in ("train", "test")]
+    photos = [
+        FoundPhoto(root / name / "1.jpg", root / name.partition("/")[0], (name.partition("/")[2],))
+        for root in roots
+        for name in names
+    ]
+    whole = [
+        FoundPhoto(photo.path, Path("/data/set"), photo.path.relative_to("/data/set").parts[:-1])
+        for photo in photos
+    ]
+    found = read_layout(photos, [False] * len(photos))
+    assert found == read_layout(whole, [False] * len(whole))
+    assert {one.class_name for one in found} == {"nevus", "melanoma"}
+    assert [one.group for one in found[:2]] == ["set/patient_7"] * 2

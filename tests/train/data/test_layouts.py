@@ -214,6 +214,14 @@ def test_the_folders_of_classes_may_be_given_one_by_one(tmp_path: Path) -> None:
     assert Understood(tmp_path / "melanoma", tmp_path / "nevus").labels == {"melanoma": 8, "nevus": 8}
 
 
+def test_the_cure_for_classes_of_other_names_that_are_given_one_by_one_works(tmp_path: Path) -> None:
+    put_photos(tmp_path / "set", {"acne": 8, "rosacea": 8})
+    message = stopped(tmp_path / "set" / "acne", tmp_path / "set" / "rosacea")
+    assert "If the given folders acne, rosacea are the classes, give the folder that contains them" in message
+    assert f"such as '{tmp_path / 'set'}'" in message
+    assert Understood(tmp_path / "set").labels == {"acne": 8, "rosacea": 8}
+
+
 def test_two_sets_of_one_name_stay_apart(tmp_path: Path) -> None:
     for place in ("a", "b"):
         put_photos(tmp_path / place / "train", {"cat": 5, "dog": 5})
