@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import cv2
@@ -57,12 +58,12 @@ class PiCamera(FrameSource):
         try:
             self._start(mode)
         except RuntimeError as error:
-            self._camera.close()
+            self._release()
             raise SourceError(
                 f"'{_NAME}' refuses these settings: {error}; leave out --width, --height and --fps"
             ) from error
         except SourceError:
-            self._camera.close()
+            self._release()
             raise
 
     def read(self) -> Frame | None:
@@ -81,8 +82,14 @@ class PiCamera(FrameSource):
         return self._delivery
 
     def close(self) -> None:
-        self._camera.stop()
-        self._camera.close()
+        # a camera that was unplugged can neither be stopped nor released
+        with suppress(RuntimeError):
+            self._camera.stop()
+        self._release()
+
+    def _release(self) -> None:
+        with suppress(RuntimeError):
+            self._camera.close()
 
     def _start(self, mode: CameraMode) -> None:
         if mode.pixel_format is not None:

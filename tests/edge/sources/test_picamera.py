@@ -16,8 +16,8 @@ import cv2
 import numpy as np
 import pytest
 
-from dermedge.edge.errors import MissingExtra, SourceError
-from dermedge.edge.sources import picamera
+from dermedge.edge.errors import MissingExtra, SourceError, SourceLost
+from dermedge.edge.sources import picamera, reconnect
 from dermedge.edge.sources.camera import CameraMode
 from dermedge.edge.sources.open import open_source
 
@@ -188,6 +188,24 @@ def test_a_silent_camera_stops_with_its_name(install: Callable[..., list[FakePic
     install(silent=True)
     with open_source("picamera2") as source, pytest.raises(SourceError, match="'picamera2' stopped"):
         source.read()
+
+
+def test_a_camera_that_can_neither_be_read_nor_stopped_is_opened_again(
+    install: Callable[..., list[FakePicamera2]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run ended with an error of picamera2, whose `stop` and `close` raise RuntimeError in this case."""
+
+    def fail(self: FakePicamera2) -> None:
+        raise RuntimeError("No such device")
+
+    made = install(silent=True, stop=fail, close=fail)
+    monkeypatch.setattr(reconnect, "FIRST_WAIT_S", 0.0)
+    with open_source("picamera2") as source:
+        with pytest.raises(SourceLost, match="'picamera2' stopped"):
+            source.read()
+        with pytest.raises(SourceLost):
+            source.read()
+    assert len(made) == 2
 
 
 def test_rate_focus_and_locks_are_asked_as_controls(install: Callable[..., list[FakePicamera2]]) -> None:
