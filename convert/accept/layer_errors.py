@@ -30,6 +30,8 @@ _CASTS = {"QUANTIZE", "DEQUANTIZE"}
 # span less than the fraction `_LEAST_REACH` of the span of all values.
 _FEWEST_STEPS = 4
 _LEAST_REACH = 1 / 16
+# A value that is not finite counts as this multiple of the largest value of the float network.
+_FAR = 1e3
 _DTYPES: dict[int, np.dtype[Any]] = {
     schema.TensorType.FLOAT32: np.dtype(np.float32),
     schema.TensorType.UINT8: np.dtype(np.uint8),
@@ -133,9 +135,10 @@ class _Power:
     def __init__(self) -> None:
         self.signal = self.noise = 0.0
 
-    def add(self, y: NDArray[Any], q: NDArray[np.float64]) -> None:
-        self.signal += float(np.sum(y.astype(np.float64) ** 2))
-        self.noise += float(np.sum((q - y) ** 2))
+    def add(self, y: NDArray[Any], q: NDArray[Any]) -> None:
+        wide = y.astype(np.float64)
+        self.signal += float(np.sum(wide**2))
+        self.noise += float(np.sum((_finite(q, wide) - wide) ** 2))
 
 
 class _Sums(_Power):
@@ -150,9 +153,11 @@ class _Sums(_Power):
         self.quantized_ends = np.array([[inf], [-inf]])
 
     def add_result(self, y: NDArray[Any], q: NDArray[np.float64], f: NDArray[Any], tensor: Quantized) -> None:
+        wide = y.astype(np.float64)
+        q, f = _finite(q, wide), _finite(f, wide)
         self.add(y, q)
         self.own += float(np.sum((q - f) ** 2))
-        self.passed += float(np.sum((f.astype(np.float64) - y) ** 2))
+        self.passed += float(np.sum((f - wide) ** 2))
         self.values += y.size
         self.places += y.size // y.shape[-1]
         if tensor.scale:
@@ -420,6 +425,15 @@ def _widened(ends: NDArray[np.float64], values: NDArray[Any]) -> NDArray[np.floa
     return np.array(
         [np.minimum(ends[0], by_channel.min(axis=0)), np.maximum(ends[1], by_channel.max(axis=0))]
     )
+
+
+def _finite(values: NDArray[Any], y: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return values in float64, with numbers far outside the range of ``y`` in place of those that are not finite.
+
+    An operator that stays in float may divide by a value that was rounded to 0, or take its logarithm.
+    """
+    far = _FAR * max(float(np.abs(y).max()), 1.0)
+    return np.nan_to_num(values.astype(np.float64), nan=far, posinf=far, neginf=-far)
 
 
 def _ratio(part: float, whole: float) -> float:

@@ -199,3 +199,27 @@ def test_the_plot_is_one_svg_element_that_names_the_worst(layers: list[LayerErro
 def test_no_images_are_refused(model: bytes) -> None:
     with pytest.raises(DataError, match="give at least one"):
         compare_layers(model, model, [])
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        pytest.param(lambda x: tf.math.log(tf.nn.sigmoid(20 * x)), id="logarithm of a rounded 0"),
+        pytest.param(lambda x: tf.where(x > 0, x, 0.1 * x), id="boolean"),
+    ],
+)
+def test_values_that_are_not_finite_or_no_numbers_have_a_finite_error(
+    float_file: Callable[..., bytes],
+    quantized: Callable[..., bytes],
+    images: Images,
+    act: Callable[[Any], Any],
+) -> None:
+    pixels = keras.Input((16, 16, 3))
+    x = keras.layers.GlobalAveragePooling2D()(act(keras.layers.Conv2D(4, 3)(pixels)))
+    float_model = float_file(keras.Model(pixels, keras.layers.Dense(3)(x)))
+    found = compare_layers(float_model, quantized(float_model, images), images)
+    assert {"CONV_2D", "FULLY_CONNECTED"} <= {layer.kind for layer in found}
+    for layer in found:
+        assert np.isfinite([layer.introduced, layer.contribution, layer.low, layer.high, layer.rms]).all()
+    assert layers_svg(found)
+    assert advice(found)
