@@ -31,6 +31,9 @@ __all__ = ["LEGIBLE_SIZE", "paint_classification", "paint_frame", "paint_result"
 
 # The smallest width and height of a painted frame in pixels. Smaller frames are enlarged, so that text is legible.
 LEGIBLE_SIZE = (480, 320)
+# The longer side of a narrow frame is enlarged up to this many pixels only, so that the painted frame is distorted.
+# Otherwise, a frame of 1 x 6,000 pixels would take gigabytes.
+_MOST_SIDE = 8192
 
 _WHITE: Colour = (245, 245, 245)
 _GREY: Colour = (205, 205, 205)
@@ -160,14 +163,16 @@ def _enlarge(frame_bgr: NDArray[np.uint8]) -> NDArray[np.uint8]:
     factor = max(1.0, LEGIBLE_SIZE[0] / width, LEGIBLE_SIZE[1] / height)
     if factor == 1:
         return frame_bgr.copy()
-    size = (round(width * factor), round(height * factor))
+    most = max(_MOST_SIDE, width, height)
+    size = (min(round(width * factor), most), min(round(height * factor), most))
     return cv2.resize(frame_bgr, size, interpolation=cv2.INTER_CUBIC)  # type: ignore[return-value]
 
 
 def _part(image: NDArray[np.uint8], frame: Frame, crop: Region) -> tuple[slice, slice]:
     """Returns the rows and columns of the crop in the painted image. This image may be larger than the frame."""
-    factor = image.shape[0] / frame.image_bgr.shape[0]
-    top, left, height, width = (round(factor * one) for one in crop)
+    down, across = (image.shape[axis] / frame.image_bgr.shape[axis] for axis in (0, 1))
+    top, height = round(down * crop.top), round(down * crop.height)
+    left, width = round(across * crop.left), round(across * crop.width)
     return slice(top, top + height), slice(left, left + width)
 
 

@@ -223,3 +223,14 @@ def test_every_painting_looks_as_it_did(painted: dict[str, NDArray[np.uint8]]) -
         # another OpenCV has other fonts
         if str(pinned["opencv"]) == cv2.__version__:
             assert np.abs(mean - pinned[name] / 256).max() <= ROUNDING, name
+
+
+@pytest.mark.parametrize("size", [(1, 6000), (6000, 1)])
+def test_a_narrow_picture_is_painted_without_gigabytes_of_memory(
+    size: tuple[int, int], make_classification: Callable[..., Classification]
+) -> None:
+    classification = make_classification(*size)
+    image = paint_classification(classification, heat=True)
+    assert image.nbytes < 20_000_000
+    assert image.shape[0] >= LEGIBLE_SIZE[1]
+    assert image.shape[1] >= LEGIBLE_SIZE[0]
