@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 
 from dermedge.edge.errors import OptionError, WorkerError
 from dermedge.edge.files import storage_error
+from dermedge.train.data.counts import plural
 from dermedge.train.fit.batches import TrainingBatches
 from dermedge.train.fit.run_folder import RunFolder
 
@@ -349,12 +350,19 @@ def check_batch(photos: int, strategy: tf.distribute.Strategy) -> None:
 def share_batches(batches: TrainingBatches, strategy: tf.distribute.Strategy) -> Any:
     """Returns the batches as a TensorFlow dataset for `keras.Model.fit`.
 
-    Each batch is divided into equal shares, one for each replica.
+    Each batch is divided into equal shares, one for each replica. If an epoch has a single batch that is not full, some
+    of its last photos may be left out, so that the shares are equal.
 
     Raises:
-        OptionError: a batch cannot be divided equally among the replicas.
+        OptionError: a full batch cannot be divided equally among the replicas, or the epoch has fewer photos than there
+            are replicas.
     """
-    check_batch(min(batches.batch_size, len(batches.order)), strategy)
+    check_batch(batches.batch_size, strategy)
+    if batches.photos < strategy.num_replicas_in_sync:
+        raise OptionError(
+            f"{strategy.num_replicas_in_sync} replicas cannot share an epoch of {plural(batches.photos, 'photo')}; "
+            "start a new run with a greater --photos-per-epoch"
+        )
 
     def read(context: tf.distribute.InputContext) -> tf.data.Dataset:
         replicas = context.num_replicas_in_sync

@@ -280,6 +280,31 @@ def test_each_replica_gets_its_own_share_of_each_batch_in_order() -> None:
         assert np.array_equal(second[batch], targets[3:])
 
 
+def test_an_epoch_of_a_single_batch_is_shared_whatever_its_size() -> None:
+    photos = [Photo(str(at), "", "", "", "ab"[at % 2], "ab"[at % 2], "s") for at in range(12)]
+    pixels = np.zeros((12, 32, 32, 3), np.uint8)
+    made: list[tf.data.Dataset] = []
+    context = SimpleNamespace(num_replicas_in_sync=2, num_input_pipelines=1, input_pipeline_id=0)
+    two = SimpleNamespace(
+        num_replicas_in_sync=2, distribute_datasets_from_function=lambda read: made.append(read(context))
+    )
+    # the number of sampled photos differs by one from epoch to epoch
+    sizes = set()
+    for epoch in range(8):
+        batches = TrainingBatches(
+            pixels, photos, ("a", "b"), batch_size=32, photos_per_epoch=9, seed=0, epoch=epoch
+        )
+        sizes.add(len(batches.order))
+        share_batches(batches, two)
+        assert [len(targets) for _, targets in made.pop()] == [4, 4]
+    assert sizes == {8, 9}
+    one = TrainingBatches(pixels, photos, ("a", "b"), batch_size=32, photos_per_epoch=1, seed=0, epoch=0)
+    with pytest.raises(
+        OptionError, match=r"2 replicas cannot share an epoch of 1 photo; .*--photos-per-epoch"
+    ):
+        share_batches(one, two)
+
+
 def test_dropout_is_seeded_by_the_run_the_epoch_and_the_layer() -> None:
     seeds: list[int] = []
 
