@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,20 @@ from dermedge.edge.text_table import NOT_MEASURED, TextTable
 
 __all__ = ["ModelChange", "compare", "main", "parser", "read_results"]
 
+_NUMBER = int | float
+# The values that a comparison reads from a result, from each of its rows, and from each row with an accuracy.
+_OF_RESULT = {"created": str, "frames": str, "faults": list, "machine.cpu": str, "machine.runtime": str}
+_TIMES = ("latency.total.median", "latency.total.low", "latency.total.high")
+_OF_ROW = {"model": str, "sha256": str, "mark": str, "num_threads": int, **dict.fromkeys(_TIMES, _NUMBER)}
+_SCORES = ("value", "low", "high")
+_OF_SCORED_ROW = {
+    **_OF_ROW,
+    "accuracy.recall": dict,
+    **{f"accuracy.balanced_accuracy.{name}": _NUMBER for name in _SCORES},
+}
 _FASTER, _SLOWER, _SAME = "faster", "slower", "no difference beyond noise"
+# The counts of the accuracy that are equal if two models were scored on the same photos.
+_PHOTOS = ("photos", "lesions")
 
 
 @dataclass(frozen=True)
@@ -29,15 +43,16 @@ class ModelChange:
         model: name of the model in the first result.
         num_threads: number of threads in both results.
         is_same_file: whether the two model files are bit-identical.
-        before_ms: median end-to-end latency in the first result.
-        after_ms: median end-to-end latency in the second result.
+        before_ms: median latency from frame to decision in the first result.
+        after_ms: median latency from frame to decision in the second result.
         ratio: after_ms / before_ms.
         low: the lowest ratio that the 95 % confidence intervals of the two medians allow.
         high: the highest ratio that the 95 % confidence intervals of the two medians allow.
         verdict: ``faster`` if ``high`` is below 1; ``slower`` if ``low`` is above 1; otherwise ``no difference beyond
             noise``. If one or both runs are not marked good, the verdict is ``none:``, followed by the marks of these
             runs.
-        accuracy: user-facing text with the two balanced accuracies, which tells whether they differ.
+        accuracy: user-facing text with the two balanced accuracies, which tells whether they differ. They are not
+            compared if the models have different classes, or were scored on different numbers of photos or lesions.
     """
 
     model: str
@@ -94,12 +109,12 @@ def read_results(path: Path) -> dict[str, Any]:
         DataError: the file cannot be read, is damaged, or has another schema.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_bytes())
     except OSError as error:
         raise DataError(
             f"cannot read the results '{path}': {error.strerror}; check the path and its permissions"
         ) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(
             f"'{path}' is not JSON; give a results.json that `dermedge benchmark --output` has written"
         ) from error
@@ -109,10 +124,34 @@ def read_results(path: Path) -> dict[str, Any]:
             f"'{path}' has the schema '{schema}', not '{SCHEMA}'; measure again with this version of dermedge"
         )
     if not isinstance(content.get("rows"), list):
-        raise DataError(
-            f"'{path}' is damaged, because it has no list of rows; measure again with `dermedge benchmark`"
-        )
+        raise _damaged(path, "it has no list of rows")
+    if wrong := _wrong_value(content):
+        raise _damaged(path, f"the value '{wrong}' is missing or wrong")
     return dict(content)
+
+
+def _damaged(path: Path, why: str) -> DataError:
+    return DataError(f"'{path}' is damaged, because {why}; measure again with `dermedge benchmark`")
+
+
+def _wrong_value(results: dict[str, Any]) -> str | None:
+    """Returns the name of a value that a comparison needs, and that is missing or wrong; None if there is none."""
+    parts: list[tuple[Any, dict[str, Any]]] = [(results, _OF_RESULT)]
+    for row in results["rows"]:
+        parts.append((row, _OF_ROW if _value(row, "accuracy") is None else _OF_SCORED_ROW))
+    for part, values in parts:
+        for name, kind in values.items():
+            value = _value(part, name)
+            if not isinstance(value, kind) or (name in _TIMES and not 0 < value < inf):
+                return name
+    return None
+
+
+def _value(content: Any, name: str) -> Any:
+    """Returns the value with a name such as ``latency.total.median``; None if there is none."""
+    for key in name.split("."):
+        content = content.get(key) if isinstance(content, dict) else None
+    return content
 
 
 def compare(before: dict[str, Any], after: dict[str, Any]) -> list[ModelChange]:
@@ -148,8 +187,8 @@ def _to_text(changes: Sequence[ModelChange]) -> str:
         for change in changes
     )
     title = (
-        "Median end-to-end latency in ms. at least, at most: the lowest and the highest B / A that the 95 % confidence "
-        "intervals of the two medians allow."
+        "Median latency in ms from frame to decision. at least, at most: the lowest and the highest B / A that the "
+        "95 % confidence intervals of the two medians allow."
     )
     others = [
         f"{change.model}: the model files of A and B differ" for change in changes if not change.is_same_file
@@ -178,7 +217,7 @@ def _change(before: dict[str, Any], after: dict[str, Any]) -> ModelChange:
         low=low,
         high=high,
         verdict=f"none: {' and '.join(doubts)}" if doubts else verdict,
-        accuracy=_accuracy(before["accuracy"], after["accuracy"]),
+        accuracy=_accuracy(before.get("accuracy"), after.get("accuracy")),
     )
 
 
@@ -188,6 +227,10 @@ def _accuracy(before: dict[str, Any] | None, after: dict[str, Any] | None) -> st
     first, second = before["balanced_accuracy"], after["balanced_accuracy"]
     apart = second["low"] > first["high"] or second["high"] < first["low"]
     verdict = ("better" if second["value"] > first["value"] else "worse") if apart else _SAME
+    if before["recall"].keys() != after["recall"].keys():
+        verdict = "not compared, because the classes differ"
+    elif [before.get(name) for name in _PHOTOS] != [after.get(name) for name in _PHOTOS]:
+        verdict = "not compared, because the photos differ"
     return f"{first['value']:.3f} and {second['value']:.3f}: {verdict}"
 
 

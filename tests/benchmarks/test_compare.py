@@ -99,6 +99,16 @@ def test_only_what_both_measured_is_compared(report: BenchmarkReport) -> None:
     assert compare(results(first), results(more_threads)) == []
 
 
+def test_results_without_a_common_model_are_one_line(
+    report: BenchmarkReport, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a.json").write_text(to_json(report))
+    (tmp_path / "b.json").write_text(json.dumps({**results(report), "rows": []}))
+    assert cli.main(["benchmark", "compare", str(tmp_path / "a.json"), str(tmp_path / "b.json")]) == 2
+    [line] = capsys.readouterr().err.splitlines()
+    assert "no model was measured with the same number of threads" in line
+
+
 def test_the_command_tells_times_accuracy_and_another_file(
     report: BenchmarkReport, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -123,9 +133,10 @@ def test_the_command_tells_times_accuracy_and_another_file(
     [
         (None, "cannot read"),
         ("no json", "not JSON"),
+        pytest.param("[" * 100_000, "not JSON", id="deep"),
         ("[]", "has the schema 'None'"),
         ('{"schema": "dermedge-benchmark/1"}', "measure again"),
-        ('{"schema": "dermedge-benchmark/2", "rows": []}', "no model"),
+        ('{"schema": "dermedge-benchmark/2", "rows": []}', "the value 'created' is missing"),
         ('{"schema": "dermedge-benchmark/2"}', "it has no list of rows"),
     ],
 )
@@ -143,6 +154,75 @@ def test_a_file_that_is_no_result_is_one_line_and_status_2(
     assert cli.main(["benchmark", "compare", str(good), str(other)]) == 2
     [line] = capsys.readouterr().err.splitlines()
     assert said in line
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (["rows", 0], "text"),
+        (["rows", 0, "num_threads"], None),
+        (["rows", 0, "mark"], None),
+        (["rows", 0, "latency"], None),
+        (["rows", 0, "latency", "total", "median"], "4.5"),
+        (["rows", 0, "latency", "total", "low"], 0),
+        (["rows", 0, "latency", "total", "high"], float("nan")),
+        (["rows", 0, "accuracy", "recall"], None),
+        (["rows", 0, "accuracy", "balanced_accuracy", "value"], None),
+        (["machine"], None),
+        (["created"], None),
+        (["faults"], None),
+    ],
+    ids=str,
+)
+def test_a_damaged_value_is_named(
+    path: list[str | int],
+    value: object,
+    report: BenchmarkReport,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    content: Any = results(report)
+    place = content
+    for key in path[:-1]:
+        place = place[key]
+    place[path[-1]] = value
+    (tmp_path / "damaged.json").write_text(json.dumps(content))
+    (tmp_path / "good.json").write_text(to_json(report))
+    files = [str(tmp_path / name) for name in ("good.json", "damaged.json")]
+    assert cli.main(["benchmark", "compare", *files]) == 2
+    [line] = capsys.readouterr().err.splitlines()
+    assert re.search(
+        r"damaged\.json' is damaged, because the value '[\w.]+' is missing or wrong; measure", line
+    )
+    assert value == "text" or str(path[-1]) in line
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_result_that_windows_has_saved_again_is_read(
+    encoding: str, report: BenchmarkReport, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # PowerShell writes `dermedge benchmark --json > results.json` in UTF-16
+    (tmp_path / "results.json").write_text(to_json(report), encoding=encoding)
+    assert cli.main(["benchmark", "compare", *[str(tmp_path / "results.json")] * 2]) == 0
+    assert "alpha" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [
+        ({"recall": {"melanoma": 0.9, "nevus": 0.6}}, "classes"),
+        ({"photos": 41}, "photos"),
+        ({"lesions": 31}, "photos"),
+    ],
+)
+def test_accuracies_on_other_photos_or_classes_are_not_compared(
+    changed: dict[str, Any], reason: str, report: BenchmarkReport
+) -> None:
+    after = results(report)
+    after["rows"][0]["accuracy"] |= {"balanced_accuracy": {"value": 0.5, "low": 0.4, "high": 0.55}, **changed}
+    [first, second] = compare(results(report), after)
+    assert first.accuracy == f"0.750 and 0.500: not compared, because the {reason} differ"
+    assert second.accuracy.endswith("no difference beyond noise")
 
 
 def test_control_codes_in_a_result_of_another_machine_are_written_out(
