@@ -52,7 +52,7 @@ def check_plot(path: Path) -> None:
 
 
 def save_plot(report: BenchmarkReport, path: Path) -> None:
-    """Plots scores against the median end-to-end latency, with the Pareto front.
+    """Plots scores against the median latency from frame to decision, with the Pareto front.
 
     One panel shows the balanced accuracy, and one panel the sensitivity for melanoma, with 95 % confidence intervals. A
     model is on the Pareto front if every other model is slower or has a lower score. The markers of the models on the
@@ -77,7 +77,7 @@ def _figure(report: BenchmarkReport) -> Any:
     ):
         _plot_panel(axes, report.rows, scores)
         axes.set_ylabel(f"{title},\nwith 95 % interval")
-    axes.set_xlabel(f"median latency end to end, ms per {FRAME_WIDTH}x{FRAME_HEIGHT} frame")
+    axes.set_xlabel(f"median latency from a {FRAME_WIDTH}x{FRAME_HEIGHT} frame to the decision, ms")
     figure.suptitle(
         "Score against latency. Dashed line and filled markers: Pareto front. Area of a marker: file size",
         fontsize=10,

@@ -101,7 +101,7 @@ def test_each_model_has_its_colour_and_its_interval(
         "balanced accuracy,\nwith 95 % interval",
         "melanoma sensitivity at 90 % specificity,\nwith 95 % interval",
     ]
-    assert below.get_xlabel() == "median latency end to end, ms per 640x480 frame"
+    assert below.get_xlabel() == "median latency from a 640x480 frame to the decision, ms"
     intervals = [(line.get_color(), *line.get_data()) for line in above.lines[:2]]
     # the medians are 4.5 and 8.5 ms, the accuracy of both is 0.75 with an interval from 0.6 to 0.85
     assert [(colour, list(x), list(y)) for colour, x, y in intervals] == [
