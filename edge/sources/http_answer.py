@@ -25,40 +25,55 @@ def http_advice(address: str) -> str | None:
         does not tell the reason.
     """
     try:
-        parts = urlsplit(address)
-        with urlopen(_request(parts), timeout=_TIMEOUT_S) as response:
+        return _ask(urlsplit(address), with_password=False)
+    except (OSError, ValueError, HTTPException):
+        return None
+
+
+def _ask(parts: SplitResult, with_password: bool) -> str | None:
+    try:
+        with urlopen(_request(parts, with_password), timeout=_TIMEOUT_S) as response:
             kind = response.headers.get_content_type()
     except HTTPError as error:
         with error:
-            return _refused(error, has_name=bool(parts.username))
-    except (OSError, ValueError, HTTPException):
-        return None
+            if error.code == HTTPStatus.UNAUTHORIZED and parts.username:
+                return _refused_user(parts, error, with_password)
+            return _refused(error)
     if not kind.startswith("text/"):
         return None
     return f"the server sends a web page ({kind}); give the URL of the camera's video stream"
 
 
-def _request(parts: SplitResult) -> Request:
-    """Returns a request for a URL. A user name and a password in the URL are moved to a header."""
+def _request(parts: SplitResult, with_password: bool) -> Request:
+    """Returns a request for a URL. The user name and the password in the URL are moved to a header, or left out."""
     host = parts.netloc.rpartition("@")[2]
     request = Request(urlunsplit(parts._replace(netloc=host, fragment="")))
-    if parts.username:
-        pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+    if with_password:
+        pair = f"{unquote(parts.username or '')}:{unquote(parts.password or '')}"
         request.add_unredirected_header("Authorization", f"Basic {base64.b64encode(pair.encode()).decode()}")
     return request
 
 
-def _refused(error: HTTPError, has_name: bool) -> str | None:
-    if error.code != HTTPStatus.UNAUTHORIZED:
-        return f"the server answers {error.code}{_phrase(error.code)}; check the URL"
-    if not has_name:
+def _refused_user(parts: SplitResult, error: HTTPError, was_with_password: bool) -> str | None:
+    """Returns advice for a URL with a user name that the server does not accept, or not without a password.
+
+    The password is sent only to a server that accepts nothing but Basic authentication, because this authentication
+    does not protect it. If the server accepts another one, such as Digest, FFmpeg has used that, and its result is not
+    known here.
+    """
+    if was_with_password:
+        return "the server rejects the user name or the password; check both"
+    challenges = ", ".join(error.headers.get_all("WWW-Authenticate", [])).lower()
+    is_basic = challenges.startswith("basic") and "digest" not in challenges
+    return _ask(parts, with_password=True) if is_basic else None
+
+
+def _refused(error: HTTPError) -> str:
+    if error.code == HTTPStatus.UNAUTHORIZED:
         return (
             "the server asks for a user name and a password; write them into the URL: http://NAME:PASSWORD@…"
         )
-    # This request tried only Basic authentication. FFmpeg supports others, such as Digest. If the server asks for one
-    # of them, this answer does not mean that the user name or the password is wrong.
-    is_basic = error.headers.get("WWW-Authenticate", "").lower().startswith("basic")
-    return "the server rejects the user name or the password; check both" if is_basic else None
+    return f"the server answers {error.code}{_phrase(error.code)}; check the URL"
 
 
 def _phrase(code: int) -> str:

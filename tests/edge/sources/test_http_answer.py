@@ -5,7 +5,10 @@ from __future__ import annotations
 import base64
 import threading
 from collections.abc import Iterator
+from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from io import BytesIO
+from urllib.error import HTTPError
 from urllib.request import Request
 
 import pytest
@@ -96,16 +99,54 @@ def test_a_stream_that_does_not_open_says_what_its_server_answers_and_no_passwor
     assert "wrong" not in str(raised.value)
 
 
+@pytest.mark.parametrize(
+    ("challenges", "is_sent"),
+    [
+        (["Basic realm=x"], True),
+        (["Digest realm=x, nonce=y"], False),
+        (["Basic realm=x", "Digest realm=x, nonce=y"], False),
+        (["Basic realm=x, Digest realm=x, nonce=y"], False),
+        ([], False),
+    ],
+)
+def test_the_password_is_sent_only_to_a_server_that_accepts_nothing_but_basic_authentication(
+    challenges: list[str], is_sent: bool
+) -> None:
+    """FFmpeg used Digest, which hides the password, and this module then sent it readable."""
+    sent: list[str | None] = []
+
+    class Camera(Answers):
+        def do_GET(self) -> None:
+            sent.append(self.headers["Authorization"])
+            self.send_response(401)
+            for challenge in challenges:
+                self.send_header("WWW-Authenticate", challenge)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Camera) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        advice = http_advice(f"http://me:p%40ss@127.0.0.1:{server.server_port}/x")
+        server.shutdown()
+    assert sent == ([None, f"Basic {PAIR}"] if is_sent else [None])
+    assert (advice is not None) == is_sent
+
+
 def test_a_name_and_a_password_are_decoded_and_the_server_has_two_seconds(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     asked: list[tuple[str, str | None, float]] = []
+    challenge = Message()
+    challenge["WWW-Authenticate"] = "Basic realm=x"
 
     def open_url(request: Request, timeout: float) -> None:
         asked.append((request.full_url, request.get_header("Authorization"), timeout))
-        raise OSError
+        if len(asked) > 1:
+            raise OSError
+        raise HTTPError(request.full_url, 401, "Unauthorized", challenge, BytesIO())
 
     monkeypatch.setattr(http_answer, "urlopen", open_url)
     assert http_advice("http://me%40home:p%3Ass@camera:81/a?b=1#c") is None
     pair = base64.b64encode(b"me@home:p:ss").decode()
-    assert asked == [("http://camera:81/a?b=1", f"Basic {pair}", 2.0)]
+    url = "http://camera:81/a?b=1"
+    assert asked == [(url, None, 2.0), (url, f"Basic {pair}", 2.0)]
