@@ -76,7 +76,7 @@ class PhotoIndex:
         named: set[int] = set()
         rows = 0
         try:
-            for row in text.first_rows():
+            for row in text.first_rows(lenient=True):
                 rows += 1
                 for cell in row.values():
                     named.update(self.find(cell, text.path) if cell and not _is_number(cell) else ())

@@ -9,9 +9,10 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 
+from dermedge.train.data.counts import plural
 from dermedge.train.data.photo_names import is_photo_name
 
 __all__ = ["TableText", "number_in", "read_table_text", "spreadsheet_text"]
@@ -22,6 +23,8 @@ _LOOKED_AT = 1024
 _NEARLY_ALL = 0.9
 # The meaning of columns is recognized from this many rows at the beginning of a table.
 _FIRST_ROWS = 500
+# Stands behind the last row of a table. If it is in a cell of that row, a quotation mark was not closed.
+_END = "\0end of the table\0"
 _TRUTH = {"true": 1.0, "false": 0.0}
 _DELIMITERS = ",;\t|"
 _BYTE_ORDER_MARKS = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
@@ -59,38 +62,50 @@ class TableText:
     def has_header(self) -> bool:
         return self.header != tuple(map(str, range(len(self.header))))
 
-    def rows(self) -> Iterator[tuple[int, dict[str, str]]]:
+    def rows(self, lenient: bool = False) -> Iterator[tuple[int, dict[str, str]]]:
         """Yields the line number and the cells of each row. The keys of the cells are the column names in lower case.
 
         Empty rows are skipped. The missing cells of a short row are empty.
 
+        Args:
+            lenient: whether further cells of a row are ignored. Otherwise, they are an error.
+
         Raises:
-            ValueError: a row cannot be read, or has more cells than the table has columns. The message contains the
-                line number.
+            ValueError: a row cannot be read, has more cells than the table has columns, or has a quotation mark that is
+                not closed. The message contains the line number.
         """
         names = self.names
-        reader = csv.reader(io.StringIO(self.text, newline=""), delimiter=self.delimiter)
-        while True:
-            try:
-                cells = next(reader, None)
-            except csv.Error as error:
-                line = self.first_line + reader.line_num - 1
-                raise ValueError(f"line {line}: {error}") from error
-            if cells is None:
-                return
-            line = self.first_line + reader.line_num - 1
-            if any(cells[len(names) :]):
+        for line, cells in self._lines():
+            if any(cells[len(names) :]) and not lenient:
                 raise ValueError(
-                    f"line {line}: the row has {len(cells)} cells, but the first line names {len(names)} columns. Put "
-                    f"a text that contains '{self.delimiter}' in double quotes, or name all columns"
+                    f"line {line}: the row has {len(cells)} cells, but the first line names "
+                    f"{plural(len(names), 'column')}. Put a text that contains '{self.delimiter}' in double quotes, or "
+                    "name all columns"
                 )
             if any(cells):
                 padded = [cell.strip() for cell in cells] + [""] * len(names)
                 yield line, dict(zip(names, padded, strict=False))
 
-    def first_rows(self) -> Iterator[dict[str, str]]:
+    def _lines(self) -> Iterator[tuple[int, list[str]]]:
+        """Yields the line number and the cells of each row, as `rows` does, but with all cells."""
+        ended = [_END]
+        reader = csv.reader(chain(io.StringIO(self.text, newline=""), ["\n", _END]), delimiter=self.delimiter)
+        last = self.first_line
+        while True:
+            try:
+                cells = next(reader)
+            except csv.Error as error:
+                raise ValueError(f"line {self.first_line + reader.line_num - 1}: {error}") from error
+            if cells == ended:
+                return
+            if cells and cells[-1].endswith(_END):
+                raise ValueError(f"line {last}: a quotation mark is not closed; close or remove it")
+            yield self.first_line + reader.line_num - 1, cells
+            last = self.first_line + reader.line_num
+
+    def first_rows(self, lenient: bool = False) -> Iterator[dict[str, str]]:
         """Yields the cells of the first 500 rows, as `rows` does, but without line numbers."""
-        return (row for _, row in islice(self.rows(), _FIRST_ROWS))
+        return (row for _, row in islice(self.rows(lenient), _FIRST_ROWS))
 
 
 def number_in(cell: str) -> float:

@@ -65,6 +65,20 @@ def test_a_row_with_more_cells_than_columns_is_named(tmp_path: Path, row: bytes)
         rows(tmp_path / "t.csv", b"image,label,patient_id\n2.jpg,nevus,P2\n" + row + b"\n")
 
 
+def test_a_quotation_mark_that_is_not_closed_is_named(tmp_path: Path) -> None:
+    """All rows behind it were one cell, and their photos had no label."""
+    rest = b"".join(b"%d.jpg,,nevus\n" % number for number in range(4, 40))
+    table = (
+        b'image,comment,label\n1.jpg,3" wide,nevus\n\n2.jpg,"on\nthe arm",nevus\n3.jpg,"large,nevus\n' + rest
+    )
+    for content in (table, table.rstrip()):
+        with pytest.raises(ValueError, match="line 6: a quotation mark is not closed"):
+            rows(tmp_path / "t.csv", content)
+    found = rows(tmp_path / "t.csv", table.replace(b'"large', b"large"))[1]
+    assert [line for line, _ in found[:4]] == [2, 5, 6, 7]
+    assert len(found) == 39
+
+
 def test_a_name_of_a_column_may_have_several_lines(tmp_path: Path) -> None:
     header, found = rows(tmp_path / "t.csv", b'image;"label\r\n(histology)";patient_id\r\n1.jpg;nevus;P1\r\n')
     assert header == ("image", "label\n(histology)", "patient_id")
