@@ -16,6 +16,7 @@ __all__ = [
     "TABLE_WIDTH",
     "TextTable",
     "aligned_lines",
+    "csv_line",
     "csv_of",
     "measured",
     "shorten_middle",
@@ -26,6 +27,7 @@ TABLE_WIDTH = 100
 
 _MIN_NAME_WIDTH = 12
 _GAP = "  "
+_CSV_LINE_END = "\r\n"
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,8 @@ class TextTable:
     def to_markdown(self) -> str:
         """Returns the title, and below the title the table in Markdown."""
         rule = ("---", *["---:"] * (len(self.head) - 1))
-        lines = ["| " + " | ".join(cells) + " |" for cells in (self.head, rule, *self.rows)]
+        rows = [self.head, rule, *self.rows]
+        lines = ["| " + " | ".join(map(_markdown_cell, cells)) + " |" for cells in rows]
         return "\n".join([self.title, "", *lines])
 
 
@@ -71,16 +74,26 @@ def aligned_lines(rows: Sequence[Sequence[str]], max_width: int | None = None) -
 
 def csv_of(columns: Sequence[str], lines: Iterable[Mapping[str, Any]]) -> str:
     """Returns CSV with a header, which pandas can read. The value None becomes an empty cell."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(lines)
-    return text.getvalue()
+    rows = [columns, *([line.get(column) for column in columns] for line in lines)]
+    return "".join(f"{csv_line(row)}\n" for row in rows)
+
+
+def csv_line(values: Sequence[Any]) -> str:
+    """Returns the values as one line of CSV, without a line end."""
+    buffer = io.StringIO()
+    # A value that contains a carriage return must be quoted. In Python 3.11, csv.writer quotes such a value only if the
+    # line end contains a carriage return too.
+    csv.writer(buffer, lineterminator=_CSV_LINE_END).writerow(values)
+    return buffer.getvalue().removesuffix(_CSV_LINE_END)
 
 
 def measured(value: float | None, form: str) -> str:
     """Returns the number in a format such as ``.1f``, or "not measured" for None."""
     return NOT_MEASURED if value is None else format(value, form)
+
+
+def _markdown_cell(text: str) -> str:
+    return printable(text).replace("|", "\\|")
 
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:

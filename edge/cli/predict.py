@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import csv
-import io
 import os
 import sys
 from collections import Counter
@@ -24,12 +22,12 @@ from dermedge.edge.pipeline import classify_frames
 from dermedge.edge.printable import printable, printable_json
 from dermedge.edge.results import Classification
 from dermedge.edge.sources.photo_files import PhotoFiles
+from dermedge.edge.text_table import csv_line
 from dermedge.edge.views.paint import paint_classification
 from dermedge.edge.views.photo_json import photo_to_json
 
 __all__ = ["main", "parser"]
 
-_CSV_LINE_END = "\r\n"
 _MODEL_SUFFIX = ".tflite"
 # The help ends with these example commands.
 _EXAMPLES = (
@@ -144,7 +142,7 @@ def _comma_separated(
 
     The column ``view`` exists only if the model tells close-ups from dermoscopic photos.
     """
-    yield _csv_line(
+    yield csv_line(
         [
             "path",
             "headline",
@@ -159,7 +157,7 @@ def _comma_separated(
     )
     for classification in classifications:
         prediction = classification.prediction
-        yield _csv_line(
+        yield csv_line(
             [
                 classification.frame.name,
                 classification.headline.text,
@@ -172,15 +170,6 @@ def _comma_separated(
                 *([] if classification.prediction_set is None else [";".join(classification.prediction_set)]),
             ]
         )
-
-
-def _csv_line(values: Sequence[str]) -> str:
-    """Returns the values as one line of CSV, without a line end."""
-    buffer = io.StringIO()
-    # A value that contains a carriage return must be quoted. In Python 3.11, csv.writer quotes such a value only if the
-    # line end contains a carriage return too.
-    csv.writer(buffer, lineterminator=_CSV_LINE_END).writerow(values)
-    return buffer.getvalue().removesuffix(_CSV_LINE_END)
 
 
 def _print_or_write(

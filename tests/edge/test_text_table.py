@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import csv
+import io
+
 import pytest
 
 from dermedge.edge.text_table import TextTable, aligned_lines, csv_of, measured, shorten_middle
@@ -67,3 +70,16 @@ def test_a_control_character_of_a_name_does_not_reach_the_terminal() -> None:
     [line] = aligned_lines([("a\x1b[31mb\n", "1")])
     assert "\x1b" not in line
     assert "\n" not in line
+
+
+def test_csv_has_a_row_for_each_line_whatever_a_value_holds() -> None:
+    names = ["a,b", "carriage\rreturn", "line\nend", 'quote"', None]
+    text = csv_of(["name", "number"], [{"name": name, "number": 1.5} for name in names])
+    rows = list(csv.DictReader(io.StringIO(text, newline="")))
+    assert [row["name"] for row in rows] == [*names[:-1], ""]
+    assert [row["number"] for row in rows] == ["1.5"] * len(names)
+
+
+def test_a_cell_of_markdown_ends_at_no_other_place() -> None:
+    table = TextTable("title", ("name", "n"), (("a|b\nc\x1b", "1"),))
+    assert table.to_markdown().splitlines()[-1] == r"| a\|b\nc\x1b | 1 |"
