@@ -100,7 +100,9 @@ LEAVING_OPERATORS = frozenset(
 # Each SavedModel has these operators in the part that saves and restores its weights. TensorFlow runs this part only to
 # restore the weights. Anywhere else, these operators can read or write any file.
 _WRITING_OPERATORS = frozenset({"MergeV2Checkpoints", "SaveV2"})
-SAVING_OPERATORS = _WRITING_OPERATORS | {"Restore", "RestoreSlice", "RestoreV2"}
+# The first input of these operators is the path of the checkpoint.
+_RESTORING_OPERATORS = frozenset({"Restore", "RestoreSlice", "RestoreV2"})
+SAVING_OPERATORS = _WRITING_OPERATORS | _RESTORING_OPERATORS
 
 
 def leaving_operator(folder: Path) -> str | None:
@@ -112,14 +114,19 @@ def leaving_operator(folder: Path) -> str | None:
     from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
     saved = SavedModel.FromString((folder / "saved_model.pb").read_bytes())
-    found = next((node for meta in saved.meta_graphs for node in _leaving(meta)), None)
+    # TensorFlow tells by this condition which SavedModels restore their weights by operators of their graph.
+    restores = len(saved.meta_graphs) != 1 or not saved.meta_graphs[0].HasField("object_graph_def")
+    found = next((node for meta in saved.meta_graphs for node in _leaving(meta, restores)), None)
     return (
         None if found is None else f"the operator '{found.name}' is {found.op}, which acts outside the graph"
     )
 
 
-def _leaving(meta: Any) -> Iterator[Any]:
-    """Yield the operators (NodeDef) of a graph (MetaGraphDef) that act outside the graph when the graph is used."""
+def _leaving(meta: Any, restores: bool) -> Iterator[Any]:
+    """Yield the operators (NodeDef) of a graph (MetaGraphDef) that act outside the graph when the graph is used.
+
+    ``restores`` tells whether the weights are restored by operators of the graph, as in TensorFlow 1.
+    """
     graph = meta.graph_def
     for node in (*graph.node, *(node for function in graph.library.function for node in function.node_def)):
         if node.op in LEAVING_OPERATORS:
@@ -127,8 +134,12 @@ def _leaving(meta: Any) -> Iterator[Any]:
     for node in _used(graph, _fetched(meta), meta.object_graph_def.concrete_functions):
         if node.op in SAVING_OPERATORS:
             yield node
-    for node in _used(graph, [meta.saver_def.restore_op_name], ()):
-        if node.op in _WRITING_OPERATORS:
+    restore, path = meta.saver_def.restore_op_name, meta.saver_def.filename_tensor_name.removesuffix(":0")
+    in_graph = len(list(_behind({node.name: node for node in graph.node}, [restore])))
+    for index, node in enumerate(_used(graph, [restore], ())):
+        # In a function, the name of an input means something else, so the path is not known there.
+        is_own = index < in_graph and [one.removesuffix(":0") for one in node.input[:1]] == [path]
+        if node.op in _WRITING_OPERATORS or (restores and node.op in _RESTORING_OPERATORS and not is_own):
             yield node
 
 

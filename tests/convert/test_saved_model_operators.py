@@ -118,10 +118,40 @@ def test_in_a_graph_of_tensorflow_1_an_answer_must_not_depend_on_saving(
     found = f"the operator 'acts' is {operator}, which acts outside the graph"
     assert leaving_operator(tmp_path) == (found if reached else None)
 
+    # an operator in a function restores from a path that is not known here
     meta.saver_def.restore_op_name = "saving"
     (tmp_path / "saved_model.pb").write_bytes(model.SerializeToString())
-    writes = operator in ("SaveV2", "MergeV2Checkpoints")
-    assert leaving_operator(tmp_path) == (found if reached or writes else None)
+    assert leaving_operator(tmp_path) == found
+
+
+def test_a_graph_of_tensorflow_1_restores_its_own_weights_alone(tmp_path: Path) -> None:
+    old, folder = tf.compat.v1, tmp_path / "saved"
+    with old.Graph().as_default(), old.Session() as session:
+        pixels = old.placeholder(tf.float32, [None, *SHAPE])
+        weights = old.get_variable("weights", initializer=[1.0, 2.0, 3.0])
+        session.run(old.global_variables_initializer())
+        prefix = old.train.Saver().save(session, str(tmp_path / "other"), write_meta_graph=False)
+        session.run(weights.assign([4.0, 5.0, 6.0]))
+        answer = tf.nn.softmax(tf.reduce_mean(pixels, (1, 2)) + weights)
+        old.saved_model.simple_save(session, str(folder), {"pixels": pixels}, {"answer": answer})
+
+    def restored(trust: bool) -> list[float]:
+        (values,) = open_keras(folder, trust=trust).weights.values()
+        return values.numpy().tolist()
+
+    assert restored(trust=False) == [4, 5, 6]
+    model = SavedModel.FromString((folder / "saved_model.pb").read_bytes())
+    graph = model.meta_graphs[0].graph_def
+    other = graph.node.add(name="other", op="Const")
+    other.attr["dtype"].type = tf.string.as_datatype_enum
+    other.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(prefix))
+    for node in graph.node:
+        if node.op == "RestoreV2":
+            node.input[0] = "other"
+    (folder / "saved_model.pb").write_bytes(model.SerializeToString())
+    with pytest.raises(ModelError, match="is RestoreV2, which acts outside the graph"):
+        restored(trust=False)
+    assert restored(trust=True) == [1, 2, 3]
 
 
 def test_each_operator_that_is_refused_is_one_of_tensorflow() -> None:
