@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import signal
 import sys
 import time
@@ -53,6 +54,8 @@ __all__ = ["main", "parser"]
 # The lowest value that --max-fps accepts, in frames a second. At much lower rates, the watchdog in
 # `edge/dermedge.service` would end the program, because it allows at most 30 s without a frame.
 _SLOWEST_RATE = 0.1
+# Two frame rates count as equal if they differ by at most this fraction.
+_RATE_TOLERANCE = 0.001
 # The help ends with these example commands.
 _EXAMPLES = (
     "dermedge run --source demo",
@@ -215,11 +218,23 @@ def _print_delivery(delivery: Delivery | None, options: argparse.Namespace) -> N
         (options.fps, delivery.fps, "--fps"),
         (options.pixel_format, delivery.pixel_format, "--pixel-format"),
     ]
-    refused = ", ".join(f"{name} {value}" for value, got, name in asked if value is not None and value != got)
+    refused = ", ".join(f"{name} {value}" for value, got, name in asked if _is_refused(value, got))
     print(
         f"'{printable(options.source)}' delivers {delivery}{refused and f'; the camera did not accept: {refused}'}",
         file=sys.stderr,
     )
+
+
+def _is_refused(asked: float | str | None, got: float | str | None) -> bool:
+    """Tells whether a camera reports another value than the value that it was asked for.
+
+    A rate of 29.97 frames a second is reported as 30000/1001. None and an empty text are no report.
+    """
+    if asked is None or got in (None, ""):
+        return False
+    if isinstance(asked, float) and isinstance(got, float):
+        return not math.isclose(asked, got, rel_tol=_RATE_TOLERANCE)
+    return asked != got
 
 
 def _print_code(url: str) -> None:

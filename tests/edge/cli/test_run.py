@@ -476,6 +476,33 @@ def test_what_a_camera_really_delivers_is_said_and_recorded(
     assert camera == {"width": 640, "height": 480, "fps": 30.0, "pixel_format": "YUYV"}
 
 
+@pytest.mark.parametrize(
+    ("reported", "asked", "refused"),
+    [
+        (30000 / 1001, "29.97", ""),
+        (30.0, "60", "; the camera did not accept: --fps 60.0"),
+        # this driver does not report its rate
+        (0.0, "30", ""),
+    ],
+)
+def test_a_rate_is_refused_only_if_the_camera_reports_another_one(
+    reported: float,
+    asked: str,
+    refused: str,
+    model_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    class Other(Webcam):
+        def get(self, key: int) -> float:
+            return reported if key == cv2.CAP_PROP_FPS else super().get(key)
+
+    monkeypatch.setattr(cv2, "VideoCapture", Other)
+    assert run(model_path, "--source", "0", "--fps", asked, "--max-frames", "1", "--json") == 0
+    [line] = [one for one in capsys.readouterr().err.splitlines() if "'0' delivers 640x480" in one]
+    assert line.endswith(f", YUYV{refused}")
+
+
 @pytest.mark.parametrize("text", ["MJPEG", "", "Y-8", "ÄÖÜ"])
 def test_a_format_that_is_no_fourcc_is_one_line(
     text: str, model_path: Path, capsys: pytest.CaptureFixture[str]
