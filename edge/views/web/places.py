@@ -8,6 +8,10 @@ exception, because a photo in the body may take longer. The server accepts or re
 head of the request. If the head arrives within `HEAD_TIMEOUT_S` seconds, and the connection is proved, the client may
 take `BODY_TIMEOUT_S` seconds for the whole request.
 
+A client must also receive. If data for a client has waited for `SEND_TIMEOUT_S` seconds, the connection is closed.
+Otherwise, a phone that has left the network would keep its place among the viewers for a quarter of an hour. When the
+server stops, each client has `STOP_TIMEOUT_S` seconds to receive the rest.
+
 A new connection waits until its first request is accepted. This module limits how many connections may wait, both for
 each client and in total. If a new connection would exceed a limit, the connection that has waited longest is closed.
 """
@@ -25,12 +29,16 @@ __all__ = [
     "HEAD_TIMEOUT_S",
     "MOST_OF_A_CLIENT",
     "MOST_UNPROVED",
+    "SEND_TIMEOUT_S",
+    "STOP_TIMEOUT_S",
     "PlacedProtocol",
     "Places",
 ]
 
 HEAD_TIMEOUT_S = 5.0
 BODY_TIMEOUT_S = 60.0
+SEND_TIMEOUT_S = 30.0
+STOP_TIMEOUT_S = 2.0
 # All clients together may have at most MOST_UNPROVED connections on which no request has been accepted yet. One client
 # may have at most MOST_OF_A_CLIENT such connections.
 MOST_UNPROVED = 32
@@ -87,6 +95,7 @@ class PlacedProtocol(H11Protocol):
         super().__init__(**uvicorn_arguments)
         self._places = places
         self._deadline: asyncio.TimerHandle | None = None
+        self._send_deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -96,6 +105,7 @@ class PlacedProtocol(H11Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_deadline()
+        self._stop_send_deadline()
         if self.client is not None:
             self._places.leave(self.client)
         super().connection_lost(exc)
@@ -106,6 +116,26 @@ class PlacedProtocol(H11Protocol):
             self._start_deadline()
         else:
             self._stop_deadline()
+
+    def pause_writing(self) -> None:
+        """Gives the client some time to receive the data that waits, because more data waits than the limit allows."""
+        super().pause_writing()
+        self._send_deadline = self.loop.call_later(SEND_TIMEOUT_S, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """Ends this time, because the client has received nearly all of the data."""
+        self._stop_send_deadline()
+        super().resume_writing()
+
+    def shutdown(self) -> None:
+        """Ends the connection, because the server stops."""
+        super().shutdown()
+        self.loop.call_later(STOP_TIMEOUT_S, self.transport.abort)
+
+    def _stop_send_deadline(self) -> None:
+        if self._send_deadline is not None:
+            self._send_deadline.cancel()
+            self._send_deadline = None
 
     def _start_deadline(self) -> None:
         if self._deadline is None:

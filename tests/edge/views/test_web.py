@@ -358,6 +358,46 @@ def test_names_of_files_that_are_not_valid_utf_8_are_escaped(make_result: Callab
         assert 'dermedge_info{source="caf\\\\udce9"} 1' in ask(web, "/metrics")[1].splitlines()
 
 
+@pytest.fixture
+def large_frames(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Frames that soon fill all buffers between the server and a viewer that receives nothing."""
+    monkeypatch.setattr(board_module, "INTERVAL_S", 0.01)
+    monkeypatch.setattr(board_module, "encode_image", lambda *_: bytes(1_000_000))
+
+
+@pytest.mark.usefixtures("large_frames")
+def test_a_viewer_that_receives_nothing_loses_its_place(
+    web: WebView, make_result: Callable[..., FrameResult], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A phone that has left the network says no goodbye."""
+    monkeypatch.setattr(places, "SEND_TIMEOUT_S", 0.3)
+    viewer = Viewer(web)
+    web.show(make_result())
+    assert viewer.socket.recv(100)
+    assert web.board.viewers == 1
+    ends = time.monotonic() + 15
+    while web.board.viewers and time.monotonic() < ends:
+        web.show(make_result())
+        time.sleep(0.02)
+    assert web.board.viewers == 0
+
+
+@pytest.mark.usefixtures("large_frames")
+def test_the_server_stops_beside_a_viewer_that_receives_nothing_and_prints_nothing(
+    make_result: Callable[..., FrameResult], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(places, "STOP_TIMEOUT_S", 0.3)
+    with WebView("127.0.0.1:0", FACTS, True) as web:
+        viewer = Viewer(web)
+        for _ in range(100):
+            web.show(make_result())
+            time.sleep(0.02)
+        started = time.monotonic()
+    assert time.monotonic() - started < 10
+    assert not caplog.records
+    viewer.socket.close()
+
+
 def test_without_the_token_nothing_is_shown(
     guarded: WebView, make_result: Callable[..., FrameResult]
 ) -> None:
