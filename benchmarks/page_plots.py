@@ -18,7 +18,7 @@ __all__ = ["accuracy_plot", "bar_widths", "latency_bars", "scored_rows"]
 # The width of the longest bar in per cent of the page. The remaining width is for the label of the bar.
 _LONGEST_BAR = 72.0
 _WIDTH, _HEIGHT = 360, 270
-_LEFT, _RIGHT, _TOP, _BOTTOM = 36, 14, 30, 44
+_LEFT, _RIGHT, _TOP, _BOTTOM = 48, 14, 30, 44
 _RADIUS = 9
 # Empty margins of the plot. _MARGIN: above and below the confidence intervals, as a fraction of the range of accuracy.
 # _FREE: to the right of the slowest model, as a fraction of the latency of this model.
@@ -124,12 +124,12 @@ def _axes(across: _Scale, up: _Scale) -> str:
     right, bottom = _WIDTH - _RIGHT, _HEIGHT - _BOTTOM
     lines = [
         f'<line class="grid" x1="{_LEFT}" x2="{right}" y1="{up.at(tick):.1f}" y2="{up.at(tick):.1f}"/>'
-        f'<text x="{_LEFT - 7}" y="{up.at(tick) + 4:.1f}" text-anchor="end">{tick:.3g}</text>'
+        f'<text x="{_LEFT - 7}" y="{up.at(tick) + 4:.1f}" text-anchor="end">{tick:.6g}</text>'
         for tick in up.ticks()
     ]
     lines += [
         f'<line class="grid" x1="{across.at(tick):.1f}" x2="{across.at(tick):.1f}" y1="{_TOP}" y2="{bottom}"/>'
-        f'<text x="{across.at(tick):.1f}" y="{bottom + 16}" text-anchor="middle">{tick:.3g}</text>'
+        f'<text x="{across.at(tick):.1f}" y="{bottom + 16}" text-anchor="middle">{tick:.6g}</text>'
         for tick in across.ticks()
     ]
     middle = (_LEFT + right) / 2

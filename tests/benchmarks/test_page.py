@@ -73,8 +73,8 @@ def test_a_point_of_the_plot_lies_at_its_figures(report: BenchmarkReport) -> Non
     plot = accuracy_plot(with_scores(report, 0.7, 0.8)).partition("<ol>")[0]
     svg = ElementTree.fromstring(plot)
     (x1, y1), (x2, y2) = ((float(one.attrib["cx"]), float(one.attrib["cy"])) for one in svg.iter("circle"))
-    # from 0 at x = 36 to 1.08 * 8.5 ms at 346; from 0.58 at y = 226 to 0.87 at 30
-    assert (x1, x2) == pytest.approx((36 + 310 * 4.5 / 9.18, 36 + 310 * 8.5 / 9.18), abs=0.06)
+    # from 0 at x = 48 to 1.08 * 8.5 ms at 346; from 0.58 at y = 226 to 0.87 at 30
+    assert (x1, x2) == pytest.approx((48 + 298 * 4.5 / 9.18, 48 + 298 * 8.5 / 9.18), abs=0.06)
     assert (y1, y2) == pytest.approx((226 - 196 * 0.12 / 0.29, 226 - 196 * 0.22 / 0.29), abs=0.06)
     intervals = [one for one in svg.iter("line") if one.attrib["class"] == "interval"]
     lengths = [float(one.attrib["y1"]) - float(one.attrib["y2"]) for one in intervals]
@@ -118,8 +118,8 @@ def test_the_axes_have_round_numbers_at_their_places_and_each_point_is_named(rep
     plot, _, names = accuracy_plot(with_scores(report, 0.7, 0.8)).partition("<ol>")
     svg = ElementTree.fromstring(plot)
     texts = {one.text: one.attrib for one in svg.iter("text")}
-    # a quarter of 9.18 ms is 2.3 ms, and the next round number is 2.5; from x = 36, 310 wide
-    across = {text: 36 + 310 * float(text) / 9.18 for text in ("0", "2.5", "5", "7.5")}
+    # a quarter of 9.18 ms is 2.3 ms, and the next round number is 2.5; from x = 48, 298 wide
+    across = {text: 48 + 298 * float(text) / 9.18 for text in ("0", "2.5", "5", "7.5")}
     assert {text: float(texts[text]["x"]) for text in across} == pytest.approx(across, abs=0.06)
     # a quarter of the range from 0.578 to 0.862 is 0.07, and the next round number is 0.1
     up = {text: 226 - 196 * (float(text) - 0.58) / 0.29 + 4 for text in ("0.6", "0.7", "0.8")}
@@ -127,6 +127,17 @@ def test_the_axes_have_round_numbers_at_their_places_and_each_point_is_named(rep
     assert set(texts) - {"1", "2", "median ms, frame to decision", "balanced accuracy"} == {*across, *up}
     last = report.rows[1].model
     assert names == f"<li>alpha, 1 thread: 0.700, 4.50 ms</li><li>{last}, 1 thread: 0.800, 8.50 ms</li></ol>"
+
+
+def test_the_numbers_of_the_axes_are_written_out(report: BenchmarkReport) -> None:
+    slow = latency([Timing(0.4, 2800.0, 0.1)] * 5, cpu_ms=4.5)
+    rows = []
+    for row, value in zip(report.rows, (0.985, 0.987), strict=True):
+        assert row.accuracy
+        score = Score(value, value - 0.003, value + 0.003)
+        rows.append(replace(row, latency=slow, accuracy=replace(row.accuracy, balanced_accuracy=score)))
+    numbers = re.findall(r">([\d.e+]+)</text>", accuracy_plot(replace(report, rows=tuple(rows))))
+    assert numbers[:-2] == ["0.9825", "0.985", "0.9875", "0.99", "0", "1000", "2000", "3000"]
 
 
 def test_the_axis_of_accuracy_ends_at_one(report: BenchmarkReport) -> None:
