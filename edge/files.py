@@ -84,7 +84,7 @@ def write_beside(path: Path | str) -> Iterator[Path]:
 
     The temporary file has the same suffix as ``path``, because some writers choose a format by the suffix. Missing
     parent folders are created. If the block fails, the temporary file is removed, and ``path`` stays as it was. If
-    ``path`` is a link, the file that it points to is replaced.
+    ``path`` is a link, the file that it points to is replaced. The permissions of a replaced file are kept.
 
     Raises:
         StorageError: the file cannot be written, for example because the disk is full or permission is missing. It is
@@ -98,6 +98,8 @@ def write_beside(path: Path | str) -> Iterator[Path]:
         yield part
         with part.open("rb") as handle:
             os.fsync(handle.fileno())
+        with suppress(OSError):  # usually, there is no such file yet
+            shutil.copymode(target, part)
         os.replace(part, target)
     except OSError as error:
         raise storage_error(path, error) from error

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import stat
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,18 @@ def test_a_link_keeps_pointing_to_the_file_that_is_written(tmp_path: Path) -> No
     write_text(link, "whole")
     assert link.is_symlink()
     assert (tmp_path / "there" / "b.txt").read_text() == "whole"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions are POSIX's")
+@pytest.mark.parametrize("mode", [0o600, 0o200, 0o664])
+def test_a_file_that_others_may_not_read_stays_so(mode: int, tmp_path: Path) -> None:
+    path = tmp_path / "answers.csv"
+    write_text(path, "old")
+    path.chmod(mode)
+    write_text(path, "new")
+    assert stat.S_IMODE(path.stat().st_mode) == mode
+    path.chmod(0o600)
+    assert path.read_text() == "new"
 
 
 def test_a_pipe_is_not_replaced_by_a_file(tmp_path: Path) -> None:
