@@ -66,6 +66,8 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **{"formatter_class": _HelpFormatter, "allow_abbrev": False, **kwargs})
+        self.register("type", Path, lambda text: Path(_not_empty(text)))
+        self.register("type", model_path, lambda text: model_path(_not_empty(text)))
 
     def error(self, message: str) -> NoReturn:
         before, unknown, given = message.partition(_UNKNOWN_OPTION)
@@ -75,6 +77,13 @@ class Parser(argparse.ArgumentParser):
         # one of the arguments may be the URL of a camera, whose option is missing or misspelt
         shown = " ".join(map(without_secrets, given.split(" ")))
         raise OptionError(f"{before}{unknown}{shown}; {see} {self.prog} --help")
+
+
+def _not_empty(text: str) -> str:
+    """Returns the text. An empty path is refused, because it would mean the current folder."""
+    if not text:
+        raise argparse.ArgumentTypeError("the path is empty; give a path, such as . for the current folder")
+    return text
 
 
 def make_parser(verb: str, description: str, examples: Sequence[str] = ()) -> Parser:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from dermedge import cli
@@ -35,6 +37,26 @@ def test_the_default_runtime_and_number_of_threads_can_be_asked_for_by_name() ->
     by_name = parser.parse_args(["--runtime", "auto", "--num-threads", "auto"])
     assert vars(by_name) == vars(parser.parse_args([]))
     assert vars(parser.parse_args(["--runtime", "litert", "--num-threads", "3"])) != vars(by_name)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["predict", ""],  # as a script gives it whose variable is not set
+        ["predict", "photo.jpg", "--explain", ""],
+        ["predict", "photo.jpg", "--model="],
+        ["data", "catalogue", "", "--output", "a.csv"],
+        ["inspect", ""],
+    ],
+)
+def test_an_empty_path_is_not_the_current_folder(
+    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(command) == 2
+    [line] = capsys.readouterr().err.splitlines()
+    assert "the path is empty; give a path, such as . for the current folder" in line
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("word", ["rtsp://admin:SECRET@cam/1", "--sorce=rtsp://admin:SECRET@cam/1"])
