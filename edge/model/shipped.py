@@ -44,6 +44,8 @@ def require_model_file(path: Path) -> None:
         raise ModelError(
             f"cannot read the model '{path}': {error.strerror}; check the path and its permissions"
         ) from error
+    if not is_file and path.is_dir():
+        raise ModelError(f"'{path}' is a folder and not a model; give a .tflite file")
     if not is_file:
         raise ModelError(
             f"the model file '{path}' does not exist; `dermedge models` lists the models that ship"

@@ -45,6 +45,11 @@ def test_a_model_whose_path_cannot_be_read_is_one_line_about_reading() -> None:
         require_model_file(Path("x" * 300))
 
 
+def test_a_folder_in_place_of_a_model_is_named_as_a_folder(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="' is a folder and not a model; give a"):
+        require_model_file(tmp_path)
+
+
 def test_a_model_without_permission_is_one_line_about_reading(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
