@@ -297,9 +297,14 @@ def _conclude(session: Session, save: Path | None, stream: TextIO) -> None:
     text = summary(session)
     if text:
         print(text, file=stream)
-    if save is not None and session.best is not None:
-        write_bytes(save, encode_image(paint_classification(session.best), save.suffix))
-        print(f"saved {printable(str(save))}", file=stream)
+    if save is None:
+        return
+    if session.best is None:
+        # a file of an earlier run may have this name
+        print(f"'{printable(str(save))}' was not written, because no frame was classified", file=stream)
+        return
+    write_bytes(save, encode_image(paint_classification(session.best), save.suffix))
+    print(f"saved {printable(str(save))}", file=stream)
 
 
 def parser() -> Parser:

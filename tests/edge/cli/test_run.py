@@ -122,6 +122,19 @@ def test_the_picture_of_the_surest_lesion_is_saved_and_named_last(
     assert [path.name for path in target.parent.iterdir()] == ["lesion.png"]
 
 
+def test_a_run_without_an_answer_says_that_it_saves_nothing(
+    model_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A picture of an earlier run stayed, and seemed to be that of this one."""
+    black, saved = tmp_path / "black.png", tmp_path / "best.png"
+    cv2.imwrite(str(black), np.zeros((480, 640, 3), np.uint8))
+    saved.write_bytes(b"earlier")
+    assert run(model_path, "--source", black, "--view", "terminal", "--save", saved) == 0
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last == f"'{saved}' was not written, because no frame was classified"
+    assert saved.read_bytes() == b"earlier"
+
+
 def test_below_the_confidence_the_label_is_uncertain(
     model_path: Path, lesion_video: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
