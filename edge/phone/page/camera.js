@@ -58,9 +58,14 @@ export class Camera {
     return { torch: Boolean(torch), zoom: zoom?.max > zoom?.min ? zoom : undefined, focus: focusMode };
   }
 
+  // Changes a setting, and tells whether the phone accepted it. If the phone refuses it, the previous setting stays.
   async set(constraint) {
-    // if the phone refuses a setting, the previous setting stays
-    await this.#track?.applyConstraints({ advanced: [constraint] }).catch(() => {});
+    try {
+      await this.#track.applyConstraints({ advanced: [constraint] });
+      return true;
+    } catch {
+      return false;
+    }
   }
 
   // Focuses on a point of the frame. The coordinates of the point go from 0 to 1.

@@ -176,8 +176,21 @@ function setMode(wanted) {
   if (mode === "live") worker.postMessage({ kind: "reset" });
 }
 
+// Shows the controls that the camera has. The torch of a camera that has just opened is off, and its zoom is the least.
+// A camera that stayed open keeps both.
+function showControls(hasJustOpened) {
+  const { torch, zoom } = camera.offers;
+  element("torch").hidden = !torch;
+  if (hasJustOpened) element("torch").setAttribute("aria-pressed", "false");
+  const isNewZoom = hasJustOpened || element("zoom-row").hidden;
+  element("zoom-row").hidden = !zoom;
+  if (!zoom || !isNewZoom) return;
+  Object.assign(element("zoom"), { min: zoom.min, max: zoom.max, step: zoom.step || 0.1, value: zoom.min });
+}
+
 async function startCamera() {
   const number = generation;
+  const wasOpen = camera.isOpen;
   try {
     if (camera.isOpen) await video.play();
     else await camera.open(() => { if (mode === "live") lost("the camera has stopped: start it again"); });
@@ -190,10 +203,7 @@ async function startCamera() {
     camera.close();
     return;
   }
-  const { torch, zoom } = camera.offers;
-  element("torch").hidden = !torch;
-  element("zoom-row").hidden = !zoom;
-  if (zoom) Object.assign(element("zoom"), { min: zoom.min, max: zoom.max, step: zoom.step || 0.1, value: zoom.min });
+  showControls(!wasOpen);
   lastFrameMs = performance.now();
   setMode("live");
   clear("searching", "");
@@ -292,8 +302,7 @@ element("where").addEventListener("click", ({ target }) => {
 
 element("torch").addEventListener("click", async ({ target }) => {
   const torch = target.getAttribute("aria-pressed") !== "true";
-  await camera.set({ torch });
-  target.setAttribute("aria-pressed", String(torch));
+  if (await camera.set({ torch })) target.setAttribute("aria-pressed", String(torch));
 });
 
 element("zoom").addEventListener("input", ({ target }) => camera.set({ zoom: Number(target.value) }));

@@ -14,6 +14,7 @@ let now = 1000;
 let onFrame = null;
 let worker = null;
 let failure = null;
+let isRefusing = false;
 
 class Track {
   isStopped = false;
@@ -27,6 +28,7 @@ class Track {
   }
 
   async applyConstraints(constraints) {
+    if (isRefusing) throw new Error("too hot");
     applied.push(constraints.advanced[0]);
   }
 }
@@ -216,8 +218,16 @@ tell({ kind: "result", number: first.number - 1, totalMs: 30, bitmap: new Bitmap
   result: { state: "searching", hint: "", agrees: false, crop, classification: null } });
 see("old");
 element("view").fire("click", { offsetX: 100, offsetY: 50 });
+const isTorchOn = () => element("torch").getAttribute("aria-pressed");
+seen.torch = [isTorchOn()];
 await element("torch").click();
+seen.torch.push(isTorchOn());
 await element("torch").click();
+seen.torch.push(isTorchOn());
+isRefusing = true;
+await element("torch").click();
+seen.torch.push(isTorchOn());
+isRefusing = false;
 element("zoom").value = "2.5";
 element("zoom").fire("input");
 seen.applied = applied;
@@ -251,6 +261,7 @@ seen.erased = [stored.length, element("history-empty").hidden, element("export")
 await element("run").click();
 await settled();
 seen.modes = [element("run").textContent];
+seen.zoomAfterFreeze = element("zoom").value;
 for (let number = 0; number < 132; number++) {
   const { number: generation, bitmap } = await frame(5000 + number);
   if (number === 129) see("nearly");
@@ -280,6 +291,7 @@ seen.refused = posted.at(-1).reason;
 failure = null;
 await element("run").click();
 await settled();
+await element("torch").click();
 document.hidden = true;
 listeners.visibilitychange();
 see("hidden");
@@ -287,6 +299,8 @@ seen.isStoppedWhenHidden = track.isStopped;
 document.hidden = false;
 await element("run").click();
 await settled();
+seen.torch.push(isTorchOn());
+applied.pop();
 track.onended();
 seen.ended = posted.at(-1).reason;
 const opened = asked.length;

@@ -84,6 +84,12 @@ def test_focus_torch_and_zoom_are_passed_to_the_camera(seen: dict[str, Any]) -> 
     assert seen["applied"] == [focus, {"torch": True}, {"torch": False}, {"zoom": 2.5}]
 
 
+def test_torch_and_zoom_show_what_the_camera_does(seen: dict[str, Any]) -> None:
+    # when the camera opened, on, off, refused, and when the camera opened again
+    assert seen["torch"] == ["false", "true", "false", "false", "false"]
+    assert seen["zoomAfterFreeze"] == "2.5", "the camera stayed open, and kept its zoom"
+
+
 def test_a_frozen_frame_is_kept_with_its_answer_and_listed_exported_and_erased(seen: dict[str, Any]) -> None:
     frozen = seen["frozen"]
     assert (frozen["run"], frozen["isStillHidden"], frozen["title"]) == ("Continue", False, "melanoma 62 %")
