@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
 
@@ -49,6 +50,8 @@ _GROUP = re.compile(
 # A group column holds ids of lesions if its name begins with a word in _LESION. It holds ids of persons if its name
 # begins with a word in _PERSON.
 _LESION = ("lesion",)
+# A person has several of what these columns number.
+_OF_PERSON = ("lesion", "l\u00e4sion", "mole", "specimen", "biopsy")
 _PERSON = ("patient", "pat", "subject", "person", "mrn", "proband", "paciente", "paziente", "pid")
 
 _Rows = Sequence[Mapping[str, str]]
@@ -93,7 +96,8 @@ def own_format(text: TableText, names_photo: Callable[[str], bool]) -> TableForm
         return None
     used = {*labels, *one_hot}
     unused = tuple(column for column in free if column not in used and any(row[column] for row in rows))
-    return replace(known, labels=labels, one_hot=one_hot, unused=unused)
+    of_person = _columns_of_person(known.groups, rows)
+    return replace(known, labels=labels, one_hot=one_hot, unused=unused, of_person=of_person)
 
 
 def catalogue_format(text: TableText) -> TableFormat | None:
@@ -134,6 +138,24 @@ def _is_submission(text: TableText, label: str, rows: _Rows) -> bool:
     """Tells whether a table is a template such as sample_submission.csv of Kaggle: all its labels are one number."""
     numbers = {number_in(row[label]) for row in rows}
     return "submission" in text.path.stem.lower() and len(numbers) == 1 and max(numbers) >= 0
+
+
+def _columns_of_person(groups: Sequence[str], rows: _Rows) -> tuple[str, ...]:
+    """Returns the columns of lesions whose ids begin anew for each person.
+
+    Most rows of such a column have an id that other persons have, too.
+    """
+    persons = [column for column in groups if names_person(column)]
+    found = []
+    for column in groups if persons else ():
+        pairs = [(row[column], row[persons[0]]) for row in rows if row[column] and row[persons[0]]]
+        owners: dict[str, set[str]] = defaultdict(set)
+        for lesion, person in pairs:
+            owners[lesion].add(person)
+        shared = sum(len(owners[lesion]) > 1 for lesion, _ in pairs)
+        if column.startswith(_OF_PERSON) and 2 * shared > len(pairs):
+            found.append(column)
+    return tuple(found)
 
 
 def _written(text: TableText) -> dict[str, str]:

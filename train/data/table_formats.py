@@ -4,7 +4,7 @@ The names of these columns were read in the publishers' files: HAM10000 (Harvard
 task 3, MILK10k, PAD-UFES-20 (Mendeley zr7vgbcyr2), and the ISIC archive's export.
 
 The names of the following columns were read on the pages of the challenges, and in public code that reads the files:
-- ISIC 2016 part 3: no header; the columns are the id, and benign or malignant
+- ISIC 2016 part 3: no header; the columns are the id, and benign or malignant (in the test part 0.0 or 1.0)
 - ISIC 2017 part 3: image_id, melanoma, seborrheic_keratosis; all other photos are nevi
 - ISIC 2020: image_name, patient_id, …, diagnosis, benign_malignant; version 2 adds lesion_id
 - ISIC 2024: isic_id, target, …, iddx_full, iddx_1 to iddx_5
@@ -24,7 +24,17 @@ from dermedge.edge.model.manifest import CLOSE_UP
 from dermedge.edge.model.photo_view import DERMOSCOPIC
 from dermedge.train.data.catalogue import REQUIRED_COLUMNS
 
-__all__ = ["CATALOGUE", "FORMATS", "HEADERLESS", "ONE_HOT", "OWN", "OWN_COLUMNS", "TableFormat", "format_of"]
+__all__ = [
+    "CATALOGUE",
+    "FORMATS",
+    "HEADERLESS",
+    "ISIC_2016",
+    "ONE_HOT",
+    "OWN",
+    "OWN_COLUMNS",
+    "TableFormat",
+    "format_of",
+]
 
 
 @dataclass(frozen=True)
@@ -48,6 +58,7 @@ class TableFormat:
         same_photo: a column with the id of another file that shows the same photo.
         people: columns with other values of a photo. The key is the name of the value, such as age, view or split.
         groups: further columns that name a lesion, a person or another group.
+        of_person: those of ``groups`` whose ids are unique only within a person, such as the numbers of lesions.
         unused: columns that are not read.
         view: view of all photos of the table, if no column states the view.
         image_of_view: for a table whose rows name several photos: each column that names a photo, with the view of the
@@ -70,6 +81,7 @@ class TableFormat:
     same_photo: str = ""
     people: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     groups: tuple[str, ...] = ()
+    of_person: tuple[str, ...] = ()
     unused: tuple[str, ...] = ()
     view: str = ""
     image_of_view: Mapping[str, str] = field(default_factory=dict)
@@ -292,6 +304,16 @@ FORMATS = (
 
 # A table without a header. The first column holds a file name or id, the second one the label.
 HEADERLESS = TableFormat("table without a header", frozenset(), image=("0",), labels=("1",), rank=47)
+# The ground truth of the test part of ISIC 2016, part 3.
+ISIC_2016 = TableFormat(
+    "ISIC 2016 ground truth",
+    frozenset(),
+    image=("0",),
+    one_hot={"1": "malignant"},
+    otherwise="benign",
+    view=DERMOSCOPIC,
+    rank=47,
+)
 # A table with the column filename and one column for each class. The classes are read from the header of the table.
 ONE_HOT = TableFormat("Roboflow classes", frozenset({"filename"}), image=("filename",), rank=5)
 

@@ -42,6 +42,7 @@ from dermedge.train.data.table_formats import (
     CATALOGUE,
     FORMATS,
     HEADERLESS,
+    ISIC_2016,
     ONE_HOT,
     OWN,
     OWN_COLUMNS,
@@ -52,6 +53,7 @@ from dermedge.train.data.table_formats import (
 __all__ = ["PhotoFacts", "TableAccount", "Tables", "read_tables"]
 
 # Matches the name of a folder of cross-validation.
+_ISIC_2016 = re.compile(r"ISBI2016.*GroundTruth", re.IGNORECASE)
 _FOLD = re.compile(r"fold[ _-]?\d+", re.IGNORECASE)
 # Matches the name of a container that may be a dataset of its own.
 _NAMED_AS_DATASET = re.compile(r"data|set", re.IGNORECASE)
@@ -225,7 +227,7 @@ def _understand(text: TableText, names: PhotoIndex) -> tuple[TableFormat | None,
 
 def _format(text: TableText, names: PhotoIndex) -> TableFormat | None:
     if not text.has_header:
-        return replace(HEADERLESS, unused=text.names[2:])
+        return replace(ISIC_2016 if _is_isic_2016(text) else HEADERLESS, unused=text.names[2:])
     repeated = next((name for name, count in Counter(text.names).items() if name and count > 1), None)
     if repeated:
         raise ValueError(f"the table has two columns '{repeated}'; rename or delete one")
@@ -243,6 +245,15 @@ def _format(text: TableText, names: PhotoIndex) -> TableFormat | None:
     if holds_probabilities(text, tuple(known.one_hot)):
         raise ValueError(PROBABILITIES)
     return replace(known, groups=group_columns(text.names, known))
+
+
+def _is_isic_2016(text: TableText) -> bool:
+    """Tells whether a table without a header is the ground truth of the test part of ISIC 2016.
+
+    It holds 0 for benign and 1 for malignant. The table of the training part holds the words instead.
+    """
+    labels = {row["1"] for row in text.first_rows()}
+    return bool(_ISIC_2016.search(text.path.stem)) and labels <= {"0", "1", "0.0", "1.0"}
 
 
 def _is_one_hot(text: TableText) -> bool:
@@ -533,10 +544,14 @@ def _take_further_groups(
     """Adds the groups that the columns in ``known.groups`` state.
 
     An id that a publisher made means the same group in all tables. Any other name means the same group only if the
-    columns have the same name, but for capitals and signs, and the tables belong to the same dataset (`_datasets`).
+    columns have the same name, but for capitals and signs, and the tables belong to the same dataset (`_datasets`). The
+    number of a lesion of a person means nothing without the person.
     """
+    person = next((_id_in(row[column]) for column in known.groups if names_person(column)), "")
     for column in known.groups:
         value = _id_in(row[column])
+        if column in known.of_person and value:
+            value = f"{value} of {person}" if person else ""
         if not value:
             continue
         shared = _SHARED_ID.fullmatch(value)

@@ -361,3 +361,23 @@ def test_a_template_for_answers_to_a_challenge_states_no_labels(tmp_path: Path) 
                 read_tables([table], photos)
         else:
             assert [facts.diagnosis for facts in read_tables([table], photos).facts.values()] == [*numbers]
+
+
+@pytest.mark.parametrize("column", ["lesion", "lesion_id", "Lesion #", "mole number"])
+def test_numbers_of_lesions_that_begin_anew_for_each_person_name_lesions_of_the_person(
+    tmp_path: Path, column: str
+) -> None:
+    """The first lesions of all persons were one lesion, and were left out if their labels differed."""
+    table = tmp_path / "table.csv"
+    rows = [f"{name},P{at // 2},{at % 2 + 1}" for at, name in enumerate(NAMES)]
+    table.write_text("\n".join([f"image,patient,{column}", *rows, ""]))
+    photos = [FoundPhoto(tmp_path / f"{name}.jpg", tmp_path, ()) for name in NAMES]
+    found = read_tables([table], photos).facts
+    assert len({one.lesion_id for one in found.values()}) in (1, 8)  # a mole has no lesion_id
+    assert not any(set(found[0].groups) & set(found[at].groups) for at in range(2, 8))
+    assert set(found[0].groups) & set(found[1].groups) == {f"{tmp_path.name} patient P0"}
+
+
+def test_ids_of_lesions_that_are_unique_stay_as_they_are(tmp_path: Path) -> None:
+    facts, _ = read(tmp_path, "image,label,patient,lesion", "{},nevus,P1,L1", "{},nevus,P2,L2")
+    assert {one.lesion_id for one in facts} == {f"{tmp_path.name} lesion L1", f"{tmp_path.name} lesion L2"}

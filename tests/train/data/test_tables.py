@@ -391,3 +391,14 @@ def test_columns_that_are_named_after_diagnoses_are_classes_however_many_rows_ha
     named = [found[at].diagnosis if at in found else None for at in range(4)]
     expected = {"1,0": "melanoma", "0,1": "nevus"}
     assert named == [expected.get(cell) for cell in cells]
+
+
+def test_the_ground_truths_of_isic_2016_have_the_same_classes(tmp_path: Path) -> None:
+    """The test part holds 1.0 and 0.0, which became classes of their own."""
+    tables = {
+        "ISBI2016_ISIC_Part3_Training_GroundTruth.csv": f"{ID},malignant\n",
+        "ISBI2016_ISIC_Part3_Test_GroundTruth.csv": f"{OTHER},1.0\n",
+    }
+    assert [facts.diagnosis for facts in joined(tmp_path, tables).facts.values()] == ["malignant"] * 2
+    own = joined(tmp_path / "own", {"mine.csv": f"{ID},1.0\n{OTHER},0.0\n"}).facts.values()
+    assert [facts.diagnosis for facts in own] == ["1.0", "0.0"]
