@@ -15,9 +15,10 @@ from dermedge.train.data.tables import TableAccount
 __all__ = ["account_lines"]
 
 _SHOWN_COLUMNS = 12
-# Matches a file name such as lesion7_2: a beginning that contains a digit, then a separator, then a number. Photos of
-# one lesion often have names with the same beginning. IMG_0012 does not match, because IMG contains no digit.
-_SERIES = re.compile(r"(.*\d.*?)[ _.-]+\(?\d{1,4}\)?")
+# Matches a file name such as lesion7_2, lesion7_clinic or lesion7b: a beginning that contains a digit, then a number or
+# word behind a separator, or one letter. Photos of one lesion often have names with the same beginning. IMG_0012 does
+# not match, because IMG contains no digit.
+_SERIES = re.compile(r"(.*\d.*?)(?:[ _.-]+\(?(?:\d{1,4}|[^\W\d_]+)\)?|(?<=\d)[^\W\d_])")
 _MIN_SERIES = 5
 
 
@@ -166,7 +167,7 @@ def _name_lines(files: Sequence[LabelledFile]) -> list[str]:
         return []
     first, second = several[0][:2]
     return [
-        f"the names of {plural(count, 'photo')} differ only in the number at the end, such as '{first}' and "
+        f"the names of {plural(count, 'photo')} differ only in the number or word at the end, such as '{first}' and "
         f"'{second}'. If such photos show one lesion, add a table with a column lesion_id, or put the photos of each "
         "lesion into a folder of their own below the class folder"
     ]
