@@ -29,6 +29,8 @@ _TABLE_SUFFIXES = (".csv", ".tsv", ".xlsx", ".xls")
 # Names of files that operating systems create. These files are ignored, and are not counted as skipped.
 _SYSTEM_FILES = frozenset({".ds_store", "thumbs.db", "desktop.ini"})
 _MASK_ENDINGS = ("_segmentation", "_superpixels", "_mask", "_seg", "_lesion")
+# Matches the end of the name of a mask of PH2 that shows a region of one colour, as in IMD003_R1_Label3.
+_REGION_ENDING = re.compile(r"_r\d+_label\d+$")
 # Matches the names of the ISIC archive's masks. A file with such a name is a mask, even if the photo of the mask is
 # missing.
 _MASK_OF_ISIC = re.compile(r"ISIC_\d{7}_(segmentation|superpixels|attribute_[a-z_]+)", re.IGNORECASE)
@@ -204,6 +206,8 @@ def _mask_of(photo: FoundPhoto) -> str | None:
     for ending in _MASK_ENDINGS:
         if stem.endswith(ending):
             return stem.removesuffix(ending)
+    if region := _REGION_ENDING.search(stem):
+        return stem[: region.start()]
     return stem if any(map(says_mask, photo.folders)) else None
 
 

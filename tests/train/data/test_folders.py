@@ -71,9 +71,10 @@ def test_what_is_left_out_is_counted_by_its_reason(tmp_path: Path) -> None:
 def test_capitals_do_not_hide_a_mask_or_a_thumbnail(tmp_path: Path) -> None:
     """They became photos of the class, as on a camera's card or after a copy from Windows."""
     root = touch(tmp_path / "set", "mole.jpg", "MOLE_SEGMENTATION.PNG", "Masks/MOLE.png", "thumbs/Mole.JPG")
+    touch(root, "mole_roi/mole_R1_Label3.bmp")
     found = find_files([root])
     assert [photo.name for photo in found.photos] == ["set/mole.jpg"]
-    assert found.skipped == {"a segmentation mask of another photo": 2, "a thumbnail of another photo": 1}
+    assert found.skipped == {"a segmentation mask of another photo": 3, "a thumbnail of another photo": 1}
 
 
 def test_copies_that_predict_explain_wrote_beside_the_photos_are_left_out_and_counted(tmp_path: Path) -> None:
