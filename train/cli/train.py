@@ -367,6 +367,7 @@ def _start_refit(
     check_batch(config.batch_size, strategy)
     if options.weights:
         weights, averaged = _start_weights(options.weights)
+        _check_batch_norms(weights, config.recipe)
         config = replace(config, weights=weights, averaged=averaged)
     if not any(photo.split == "val" for photo in photos):
         raise OptionError(
@@ -400,6 +401,7 @@ def _start(
     path = _output_path(options)
     weights, averaged = _start_weights(options.weights or [NO_WEIGHTS if options.arch == "cnn" else IMAGENET])
     recipe = read_recipe(options.recipe) if options.recipe else Recipe()
+    _check_batch_norms(weights, recipe)
     _check_before_reading(options, weights, strategy)
     catalogue = _catalogue(options, path)
     config = _config(options, catalogue, start=(weights, averaged), recipe=recipe, command=command)
@@ -428,6 +430,28 @@ def _learned_before(config: Config) -> bytes:
             "your validation or test photos, the scores of this run on val and test will be too good"
         )
     return learned or b""
+
+
+def _check_batch_norms(weights: str, recipe: Recipe) -> None:
+    """Raises OptionError if a run would train the batch norms of weights that come from a .tflite.
+
+    The batch norms of a .tflite are folded into its weights. If new ones normalized the batches, the network would lose
+    what the file has learned in the first step.
+    """
+    if recipe.train_batch_norms and _come_from_tflite(weights):
+        raise OptionError(
+            f"'train_batch_norms' of the recipe is true, but the batch norms of '{weights}' cannot be trained, because "
+            "they are folded into the weights of a .tflite; set it to false, or start from other weights"
+        )
+
+
+def _come_from_tflite(weights: str) -> bool:
+    """Returns whether a value of --weights is a .tflite, or a run that started from one, directly or through others."""
+    from dermedge.train.fit.tflite_weights import is_tflite
+
+    return is_tflite(weights) or (
+        is_run(weights) and _come_from_tflite(RunFolder(Path(weights)).config().weights)
+    )
 
 
 def _check_before_reading(

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from dermedge import cli
 from dermedge.edge.errors import DataError, OptionError
 from dermedge.train.cli import train
 from dermedge.train.cli.train import parser
@@ -171,6 +172,40 @@ def test_a_source_that_is_tested_is_the_test_split(
         ["b", "2", "0", "1"],
         ["left", "out:", "3", "(why)"],
     ]
+
+
+@pytest.mark.parametrize("weights", ["dermedge-128", "mine.tflite"])
+def test_the_folded_batch_norms_of_a_file_are_not_trained(tmp_path: Path, weights: str) -> None:
+    pytest.importorskip("tf_keras")
+    trained = Recipe(train_batch_norms=True)
+    with pytest.raises(OptionError, match=f"the batch norms of '{weights}' cannot be trained"):
+        train._check_batch_norms(weights, trained)
+    # a run that started from a run that started from the file
+    for number, start in enumerate((weights, str(tmp_path / "0"))):
+        RunFolder(tmp_path / str(number)).create(replace(settings("--data one"), weights=start), CATALOGUE)
+    with pytest.raises(OptionError, match=r"the batch norms of '.*1' cannot be trained"):
+        train._check_batch_norms(str(tmp_path / "1"), trained)
+    train._check_batch_norms(weights, Recipe())
+    train._check_batch_norms("imagenet", trained)
+
+
+def test_a_new_run_and_a_refit_check_the_batch_norms_before_they_read_photos(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("tf_keras")
+    recipe = tmp_path / "recipe.json"
+    recipe.write_text('{"train_batch_norms": true}')
+    RunFolder(tmp_path / "run").create(
+        replace(settings("--data one"), recipe=Recipe(train_batch_norms=True)), CATALOGUE
+    )
+    start = ["--weights", "dermedge-128", "--output", str(tmp_path / "new")]
+    for words in (
+        ["--data", str(tmp_path), "--recipe", str(recipe)],
+        ["--refit", str(tmp_path / "run")],
+    ):
+        assert cli.main(["train", *words, *start]) == 2
+        assert "they are folded into the weights of a .tflite" in capsys.readouterr().err
+    assert not (tmp_path / "new").exists()
 
 
 def test_a_class_without_a_training_photo_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
