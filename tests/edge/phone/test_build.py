@@ -6,6 +6,7 @@ import gzip
 import json
 import os
 from pathlib import Path
+from urllib.parse import urljoin
 
 import cv2
 import pytest
@@ -29,6 +30,18 @@ def plain_model(model_path: Path, tmp_path: Path) -> Path:
 
 def gzipped(path: Path) -> int:
     return len(gzip.compress(path.read_bytes(), 9))
+
+
+def test_two_apps_on_one_web_site_are_two_apps_to_the_phone() -> None:
+    """The id of an app is relative to the web site, and not to the folder (W3C, Web Application Manifest)."""
+
+    def app_id(manifest_url: str) -> str:
+        manifest = json.loads((PAGE / "manifest.webmanifest").read_text())
+        start = urljoin(manifest_url, manifest["start_url"])
+        return urljoin(urljoin(start, "/"), manifest["id"]) if "id" in manifest else start
+
+    ids = {app_id(f"https://pi.local/{name}/manifest.webmanifest") for name in ("one", "two")}
+    assert ids == {"https://pi.local/one/", "https://pi.local/two/"}
 
 
 def test_what_is_built_is_complete_and_small(app: Path, model_path: Path) -> None:
