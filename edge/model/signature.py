@@ -258,13 +258,17 @@ def find_labels(
 
 
 def _distinct(labels: Sequence[str]) -> tuple[str, ...]:
-    """Returns the labels, with a number added to each repeated label.
+    """Returns the labels, with a number added to each repeated label. An empty label becomes "class" and its index.
 
     Labels can be repeated: for example, two classes of ImageNet are called "crane".
     """
+    stated, told = set(labels), dict[str, None]()
     counts: Counter[str] = Counter()
-    told = []
-    for label in labels:
-        counts[label] += 1
-        told.append(label if counts[label] == 1 else f"{label} ({counts[label]})")
+    for index, label in enumerate(labels):
+        first = label if label.strip() else f"class {index}"
+        name = first
+        while name in told or (name != first and name in stated):
+            counts[first] += 1
+            name = f"{first} ({counts[first] + 1})"
+        told[name] = None
     return tuple(told)

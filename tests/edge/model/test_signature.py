@@ -100,3 +100,13 @@ def test_the_places_of_outputs_that_the_phone_app_shares(vector: dict[str, Any])
 def test_classes_of_one_name_are_told_apart() -> None:
     labels = ["crane", "maillot", "crane", "crane"]
     assert find_labels(PATH, None, labels, 4) == ("crane", "maillot", "crane (2)", "crane (3)")
+
+
+def test_the_number_of_a_repeated_class_is_the_name_of_no_other_class() -> None:
+    assert find_labels(PATH, None, ["crane (2)", "crane", "crane"], 3) == ("crane (2)", "crane", "crane (3)")
+    assert find_labels(PATH, None, ["crane", "crane", "crane (2)"], 3) == ("crane", "crane (3)", "crane (2)")
+
+
+def test_a_class_without_a_name_is_called_by_its_number() -> None:
+    assert find_labels(PATH, None, ["", "nevus", " "], 3) == ("class 0", "nevus", "class 2")
+    assert find_labels(PATH, None, ["class 1", ""], 2) == ("class 1", "class 1 (2)")
