@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from dermedge.convert.accept.acceptance import Acceptance, accept
 from dermedge.convert.accept.layer_errors import LayerError, compare_layers
-from dermedge.convert.accept.network_checks import missed_class
+from dermedge.convert.accept.network_checks import missed_class, untested_classes
 from dermedge.convert.accept.parity import Parity, compare
 from dermedge.convert.calibrate.calibration import calibrate
 from dermedge.convert.device import DeviceRun, run_on_device
@@ -158,8 +158,8 @@ def _convert_alone(
     reference = proof.reference if network is source.network else network.logits(proof.pixels)
     parity = compare(reference, logits)
     acceptance = accept(proof, logits, max_drop)
-    missed = missed_class(proof, logits)
-    warnings = (*((missed,) if missed else ()), *calibration.warnings)
+    of_classes = (missed_class(proof, logits), untested_classes(proof))
+    warnings = (*(line for line in of_classes if line), *calibration.warnings)
     manifest = replace(
         made.manifest,
         temperature=calibration.temperature,

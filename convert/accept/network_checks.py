@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dermedge.convert.load.conversion_input import ProofSet
+from dermedge.train.data.counts import plural, some_of
 from dermedge.train.evaluation.class_order import find_better_order
 from dermedge.train.evaluation.intervals import mean_score, share_score
 from dermedge.train.evaluation.metrics import Floats, Integers
@@ -24,7 +25,10 @@ __all__ = [
     "compare_with_chance",
     "missed_class",
     "order_check",
+    "untested_classes",
 ]
+
+_LABELS_SHOWN = 6
 
 
 @dataclass(frozen=True)
@@ -123,3 +127,17 @@ def missed_class(proof: ProofSet, device: NDArray[np.floating]) -> str | None:
     if not len(photos) or (photos.argmax(axis=1) == index).any():
         return None
     return f"the file recognizes none of the {len(photos)} photos of {proof.critical}, the critical class"
+
+
+def untested_classes(proof: ProofSet) -> str | None:
+    """Return a warning if some classes have no photos in the proof set. Otherwise, return None.
+
+    No check tells whether the file recognizes such a class.
+    """
+    absent = [label for index, label in enumerate(proof.labels) if not (proof.truth == index).any()]
+    if not absent:
+        return None
+    return (
+        f"the proof set has no photos of {plural(len(absent), 'class')} ({some_of(absent, _LABELS_SHOWN)}), so nothing "
+        "is known about how well the file recognizes them"
+    )

@@ -7,7 +7,13 @@ import pytest
 
 pytest.importorskip("tensorflow")
 
-from dermedge.convert.accept.network_checks import NetworkCheck, chance_check, missed_class, order_check
+from dermedge.convert.accept.network_checks import (
+    NetworkCheck,
+    chance_check,
+    missed_class,
+    order_check,
+    untested_classes,
+)
 from dermedge.convert.load.conversion_input import ProofSet
 from dermedge.train.evaluation.intervals import wilson
 from dermedge.train.evaluation.metrics import lesion_draws
@@ -71,6 +77,14 @@ def test_a_critical_class_that_is_never_recognized_is_named() -> None:
     assert missed_class(proof([0, 1, 2], "c"), answers) is None, "it is recognized"
     assert missed_class(proof([0, 0, 0], "b"), answers) is None, "it has no photos"
     assert missed_class(proof([1, 1, 1], None), answers) is None
+
+
+def test_classes_without_photos_are_named() -> None:
+    assert untested_classes(proof([0, 1, 2], "b")) is None
+    assert untested_classes(proof([0, 0, 2], "b")) == (
+        "the proof set has no photos of 1 class (b), so nothing is known about how well the file recognizes them"
+    )
+    assert "2 classes (a, c)" in str(untested_classes(proof([1, 1], None)))
 
 
 def order(truth: np.ndarray, answers: np.ndarray, classes: int = 3) -> NetworkCheck:
