@@ -105,7 +105,9 @@ def plot_history(history: Sequence[dict[str, str]], path: Path) -> None:
         axes.set(title=title, xlabel="epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.3)
-        axes.legend(fontsize=8, frameon=False)
+        # A run without validation photos has nothing to show on the right. Matplotlib warns about an empty legend.
+        if axes.lines:
+            axes.legend(fontsize=8, frameon=False)
     _save(figure, path)
 
 

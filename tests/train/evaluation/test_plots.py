@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import warnings
 import zipfile
 from pathlib import Path
 
@@ -101,6 +102,13 @@ def test_names_of_classes_are_no_formulas_and_ink_is_that_of_the_page(drawings: 
     assert "currentColor" in drawings["roc"]
     assert plots.INK not in drawings["roc"]
     assert all(drawing.startswith("<svg") for drawing in drawings.values())
+
+
+def test_the_history_of_a_run_without_validation_photos_is_plotted_without_a_warning(tmp_path: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        plot_history([{"stage": "float", "epoch": "1", "loss": "0.5"}], tmp_path / "history.png")
+    assert (tmp_path / "history.png").is_file()
 
 
 def test_a_name_of_a_class_above_a_photo_is_no_formula(tmp_path: Path) -> None:
