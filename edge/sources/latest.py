@@ -203,9 +203,10 @@ class LatestFrame:
                 self._deliver(arrival)
         except Exception as error:  # `read` raises the error in the consumer's thread
             self._error = error
-        with self._lock:
-            self._ended = True
-        self._wake()
+        finally:
+            with self._lock:
+                self._ended = True
+            self._wake()
 
     def _deliver(self, arrival: Arrival) -> None:
         now = time.monotonic()
