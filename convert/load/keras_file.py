@@ -15,9 +15,10 @@ from typing import Any
 import h5py
 import numpy as np
 import tensorflow as tf
+from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from dermedge.convert.load.keras_code import check_no_code, is_keras_zip
-from dermedge.convert.load.keras_head import KerasHead, find_head
+from dermedge.convert.load.keras_head import KerasHead, check_repeatable, find_head, without_activation
 from dermedge.convert.load.keras_precision import file_in_float32, other_precision
 from dermedge.convert.load.tensorflow_network import TensorFlowNetwork
 from dermedge.edge.errors import DermedgeError, ModelError, OptionError
@@ -153,7 +154,12 @@ def _from_model(path: Path, model: Any, size: int | None) -> KerasFile:
     layout = _layout(path, [tuple(one.shape) for one in model.inputs], size)
     layers = list(_layers(model))
     takes_pixels = next((one for one in map(_takes_pixels, layers) if one is not None), False)
-    head = find_head(path, lambda images: model(images, training=False), layout, layers[-1])
+
+    def answer(images: tf.Tensor) -> Any:
+        return _only(model(images, training=False))
+
+    check_repeatable(path, answer, layout)
+    head = find_head(path, answer, layout, layers[-1])
     weights = {getattr(variable, "path", variable.name): variable for variable in model.weights}
     return _keras_file(path, layout, head, weights, NORMALIZATIONS["pixels"] if takes_pixels else None)
 
@@ -181,7 +187,9 @@ def _from_saved_model(path: Path, size: int | None) -> KerasFile:
     signature = loaded.signatures["serving_default"]
     inputs = signature.structured_input_signature[1]
     layout = _layout(path, [tuple(one.shape) for one in inputs.values()], size)
-    name, dtype = next((name, one.dtype) for name, one in inputs.items())
+    name, (batch, *_), dtype = next((name, one.shape, one.dtype) for name, one in inputs.items())
+    if batch not in (None, 1):
+        raise ModelError(f"'{path}' expects {batch} images at a time; export it with a batch of 1")
     if dtype != tf.float32:
         raise ModelError(
             f"the input of the SavedModel '{path}' is {dtype.name}, instead of float32; export the network with a "
@@ -193,14 +201,37 @@ def _from_saved_model(path: Path, size: int | None) -> KerasFile:
             f"the SavedModel '{path}' computes in {precision}, which cannot be converted; give the network as a .keras "
             "or .h5 file, which is read in float32, or export the network in float32"
         )
-
-    def answer(images: tf.Tensor, owner: Any = loaded) -> Any:
-        # The argument ``owner`` keeps the variables alive. A reference to the signature alone would not keep them.
-        answers = list(owner.signatures["serving_default"](**{name: images}).values())
-        return answers[0] if len(answers) == 1 else answers
-
     weights = {variable.name: variable for variable in signature.variables if variable.dtype.is_floating}
-    return _keras_file(path, layout, find_head(path, answer, layout), weights, None)
+    check_repeatable(path, _in_batches(lambda images: signature(**{name: images}), batch), layout)
+    constant, removed = without_activation(convert_variables_to_constants_v2(signature))
+    answer = _in_batches(lambda images: _only(constant(images)), batch)
+    head = find_head(path, answer, layout, removed=removed)
+    return _keras_file(path, layout, head, weights, None)
+
+
+def _in_batches(answer: Callable[[tf.Tensor], Any], batch: int | None) -> Callable[[tf.Tensor], Any]:
+    """Return a function that accepts any number of images. ``batch`` is 1 if ``answer`` accepts one image only."""
+    if batch is None:
+        return answer
+
+    def answer_each(images: tf.Tensor) -> Any:
+        if images.shape[0] == batch:
+            return answer(images)
+        single = answer(images[:1])
+        dtypes = tf.nest.map_structure(lambda one: one.dtype, single)
+        return tf.map_fn(
+            lambda image: tf.nest.map_structure(lambda one: one[0], answer(image[tf.newaxis])),
+            images,
+            fn_output_signature=dtypes,
+        )
+
+    return answer_each
+
+
+def _only(outputs: Any) -> Any:
+    """Return the output in a container of one output. Return anything else unchanged."""
+    values = list(outputs.values()) if isinstance(outputs, dict) else outputs
+    return values[0] if isinstance(values, list | tuple) and len(values) == 1 else outputs
 
 
 def _keras_file(

@@ -5,7 +5,7 @@ Decisions need logits, because a uint8 probability has only 256 levels.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,15 +19,21 @@ from dermedge.edge.errors import ModelError
 from dermedge.edge.model.head import Head
 from dermedge.edge.model.input_tensor import Layout
 
-__all__ = ["KerasHead", "find_head"]
+__all__ = ["KerasHead", "check_repeatable", "find_head", "without_activation"]
 
 _ACTIVATIONS: dict[str, Callable[[Any], Any]] = {Head.SOFTMAX: tf.nn.softmax, Head.SIGMOID: tf.nn.sigmoid}
+_OPERATORS = {"Softmax": Head.SOFTMAX, "Sigmoid": Head.SIGMOID}
 # The ranges of input values under the usual normalizations.
 _NOISE_RANGES = ((0.0, 1.0), (-1.0, 1.0), (0.0, 255.0))
+# Logits leave the range from 0 to 1 on such values. Probabilities never do.
+_WIDE_RANGES = ((-1e3, 1e3), (-1e4, 1e4), (0.0, 1e4), (-1e4, 0.0))
 _NOISE_IMAGES = 3
 # The log odds of the probabilities 0 and 1 are infinite. So probabilities are clipped to this distance from 0 and 1.
 _LEAST_PROBABILITY = 1e-7
 _TOLERANCE = 1e-3
+# The largest difference between two answers to the same images, and between the answers to an image alone and together
+# with others, relative to the largest output. Sums of another order of their terms differ by less.
+_REPEATED, _ALONE = 1e-5, 1e-2
 
 
 @dataclass(frozen=True)
@@ -49,7 +55,11 @@ class KerasHead:
 
 
 def find_head(
-    path: Path, answer: Callable[[tf.Tensor], Any], layout: Layout, last_layer: Any = None
+    path: Path,
+    answer: Callable[[tf.Tensor], Any],
+    layout: Layout,
+    last_layer: Any = None,
+    removed: Head | None = None,
 ) -> KerasHead:
     """Find out whether the outputs of a network are logits or probabilities. `KerasHead` describes the result.
 
@@ -59,11 +69,12 @@ def find_head(
         layout: the shape of the images.
         last_layer: the last layer of the network, whose softmax or sigmoid is removed; None if the layers are not
             accessible.
+        removed: the kind of the last activation, if ``answer`` leaves it out; None if ``answer`` includes it.
 
     Raises:
         ModelError: the network does not have a single output with one number per class.
     """
-    images = _noise(layout)
+    images = _noise(layout, _NOISE_RANGES)
     output = answer(images)
     shape = tuple(getattr(output, "shape", ()))
     if len(shape) != 2:
@@ -73,9 +84,63 @@ def find_head(
         raise ModelError(
             f"'{path}' is not a classifier: it has {found} instead of one number per class, [n, K]{cure}"
         )
-    removed = _remove_activation(last_layer, np.asarray(output), lambda: answer(images))
-    units, held = int(shape[1]), removed or _held(np.asarray(output))
+    removed = removed or _remove_activation(last_layer, np.asarray(output), lambda: answer(images))
+    units = int(shape[1])
+    held = removed or _held(np.concatenate([output, answer(_noise(layout, _WIDE_RANGES))]))
     return KerasHead(units, max(units, 2), _compute(answer, units, removed, held), sigmoids_note(held, units))
+
+
+def check_repeatable(path: Path, answer: Callable[[tf.Tensor], Any], layout: Layout) -> None:
+    """Check that the answer to an image is the same in every call, alone and together with other images.
+
+    Args:
+        path: the path of the file, for the error message.
+        answer: a function from float32 [n, h, w, C] images to the outputs of the network.
+        layout: the shape of the images.
+
+    Raises:
+        ModelError: the answer is not the same.
+    """
+    images = _noise(layout, _NOISE_RANGES)
+
+    def outputs(start: int, stop: int) -> list[NDArray[np.floating]]:
+        found = tf.nest.flatten(answer(images[start:stop]))
+        return [one.numpy() for one in found if one.dtype.is_floating and one.shape[:1] == [stop - start]]
+
+    number = len(images)
+    whole, first = outputs(0, number), outputs(0, 1)
+    pairs = [
+        *((one, again, _REPEATED) for one, again in zip(whole, outputs(0, number), strict=True)),
+        *((one[:1], alone, _ALONE) for one, alone in zip(whole, first, strict=False)),
+        *((one[-1:], alone, _ALONE) for one, alone in zip(whole, outputs(number - 1, number), strict=False)),
+    ]
+    if not all(_is_close(*pair) for pair in pairs):
+        raise ModelError(
+            f"the answer of '{path}' to a photo depends on chance or on the other photos of the batch, because a layer "
+            "such as Dropout, RandomFlip or BatchNormalization runs in training mode; build the network without "
+            "training=True, or, if this is a SavedModel, give the .keras file"
+        )
+
+
+def _is_close(one: NDArray[np.floating], other: NDArray[np.floating], most: float) -> bool:
+    """Tell whether two outputs differ by at most the fraction ``most`` of the largest value."""
+    largest = np.abs(one).max(initial=0.0, where=np.isfinite(one))
+    return np.allclose(one, other, rtol=0, atol=most * largest, equal_nan=True)
+
+
+def without_activation(function: Any) -> tuple[Any, Head | None]:
+    """Return a function without the softmax or sigmoid that computes its only output, and the kind of it.
+
+    ``function`` is a ConcreteFunction without variables. If no softmax or sigmoid computes the output, or if there are
+    several outputs, the function is returned unchanged, and the kind is None.
+    """
+    writer = function.outputs[0].op
+    while writer.type == "Identity":
+        writer = writer.inputs[0].op
+    kind = _OPERATORS.get(writer.type)
+    if kind is None or len(function.outputs) > 1:
+        return function, None
+    return function.prune(function.inputs, [writer.inputs[0]]), kind
 
 
 def _compute(
@@ -124,8 +189,8 @@ def _remove_activation(
     return None
 
 
-def _noise(layout: Layout) -> tf.Tensor:
-    """Return noise images in several ranges of values, float32 [9, h, w, C], to inspect the outputs of a network."""
+def _noise(layout: Layout, ranges: Sequence[tuple[float, float]]) -> tf.Tensor:
+    """Return three noise images in each range of values, float32 [n, h, w, C], to inspect the outputs of a network."""
     rng, shape = np.random.default_rng(0), (_NOISE_IMAGES, layout.height, layout.width, layout.channels)
-    noise = [rng.uniform(low, high, shape).astype(np.float32) for low, high in _NOISE_RANGES]
+    noise = [rng.uniform(low, high, shape).astype(np.float32) for low, high in ranges]
     return tf.constant(np.concatenate(noise))

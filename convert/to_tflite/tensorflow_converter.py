@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,20 +77,25 @@ def _converter(graph: PixelGraph, form: Form) -> Any:
             pixels = graph.normalization.on_tensor(pixels)
         return graph.compute(pixels)
 
-    # Variables are turned into constants, because the converter does not find the variables of Keras 3 and of
-    # SavedModels.
-    return tf.lite.TFLiteConverter.from_concrete_functions(
-        [convert_variables_to_constants_v2(run.get_concrete_function())]
-    )
+    with _errors_of_tensorflow(form):
+        # Variables are turned into constants, because the converter does not find the variables of Keras 3.
+        constant = convert_variables_to_constants_v2(run.get_concrete_function())
+        return tf.lite.TFLiteConverter.from_concrete_functions([constant])
 
 
-def _run_converter(converter: Any, form: Form) -> bytes:
+def _run_converter(converter: Any, form: Form) -> Any:
+    with _errors_of_tensorflow(form), warnings.catch_warnings():
+        # The converter warns that statistics of the inputs are missing. This is wrong, because a quantization-aware
+        # network holds these statistics.
+        warnings.filterwarnings("ignore", "Statistics for quantized inputs")
+        return converter.convert()
+
+
+@contextmanager
+def _errors_of_tensorflow(form: Form) -> Iterator[None]:
+    """Replace every exception of TensorFlow's converter by a ModelError."""
     try:
-        with warnings.catch_warnings():
-            # The converter warns that statistics of the inputs are missing. This is wrong, because a
-            # quantization-aware network holds these statistics.
-            warnings.filterwarnings("ignore", "Statistics for quantized inputs")
-            return converter.convert()
+        yield
     except Exception as error:  # the converter raises exceptions of many classes, some of them private
         raise ModelError(
             f"TensorFlow cannot convert this network to {form.kind}: {_reason(error)}; if the reason names "
