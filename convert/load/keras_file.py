@@ -143,7 +143,8 @@ def _keras_for(path: Path) -> ModuleType:
             version = str(json.loads(archive.read("metadata.json"))["keras_version"])
     else:
         with h5py.File(path) as file:
-            version = str(file.attrs.get("keras_version", "2"))
+            stored = file.attrs.get("keras_version", "2")
+            version = stored.decode() if isinstance(stored, bytes) else str(stored)
     if int(version.split(".")[0]) < 3:
         return import_module("tf_keras")
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")

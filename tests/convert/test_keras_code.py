@@ -15,6 +15,7 @@ pytest.importorskip("tensorflow")
 
 import h5py
 import keras as keras3
+import numpy as np
 import tensorflow as tf
 import tf_keras as keras2
 
@@ -70,6 +71,22 @@ def test_a_file_that_is_zip_and_hdf5_at_once_is_inspected_as_it_is_loaded(tmp_pa
     with pytest.raises(ModelError, match="the layer 'preprocessing' is a Lambda"):
         open_keras(path)
     assert not marker.exists()
+
+
+def test_an_hdf5_file_may_be_called_keras_and_is_inspected(tmp_path: Path) -> None:
+    marker, path = tmp_path / "marker", tmp_path / "model.keras"
+    with_lambda(keras2, marker).save(tmp_path / "code.h5")
+    marker.unlink()
+    (tmp_path / "code.h5").rename(path)
+    with pytest.raises(ModelError, match="the layer 'preprocessing' is a Lambda"):
+        open_keras(path)
+    assert not marker.exists()
+
+    plain_file(keras2, tmp_path / "plain.h5").rename(path)
+    with h5py.File(path, "a") as file:
+        # some tools store texts as bytes
+        file.attrs["keras_version"] = np.bytes_(file.attrs["keras_version"])
+    assert open_keras(path).classes == 3
 
 
 def changed(path: Path, change: Callable[[Any], None]) -> Path:

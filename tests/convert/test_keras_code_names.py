@@ -184,10 +184,12 @@ def test_what_is_no_code() -> None:
     )
 
 
-def test_a_file_is_a_zip_by_its_name_in_small_letters() -> None:
-    assert is_keras_zip(Path("a.keras"))
-    assert not is_keras_zip(Path("a.KERAS"))
-    assert not is_keras_zip(Path("a.h5"))
+def test_a_file_is_a_zip_by_its_name_in_small_letters_and_by_its_content(tmp_path: Path) -> None:
+    for name in ("a.keras", "a.KERAS", "a.h5"):
+        (tmp_path / name).write_bytes(b"PK\x05\x06" + bytes(18))
+        assert is_keras_zip(tmp_path / name) == (name == "a.keras")
+    (tmp_path / "b.keras").write_bytes(b"\x89HDF\r\n\x1a\n")
+    assert not is_keras_zip(tmp_path / "b.keras")
 
 
 @pytest.mark.parametrize(
