@@ -365,13 +365,13 @@ class RunFolder:
             name: folder of the state, relative to the run folder.
 
         Raises:
-            DataError: the files of the checkpoint are missing or damaged.
+            DataError: the files of the checkpoint are missing or damaged, or belong to another network.
         """
         import tensorflow as tf
 
         try:
             checkpoint.restore(str(self.path / name / "state")).expect_partial()
-        except (OSError, IndexError, tf.errors.OpError) as error:
+        except (OSError, ValueError, IndexError, tf.errors.OpError) as error:
             reason = next(iter(str(error).splitlines()), type(error).__name__)
             raise DataError(
                 f"cannot read the checkpoint '{self.path / name}': {reason}; copy the whole run folder again, or start "

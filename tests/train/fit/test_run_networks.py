@@ -74,3 +74,12 @@ def test_a_damaged_checkpoint_is_named(tmp_path: Path, damage: str) -> None:
         DataError, match=f"cannot read the checkpoint '{folder}': .*; copy the whole run folder"
     ):
         run.restore_checkpoint(tf.train.Checkpoint(number=number), progress.checkpoint)
+
+
+def test_a_checkpoint_of_another_network_is_named(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    progress = run.save_checkpoint(tf.train.Checkpoint(kernel=tf.Variable([3.0] * 4)), RunProgress(epoch=1))
+    with pytest.raises(
+        DataError, match=r"cannot read the checkpoint '.*': Received incompatible tensor .* \(4,\)"
+    ):
+        run.restore_checkpoint(tf.train.Checkpoint(kernel=tf.Variable([0.0] * 5)), progress.checkpoint)
