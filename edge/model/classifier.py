@@ -21,7 +21,7 @@ from dermedge.edge.model.manifest import CLOSE_UP, Manifest, read_manifest
 from dermedge.edge.model.network_facts import read_facts
 from dermedge.edge.model.photo_view import DERMOSCOPIC, ViewCalibration, calibration_of, view_by_probability
 from dermedge.edge.model.prediction import Crop, Outputs, Prediction, Tensor, Timing
-from dermedge.edge.model.runtime import Interpreter, choose_runtime, invoke, open_interpreter
+from dermedge.edge.model.runtime import Interpreter, choose_runtime, invoke, open_interpreter, read_tensor
 from dermedge.edge.model.shipped import DEFAULT_MODEL, model_path
 from dermedge.edge.model.signature import (
     check_manifest,
@@ -336,7 +336,8 @@ class Classifier:
         return means, sum(told) / len(told) if told else None, invoke_ns
 
     def _read(self, details: dict[str, Any]) -> Tensor:
-        return Tensor(self.interpreter.get_tensor(details["index"])[0], *details["quantization"])
+        values = read_tensor(self.interpreter, details["index"], self.path)
+        return Tensor(values[0], *details["quantization"])
 
     def _read_values(self) -> tuple[Tensor | None, tuple[float, ...], float | None]:
         """Returns the evidence, the logits, and the probability of a close-up.
@@ -358,7 +359,7 @@ class Classifier:
         if self._close_up is None or self.manifest is None:
             return None
         scale, zero_point = self._close_up["quantization"]
-        level: float = self.interpreter.get_tensor(self._close_up["index"])[0].item()
+        level: float = read_tensor(self.interpreter, self._close_up["index"], self.path)[0].item()
         return (level - zero_point) * scale if scale else level
 
     def _interpret(

@@ -25,6 +25,7 @@ __all__ = [
     "installed_runtimes",
     "invoke",
     "open_interpreter",
+    "read_tensor",
     "without_native_log",
 ]
 
@@ -122,8 +123,11 @@ def open_interpreter(
     is_proven = check_network(path)
     name = choose_runtime(runtime)
     module = import_module(RUNTIMES[name].module)
-    if name == "tflite-runtime" and not is_proven:
-        _try_in_child(path, RUNTIMES[name].module)
+    if not is_proven:
+        # raises ModelError if the tables of the file are damaged; with such a file, a runtime may crash or take minutes
+        read_facts(path)
+        if name == "tflite-runtime":
+            _try_in_child(path, RUNTIMES[name].module)
     options = {
         "num_threads": num_threads,
         "experimental_op_resolver_type": (
@@ -150,6 +154,18 @@ def invoke(interpreter: Interpreter, path: Path) -> None:
     """
     try:
         interpreter.invoke()
+    except _REFUSALS as error:
+        raise explain_refusal(path, _first_line(error)) from error
+
+
+def read_tensor(interpreter: Interpreter, index: int, path: Path) -> Any:
+    """Returns a copy of a tensor after `invoke`. ``path`` names the file in error messages.
+
+    Raises:
+        ModelError: no operator of the network computes the tensor.
+    """
+    try:
+        return interpreter.get_tensor(index)
     except _REFUSALS as error:
         raise explain_refusal(path, _first_line(error)) from error
 
@@ -207,8 +223,6 @@ def _try_in_child(path: Path, module: str) -> None:
     `open_interpreter` calls this function for each file whose network `check_network` could not compare with a SHA-256:
     a file without a manifest, or a file with the manifest of an older version of dermedge, which states no SHA-256.
     """
-    # raises ModelError if the tables of the file are damaged; with such a file, the runtime might run for minutes
-    read_facts(path)
     content = path.read_bytes()
     try:
         trial = subprocess.run(

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import copy
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -68,3 +73,46 @@ def test_a_changed_weight_is_refused_before_the_runtime_sees_it(
     monkeypatch.setattr("dermedge.edge.model.runtime.import_module", pytest.fail)
     with pytest.raises(DermedgeError, match=r"changed\.tflite' is damaged"):
         Classifier(path)
+
+
+def rebuilt(network: bytes, change: Callable[[Any], None]) -> bytes:
+    """The network after ``change`` was called with its tables."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    from dermedge.convert.to_tflite.share_buffers import pack
+
+    root = schema.ModelT.InitFromPackedBuf(network)
+    change(root)
+    return pack(root)
+
+
+def test_a_file_without_a_graph_is_refused_before_the_runtime_crashes(
+    make_network: Callable[..., bytes], tmp_path: Path
+) -> None:
+    path = tmp_path / "damaged.tflite"
+    path.write_bytes(rebuilt(make_network(), lambda root: setattr(root, "subgraphs", None)))
+    opened = subprocess.run(
+        [sys.executable, "-m", "dermedge", "predict", "photo.jpg", "--model", path, "--num-threads", "1"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert opened.returncode == 2
+    assert "damaged.tflite' is damaged: its flatbuffer cannot be read" in opened.stderr
+
+
+def test_an_output_that_no_operator_computes_is_one_line(
+    make_network: Callable[..., bytes], tmp_path: Path
+) -> None:
+    def add_output(root: Any) -> None:
+        [graph] = root.subgraphs
+        graph.tensors.append(copy.copy(graph.tensors[graph.outputs[0]]))
+        graph.outputs = [len(graph.tensors) - 1]
+
+    path = tmp_path / "damaged.tflite"
+    path.write_bytes(rebuilt(make_network(), add_output))
+    with (
+        Classifier(path, normalization="unit") as classifier,
+        pytest.raises(DermedgeError, match="cannot be run"),
+    ):
+        classifier.predict(FRAME)
