@@ -50,7 +50,7 @@ class Classifier:
         model: the name of a model that ships with dermedge, or the path of a .tflite file. The input of the model must
             be one colour or gray image: uint8, int8, int16 or float32, [N, H, W, C] or [N, C, H, W].
         labels: the class names, in the order of the outputs. None uses the names that the file states.
-        num_threads: the number of threads of the interpreter, 1 or more.
+        num_threads: the number of threads of the interpreter, 1 to 1024.
         runtime: the TFLite runtime: ``auto``, ``litert`` or ``tflite-runtime``.
         tta: whether to use test-time augmentation. The network then runs on four images: the crop, the mirror image of
             the crop, and both images rotated by 180 degrees. The four vectors of logits are averaged. If the file has
@@ -78,7 +78,7 @@ class Classifier:
     Raises:
         ModelError: the file is missing, cannot be run, or is not an image classifier.
         OptionError: the number of labels differs from the number of classes, the normalization is unknown or missing,
-            the runtime is unknown, or ``num_threads`` is less than 1.
+            the runtime is unknown, or ``num_threads`` is less than 1 or more than 1024.
         MissingExtra: the runtime is not installed.
     """
 

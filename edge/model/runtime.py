@@ -33,6 +33,8 @@ __all__ = [
 # Both runtimes raise one of these exceptions for a file that they refuse.
 _REFUSALS = (ValueError, RuntimeError)
 _STDERR = 2
+# The runtimes raise a TypeError for numbers that need more than 31 bits. No device has so many cores.
+_MOST_THREADS = 1024
 
 
 class Interpreter(Protocol):
@@ -102,22 +104,22 @@ def open_interpreter(
 
     Args:
         model: path of the .tflite.
-        num_threads: the number of threads, 1 or more.
+        num_threads: the number of threads, 1 to 1024.
         runtime: ``auto``, ``litert`` or ``tflite-runtime``.
         xnnpack: whether to use XNNPACK, the default delegate for CPUs.
 
     Raises:
         ModelError: the file is missing, damaged, not a .tflite, or refused by the runtime. This error is also raised if
             the network in the file is not the network that the manifest in the file describes.
-        OptionError: the runtime is unknown, or ``num_threads`` is less than 1.
+        OptionError: the runtime is unknown, or ``num_threads`` is less than 1 or more than 1024.
         MissingExtra: the runtime is not installed.
     """
     # imported here, because the module `manifest` imports NumPy and OpenCV, and `dermedge doctor` must list the
     # runtimes even if NumPy or OpenCV cannot be imported
     from dermedge.edge.model.manifest import check_network
 
-    if num_threads < 1:
-        raise OptionError(f"--num-threads is {num_threads}; it must be 1 or more")
+    if not 1 <= num_threads <= _MOST_THREADS:
+        raise OptionError(f"--num-threads is {num_threads}; it must be from 1 to {_MOST_THREADS}")
     path = Path(model)
     require_model_file(path)
     is_proven = check_network(path)

@@ -78,9 +78,10 @@ def test_tflite_runtime_opens_an_unproven_file_in_a_child_process_first(
     assert programs == ([] if states else [sys.executable])
 
 
-def test_fewer_than_one_thread_is_refused(model_path: Path) -> None:
-    with pytest.raises(OptionError, match="--num-threads is 0; it must be 1 or more"):
-        open_interpreter(model_path, 0)
+@pytest.mark.parametrize("number", [0, -1, 1025, 2**31, 10**20])
+def test_a_number_of_threads_that_no_device_has_is_refused(model_path: Path, number: int) -> None:
+    with pytest.raises(OptionError, match=f"--num-threads is {number}; it must be from 1 to 1024"):
+        open_interpreter(model_path, number)
 
 
 def test_a_model_of_another_preprocessing_is_refused(model_path: Path, tmp_path: Path) -> None:
