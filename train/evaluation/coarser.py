@@ -98,8 +98,12 @@ def _merged(
     if the probabilities of the model are independent.
     """
     calibrations = model.answers(outputs).calibrations
-    temperatures = [1.0 if model.independent else one.temperature for one in calibrations]
-    return replace(outputs, logits=merge_logits(outputs.logits, kept, others, np.array(temperatures)))
+    temperatures = np.array([1.0 if model.independent else one.temperature for one in calibrations])
+    return replace(
+        outputs,
+        logits=merge_logits(outputs.logits, kept, others, temperatures),
+        uncalibrated=merge_logits(outputs.logits, kept, others, np.ones(len(temperatures))),
+    )
 
 
 def merge_logits(logits: Floats, kept: Sequence[int], others: Sequence[int], temperature: Floats) -> Floats:

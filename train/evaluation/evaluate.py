@@ -110,6 +110,7 @@ class EvaluatedModel:
             self.independent,
             outputs.close_up,
             self.of_close_ups,
+            outputs.uncalibrated,
         )
 
 

@@ -156,17 +156,22 @@ class ModelOutputs:
         logits: float64 [N, K].
         close_up: bool [N], whether the model predicts that each photo is a close-up; None if the model does not predict
             the view.
+        uncalibrated: float64 [N, K], the logits for a softmax with temperature 1; None if they equal ``logits``.
     """
 
     logits: Floats
     close_up: Bools | None = None
+    uncalibrated: Floats | None = None
 
     @classmethod
     def joined(cls, parts: Sequence[ModelOutputs]) -> ModelOutputs:
         """Joins the outputs of one model for consecutive groups of photos into the outputs for all photos."""
         close_ups = [one.close_up for one in parts if one.close_up is not None]
+        uncalibrated = [one.uncalibrated for one in parts if one.uncalibrated is not None]
         return cls(
-            np.concatenate([one.logits for one in parts]), np.concatenate(close_ups) if close_ups else None
+            np.concatenate([one.logits for one in parts]),
+            np.concatenate(close_ups) if close_ups else None,
+            np.concatenate(uncalibrated) if uncalibrated else None,
         )
 
 
@@ -187,6 +192,7 @@ class Answers:
         close_up: bool [N], whether the model predicts that each photo is a close-up; None if the model does not predict
             the view.
         of_close_ups: temperature and thresholds for close-ups; None if the model does not predict the view.
+        uncalibrated: float64 [N, K], the logits for a softmax with temperature 1; None if they equal ``logits``.
     """
 
     logits: Floats
@@ -197,11 +203,13 @@ class Answers:
     independent: bool = False
     close_up: Bools | None = None
     of_close_ups: ViewCalibration | None = None
+    uncalibrated: Floats | None = None
 
     def where(self, chosen: Bools | NDArray[np.intp]) -> Answers:
         """Returns the answers to the chosen photos. ``chosen`` is a bool [N] mask, or indices of photos."""
         close_up = None if self.close_up is None else self.close_up[chosen]
-        return replace(self, logits=self.logits[chosen], close_up=close_up)
+        uncalibrated = None if self.uncalibrated is None else self.uncalibrated[chosen]
+        return replace(self, logits=self.logits[chosen], close_up=close_up, uncalibrated=uncalibrated)
 
     @property
     def by_view(self) -> dict[str, ViewCalibration]:
@@ -241,7 +249,8 @@ class Answers:
     @cached_property
     def raw_probabilities(self) -> Floats:
         """The probabilities at temperature 1, float64 [N, K]."""
-        return self._probabilities_at([1.0] * len(self.logits))
+        logits = self.logits if self.uncalibrated is None else self.uncalibrated
+        return self._probabilities_of(logits, [1.0] * len(logits))
 
     @cached_property
     def probabilities(self) -> Floats:
@@ -250,12 +259,12 @@ class Answers:
         The probabilities are softmax(logits / T), where T is the temperature that `calibrations` has for the photo. If
         ``independent`` is true, the probabilities are exp(logits) instead, and no temperature is used.
         """
-        return self._probabilities_at([one.temperature for one in self.calibrations])
+        return self._probabilities_of(self.logits, [one.temperature for one in self.calibrations])
 
-    def _probabilities_at(self, temperatures: Sequence[float]) -> Floats:
+    def _probabilities_of(self, logits: Floats, temperatures: Sequence[float]) -> Floats:
         if self.independent:
-            return np.exp(self.logits)
-        rows = zip(self.logits.tolist(), temperatures, strict=True)
+            return np.exp(logits)
+        rows = zip(logits.tolist(), temperatures, strict=True)
         return np.array([softmax(row, temperature) for row, temperature in rows])
 
     @cached_property

@@ -58,6 +58,18 @@ def test_none_of_these_has_the_sum_of_the_probabilities_of_the_other_classes(tem
         assert softmax(after, temperature) == pytest.approx((nevus, melanoma, keratosis + none))
 
 
+def test_the_sum_is_right_at_temperature_1_too() -> None:
+    merged = merge_classes(model(temperature=1.7), ["nevus", "melanoma"])
+    parts = [merged.outputs([]), merged.outputs([])]
+    answers = merged.answers(ModelOutputs.joined(parts)).where(np.array([0, 3]))
+    for before, after in zip(LOGITS.tolist(), answers.raw_probabilities.tolist(), strict=True):
+        melanoma, nevus, keratosis, none = softmax(before)
+        assert after == pytest.approx((nevus, melanoma, keratosis + none))
+    # without a merge, the logits are the same at each temperature
+    plain = model().answers(model().outputs([]))
+    assert plain.raw_probabilities.tolist() == [pytest.approx(softmax(row)) for row in LOGITS.tolist()]
+
+
 def test_independent_probabilities_are_summed_as_they_are() -> None:
     merged = merge_classes(model(independent=True), ["melanoma", "nevus"])
     expected = np.exp(LOGITS[:, 2]) + np.exp(LOGITS[:, 3])
