@@ -51,6 +51,7 @@ VERBS = {
 # Maps an imported module to the package that contains it, and to the extra that installs the package. The extra is
 # None if the message should name the package alone.
 _PACKAGES = {
+    "absl": ("tensorflow", "train"),  # TensorFlow needs it, and it is imported before TensorFlow
     "ai_edge_litert": ("ai-edge-litert", None),
     "cv2": ("opencv-python-headless", None),
     "numpy": ("numpy", None),
@@ -68,7 +69,7 @@ _PACKAGES = {
     "tf2onnx": ("tf2onnx", "onnx"),
     "tf_keras": ("tf-keras", "train"),
     "threadpoolctl": ("threadpoolctl", "train"),
-    "matplotlib": ("matplotlib", "benchmark"),
+    "matplotlib": ("matplotlib", "train"),  # the plots of `benchmark` look for it themselves
     "shtab": ("shtab", None),
     "segno": ("segno", "phone"),
     "cryptography": ("cryptography", "phone"),
@@ -77,6 +78,8 @@ _PACKAGES = {
     "starlette": ("starlette", "serve"),
     "uvicorn": ("uvicorn", "serve"),
 }
+# The modules of _PACKAGES that `convert` needs for a .tflite. The extra `convert` installs them without TensorFlow.
+_FOR_TFLITE = {"flatbuffers", "jinja2", "litert_quantizer", "matplotlib", "scipy", "sklearn"}
 
 
 def usage() -> str:
@@ -96,8 +99,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return run_command(lambda: _print(f"dermedge {__version__}"))
     if arguments[0] not in VERBS:
         return fail(_unknown(arguments[0]))
-    module = VERBS[arguments[0]][0]
-    return run_command(lambda: import_module(module).main(arguments[1:]))
+    return run_command(lambda: _run_verb(arguments[0], arguments[1:]))
 
 
 def run_command(command: Callable[[], int]) -> int:
@@ -121,6 +123,19 @@ def fail(message: str) -> int:
     shown = "\n".join(map(printable, message.splitlines()))
     print(f"dermedge: error: {shown}", file=sys.stderr)
     return 2
+
+
+def _run_verb(verb: str, arguments: Sequence[str]) -> int:
+    from dermedge.edge.errors import MissingExtra
+
+    try:
+        status: int = import_module(VERBS[verb][0]).main(arguments)
+        return status
+    except ModuleNotFoundError as error:
+        is_tflite = any(word.lower().endswith(".tflite") for word in arguments)
+        if verb == "convert" and is_tflite and error.name in _FOR_TFLITE:
+            raise MissingExtra(_PACKAGES[error.name][0], "convert") from error
+        raise
 
 
 def _unknown(verb: str) -> str:

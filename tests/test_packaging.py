@@ -34,11 +34,14 @@ LOCKS = {"device": [], "device-tflite-runtime": ["tflite-runtime"], "dev": ["dev
 
 # Modules that the extra `train` installs. They are not installed on a device.
 ABSENT_ON_A_DEVICE = (
+    "absl",
     "tensorflow",
     "tf_keras",
     "keras",
     "tensorflow_model_optimization",
     "scipy",
+    "sklearn",
+    "litert_quantizer",
     "pandas",
     "matplotlib",
     "threadpoolctl",
@@ -345,6 +348,24 @@ def test_training_on_a_device_says_in_one_line_what_to_install(
     done = run_without(ABSENT_ON_A_DEVICE, arguments, tmp_path)
     assert done.returncode == 2
     assert re.fullmatch(r"dermedge: error: .*install .*\[train\]'\n", done.stderr)
+
+
+@pytest.mark.parametrize(
+    ("command", "extra"),
+    [
+        ("evaluate dermedge-128 --data photos", "train"),
+        ("evaluate run", "train"),
+        ("convert model.keras --int8 --data photos", "train"),
+        ("convert model.tflite --int8 --data photos", "convert"),
+    ],
+)
+def test_a_hint_names_the_smallest_extra_with_all_that_the_command_needs(
+    command: str, extra: str, labelled_set: Path, tmp_path: Path
+) -> None:
+    arguments = [str(labelled_set) if one == "photos" else one for one in command.split()]
+    done = run_without(ABSENT_ON_A_DEVICE, arguments, tmp_path)
+    assert done.returncode == 2, done.stderr
+    assert re.search(rf"^dermedge: error: .*install .*\[{extra}\]'\n$", done.stderr)
 
 
 @pytest.mark.parametrize("lock", [*LOCKS, "test", *PROJECT["dependency-groups"]])
