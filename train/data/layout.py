@@ -107,7 +107,9 @@ def read_layout(
         labelled = [in_table[index] for index in members]
         stated = [diagnoses[index] for index in members]
         depths = _class_depths(root, chains, labelled, stated, labels_from)
-        persons = _persons_above(chains, depths, stated) if labels_from in (AUTO, TABLE) else frozenset()
+        persons: frozenset[str] = frozenset()
+        if labels_from in (AUTO, TABLE):
+            persons = _persons_above(chains, depths, stated) or _persons_as_classes(chains, depths, stated)
         for index, chain, depth in zip(members, chains, depths, strict=True):
             insisted = _insisted(photos[index].folders, labels_from)
             placements[index] = _placement(root, places[index][1], chain, depth, insisted, persons)
@@ -226,8 +228,33 @@ def _persons_above(chains: Sequence[_Chain], depths: Sequence[int], stated: Sequ
         for chain, depth in zip(chains, depths, strict=True)
         if 0 < depth <= len(chain.names)
     )
-    are_persons = len(above) >= _MIN_PERSONS and median(above.values()) <= _FEW_PHOTOS
-    return frozenset(above) if are_persons and len({*stated} - {""}) < len(above) else frozenset()
+    return frozenset(above) if _are_persons(above, stated) else frozenset()
+
+
+def _persons_as_classes(
+    chains: Sequence[_Chain], depths: Sequence[int], stated: Sequence[str]
+) -> frozenset[str]:
+    """Returns the folders in the place of the class that count as persons, as in ``anna/left arm`` and ``bert/back``.
+
+    A table labels most of their photos, and never states the names of the folders. The result is empty if the folders
+    do not count as persons.
+    """
+    folders: Counter[str] = Counter()
+    tabled: Counter[str] = Counter()
+    for chain, depth, diagnosis in zip(chains, depths, stated, strict=True):
+        if depth < len(chain.names) and folder_kind(chain.names[depth]) is FolderKind.NAME:
+            folders[chain.names[depth]] += 1
+            tabled[chain.names[depth]] += bool(diagnosis)
+    labels = set(map(spelling_key, stated))
+    unnamed = {name: count for name, count in folders.items() if spelling_key(name) not in labels}
+    by_table = Counter({name: count for name, count in unnamed.items() if 2 * tabled[name] >= count})
+    return frozenset(by_table) if _are_persons(by_table, stated) else frozenset()
+
+
+def _are_persons(folders: Counter[str], stated: Sequence[str]) -> bool:
+    """Tells whether folders with these numbers of photos count as persons or lesions."""
+    many_small = len(folders) >= _MIN_PERSONS and median(folders.values()) <= _FEW_PHOTOS
+    return many_small and len({*stated} - {""}) < len(folders)
 
 
 def _sets_of_a_collection(
@@ -317,6 +344,8 @@ def _placement(
     above = names[depth - 1] if 0 < depth <= len(names) else ""
     if above in persons:
         return Placement(_set_name(root), chain.part, class_name, f"{_set_name(root)}/{above}")
+    if class_name in persons:
+        return Placement(_set_name(root), chain.part, "", f"{_set_name(root)}/{class_name}")
     source = above if above and class_name else _set_name(root)
     if not class_name and len(names) == 1:
         source = names[0]

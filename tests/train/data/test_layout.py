@@ -261,6 +261,18 @@ def test_many_folders_of_few_photos_that_a_table_labels_are_persons(labels_from:
     assert of_a_table(folders, labels_from)[f"{above}anna"] == [Placement("set", "", "", "set/anna")] * 2
 
 
+@pytest.mark.parametrize("below", ["left arm", "nevus", "2021 visit"])
+def test_persons_whose_photos_a_table_labels_are_groups_with_folders_below_them(below: str) -> None:
+    """Photos of one person were in several groups, one for each folder of the person."""
+    folders = {f"{name}/{place}": ["nevus", "melanoma"] for name in PEOPLE[:8] for place in (below, "back")}
+    found = of_a_table(folders)
+    assert found[f"anna/{below}"] == found["anna/back"] == [Placement("set", "", "", "set/anna")] * 2
+    # seven folders may be datasets
+    assert (
+        of_a_table({name: folders[name] for name in list(folders)[:14]})["anna/back"][0].group != "set/anna"
+    )
+
+
 def test_as_many_folders_as_diagnoses_may_be_classes_and_are_no_persons() -> None:
     folders = {f"{name}": [f"disease of {name}"] * 5 for name in PEOPLE[:8]}
     assert {one.group for placements in of_a_table(folders).values() for one in placements} == {""}
