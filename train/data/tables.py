@@ -555,9 +555,10 @@ def _take_further_groups(
         if not value:
             continue
         shared = _SHARED_ID.fullmatch(value)
-        # another table of the dataset may call the column PatientID, and this one patient_id
-        facts.groups.setdefault(value if shared else f"{dataset} {compact_name(column)} {value}")
         name = value if shared else f"{dataset} {column} {value}"
+        facts.groups.setdefault(name)
+        if not shared:  # another table of the dataset may call the column PatientID, and this one patient_id
+            facts.groups.setdefault(f"{dataset} {compact_name(column)} {value}")
         noted.groups.setdefault(column)
         if names_lesion(column):
             facts.lesion_id = facts.lesion_id or name

@@ -108,7 +108,10 @@ def test_a_person_beside_a_publishers_columns_is_a_group(tmp_path: Path) -> None
     names = [f"ISIC_000000{number}" for number in range(4)]
     facts, account = read(tmp_path, "lesion_id,image_id,dx,Patient ID", "L,{},nv,7", names=names)
     assert account.format == "HAM10000"
-    assert set(facts[0].groups) == {"L", f"{tmp_path.name} patientid 7"}
+    assert set(facts[0].groups) == {
+        "L",
+        *(f"{tmp_path.name} {column} 7" for column in ("patient_id", "patientid")),
+    }
 
 
 @pytest.mark.parametrize(

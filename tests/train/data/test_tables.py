@@ -102,7 +102,7 @@ def test_names_of_lesions_and_persons_hold_as_far_as_their_publisher_means_them(
         (
             "here/own.csv",
             f"image,label,patient id\n{ID},nevus,5\n",
-            ["here patientid 5"],
+            ["here patient_id 5", "here patientid 5"],
             "",
             "here patient_id 5",
         ),
