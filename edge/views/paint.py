@@ -27,10 +27,12 @@ from dermedge.edge.views.text import (
     with_legend,
 )
 
-__all__ = ["LEGIBLE_SIZE", "paint_classification", "paint_frame", "paint_result"]
+__all__ = ["LEGIBLE_SIZE", "LOST_LIGHT", "paint_classification", "paint_frame", "paint_result"]
 
 # The smallest width and height of a painted frame in pixels. Smaller frames are enlarged, so that text is legible.
 LEGIBLE_SIZE = (480, 320)
+# While the camera is lost, the last frame is darkened by this factor, so that nobody mistakes it for a live one.
+LOST_LIGHT = 0.35
 # The longer side of a narrow frame is enlarged up to this many pixels only, so that the painted frame is distorted.
 # Otherwise, a frame of 1 x 6,000 pixels would take gigabytes.
 _MOST_SIDE = 8192
@@ -43,7 +45,6 @@ _LAYOUT_WIDTH, _LAYOUT_HEIGHT = 640, 480
 _LEAST_SCALE = 0.85  # at a smaller scale, text would be illegible
 _PANEL_OPACITY = 0.62
 _UNSEEN_LIGHT = 0.75
-_LOST_LIGHT = 0.35
 _HEAT_OPACITY = 0.55
 
 
@@ -139,7 +140,7 @@ def _dim_unread(image: NDArray[np.uint8], result: FrameResult) -> None:
     While the camera is lost, the whole frame is darkened, so that nobody mistakes the old frame for a live one.
     """
     if result.state is State.CAMERA_LOST:
-        image[...] = cv2.convertScaleAbs(image, alpha=_LOST_LIGHT)
+        image[...] = cv2.convertScaleAbs(image, alpha=LOST_LIGHT)
     elif result.crop is not None and result.frame is not None:
         _dim_outside(image, _part(image, result.frame, result.crop))
 

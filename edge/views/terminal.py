@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 
 from dermedge.edge.printable import printable
 from dermedge.edge.results import Classification, FrameResult
+from dermedge.edge.states import State
 from dermedge.edge.views.colours import colour_of
+from dermedge.edge.views.paint import LOST_LIGHT
 from dermedge.edge.views.systemd import is_service
 from dermedge.edge.views.text import (
     DISCLAIMER,
@@ -130,7 +132,7 @@ def plain_line(result: FrameResult) -> str:
 
 def render(result: FrameResult, columns: int, rows: int) -> str:
     """Returns a result as coloured text: at most ``rows`` lines of at most ``columns`` character cells."""
-    image = result.frame.image_bgr if result.frame else _BLANK
+    image = _image_of(result)
     columns -= 1  # in a full line, _CLEAR_LINE would erase the last character
     if columns < _PANEL_COLUMNS + _MIN_IMAGE_COLUMNS:
         panel = _compact_lines(result, columns)[:rows]
@@ -144,6 +146,15 @@ def render(result: FrameResult, columns: int, rows: int) -> str:
             f"{left or blank}{_RESET}  {right or ''}" for left, right in zip_longest(drawn, panel[:rows])
         ]
     return "\r\n".join(line + _RESET + _CLEAR_LINE for line in lines)
+
+
+def _image_of(result: FrameResult) -> NDArray[np.uint8]:
+    """Returns the newest frame, darkened while the camera is lost. Before the first frame, the image is black."""
+    if result.frame is None:
+        return _BLANK
+    if result.state is State.CAMERA_LOST:
+        return np.asarray(cv2.convertScaleAbs(result.frame.image_bgr, alpha=LOST_LIGHT), np.uint8)
+    return result.frame.image_bgr
 
 
 def half_blocks(image_bgr: NDArray[np.uint8], columns: int, rows: int) -> list[str]:

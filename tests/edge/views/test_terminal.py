@@ -255,6 +255,18 @@ def test_while_pictures_settle_the_terminal_names_no_answer(
     assert "█ nevus" not in text
 
 
+@pytest.mark.parametrize("size", [(100, 30), (40, 20)])
+def test_the_last_frame_of_a_lost_camera_is_darkened_as_in_the_other_views(
+    size: tuple[int, int], make_result: Callable[..., FrameResult]
+) -> None:
+    # the frame is plain gray, 120; the lowest two bits of a level are cleared
+    live = render(make_result(), *size)
+    lost = render(make_result(state=State.CAMERA_LOST, classification=None, hint="'0' stopped"), *size)
+    assert "38;2;120;120;120m" in live
+    assert "38;2;40;40;40m" in lost
+    assert "120;120;120" not in lost
+
+
 def test_a_lost_camera_is_told_before_the_first_frame_too(make_lost: Callable[..., FrameResult]) -> None:
     result = make_lost()
     assert plain_line(result).startswith("camera lost  '0' stopped")
