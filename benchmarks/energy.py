@@ -91,7 +91,9 @@ class Pmic:
 
         def sample() -> None:
             while True:
-                watts.append(rails_watts(self.ask("pmic_read_adc") or ""))
+                # a question that fails, for example because the board is busy, says nothing about the power
+                if found := rails_watts(self.ask("pmic_read_adc") or ""):
+                    watts.append(found)
                 if done.wait(_SAMPLE_EVERY_S):
                     return
 
@@ -104,7 +106,7 @@ class Pmic:
             secs = perf_counter() - started
             done.set()
             sampling.join()
-        return float(np.mean(watts)) * secs
+        return float(np.mean(watts)) * secs if watts else 0.0
 
 
 def rails_watts(answer: str) -> float:

@@ -163,6 +163,25 @@ def test_a_pi_5_multiplies_its_mean_power_by_the_time(monkeypatch: pytest.Monkey
     assert threading.active_count() == before
 
 
+def test_a_sample_that_fails_is_no_sample_of_no_power(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    over = threading.Event()
+
+    def answer(what: str) -> str | None:
+        asked.append(what)
+        if len(asked) == 4:
+            over.set()
+        # 3.5 watts, or the command ran into its time limit
+        return ADC if len(asked) % 2 else None
+
+    stamps = iter([10.0, 12.0])
+    monkeypatch.setattr("dermedge.benchmarks.energy.perf_counter", lambda: next(stamps))
+    monkeypatch.setattr("dermedge.benchmarks.energy._SAMPLE_EVERY_S", 0)
+    assert Pmic(answer).joules(lambda: over.wait(10) and None) == pytest.approx(7)
+    stamps = iter([10.0, 12.0])
+    assert Pmic(lambda what: None).joules(lambda: None) == 0
+
+
 def test_packages_count_only_if_all_can_be_read(tmp_path: Path) -> None:
     package(tmp_path, 0, 5)
     (package(tmp_path, 1, 5) / "energy_uj").unlink()
