@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-import os
 import re
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -291,7 +291,7 @@ class CameraOpener:
         node = self._find()
         number = re.fullmatch(r"video(\d+)", node.name)
         # CAP_ANY would try each back-end in turn, and report only the message of the last back-end
-        backend = cv2.CAP_V4L2 if os.name == "posix" else cv2.CAP_ANY
+        backend = cv2.CAP_V4L2 if sys.platform == "linux" else cv2.CAP_ANY
         capture = open_capture(int(number[1]) if number else str(node), backend)
         camera = CameraCapture(self._spec, capture, f"{_CHECK_CAMERA} {_cameras()}", self._mode)
         self._remember(node)

@@ -292,6 +292,25 @@ def test_a_stream_is_lost_after_six_bad_parts_in_a_row_or_a_second(
         assert frame.number == 2
 
 
+@pytest.mark.parametrize(
+    ("platform", "backend"), [("linux", cv2.CAP_V4L2), ("darwin", cv2.CAP_ANY), ("win32", cv2.CAP_ANY)]
+)
+def test_v4l2_is_asked_for_a_camera_only_where_there_is_v4l2(
+    platform: str, backend: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On macOS, no camera could be opened."""
+    asked: list[tuple[int, int]] = []
+
+    def open_capture(target: int, backend: int) -> FakeCapture:
+        asked.append((target, backend))
+        return FakeCapture()
+
+    monkeypatch.setattr(camera, "open_capture", open_capture)
+    monkeypatch.setattr(camera.sys, "platform", platform)
+    CameraOpener("0", CameraMode())()
+    assert asked == [(0, backend)]
+
+
 def test_a_link_to_a_camera_is_followed_at_each_opening(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
