@@ -27,6 +27,8 @@ MILLI = 1000
 # Indices of the busy fields in the first line of /proc/stat. After the name, this line has the fields user, nice,
 # system, idle, iowait, irq, softirq and steal.
 _BUSY_FIELDS = (0, 1, 2, 5, 6, 7)
+# Index of the core in /proc/thread-self/stat, counted after the name of the program.
+_CORE_FIELD = 36
 
 Ask = Callable[[str], str | None]
 
@@ -37,7 +39,8 @@ class Conditions:
 
     Attributes:
         temperature_c: temperature of the first thermal zone in degrees Celsius.
-        clock_mhz: clock rate of the first core in MHz.
+        clock_mhz: clock rate in MHz of the core that this process runs on. Another core may be idle, or of another
+            kind, and its clock rate tells nothing about the measurement.
         governor: frequency governor of the first core.
         throttling: the limits that currently reduce the clock rate, as the firmware of a Raspberry Pi names them. Empty
             if the clock rate is not limited.
@@ -63,11 +66,19 @@ def read_conditions(root: Path = Path("/"), ask: Ask = ask_firmware) -> Conditio
     events = read_number(cpu0 / "thermal_throttle/core_throttle_count")
     return Conditions(
         temperature_c=read_number(root / "sys/class/thermal/thermal_zone0/temp", MILLI),
-        clock_mhz=read_number(cpu0 / "cpufreq/scaling_cur_freq", KHZ_PER_MHZ),
+        clock_mhz=read_number(_own_core(root) / "cpufreq/scaling_cur_freq", KHZ_PER_MHZ),
         governor=read_text(cpu0 / "cpufreq/scaling_governor"),
         throttling=_throttling(root, ask),
         throttle_events=None if events is None else int(events),
     )
+
+
+def _own_core(root: Path) -> Path:
+    """Returns the folder of the core that this thread runs on, or of the first core if the system does not tell it."""
+    # the name of the program, in parentheses, may contain spaces; the core is the 37th field after it
+    fields = (read_text(root / "proc/thread-self/stat") or "").rpartition(")")[2].split()
+    core = fields[_CORE_FIELD] if len(fields) > _CORE_FIELD else "0"
+    return root / f"sys/devices/system/cpu/cpu{core}"
 
 
 def busy_s(root: Path = Path("/")) -> float | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -34,6 +35,24 @@ def test_a_raspberry_pi_tells_heat_clock_and_what_holds_it_back(tmp_path: Path) 
     )
     found = read_conditions(tmp_path, {"get_throttled": "throttled=0xd0004"}.get)
     assert found == Conditions(82.5, 1500, "ondemand", ("throttled",), None)
+
+
+def test_the_clock_is_that_of_the_core_that_measures(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        {
+            f"{CPU0}/cpufreq/scaling_cur_freq": "400000\n",
+            f"{CPU0.removesuffix('0')}3/cpufreq/scaling_cur_freq": "4500000\n",
+            "proc/thread-self/stat": f"71 (python (3) x) R {' '.join('0' * 35)} 3 {' '.join('0' * 13)}\n",
+        },
+    )
+    assert read_conditions(tmp_path, silent).clock_mhz == 4500
+
+
+@pytest.mark.skipif(not Path("/proc/thread-self/stat").exists(), reason="only Linux tells the core")
+def test_the_core_is_one_that_this_process_may_use() -> None:
+    core = conditions._own_core(Path("/")).name
+    assert int(core.removeprefix("cpu")) in os.sched_getaffinity(0)
 
 
 def test_a_file_of_the_firmware_is_read_in_place_of_asking_it(tmp_path: Path) -> None:
