@@ -57,7 +57,8 @@ def fit_thresholds(
 
     - ``none``: the lowest threshold at which at most 4 % of the photos of named classes are declined, which means that
       the answer is "none of these".
-    - ``alert``: the highest threshold with a sensitivity of at least 90 % for the critical class.
+    - ``alert``: the highest threshold with a sensitivity of at least 90 % for the critical class. It is absent if all
+      photos are of this class.
     - ``uncertain``: the highest threshold at which at most 15 % of the answers are uncertain. Only photos of named
       classes that are not declined count.
     - ``conformal``: one threshold for each class (Sadinle, Lei and Wasserman, 2019; Vovk, 2012). Take the n photos of
@@ -76,8 +77,8 @@ def fit_thresholds(
     fitted: dict[str, Any] = {}
     if none_label in labels and named.any():
         fitted["none"] = _none_threshold(probabilities[named, labels.index(none_label)])
-    if critical in labels and (truth == labels.index(critical)).any():
-        index = labels.index(critical)
+    index = labels.index(critical) if critical in labels else -1
+    if 0 < (truth == index).sum() < len(truth):
         threshold = _alert_threshold(probabilities[truth == index, index])
         fitted["alert"] = {"label": critical, "threshold": threshold, "sensitivity": _ALERT_SENSITIVITY}
     uncertain = uncertain_threshold(probabilities, truth, labels, none_label, fitted)

@@ -127,6 +127,8 @@ def test_keys_are_absent_where_their_class_is() -> None:
     assert others.keys() == {"uncertain", "conformal"}
     without_melanoma = fitted(probabilities[truth != 0], truth[truth != 0])
     assert "alert" not in without_melanoma
+    only_melanoma = fitted(probabilities[truth == 0], truth[truth == 0])
+    assert "alert" not in only_melanoma, "the specificity would be a mean of no photos"
     only_none = fitted(probabilities[truth == NONE], truth[truth == NONE])
     assert only_none.keys() == {"conformal"}
 
