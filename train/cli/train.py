@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import io
 import shlex
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -236,6 +238,9 @@ def main(argv: Sequence[str]) -> int:
     Prints a line for each epoch. At the end, prints the command that converts the run.
     """
     options = parser().parse_args(argv)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A log file shows each epoch when it ends. Otherwise, it would stay empty for hours, and a kill would lose it.
+        sys.stdout.reconfigure(line_buffering=True)
     _check_options(options, argv)
     load_tensorflow()
     from dermedge.train.fit.distribution import STRATEGIES, is_chief, report_lost_workers, wait_for_all

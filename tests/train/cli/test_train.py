@@ -259,6 +259,16 @@ def test_options_that_fit_together_are_not_refused(words: str) -> None:
     assert refusals == []
 
 
+def test_a_log_file_shows_each_line_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "train.log"
+    with path.open("w") as log, monkeypatch.context() as patched:
+        patched.setattr("sys.stdout", log)
+        with pytest.raises(OptionError, match="there is nothing to train on"):
+            train.main([])
+        print("float epoch   1/3")
+        assert path.read_text() == "float epoch   1/3\n"
+
+
 def test_the_help_is_parted_by_headings() -> None:
     headings = re.findall(r"^([a-z ,]+):$", parser().format_help(), re.MULTILINE)
     assert [heading for heading in headings if heading not in ("options", "examples")] == [
