@@ -300,8 +300,9 @@ def _conclude(session: Session, save: Path | None, stream: TextIO) -> None:
     if save is None:
         return
     if session.best is None:
-        # a file of an earlier run may have this name
-        print(f"'{printable(str(save))}' was not written, because no frame was classified", file=stream)
+        # A file of an earlier run may have this name. If there was no frame at all, an error says so.
+        if frames_of(session.counts):
+            print(f"'{printable(str(save))}' was not written, because no frame was classified", file=stream)
         return
     write_bytes(save, encode_image(paint_classification(session.best), save.suffix))
     print(f"saved {printable(str(save))}", file=stream)
