@@ -191,7 +191,7 @@ def _add_recipe_options(made: Parser) -> None:
     )
     group.add_argument(
         "--seed",
-        type=whole,
+        type=int,
         default=0,
         metavar="N",
         help="Set the random seed of the split, the initial weights, the sampling and the augmentation. Default: "
@@ -276,7 +276,7 @@ def _check_options(options: argparse.Namespace, argv: Sequence[str]) -> None:
                 f"{option} uses the settings of an existing run, and cannot be combined with "
                 f"{', '.join(useless)}; leave out {', '.join(useless)}"
             )
-    if options.seed > _MAX_SEED:
+    if not 0 <= options.seed <= _MAX_SEED:
         raise OptionError(f"--seed is {options.seed}; it must be from 0 to {_MAX_SEED}")
     for path in options.data or ():
         if not path.exists():

@@ -228,7 +228,7 @@ def test_a_class_without_a_training_photo_is_named(tmp_path: Path, monkeypatch: 
         ("--epochs 3", "there is nothing to train on"),
         ("--resume one --seed 3", "cannot be combined with --seed;"),
         ("--refit one --classes a,b", "cannot be combined with --classes;"),
-        ("--data . --seed -1", "'-1' is not a whole number of 0 or more"),
+        ("--data . --seed -1", "--seed is -1; it must be from 0 to 4294967295"),
         ("--data . --seed 4294967296", "--seed is 4294967296; it must be from 0 to 4294967295"),
         ("--data nosuch", "--data is 'nosuch', which does not exist"),
         ("--data . --strategy multi-worker", "--strategy multi-worker needs --output RUN"),
