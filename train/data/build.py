@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -116,7 +117,6 @@ def build_catalogue(
     """
     tables = [path for path in paths if path.is_file() and is_catalogue(path)]
     catalogues = [read_catalogue(table) for table in tables]
-    earlier = [photo for photos in catalogues for photo in photos]
     if tables and set(tables) == set(paths):
         return _as_catalogued(catalogues, classes, seed)
     if tables and keep_parts:
@@ -126,7 +126,7 @@ def build_catalogue(
     draft, order, account = _understood(given, classes, labels_from, groups_from, say, left_out)
     draft = _grouped(draft, cache, progress, left_out)
     _check_sizes(draft.photos, order, draft.links, left_out)
-    photos = _split(draft, seed, earlier, keep_parts, left_out)
+    photos = _split(draft, seed, list(chain.from_iterable(catalogues)), keep_parts, left_out)
     lopsided = _lopsided_lines(photos, order)
     for line in lopsided:
         say(line)
