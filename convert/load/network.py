@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dermedge.convert.to_tflite.form import Form
+from dermedge.edge.model.head import Head, calibrated_logits_of
 from dermedge.edge.model.input_tensor import Layout
 from dermedge.edge.model.normalization import Normalization
 
-__all__ = ["Network", "normalized_images"]
+__all__ = ["Network", "logits_of_probabilities", "normalized_images"]
 
 
 class Network(Protocol):
@@ -40,8 +41,8 @@ class Network(Protocol):
     def logits(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return the logits, float32 [n, K], for RGB images, uint8 [n, h, w, 3].
 
-        If the network has no output for the logits (the evidence), the logits are the logarithms of the probabilities.
-        They then differ from the original logits by a constant, which is the same for all classes of an image.
+        If the network has no output for the logits (the evidence), the logits are computed from the probabilities by
+        `logits_of_probabilities`.
         """
         ...
 
@@ -83,3 +84,12 @@ def normalized_images(
         return normalization(images)
     gray = np.stack([cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) for image in images])
     return normalization(np.repeat(gray[..., np.newaxis], 3, axis=-1))[..., :1]
+
+
+def logits_of_probabilities(rows: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return the logarithms of probabilities, float64 [n, K], for probabilities, float [n, K].
+
+    Very small probabilities are raised to the same limit as on the device. Otherwise, a file and its float network
+    would differ without any loss.
+    """
+    return np.array([calibrated_logits_of(Head.SOFTMAX, row) for row in rows.tolist()])

@@ -12,7 +12,7 @@ import tf_keras as keras
 from numpy.typing import NDArray
 
 from dermedge.convert.load.close_up import CloseUpProbe, close_up_probability, feature_output
-from dermedge.convert.load.network import normalized_images
+from dermedge.convert.load.network import logits_of_probabilities, normalized_images
 from dermedge.convert.to_tflite.form import Form
 from dermedge.convert.to_tflite.graph_editor import GraphEditor
 from dermedge.convert.to_tflite.tensorflow_converter import PixelGraph, convert_to_finished, convert_to_float
@@ -96,7 +96,7 @@ class TensorFlowNetwork:
 def _logits(outputs: list[tf.Tensor]) -> NDArray[np.float32]:
     if len(outputs) > 1 and len(outputs[1].shape) == _EVIDENCE_RANK:
         return outputs[1].numpy().mean(axis=(1, 2))
-    return np.log(np.maximum(outputs[0].numpy(), np.finfo(np.float32).tiny))
+    return logits_of_probabilities(outputs[0].numpy()).astype(np.float32)
 
 
 def _with_named_view(model: bytes) -> bytes:

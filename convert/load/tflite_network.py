@@ -8,7 +8,7 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
 
-from dermedge.convert.load.network import normalized_images
+from dermedge.convert.load.network import logits_of_probabilities, normalized_images
 from dermedge.convert.to_tflite.form import FLOAT16, FLOAT32, Form
 from dermedge.convert.to_tflite.graph import NUM_THREADS
 from dermedge.convert.to_tflite.graph_editor import GraphEditor
@@ -57,7 +57,7 @@ class TfliteNetwork:
             interpreter.invoke()
             found.append(np.ravel(interpreter.get_tensor(outputs[-1]["index"])))
         rows: NDArray[np.float32] = np.array(found)
-        return rows if len(outputs) > 1 else np.log(np.maximum(rows, np.finfo(np.float32).tiny))
+        return rows if len(outputs) > 1 else logits_of_probabilities(rows).astype(np.float32)
 
     def with_logits_moved(self, amounts: NDArray[np.float32]) -> TfliteNetwork:
         """See `Network.with_logits_moved`."""

@@ -11,6 +11,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
+from dermedge.convert.load.network import logits_of_probabilities
 from dermedge.edge.errors import ModelError
 
 __all__ = ["OnnxAnswers", "has_evidence", "onnx_logits"]
@@ -28,8 +29,7 @@ class OnnxAnswers:
 
     Attributes:
         logits: the logits, float64 [n, K]. If the file has no output for the logits (the evidence), they are the
-            logarithms of the probabilities. They then differ from the original logits by a constant, which is the same
-            for all classes of an image.
+            logarithms of the probabilities, as `logits_of_probabilities` computes them.
         close_up: the probability that an image is a close-up, float64 [n]; None if the file has no output for it.
         invoke_ms: the median time of an inference on this machine, in ms.
     """
@@ -64,7 +64,7 @@ def onnx_logits(
         outputs = session.run(None, {pixels.name: values})
         invoke_ms.append((perf_counter_ns() - started) / _NS_PER_MS)
         if evidence is None:
-            row = np.log(np.maximum(outputs[0].astype(np.float64), np.finfo(np.float32).tiny))
+            row = logits_of_probabilities(outputs[0].astype(np.float64))
         else:
             row = outputs[evidence].astype(np.float64).mean(axis=(1, 2))
         logits.append(row.ravel())

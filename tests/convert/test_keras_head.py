@@ -14,10 +14,12 @@ import keras as keras3
 import tensorflow as tf
 import tf_keras as keras2
 
+from dermedge.convert.device import device_logits, open_on_device
 from dermedge.convert.load.keras_file import open_keras
 from dermedge.convert.to_tflite.converter import to_tflite
 from dermedge.convert.to_tflite.form import FLOAT32, Form
 from dermedge.edge.errors import ModelError
+from dermedge.edge.model.manifest import Manifest, attach
 from dermedge.edge.model.normalization import NORMALIZATIONS
 
 SIZE = 16
@@ -125,3 +127,19 @@ def test_augmentation_that_an_export_leaves_on_is_refused(tmp_path: Path, keras:
         open_keras(tmp_path / "saved")
     model.save(tmp_path / "model.keras")
     assert open_keras(tmp_path / "model.keras").classes == 3
+
+
+def test_probabilities_near_0_are_limited_in_the_float_network_as_on_the_device(tmp_path: Path) -> None:
+    model = network(keras2, activation="softmax")
+    model.layers[-1].set_weights([weight * 50 for weight in model.layers[-1].get_weights()])
+    # this softmax is not the last operator, so the file has no logits
+    path = tmp_path / "model.keras"
+    keras2.Model(model.input, model.output * 1.0).save(path)
+    labels = ("a", "b", "c")
+    read = open_keras(path).network(labels, NORMALIZATIONS["pixels"])
+    with open_on_device(
+        attach(to_tflite(read, Form(FLOAT32)), Manifest(labels, SIZE, FLOAT32))
+    ) as classifier:
+        device, _ = device_logits(classifier, PIXELS)
+    assert np.ptp(device) > 5
+    assert read.logits(PIXELS) == pytest.approx(device, abs=1e-3)
