@@ -168,8 +168,8 @@ def _name_lines(files: Sequence[LabelledFile]) -> list[str]:
     first, second = several[0][:2]
     return [
         f"the names of {plural(count, 'photo')} differ only in the number at the end, or in the last word, such as "
-        f"'{first}' and '{second}'. If such photos show one lesion, add a table with a column lesion_id, or put the photos of each "
-        "lesion into a folder of their own below the class folder"
+        f"'{first}' and '{second}'. If such photos show one lesion, add a table with a column lesion_id, or put the "
+        "photos of each lesion into a folder of their own below the class folder"
     ]
 
 
