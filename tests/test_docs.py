@@ -403,6 +403,43 @@ def test_the_shapes_and_scales_in_the_table_are_those_of_the_models() -> None:
     assert rows == expected
 
 
+def test_the_photos_of_each_class_in_the_model_card_add_up() -> None:
+    rows = [row for row in card_rows() if len(row) == 5 and row[0] in {*nine_classes(), "in total"}]
+    counts = [[int(cell.split(", ")[0].replace(",", "")) for cell in row[1:4]] for row in rows]
+    *classes, total = counts
+    assert len(classes) == len(nine_classes())
+    assert [sum(column) for column in zip(*classes, strict=True)] == total
+    assert sum(total) == 25_123
+
+
+def test_the_disturbances_in_the_model_card_are_those_of_the_evaluation() -> None:
+    evaluation = ROOT / "benchmarks/results/nine-classes/val-stress/evaluation.json"
+    results = json.loads(evaluation.read_text(encoding="utf-8"))["stress"]["results"]
+    expected = []
+    for at_192, at_128 in zip(results[::2], results[1::2], strict=True):
+        assert (at_192["model"], at_128["model"]) == ("qat192", "taught128")
+        row = [at_192["perturbation"], at_192["severity"]]
+        for result in (at_192, at_128):
+            change = result["balanced_accuracy_change"]
+            row.append(f"{change['value']:.3f} [{change['low']:.3f}, {change['high']:.3f}]")
+            row.append(f"{100 * result['flips']['value']:.1f} %")
+        expected.append(row)
+    kinds = {result["perturbation"] for result in results}
+    assert [row for row in card_rows() if len(row) == 6 and row[0] in kinds] == expected
+
+
+def card_rows() -> list[list[str]]:
+    """The cells of all rows of tables in the model card."""
+    card = (ROOT / "models/README.md").read_text(encoding="utf-8")
+    return [line.strip("| ").split(" | ") for line in card.splitlines() if line.startswith("|")]
+
+
+def nine_classes() -> tuple[str, ...]:
+    manifest = read_manifest(SHIPPED["dermedge-nine-192"])
+    assert manifest is not None
+    return tuple(manifest.labels)
+
+
 def test_everything_that_the_package_offers_is_there() -> None:
     assert [name for name in dermedge.__all__ if not hasattr(dermedge, name)] == []
 
