@@ -6,6 +6,11 @@ importScripts("files.js"); // defines BUILD and FILES
 const OWN = `dermedge ${self.registration.scope} `;
 const CACHE = OWN + BUILD;
 
+// Tells whether a store belongs to this app. Earlier versions named their stores without the address of the app.
+async function isOwn(name) {
+  return name.startsWith(OWN) || (name.startsWith("dermedge-") && await caches.match("./", { cacheName: name }));
+}
+
 self.addEventListener("install", (event) => {
   // bypasses the HTTP cache, which may hold files of an older build
   const requests = FILES.map((name) => new Request(name, { cache: "reload" }));
@@ -15,7 +20,7 @@ self.addEventListener("install", (event) => {
 self.addEventListener("activate", (event) => {
   event.waitUntil((async () => {
     for (const name of await caches.keys()) {
-      if (name.startsWith(OWN) && name !== CACHE) await caches.delete(name);
+      if (name !== CACHE && await isOwn(name)) await caches.delete(name);
     }
     await self.clients.claim();
   })());

@@ -1,13 +1,13 @@
 // Runs the service worker of the phone app in Node, with a cache of its own. Argument: the script. Standard input:
-// `caches`, the names of the stored caches, and `requests`, a list of { url, mode }. Standard output: `caches`, the names
-// of the caches after the start of this build, and `answers`, what each request gets: the name of the stored file, or
-// "network".
+// `caches`, the URLs of the files in each stored cache, and `requests`, a list of { url, mode }. Standard output:
+// `caches`, the names of the caches after the start of this build, and `answers`, what each request gets: the name of the
+// stored file, or "network".
 
 import { readFileSync } from "node:fs";
 import { runInThisContext } from "node:vm";
 
 const BASE = "https://pi.local/app/";
-const { caches: names, requests } = JSON.parse(readFileSync(0));
+const { caches: contents, requests } = JSON.parse(readFileSync(0));
 const listeners = {};
 const stored = ["./", "page.js", "licences.txt"];
 const urlOf = (request) => new URL(request.url ?? request, BASE);
@@ -29,8 +29,9 @@ Object.assign(globalThis, {
   importScripts: () => { Object.assign(globalThis, { BUILD: "0123", FILES: stored }); },
   caches: {
     open: async () => cache,
-    keys: async () => [...names],
-    delete: async (name) => names.splice(names.indexOf(name), 1),
+    keys: async () => Object.keys(contents),
+    delete: async (name) => delete contents[name],
+    match: async (request, { cacheName }) => contents[cacheName].find((url) => url === urlOf(request).href),
   },
   fetch: async () => "network",
 });
@@ -46,4 +47,4 @@ for (const request of requests) {
     });
   });
 }
-console.log(JSON.stringify({ caches: names, answers }));
+console.log(JSON.stringify({ caches: Object.keys(contents), answers }));

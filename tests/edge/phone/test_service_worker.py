@@ -25,7 +25,7 @@ def test_a_link_opens_its_own_file_and_other_pages_of_the_web_site_stay_theirs(
         "page.js?v=1": ("no-cors", "page.js"),
         "other.js": ("no-cors", "network"),
     }
-    values = {"caches": [], "requests": [{"url": url, "mode": mode} for url, (mode, _) in requests.items()]}
+    values = {"caches": {}, "requests": [{"url": url, "mode": mode} for url, (mode, _) in requests.items()]}
     told = run_page_script(SCRIPT, PAGE / "sw.js", values)
     assert told["answers"] == [expected for _, expected in requests.values()]
 
@@ -34,6 +34,18 @@ def test_a_new_build_removes_earlier_ones_and_no_other_app_of_the_same_web_site(
     run_page_script: Callable[..., Any],
 ) -> None:
     new, other = "dermedge https://pi.local/app/ 0123", "dermedge https://pi.local/app/other/ 89ab"
-    caches = ["dermedge https://pi.local/app/ 4567", new, other, "of another program"]
+    caches = {"dermedge https://pi.local/app/ 4567": [], new: [], other: [], "of another program": []}
     told = run_page_script(SCRIPT, PAGE / "sw.js", {"caches": caches, "requests": []})
     assert told["caches"] == [new, other, "of another program"]
+
+
+def test_the_store_of_an_earlier_version_is_removed_by_its_own_app_alone(
+    run_page_script: Callable[..., Any],
+) -> None:
+    """Earlier versions named their stores without the address of the app."""
+    caches = {
+        "dermedge-4567": ["https://pi.local/app/", "https://pi.local/app/page.js"],
+        "dermedge-89ab": ["https://pi.local/app/other/", "https://pi.local/app/other/page.js"],
+    }
+    told = run_page_script(SCRIPT, PAGE / "sw.js", {"caches": caches, "requests": []})
+    assert told["caches"] == ["dermedge-89ab"]
