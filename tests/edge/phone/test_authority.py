@@ -149,6 +149,11 @@ def test_it_is_kept_for_each_host_and_its_key_is_the_owner_s(tmp_path: Path) -> 
     assert {path.stat().st_mode & 0o777 for path in keys} == {0o600}
 
 
+def test_the_one_for_a_host_called_ca_is_kept_too(tmp_path: Path) -> None:
+    """Earlier versions wrote an authority into ca.pem, which is deleted at each start."""
+    assert open_authority(tmp_path, "ca") == open_authority(tmp_path, "ca")
+
+
 def test_one_that_ends_within_a_day_is_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(authority_module, "_VALID_DAYS", 1)
     old = open_authority(tmp_path, "pi.local")
