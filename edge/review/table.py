@@ -22,6 +22,7 @@ from pathlib import Path
 
 from dermedge.edge.errors import DataError, StorageError
 from dermedge.edge.files import write_text
+from dermedge.edge.text_table import csv_of
 from dermedge.edge.views.record import is_running, sync_folder
 
 __all__ = ["CONFIRMED", "CORRECTED", "DISCARDED", "TABLE_NAME", "ReviewRow", "ReviewTable"]
@@ -131,12 +132,11 @@ class ReviewTable:
             raise StorageError(
                 f"another program has changed '{self.path}' since this review began; stop the review and start it again"
             )
-        text = io.StringIO()
-        writer = csv.DictWriter(text, _HEADER, lineterminator="\n")
-        writer.writeheader()
-        for row, (group, lesion) in zip(rows, _groups(rows), strict=True):
-            writer.writerow(asdict(row) | {_GROUP: group, _LESION: lesion})
-        write_text(self.path, text.getvalue())
+        lines = [
+            asdict(row) | {_GROUP: group, _LESION: lesion}
+            for row, (group, lesion) in zip(rows, _groups(rows), strict=True)
+        ]
+        write_text(self.path, csv_of(_HEADER, lines))
         sync_folder(self.path.parent)
         self._rows, self._content = rows, _content(self.path)
 

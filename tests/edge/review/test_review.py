@@ -198,6 +198,15 @@ def test_rows_of_photos_that_have_gone_stay_in_the_table(make_recording: Callabl
     assert (status.total, status.decided) == (1, 1)
 
 
+def test_the_name_of_a_photo_may_contain_a_carriage_return(make_recording: Callable[..., Path]) -> None:
+    """csv.writer of Python 3.11 quotes such a name only if its line end contains a carriage return too."""
+    folder = make_recording(1)
+    [session] = [path for path in folder.iterdir() if path.is_dir()]
+    (session / "a\rb.jpg").write_bytes(next(session.glob("*.jpg")).read_bytes())
+    decide(Review(folder), "nevus", "nevus")
+    assert Review(folder).status().decided == 2
+
+
 def test_a_row_with_a_cell_too_many_is_left_alone(make_recording: Callable[..., Path]) -> None:
     """The next decision would remove the cell, which the user may have written."""
     folder = make_recording(1)
