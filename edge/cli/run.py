@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 import signal
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -56,6 +57,8 @@ __all__ = ["main", "parser"]
 _SLOWEST_RATE = 0.1
 # Two frame rates count as equal if they differ by at most this fraction.
 _RATE_TOLERANCE = 0.001
+# A process that a signal ends has the exit status _SIGNAL_STATUS plus the number of the signal.
+_SIGNAL_STATUS = 128
 # The help ends with these example commands.
 _EXAMPLES = (
     "dermedge run --source demo",
@@ -122,6 +125,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             with (
                 _signals_end(),
                 Pipeline(source, model, options.conf, options.max_fps, sets=options.sets) as results,
+                _signals_wait(without_secrets(options.source)),
                 _open_views(open_view, options, model, source.delivery()) as view,
             ):
                 _watch(_readable(results, unreadable), view, session, options.max_frames, options.max_secs)
@@ -257,16 +261,53 @@ def _signals_end() -> Iterator[None]:
     def end(number: int, frame: FrameType | None) -> None:
         raise _Terminated
 
-    there = [getattr(signal, name, signal.SIGTERM) for name in ("SIGTERM", "SIGHUP")]  # Windows has no SIGHUP
-    numbers = [one for one in there if signal.getsignal(one) is not signal.SIG_IGN]
-    before = {number: signal.signal(number, end) for number in numbers}
+    before = {one: signal.getsignal(one) for one in _ending_signals()}
+    for one in before.keys() - {signal.SIGINT}:
+        signal.signal(one, end)
     try:
         yield
     except _Terminated:
         pass
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for one, handler in before.items():
+            signal.signal(one, handler)
+
+
+@contextmanager
+def _signals_wait(source: str) -> Iterator[None]:
+    """After the block, changes what a signal does, until `_signals_end` restores it.
+
+    After the block, the views are closed, but the thread that reads the source may still wait for an answer of a
+    stalled camera. The source must not be closed before this thread has left it. So the first signal only prints what
+    the program waits for. The second signal ends the process without closing the source.
+    """
+    is_told = False
+
+    def wait(number: int, frame: FrameType | None) -> None:
+        nonlocal is_told
+        if is_told:
+            os._exit(_SIGNAL_STATUS + number)
+        is_told = True
+        with suppress(OSError):  # the terminal may be closed
+            print(
+                f"dermedge: '{printable(source)}' has not answered yet, and can be closed only after its answer; press "
+                "Ctrl-C again to end at once, without the summary",
+                file=sys.stderr,
+            )
+
+    try:
+        yield
+    finally:
+        for one in _ending_signals():
+            signal.signal(one, wait)
+
+
+def _ending_signals() -> list[signal.Signals]:
+    """Returns the signals that end a run and are not ignored."""
+    there = [
+        getattr(signal, name, signal.SIGINT) for name in ("SIGINT", "SIGTERM", "SIGHUP")
+    ]  # Windows has no SIGHUP
+    return [one for one in dict.fromkeys(there) if signal.getsignal(one) is not signal.SIG_IGN]
 
 
 class _Terminated(BaseException):

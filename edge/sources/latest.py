@@ -31,6 +31,8 @@ _HASTE = 0.75
 # A buffer holds no more frames than the source has made since the stall began. If this many more arrive, they are no
 # old frames: the frame rate of the source has risen.
 _SURPLUS = 3
+# The exit waits in steps of this many seconds. On Windows, a signal is handled only after a step.
+_SIGNAL_S = 0.5
 
 
 @dataclass(frozen=True)
@@ -126,7 +128,8 @@ class LatestFrame:
         interruption: BaseException | None = None
         while not self._ended:
             try:
-                self._news.get()
+                with suppress(Empty):
+                    self._news.get(timeout=_SIGNAL_S)
             except BaseException as error:
                 interruption = error
         self._thread.join()

@@ -13,7 +13,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import cv2
@@ -318,6 +318,48 @@ def test_ctrl_c_ends_with_130_after_the_summary_and_the_picture(model_path: Path
     assert errors.decode().splitlines()[-1] == "dermedge: stopped"
     assert "Traceback" not in errors.decode()
     assert cv2.imread(str(target)) is not None
+
+
+def test_ctrl_c_while_a_stalled_camera_is_waited_for_says_so_and_then_ends(model_path: Path) -> None:
+    """The exit waits until the thread has left the camera, and no signal ended this wait."""
+    program = f"""
+import sys, time
+from dermedge import cli
+from dermedge.edge.cli import run
+from dermedge.edge.sources.demo import Demo
+
+class Stalled(Demo):
+    is_answering = True
+
+    def read(self):
+        if not self.is_answering:
+            time.sleep(60)
+        self.is_answering = False
+        return super().read()
+
+run.open_source = lambda *arguments, **named: Stalled()
+sys.exit(cli.main(["run", "--source", "rtsp://me:Secret@camera/1", "--json", "--model", {str(model_path)!r}]))
+"""
+    process = subprocess.Popen(
+        [sys.executable, "-c", program],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline(), "it ended"
+        for _ in range(20):
+            process.send_signal(signal.SIGINT)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=1)
+                break
+        assert process.returncode == 130
+    finally:
+        process.kill()
+        _, errors = process.communicate()
+    [line] = errors.decode().splitlines()
+    assert line.startswith("dermedge: 'rtsp://camera/1' has not answered yet")
 
 
 def test_sigterm_ends_with_0(model_path: Path) -> None:
