@@ -139,9 +139,11 @@ def _run_verb(verb: str, arguments: Sequence[str]) -> int:
 
 
 def _unknown(verb: str) -> str:
+    from dermedge.edge.sources.redact import without_secrets
+
     nearest = get_close_matches(verb, VERBS, n=1)
     meant = f" Did you mean '{nearest[0]}'?" if nearest else ""
-    return f"unknown verb '{verb}'.{meant} Known: {', '.join(VERBS)}"
+    return f"unknown verb '{without_secrets(verb)}'.{meant} Known: {', '.join(VERBS)}"
 
 
 def _print(text: str) -> int:

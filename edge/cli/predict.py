@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -22,6 +23,7 @@ from dermedge.edge.pipeline import classify_frames
 from dermedge.edge.printable import printable, printable_json
 from dermedge.edge.results import Classification
 from dermedge.edge.sources.photo_files import PhotoFiles
+from dermedge.edge.sources.redact import without_secrets
 from dermedge.edge.text_table import csv_line
 from dermedge.edge.views.paint import paint_classification
 from dermedge.edge.views.photo_json import photo_to_json
@@ -29,6 +31,8 @@ from dermedge.edge.views.photo_json import photo_to_json
 __all__ = ["main", "parser"]
 
 _MODEL_SUFFIX = ".tflite"
+# A path that begins with a scheme is a URL. The second slash of a URL is lost in a Path. One letter is a Windows drive.
+_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:/", re.IGNORECASE)
 # The help ends with these example commands.
 _EXAMPLES = (
     "dermedge predict photo.jpg",
@@ -85,13 +89,18 @@ def _find_all(paths: Sequence[Path]) -> list[Path]:
     """Replaces each folder among the paths with the photos in the folder. The order of the paths stays the same.
 
     Raises:
-        OptionError: a path names a model file.
+        OptionError: a path names a model file, or is the address of a stream.
         SourceError: a folder contains no photo.
     """
     found: list[Path] = []
     for path in paths:
         if path.suffix.lower() == _MODEL_SUFFIX:
             raise OptionError(f"'{path}' is a model and not a photo; give it with --model")
+        if _ADDRESS.match(str(path)) and not os.path.lexists(path):
+            raise OptionError(
+                f"'{without_secrets(str(path))}' is the address of a stream and not a photo; give it to "
+                "`dermedge run --source`"
+            )
         # Path.is_dir raises an error if permission is missing
         photos = find_photo_files(path) if os.path.isdir(path) else [path]
         if not photos:

@@ -20,6 +20,7 @@ from starlette.applications import Starlette
 from dermedge.edge.errors import OptionError
 from dermedge.edge.model.classifier import Classifier
 from dermedge.edge.results import FrameResult
+from dermedge.edge.sources.redact import without_secrets
 from dermedge.edge.views.web import DEFAULT_ADDRESS
 from dermedge.edge.views.web.app import make_app
 from dermedge.edge.views.web.board import Board
@@ -168,7 +169,9 @@ def parse_address(text: str) -> tuple[str, int]:
     if not colon:
         host, port = host or port, default_port
     if not (port.isascii() and port.isdigit() and int(port) < 2**16):
-        raise OptionError(f"--serve '{text}' is not HOST:PORT; write for example --serve {DEFAULT_ADDRESS}")
+        raise OptionError(
+            f"--serve '{without_secrets(text)}' is not HOST:PORT; write for example --serve {DEFAULT_ADDRESS}"
+        )
     return host.strip("[]") or default_host, int(port)
 
 

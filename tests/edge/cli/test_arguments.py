@@ -67,3 +67,23 @@ def test_the_address_of_a_camera_without_its_option_is_named_without_its_passwor
     line = capsys.readouterr().err
     assert "rtsp://cam/1" in line
     assert "SECRET" not in line
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["rtsp://me:Secret@camera/1"],
+        ["predict", "rtsp://me:Secret@camera/1"],
+        ["predict", "photo.jpg", "http://me:Secret@camera/photo.jpg"],
+        ["run", "--source", "demo", "--serve", "rtsp://me:Secret@camera/1"],
+    ],
+)
+def test_the_address_of_a_camera_in_the_wrong_place_is_shown_without_its_password(
+    command: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    if "--serve" in command:
+        pytest.importorskip("uvicorn", reason="the extra serve is not installed")
+    assert cli.main(command) == 2
+    printed = capsys.readouterr()
+    assert "camera/" in printed.err
+    assert "Secret" not in printed.out + printed.err
