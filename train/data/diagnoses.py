@@ -332,10 +332,13 @@ _FINER_PATTERNS = {
     for diagnosis, (core, words) in _FINER_FORMS.items()
 }
 # Match the parts of a folder's name that do not belong to the diagnosis: a number in front, as in "1. Melanoma", and a
-# word or count at the end, as in "nevus images", "nevus (120)", "nevus - 7970" and "nevus 1.8k". A count without
-# parentheses has three digits or more, because "nevus 2" may be the second of several lesions.
+# word or count at the end, as in "nevus images", "nevus (120)", "nevus - 7970", "nevus 3323" and "nevus 1.8k". A count
+# behind a space alone has four digits or more, because "nevus 002" and "nevus 120" may be numbers of lesions.
 _NUMBER_IN_FRONT = re.compile(r"^\d{1,2}[.):]? ")
-_WORD_BEHIND = re.compile(r" (images?|photos?|pictures?|cases?|class|\(\d+\)|(- )?(\d{3,}|\d+(\.\d+)?k))")
+_WORD_BEHIND = re.compile(
+    r" (images?|photos?|pictures?|cases?|class|\(\d+\)|- \d{3,}|[1-9]\d{3,}|(- )?\d+(\.\d+)?k)"
+)
+_AMBIGUOUS_CODE = "akiec"
 # Matches a name with its abbreviation, as in "basal cell carcinoma (bcc)".
 _ABBREVIATED = re.compile(r"(.+) \(([^()]+)\)")
 _WHOLE_NUMBER = re.compile(r"\d+\.0+")
@@ -398,15 +401,18 @@ def _known_diagnosis(normal: str) -> str | None:
 
 
 def _of_abbreviated_name(name: str) -> str | None:
-    """Returns the diagnosis of a name with its abbreviation, or the abbreviation's if this can mean several diagnoses.
+    """Returns the diagnosis of a name with its abbreviation or with a wider name in parentheses.
 
-    The result is None if one of the two is not known, or if they contradict each other.
+    Examples are "basal cell carcinoma (BCC)" and "basal cell carcinoma (malignant)". The abbreviation akiec decides, because the publisher gives it to several diagnoses. The result is None if one of
+    the two names is not known, or if they contradict each other.
     """
     parts = _ABBREVIATED.fullmatch(name)
     long, short = map(_known_diagnosis, parts.groups()) if parts else (None, None)
     if not long or not short or not compatible(long, short):
         return None
-    return short if is_open(short) else long
+    if short == _AMBIGUOUS_CODE:
+        return short
+    return short if is_open(long) and not is_open(short) else long
 
 
 def _without_additions(normal: str) -> str:

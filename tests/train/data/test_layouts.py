@@ -831,6 +831,15 @@ def test_the_account_travels_with_the_catalogue(tmp_path: Path) -> None:
     assert told == ["classes from folder names of 'pets': dog 9, cat 8"]
 
 
+@pytest.mark.parametrize("first", [1, 96, 120])
+def test_folders_of_lesions_may_have_the_name_of_the_class_and_a_number(tmp_path: Path, first: int) -> None:
+    numbers = range(first, first + 8)
+    folders = {f"{name}/{name}_{number:03}": 2 for name in ("melanoma", "nevus") for number in numbers}
+    seen = Understood(put_photos(tmp_path / "set", folders))
+    assert seen.labels == {"melanoma": 16, "nevus": 16}
+    assert len({photo.group for photo in seen.catalogue.photos}) == 16
+
+
 def test_a_folder_a_lesion_is_told_apart_from_small_classes(tmp_path: Path) -> None:
     # as PH2 comes: a folder a lesion, with the photo and its mask in folders of their own
     root = tmp_path / "PH2Dataset"
