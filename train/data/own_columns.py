@@ -36,6 +36,8 @@ _NEARLY_ALL = 0.9
 # A column whose name means "label" counts as a column of diagnoses if at least this fraction of its cells are known
 # diagnoses.
 _HALF = 0.5
+# A number of lesions begins anew for each person if one of the numbers occurs in this fraction of the persons.
+_MANY = 0.25
 _ZERO_OR_ONE = frozenset({"0", "1", "0.0", "1.0", "true", "false"})
 # Matches the names of columns with ids of lesions, persons or other groups, such as PatientID, Lesion #, MRN,
 # Patientennummer, and ID du patient.
@@ -44,7 +46,8 @@ _GROUP = re.compile(
     r"(lesion|mole|specimen|biopsy|patient|pat|subject|person|participant|individual|case|group|"
     r"lasion|patienten|proband|probanden|paciente|paziente)s?"
     r"(id|no|nr|num|number|nummer|code|key|uid|identifier|name|hash)?|"
-    r"(id|n|no|num|numero)(de|del|du|della)?(lesion|patient|subject|person|case|paciente|paziente)|"
+    r"id(de|del|du|della)?(lesion|patient|subject|person|case|paciente|paziente)|"
+    r"(n|no|num|numero)((de|del|du|della)?(patient|paciente|paziente)|(de|del|du|della)(lesion|subject|person|case))|"
     r"pid|fall(id|nr|nummer)|mrn|medicalrecord(no|number)|accession(no|number)?"
 )
 # A group column holds ids of lesions if its name begins with a word in _LESION. It holds ids of persons if its name
@@ -143,7 +146,8 @@ def _is_submission(text: TableText, label: str, rows: _Rows) -> bool:
 def _columns_of_person(groups: Sequence[str], rows: _Rows) -> tuple[str, ...]:
     """Returns the columns of lesions whose ids begin anew for each person.
 
-    Most rows of such a column have an id that other persons have, too.
+    Most rows of such a column have an id that other persons have, too, and one id, such as 1, recurs in many persons.
+    A lesion that two or three persons have is one lesion, and the column of persons is wrong or means something else.
     """
     persons = [column for column in groups if names_person(column)]
     found = []
@@ -153,7 +157,8 @@ def _columns_of_person(groups: Sequence[str], rows: _Rows) -> tuple[str, ...]:
         for lesion, person in pairs:
             owners[lesion].add(person)
         shared = sum(len(owners[lesion]) > 1 for lesion, _ in pairs)
-        if column.startswith(_OF_PERSON) and 2 * shared > len(pairs):
+        recurring = max(map(len, owners.values()), default=0) >= _MANY * len({person for _, person in pairs})
+        if column.startswith(_OF_PERSON) and 2 * shared > len(pairs) and recurring:
             found.append(column)
     return tuple(found)
 

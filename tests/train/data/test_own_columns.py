@@ -86,6 +86,9 @@ def test_persons_and_lesions_are_groups_whatever_their_column_is_called(tmp_path
         "groupsize",
         "camera",
         "lesion_diameter",
+        "num_lesion",
+        "n_lesion",
+        "no_case",
         "patient_age",
         "casein",
         "fall",
@@ -379,6 +382,15 @@ def test_numbers_of_lesions_that_begin_anew_for_each_person_name_lesions_of_the_
     assert len({one.lesion_id for one in found.values()}) in (1, 8)  # a mole has no lesion_id
     assert not any(set(found[0].groups) & set(found[at].groups) for at in range(2, 8))
     assert set(found[0].groups) & set(found[1].groups) == {f"{tmp_path.name} patient P0"}
+
+
+def test_a_lesion_that_two_persons_have_is_one_lesion(tmp_path: Path) -> None:
+    """A column such as pid may number the photos, and not the persons."""
+    names = [f"q{number}" for number in range(20)]
+    rows = [f"{name},nevus,{at},L{at // 2}" for at, name in enumerate(names)]
+    facts, _ = read(tmp_path, "image,label,pid,lesion", *rows, names=names)
+    assert len({one.lesion_id for one in facts}) == 10
+    assert set(facts[0].groups) & set(facts[1].groups) == {f"{tmp_path.name} lesion L0"}
 
 
 def test_ids_of_lesions_that_are_unique_stay_as_they_are(tmp_path: Path) -> None:
