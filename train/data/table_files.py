@@ -76,7 +76,7 @@ class TableText:
         """
         names = self.names
         for line, cells in self._lines():
-            if any(cells[len(names) :]) and not lenient:
+            if any(map(str.strip, cells[len(names) :])) and not lenient:
                 raise ValueError(
                     f"line {line}: the row has {len(cells)} cells, but the first line names "
                     f"{plural(len(names), 'column')}. Put a text that contains '{self.delimiter}' in double quotes, or "

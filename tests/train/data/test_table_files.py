@@ -54,7 +54,7 @@ def test_a_first_line_that_is_a_photo_is_no_header(tmp_path: Path) -> None:
 
 
 def test_short_rows_have_empty_cells_and_empty_rows_are_none(tmp_path: Path) -> None:
-    _, found = rows(tmp_path / "t.csv", b"a,b,c\n1\n\n,,\n1,2,3,,\n")
+    _, found = rows(tmp_path / "t.csv", b"a,b,c\n1\n\n,,\n1,2,3,, \n")
     assert found == [(2, {"a": "1", "b": "", "c": ""}), (5, {"a": "1", "b": "2", "c": "3"})]
 
 
