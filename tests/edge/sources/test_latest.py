@@ -101,18 +101,20 @@ class Interrupted(BaseException):
 
 
 class Stuck:
-    """A live source whose read lasts for half a second, as in a stream that stalls."""
+    """A live source whose read ends a moment after a signal, as in a stream that stalls."""
 
     is_live = True
 
     def __init__(self) -> None:
         self.is_read = threading.Event()
+        self.is_interrupted = threading.Event()
         self.thread: threading.Thread | None = None
 
     def read(self) -> Frame | None:
         self.thread = threading.current_thread()
         self.is_read.set()
-        time.sleep(0.5)
+        assert self.is_interrupted.wait(20)
+        time.sleep(0.2)
         self.is_read.clear()
         raise SourceLost("gone")
 
@@ -124,6 +126,7 @@ def test_a_signal_at_the_exit_does_not_close_a_source_that_the_thread_still_read
     """Ctrl-C twice while a stream stalled ended in a segmentation fault."""
 
     def interrupt(number: int, frame: FrameType | None) -> None:
+        source.is_interrupted.set()
         raise Interrupted
 
     def leave() -> None:
