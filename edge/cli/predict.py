@@ -89,7 +89,7 @@ def _find_all(paths: Sequence[Path]) -> list[Path]:
     """Replaces each folder among the paths with the photos in the folder. The order of the paths stays the same.
 
     Raises:
-        OptionError: a path names a model file, or is the address of a stream.
+        OptionError: a path names a model file, or is an address.
         SourceError: a folder contains no photo.
     """
     found: list[Path] = []
@@ -98,8 +98,8 @@ def _find_all(paths: Sequence[Path]) -> list[Path]:
             raise OptionError(f"'{path}' is a model and not a photo; give it with --model")
         if _ADDRESS.match(str(path)) and not os.path.lexists(path):
             raise OptionError(
-                f"'{without_secrets(str(path))}' is the address of a stream and not a photo; give it to "
-                "`dermedge run --source`"
+                f"'{without_secrets(str(path))}' is an address and not a file; download the photo, or give the address "
+                "of a camera to `dermedge run --source`"
             )
         # Path.is_dir raises an error if permission is missing
         photos = find_photo_files(path) if os.path.isdir(path) else [path]
