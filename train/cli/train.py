@@ -502,7 +502,9 @@ def _catalogue(options: argparse.Namespace, path: Path) -> Catalogue:
     if options.test_source is not None:
         catalogue = replace(catalogue, photos=with_source_tested(catalogue.photos, options.test_source))
     print_catalogue(catalogue)
-    _check_training_photos(catalogue)
+    # A cross-validation parts the photos outside test anew.
+    if options.folds is None:
+        _check_training_photos(catalogue)
     return catalogue
 
 

@@ -219,6 +219,9 @@ def test_a_class_without_a_training_photo_is_named(tmp_path: Path, monkeypatch: 
     options = parser().parse_args(["--data", "x", "--keep-parts"])
     with pytest.raises(DataError, match=r"the class 'b' has no photo in train, .* move photos of this class"):
         train._catalogue(options, tmp_path / "run")
+    # a cross-validation also learns the photos of val
+    options = parser().parse_args(["--data", "x", "--keep-parts", "--folds", "2"])
+    assert train._catalogue(options, tmp_path / "run").photos == photos
 
 
 @pytest.mark.parametrize(
