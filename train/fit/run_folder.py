@@ -417,7 +417,8 @@ def _flush_files(folder: Path) -> None:
     """
     for path in folder.iterdir():
         if path.is_file():
-            with path.open("rb") as handle:
+            # Windows flushes only files that are open for writing.
+            with path.open("r+b") as handle:
                 os.fsync(handle.fileno())
 
 

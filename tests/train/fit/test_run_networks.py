@@ -46,9 +46,13 @@ def test_a_checkpoint_is_on_the_disk_before_the_earlier_one_is_deleted(
     checkpoint = tf.train.Checkpoint(number=tf.Variable(3.0))
     earlier = tmp_path / run.save_checkpoint(checkpoint, RunProgress(epoch=1)).checkpoint
     on_disk: list[tuple[int, bool]] = []
-    monkeypatch.setattr(
-        "os.fsync", lambda handle: on_disk.append((os.fstat(handle).st_ino, earlier.is_dir()))
-    )
+
+    def note(handle: int) -> None:
+        os.write(handle, b"")  # Windows flushes only files that are open for writing
+        on_disk.append((os.fstat(handle).st_ino, earlier.is_dir()))
+
+    monkeypatch.setattr(RunFolder, "save_progress", lambda *_: None)
+    monkeypatch.setattr("os.fsync", note)
     later = tmp_path / run.save_checkpoint(checkpoint, RunProgress(epoch=2)).checkpoint
     assert not earlier.exists()
     files = list(later.iterdir())
