@@ -31,6 +31,8 @@ _NOISE_IMAGES = 3
 # The log odds of the probabilities 0 and 1 are infinite. So probabilities are clipped to this distance from 0 and 1.
 _LEAST_PROBABILITY = 1e-7
 _TOLERANCE = 1e-3
+# A weighted mean of probabilities may exceed 1 by a few roundings of float32.
+_ROUNDING = 1e-5
 # The largest difference between two answers to the same images, and between the answers to an image alone and together
 # with others, relative to the largest output. Sums of another order of their terms differ by less.
 _REPEATED, _ALONE = 1e-5, 1e-2
@@ -164,7 +166,7 @@ def _compute(
 def _held(rows: NDArray[np.floating]) -> Head:
     """Return the kind of the outputs (softmax, sigmoids or logits), judged by their values."""
     rows = rows[np.isfinite(rows).all(axis=1)]
-    if not ((rows >= 0) & (rows <= 1)).all():
+    if not ((rows >= 0) & (rows <= 1 + _ROUNDING)).all():
         return Head.LOGITS
     is_softmax = rows.shape[1] > 1 and np.allclose(rows.sum(axis=1), 1, atol=_TOLERANCE)
     return Head.SOFTMAX if is_softmax else Head.SIGMOID

@@ -60,6 +60,17 @@ def test_a_logit_that_is_near_a_half_is_no_probability(tmp_path: Path, keras: An
     assert logits == pytest.approx(np.concatenate([0 * said, said], axis=1), abs=1e-5)
 
 
+def test_a_weighted_mean_of_probabilities_may_exceed_1_by_rounding(tmp_path: Path) -> None:
+    model = network(keras2, activation="softmax")
+    terms = [keras2.layers.Rescaling(0.1)(model.output) for _ in range(10)]
+    whole, path = keras2.Model(model.input, keras2.layers.Add()(terms)), tmp_path / "model.keras"
+    assert np.asarray(whole(PIXELS.astype(np.float32) * 1e4)).max() > 1
+    whole.save(path)
+    read = open_keras(path).network(("a", "b", "c"), NORMALIZATIONS["unit"])
+    [probabilities] = read.compute(tf.constant(PIXELS, tf.float32))
+    assert probabilities.numpy() == pytest.approx(np.asarray(whole(PIXELS.astype(np.float32))), abs=1e-6)
+
+
 @pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
 @pytest.mark.parametrize("keras", [keras2, keras3])
 def test_a_saved_model_gives_the_logits_behind_its_last_activation(
