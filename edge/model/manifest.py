@@ -5,6 +5,7 @@ TFLite's own tools also append a zip archive, with associated files such as a fi
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import io
 import json
@@ -374,7 +375,8 @@ def read_associated_labels(path: Path | str) -> tuple[str, ...] | None:
     TFLite's tools store a label file in a zip archive at the end of the .tflite.
 
     The label file is ``labels.txt``, or else the first file whose name ends in ``.txt``. A byte order mark and empty
-    lines at the end are left out. Bytes that are not UTF-8 become replacement characters.
+    lines at the end are left out. The encoding is UTF-8, or UTF-16 with a byte order mark. Other bytes become
+    replacement characters.
 
     Raises:
         ModelError: the label file is too large, or is compressed with a method that dermedge does not read.
@@ -385,9 +387,11 @@ def read_associated_labels(path: Path | str) -> tuple[str, ...] | None:
             if not names:
                 return None
             name = LABELS_NAME if LABELS_NAME in names else names[0]
-            text = unpack(archive, name, path, _MAX_UNPACKED_BYTES).decode("utf-8-sig", errors="replace")
+            content = unpack(archive, name, path, _MAX_UNPACKED_BYTES)
     except (*ZIP_ERRORS, OSError):
         return None
+    is_utf_16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    text = content.decode("utf-16" if is_utf_16 else "utf-8-sig", errors="replace")
     return tuple(text.rstrip().splitlines())
 
 
