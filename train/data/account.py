@@ -15,9 +15,9 @@ from dermedge.train.data.tables import TableAccount
 __all__ = ["account_lines"]
 
 _SHOWN_COLUMNS = 12
-# Matches a file name such as lesion7_2, lesion7_clinic or lesion7b: a beginning that contains a digit, then a number or
-# word behind a separator, or one letter. Photos of one lesion often have names with the same beginning. IMG_0012 does
-# not match, because IMG contains no digit.
+# Matches a file name such as lesion7_2, lesion7_clinic or lesion7b. The beginning of the name contains a digit. A
+# separator with a number or a word follows, or a single letter. Photos of one lesion often have names with the same
+# beginning. IMG_0012 does not match, because IMG contains no digit.
 _SERIES = re.compile(r"(.*\d.*?)(?:[ _.-]+\(?(?:\d{1,4}|[^\W\d_]+)\)?|(?<=\d)[^\W\d_])")
 _MIN_SERIES = 5
 
@@ -35,7 +35,7 @@ def account_lines(
         files: the photos, with what folders and tables state about each photo.
         tables: the account of each table file.
         contradicted: the number of photos for which tables state diagnoses that exclude each other.
-        spellings: for "folders" and "labels", the spelling of each name that is used.
+        spellings: two mappings, "folders" and "labels", of names to the spellings that are used for them.
         group_folders_count: True if each folder below a class folder is used as a group of photos.
     """
     lines = (

@@ -190,8 +190,8 @@ def _as_catalogued(
 ) -> Catalogue:
     """Returns a catalogue of photos that already have groups and splits.
 
-    If the photos of a single catalogue show exactly ``classes``, or if ``classes`` is None, the photos keep their
-    labels. Otherwise, the photos are labelled again.
+    The photos keep their labels if ``classes`` is None, or if there is only one catalogue and its labels are exactly
+    ``classes``. Otherwise, the photos are labelled again.
     """
     photos = [photo for one in catalogues for photo in one]
     if not photos:
@@ -223,7 +223,10 @@ def _as_catalogued(
 
 
 def _check_same_classes(catalogues: Sequence[Sequence[Photo]], classes: Sequence[str]) -> None:
-    """Raises DataError if several catalogues were made for different classes: one class would then have two names."""
+    """Raises DataError if the catalogues were made for different classes.
+
+    Photos of one diagnosis would then have different labels.
+    """
     if len(catalogues) < 2:
         return
     photos = [photo for one in catalogues for photo in with_corrections(one)]
@@ -233,8 +236,8 @@ def _check_same_classes(catalogues: Sequence[Sequence[Photo]], classes: Sequence
         photo, label = wrong[0]
         raise DataError(
             f"the catalogues were made for different classes: the label of '{photo.path}' is '{photo.label}', but with "
-            f"the classes of all catalogues it is '{label}' ({plural(len(wrong), 'photo')} of this kind). Choose the "
-            "classes with --classes"
+            f"the classes of all catalogues it would be '{label}' ({plural(len(wrong), 'photo')} would change). Choose "
+            "the classes with --classes"
         )
 
 

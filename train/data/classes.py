@@ -157,9 +157,9 @@ def label_under(photo: Photo, names: Sequence[str]) -> str | None:
 
 
 def with_corrections(photos: Sequence[Photo]) -> list[Photo]:
-    """Returns the photos of one catalogue. If the user has corrected a label, it becomes the diagnosis, too.
+    """Returns the photos of one catalogue. If the user has corrected a label, the label also becomes the diagnosis.
 
-    A label counts as corrected if the catalogue would not have given it to the diagnosis.
+    A label counts as corrected if the diagnosis of the photo leads to another class of the catalogue.
     """
     own = tuple(sorted({photo.label for photo in photos}))
     return [

@@ -199,8 +199,9 @@ def _without_thumbnails(photos: list[FoundPhoto], skipped: Counter[str]) -> list
 
 
 def _mask_of(photo: FoundPhoto) -> str | None:
-    """Returns the stem of the photo that a mask belongs to, in lower case; None if no name of a file or folder suggests
-    a mask.
+    """Returns the lower-case stem of the photo that a mask belongs to.
+
+    The result is None if neither the name of the file nor the name of a folder suggests a mask.
     """
     stem = photo.path.stem.lower()
     for ending in _MASK_ENDINGS:

@@ -264,7 +264,10 @@ def _links(
 
 
 def _one_spelling(names: Iterable[str]) -> dict[str, str]:
-    """Returns, for each name of a folder or label, the most frequent of its spellings, as `spelling_key` tells them."""
+    """Returns the most frequent spelling of each folder name or label.
+
+    Names are spellings of one name if they have the same `spelling_key`.
+    """
     counts = Counter(names)
     spellings: dict[str, list[str]] = defaultdict(list)
     for name in sorted(counts, key=lambda name: (-counts[name], name)):
@@ -275,7 +278,8 @@ def _one_spelling(names: Iterable[str]) -> dict[str, str]:
 def _with_one_spelling(files: Sequence[LabelledFile]) -> tuple[tuple[LabelledFile, ...], dict[str, str]]:
     """Returns the files with one spelling of each label that is not a known diagnosis, and the spelling of each label.
 
-    The names of known diagnoses are told apart later, because several of them mean one diagnosis.
+    Labels that are names of known diagnoses are not changed here. Several such names can mean one diagnosis, and a
+    later step merges them.
     """
     labels = (file.photo.original_label for file in files)
     spellings = _one_spelling(label for label in labels if label and not is_known(label))

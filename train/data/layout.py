@@ -7,9 +7,11 @@
 3. The root of the dataset is the given folder, with two exceptions. If one folder in the given folder holds all
    photos, that folder is the root. If the given folder is a collection of datasets, each dataset has a root of its own.
    The given folder is a collection if a folder in it holds parts (``kaggle9/Train/nevus``), or holds only photos that a
-   table labels (``ham10000/images``). A table need not label all of them if it never states the name of the folder.
+   table labels (``ham10000/images``). If no table states the name of the folder as a label, it is enough that
+   tables label half of the photos.
 4. If there are many folders above the class folders, and each has few photos, each of these folders is a person or a
-   lesion. The photos of such a folder form a group. The same holds for folders whose photos a table labels.
+   lesion. The photos of such a folder form a group. If tables label the photos, folders that stand where the class
+   folders would be can also be persons or lesions.
 5. If two levels of folders could be the classes, known diagnoses decide: ``clinic/nevus`` has classes below datasets,
    and ``nevus/clinic`` has groups below classes. Without known diagnoses, the first level has the classes. dermedge
    stops with an error message if the names do not show which level has the classes. This is the case, for example, if
@@ -90,7 +92,7 @@ def read_layout(
         in_table: for each photo, whether a table states its label.
         labels_from: a value of `LABEL_SOURCES`. folder: the class is the first folder; parent: the class is the
             folder that directly contains the photo; auto and table: the rules of this module decide.
-        diagnoses: for each photo, the diagnosis that a table states; empty if none does.
+        diagnoses: for each photo, the diagnosis that a table states, or "". By default, no table states a diagnosis.
 
     Raises:
         DataError: folders of two different levels may be the classes, and ``labels_from`` is auto.
@@ -125,9 +127,9 @@ def _persons_given(photos: Sequence[FoundPhoto]) -> frozenset[Path]:
 
 
 def _classes_given(photos: Sequence[FoundPhoto]) -> frozenset[Path]:
-    """Returns the given folders that are folders of classes, as after ``--data photos/*``.
+    """Returns the given folders that are class folders, as with ``--data photos/*``.
 
-    A folder named after a diagnosis that is given alone may be a dataset.
+    If only one given folder has the name of a diagnosis, it is not returned, because it may be a dataset.
     """
     return _given_beside(photos, FolderKind.DIAGNOSIS, 2)
 
@@ -220,8 +222,9 @@ def _persons_above(chains: Sequence[_Chain], depths: Sequence[int], stated: Sequ
     """Returns the folders above the class folders if these folders count as persons or lesions, or else an empty set.
 
     The folders count as persons or lesions if there are many of them, and the median number of photos in them is low.
-    A folder whose photos a table labels takes the place of a folder above the classes, unless there are as many
-    diagnoses as folders. Then each folder may hold a class.
+    A folder whose photos are labelled by a table, and which has no class folders below it, counts in the same way. If
+    the tables state at least as many diagnoses as there are folders, the set is empty, because each folder may then
+    hold one class.
     """
     above = Counter(
         chain.names[depth - 1]
@@ -234,10 +237,10 @@ def _persons_above(chains: Sequence[_Chain], depths: Sequence[int], stated: Sequ
 def _persons_as_classes(
     chains: Sequence[_Chain], depths: Sequence[int], stated: Sequence[str]
 ) -> frozenset[str]:
-    """Returns the folders in the place of the class that count as persons, as in ``anna/left arm`` and ``bert/back``.
+    """Returns the folders that stand where class folders would be, but count as persons, as in ``anna/left arm``.
 
-    A table labels most of their photos, and never states the names of the folders. The result is empty if the folders
-    do not count as persons.
+    A table labels at least half of the photos in each of these folders, and never states the name of the folder as a
+    diagnosis. The result is empty if the folders do not count as persons.
     """
     folders: Counter[str] = Counter()
     tabled: Counter[str] = Counter()

@@ -26,7 +26,7 @@ LEARNED_NAME = "learned-photos.bin"
 
 _KEY = np.dtype(">u4")
 _KEYS = 2**32
-# Matches are attributed to chance if chance alone gives as many matches or more with at least this probability.
+# Matches are attributed to chance if the probability of at least as many matches by chance is this value or more.
 _CHANCE = 0.01
 
 
@@ -56,9 +56,10 @@ def merge_learned(parts: Iterable[bytes]) -> bytes:
 def find_learned(learned: bytes, photos: Iterable[Photo]) -> list[Photo]:
     """Returns the photos that are in the record ``learned``, which `learned_photos` made.
 
-    Two different photos have the same four bytes with a probability of 2^-32. The result is empty if the matches can be
-    chance. For instance, if a model was trained on 20,000 photos, one match among 10,000 photos can be chance, because
-    it occurs with a probability of 5 %. One match among 1,000 photos, or two matches among 10,000 photos, cannot.
+    Two different photos have the same four bytes with a probability of 2^-32. The result is empty if chance
+    can explain the matches. For example, a model was trained on 20,000 photos. Then one match among 10,000 other photos
+    is attributed to chance, because its probability is 5 %. One match among 1,000 photos is not attributed to chance,
+    and neither are two matches among 10,000 photos.
 
     Args:
         learned: the record.

@@ -36,7 +36,8 @@ _NEARLY_ALL = 0.9
 # A column whose name means "label" counts as a column of diagnoses if at least this fraction of its cells are known
 # diagnoses.
 _HALF = 0.5
-# A number of lesions begins anew for each person if one of the numbers occurs in this fraction of the persons.
+# The numbers of lesions count as unique only within a person if one number occurs in at least this fraction of the
+# persons.
 _MANY = 0.25
 _ZERO_OR_ONE = frozenset({"0", "1", "0.0", "1.0", "true", "false"})
 # Matches the names of columns with ids of lesions, persons or other groups, such as PatientID, Lesion #, MRN,
@@ -53,7 +54,7 @@ _GROUP = re.compile(
 # A group column holds ids of lesions if its name begins with a word in _LESION. It holds ids of persons if its name
 # begins with a word in _PERSON.
 _LESION = ("lesion",)
-# A person has several of what these columns number.
+# Columns with these beginnings of names number things of which a person can have several.
 _OF_PERSON = ("lesion", "l\u00e4sion", "mole", "specimen", "biopsy")
 _PERSON = ("patient", "pat", "subject", "person", "mrn", "proband", "paciente", "paziente", "pid")
 
@@ -138,16 +139,20 @@ def holds_probabilities(text: TableText, columns: Sequence[str]) -> bool:
 
 
 def _is_submission(text: TableText, label: str, rows: _Rows) -> bool:
-    """Tells whether a table is a template such as sample_submission.csv of Kaggle: all its labels are one number."""
+    """Tells whether a table is a template for answers, such as Kaggle's sample_submission.csv.
+
+    The name of a template contains "submission", and all its labels are the same number.
+    """
     numbers = {number_in(row[label]) for row in rows}
     return "submission" in text.path.stem.lower() and len(numbers) == 1 and max(numbers) >= 0
 
 
 def _columns_of_person(groups: Sequence[str], rows: _Rows) -> tuple[str, ...]:
-    """Returns the columns of lesions whose ids begin anew for each person.
+    """Returns the columns of lesions whose ids are unique only within a person.
 
-    Most rows of such a column have an id that other persons have, too, and one id, such as 1, recurs in many persons.
-    A lesion that two or three persons have is one lesion, and the column of persons is wrong or means something else.
+    In such a column, most rows have an id that also occurs for other persons, and one id, such as 1, occurs for many
+    persons. If ids occur for only two or three persons, each id is one lesion. The column of persons is then wrong or
+    means something else.
     """
     persons = [column for column in groups if names_person(column)]
     found = []
@@ -169,7 +174,7 @@ def _written(text: TableText) -> dict[str, str]:
 
 
 def compact_name(name: str) -> str:
-    """Returns the name of a column as it is compared: only letters without accents and digits, in lower case."""
+    """Returns the name of a column as it is compared: in lower case, without accents, spaces and signs."""
     return re.sub(r"[^a-z0-9]", "", unicodedata.normalize("NFKD", name.lower()))
 
 

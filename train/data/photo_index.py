@@ -105,7 +105,10 @@ class PhotoIndex:
         return frozenset(named) if len(named) >= _NAMING_SHARE * len(self._photos) else frozenset()
 
     def _parts(self, cell: str) -> list[str]:
-        """Returns the parts of the path in a cell. If no file has the name, "%20" and the like are read as in a URL."""
+        """Returns the parts of the path in a cell.
+
+        If no file has the name in the cell, percent escapes such as "%20" are decoded first.
+        """
         parts = _path_parts(cell)
         return parts if not parts or self._files_called(parts[-1]) else _path_parts(unquote(cell))
 

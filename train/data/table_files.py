@@ -23,7 +23,7 @@ _LOOKED_AT = 1024
 _NEARLY_ALL = 0.9
 # The meaning of columns is recognized from this many rows at the beginning of a table.
 _FIRST_ROWS = 500
-# Stands behind the last row of a table. If it is in a cell of that row, a quotation mark was not closed.
+# This text is appended as a row of its own. If it appears in a cell of another row, a quotation mark was not closed.
 _END = "\0end of the table\0"
 _TRUTH = {"true": 1.0, "false": 0.0}
 _DELIMITERS = ",;\t|"
@@ -68,7 +68,7 @@ class TableText:
         Empty rows are skipped. The missing cells of a short row are empty.
 
         Args:
-            lenient: whether further cells of a row are ignored. Otherwise, they are an error.
+            lenient: whether cells beyond the last named column are ignored. Otherwise, they are an error.
 
         Raises:
             ValueError: a row cannot be read, has more cells than the table has columns, or has a quotation mark that is

@@ -58,7 +58,7 @@ class TableFormat:
         same_photo: a column with the id of another file that shows the same photo.
         people: columns with other values of a photo. The key is the name of the value, such as age, view or split.
         groups: further columns that name a lesion, a person or another group.
-        of_person: those of ``groups`` whose ids are unique only within a person, such as the numbers of lesions.
+        of_person: the columns in ``groups`` whose ids are unique only within a person, such as numbers of lesions.
         unused: columns that are not read.
         view: view of all photos of the table, if no column states the view.
         image_of_view: for a table whose rows name several photos: each column that names a photo, with the view of the

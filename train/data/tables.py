@@ -52,10 +52,11 @@ from dermedge.train.data.table_formats import (
 
 __all__ = ["PhotoFacts", "TableAccount", "Tables", "read_tables"]
 
-# Matches the name of a folder of cross-validation.
+# Matches the names of the ground truth files of ISIC 2016.
 _ISIC_2016 = re.compile(r"ISBI2016.*GroundTruth", re.IGNORECASE)
+# Matches the name of a folder of cross-validation.
 _FOLD = re.compile(r"fold[ _-]?\d+", re.IGNORECASE)
-# Matches the name of a container that may be a dataset of its own.
+# Matches names of folders that may be datasets of their own, such as set1.
 _NAMED_AS_DATASET = re.compile(r"data|set", re.IGNORECASE)
 # Ids that publishers give to lesions and persons. Such an id means the same lesion or person in every table.
 _SHARED_ID = re.compile(r"(HAM|IL|IP|MSK\d*|BCN|UDA\d*|PAT)_\d+")
@@ -66,7 +67,7 @@ _NEARLY_ALL = 0.9
 # Columns of the CSV text that `dermedge predict --format csv` writes. Such a table holds predictions, not labels.
 _ANSWERS = frozenset({"path", "label", "probability", "uncertain"})
 _DECIMALS = re.compile(r"(\d+)[.,]0+")
-# Programs write this number into a column of ids if the id is not known.
+# Some programs write this number in place of an unknown id.
 _NO_NUMBER = -1
 _PEOPLE: dict[str, Callable[[str], str]] = {
     "age": people.age_of,
@@ -316,7 +317,7 @@ class _Joined:
         self.facts: dict[int, PhotoFacts] = defaultdict(PhotoFacts)
         self.accounts: list[TableAccount] = []
         self._ranks: dict[int, tuple[bool, int]] = {}
-        # for each photo, all diagnoses with the ranks of their tables; None for a row that excludes its own labels
+        # the stated diagnoses of each photo, and the ranks of their tables; None: the labels of a row exclude each other
         self._stated: dict[int, set[tuple[str | None, int]]] = defaultdict(set)
 
     def has_label(self, index: int) -> bool:
@@ -467,7 +468,10 @@ class _Joined:
             facts.original_label, facts.diagnosis, facts.table = label, diagnosis, path
 
     def _weigh(self, index: int) -> None:
-        """Compares the diagnosis that was preferred for a photo with all that were stated, whatever their order."""
+        """Compares the chosen diagnosis of a photo with all diagnoses that were stated for it.
+
+        The result does not depend on the order of the tables and rows.
+        """
         facts, stated = self.facts[index], self._stated[index]
         chosen = facts.diagnosis
         if chosen is None:
@@ -530,7 +534,7 @@ def _is_within_a_dataset(folder: str) -> bool:
 def _above_its_pieces(folder: Path) -> Path:
     """Returns the folder above the classes, folds and numbered parts at the end of a path, such as ``nevus/part_1``.
 
-    The folders ``set1`` and ``dataset_2`` are datasets, and no parts of one.
+    The folders ``set1`` and ``dataset_2`` count as datasets, and not as parts of a dataset.
     """
     piece = _is_within_a_dataset(folder.name) and not _NAMED_AS_DATASET.search(folder.name)
     if piece and (folder_kind(folder.name) is not FolderKind.PLAIN or re.search(r"\d", folder.name)):
@@ -544,8 +548,9 @@ def _take_further_groups(
     """Adds the groups that the columns in ``known.groups`` state.
 
     An id that a publisher made means the same group in all tables. Any other name means the same group only if the
-    columns have the same name, but for capitals and signs, and the tables belong to the same dataset (`_datasets`). The
-    number of a lesion of a person means nothing without the person.
+    columns have the same name, and the tables belong to the same dataset (`_datasets`). Capitals, accents, spaces and
+    signs in the names of columns are ignored. An id that is unique only within a person is combined with the id of the
+    person. If the person is not known, this id is left out.
     """
     person = next((_id_in(row[column]) for column in known.groups if names_person(column)), "")
     for column in known.groups:
@@ -569,7 +574,7 @@ def _take_further_groups(
 def _id_in(cell: str) -> str:
     """Returns the id of a lesion, person or group; empty if the cell is empty, "unknown", "n/a", -1 or the like.
 
-    The number 7.0 is the id 7: programs write numbers so if another cell of the column is empty.
+    The cell 7.0 gives the id 7. Some programs write 7.0 for 7 if another cell of the column is empty.
     """
     if diagnosis_of(cell) is None or number_in(cell) == _NO_NUMBER:
         return ""

@@ -58,10 +58,10 @@ def merge_classes(model: EvaluatedModel, classes: Sequence[str]) -> EvaluatedMod
 
 
 def merge_classes_of_all(models: Sequence[EvaluatedModel], classes: Sequence[str]) -> list[EvaluatedModel]:
-    """Does the same as `merge_classes` for several models, so that all of them have the same labels.
+    """Merges the classes of several models as `merge_classes` does, and gives all models the same labels.
 
-    If ``classes`` are all classes of one model, but not of another model, the first model gets the class "none of
-    these" as well. It never gives this answer.
+    If one model needs the class "none of these", each other model gets this class too. A model without other classes
+    never gives this answer.
     """
     merged = [merge_classes(model, classes) for model in models]
     if not any(one.none_label for one in merged):
@@ -123,7 +123,7 @@ def merge_logits(logits: Floats, kept: Sequence[int], others: Sequence[int], tem
 
 
 def _with_alert_alone(model: EvaluatedModel, named: Sequence[str]) -> EvaluatedModel:
-    """Returns the model with no threshold but that of the alert, which is kept if its class is one of ``named``."""
+    """Returns the model without thresholds, except that of the alert if ``named`` contains its class."""
     of_close_ups = model.of_close_ups
     if of_close_ups is not None:
         of_close_ups = replace(of_close_ups, thresholds=_alert_alone(of_close_ups.thresholds, named))

@@ -105,7 +105,7 @@ def plot_history(history: Sequence[dict[str, str]], path: Path) -> None:
         axes.set(title=title, xlabel="epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.3)
-        # A run without validation photos has nothing to show on the right. Matplotlib warns about an empty legend.
+        # Without validation photos, the right plot has no lines, and Matplotlib would warn about an empty legend.
         if axes.lines:
             axes.legend(fontsize=8, frameon=False)
     _save(figure, path)

@@ -65,7 +65,7 @@ def create_folds(
             f"most {groups}, or add photos of other lesions of this class"
         )
     refuse_existing(path)
-    # A kill must not leave a folder with some of the folds, because such a folder would be taken for a complete one.
+    # If the process is killed, no folder with only some of the folds may remain, because it would seem to be complete.
     with whole_folder(path) as folder:
         for fold in range(folds):
             part = replace(catalogue, photos=with_fold(catalogue.photos, fold, folds, config.seed))

@@ -15,8 +15,8 @@ class InterruptGuard:
 
     A KeyboardInterrupt is lost if it is raised in a destructor, in a callback of C code, or in code whose errors a
     library catches with a bare ``except``. The method `check` raises such a lost interrupt again. Outside the main
-    thread, the guard does nothing, because only the main thread receives signals. It also does nothing if the process
-    ignores Ctrl-C, as a background job of a shell script does.
+    thread, the guard does nothing, because only the main thread receives signals. The guard also does nothing if the
+    process ignores Ctrl-C, as a background job of a shell script does.
     """
 
     def __init__(self) -> None:

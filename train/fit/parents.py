@@ -77,9 +77,9 @@ def _check_tflite(weights: str, photos: Sequence[Photo]) -> None:
     shared = _held_out_in(read_associated(model_path(weights), LEARNED_NAME), photos)
     if shared:
         raise DataError(
-            f"'{weights}' was trained on {len(shared)} of the photos in the validation or test split of this run; one "
-            f"of them is '{shared[0].path}'; give --data the new photos and also the catalogue that '{weights}' was "
-            "trained on, so that the photos of the catalogue keep their splits"
+            f"'{weights}' was trained on {len(shared)} of the photos in the validation or test split of this run, such "
+            f"as '{shared[0].path}'; give --data the new photos and also the catalogue that '{weights}' was trained "
+            "on, so that the photos of the catalogue keep their splits"
         )
 
 
@@ -117,9 +117,8 @@ def _check(path: str, role: str, config: Config, photos: Sequence[Photo]) -> Non
     if shared:
         raise DataError(
             f"the {role} '{path}' has learned from another model, which was trained on {len(shared)} of the photos in "
-            f"the validation or test split of this run; one of them is '{shared[0].path}'; give --data the new photos "
-            "and also the catalogue that this model was trained on, so that the photos of the catalogue keep their "
-            "splits"
+            f"the validation or test split of this run, such as '{shared[0].path}'; give --data the new photos and "
+            "also the catalogue that this model was trained on, so that the photos of the catalogue keep their splits"
         )
 
 
