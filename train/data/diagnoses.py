@@ -403,8 +403,9 @@ def _known_diagnosis(normal: str) -> str | None:
 def _of_abbreviated_name(name: str) -> str | None:
     """Returns the diagnosis of a name with its abbreviation or with a wider name in parentheses.
 
-    Examples are "basal cell carcinoma (BCC)" and "basal cell carcinoma (malignant)". The abbreviation akiec decides, because the publisher gives it to several diagnoses. The result is None if one of
-    the two names is not known, or if they contradict each other.
+    Examples are "basal cell carcinoma (BCC)" and "basal cell carcinoma (malignant)". The abbreviation akiec decides,
+    because the publisher gives it to several diagnoses. The result is None if one of the two names is not known, or if
+    they contradict each other.
     """
     parts = _ABBREVIATED.fullmatch(name)
     long, short = map(_known_diagnosis, parts.groups()) if parts else (None, None)
