@@ -99,7 +99,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _command(given: Sequence[str], source: str | None) -> str:
-    """Returns the command line for the results, which may be published: without the passwords of the source."""
+    """Returns the command line for the results, without the passwords of the source. The results may be published."""
     if source:
         given = [word.replace(source, without_secrets(source)) for word in given]
     return shlex.join(["dermedge", "benchmark", *given])
@@ -119,7 +119,7 @@ def _tell_written(paths: Sequence[Path]) -> None:
 
 
 def _refuse(unused: Sequence[str], given: Sequence[str], why: str) -> None:
-    """Raises OptionError if one of the options ``unused``, which would have no effect, is given."""
+    """Raises OptionError if one of the options ``unused`` is given, because it would have no effect."""
     for option in (word.partition("=")[0] for word in given):
         if option in unused:
             raise OptionError(f"{why}; leave out {option}")

@@ -51,8 +51,8 @@ class ModelChange:
         verdict: ``faster`` if ``high`` is below 1; ``slower`` if ``low`` is above 1; otherwise ``no difference beyond
             noise``. If one or both runs are not marked good, the verdict is ``none:``, followed by the marks of these
             runs.
-        accuracy: user-facing text with the two balanced accuracies, which tells whether they differ. They are not
-            compared if the models have different classes, or were scored on different numbers of photos or lesions.
+        accuracy: user-facing text with the two balanced accuracies, which tells whether they differ. The accuracies are
+            not compared if the models have different classes, or were scored on different numbers of photos or lesions.
     """
 
     model: str
@@ -135,7 +135,7 @@ def _damaged(path: Path, why: str) -> DataError:
 
 
 def _wrong_value(results: dict[str, Any]) -> str | None:
-    """Returns the name of a value that a comparison needs, and that is missing or wrong; None if there is none."""
+    """Returns the name of the first missing or wrong value that a comparison needs; None if all values are right."""
     parts: list[tuple[Any, dict[str, Any]]] = [(results, _OF_RESULT)]
     for row in results["rows"]:
         parts.append((row, _OF_ROW if _value(row, "accuracy") is None else _OF_SCORED_ROW))

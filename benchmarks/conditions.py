@@ -39,8 +39,8 @@ class Conditions:
 
     Attributes:
         temperature_c: temperature of the first thermal zone in degrees Celsius.
-        clock_mhz: clock rate in MHz of the core that this process runs on. Another core may be idle, or of another
-            kind, and its clock rate tells nothing about the measurement.
+        clock_mhz: clock rate in MHz of the core that this process runs on. The clock rate of another core tells
+            nothing about the measurement, because that core may be idle or of another kind.
         governor: frequency governor of the first core.
         throttling: the limits that currently reduce the clock rate, as the firmware of a Raspberry Pi names them. Empty
             if the clock rate is not limited.
@@ -74,7 +74,7 @@ def read_conditions(root: Path = Path("/"), ask: Ask = ask_firmware) -> Conditio
 
 
 def _own_core(root: Path) -> Path:
-    """Returns the folder of the core that this thread runs on, or of the first core if the system does not tell it."""
+    """Returns the folder of the core that this thread runs on, or of the first core if this is not known."""
     # the name of the program, in parentheses, may contain spaces; the core is the 37th field after it
     fields = (read_text(root / "proc/thread-self/stat") or "").rpartition(")")[2].split()
     core = fields[_CORE_FIELD] if len(fields) > _CORE_FIELD else "0"

@@ -91,7 +91,7 @@ class Pmic:
 
         def sample() -> None:
             while True:
-                # a question that fails, for example because the board is busy, says nothing about the power
+                # a reading that fails, for example because the board is busy, is left out
                 if found := rails_watts(self.ask("pmic_read_adc") or ""):
                     watts.append(found)
                 if done.wait(_SAMPLE_EVERY_S):

@@ -59,7 +59,7 @@ def frames_of_source(spec: str | None) -> tuple[Frames, str]:
         )
     size = f"{FRAME_WIDTH}x{FRAME_HEIGHT}"
     with open_source(spec) as source:
-        # a folder may be called like another source, which open_source then opens, such as demo or 0
+        # if a folder has the name of another source, such as demo or 0, open_source opens the other source
         if isinstance(source, PhotoFiles) and os.path.isdir(spec):
             paths = find_photo_files(Path(spec))
             frames = frames_of_photos(paths)

@@ -156,7 +156,7 @@ def measure_loop(
     Raises:
         SourceError, PictureError: the source cannot be opened or read.
     """
-    # only the times are stored: the frame results hold images, and would fill the memory of a small board
+    # only the times are stored, because the images in the frame results would fill the memory of a small board
     seen: list[FrameTimes] = []
     stamps: list[float] = []
     with one_opencv_thread(), closing(results(open_again, classifier)) as running:

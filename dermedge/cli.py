@@ -69,7 +69,7 @@ _PACKAGES = {
     "tf2onnx": ("tf2onnx", "onnx"),
     "tf_keras": ("tf-keras", "train"),
     "threadpoolctl": ("threadpoolctl", "train"),
-    "matplotlib": ("matplotlib", "train"),  # the plots of `benchmark` look for it themselves
+    "matplotlib": ("matplotlib", "train"),  # `benchmark` itself checks for it before a plot
     "shtab": ("shtab", None),
     "segno": ("segno", "phone"),
     "cryptography": ("cryptography", "phone"),

@@ -58,7 +58,7 @@ def fit_thresholds(
     - ``none``: the lowest threshold at which at most 4 % of the photos of named classes are declined, which means that
       the answer is "none of these".
     - ``alert``: the highest threshold with a sensitivity of at least 90 % for the critical class. It is absent if all
-      photos are of this class.
+      photos, or no photos, are of this class.
     - ``uncertain``: the highest threshold at which at most 15 % of the answers are uncertain. Only photos of named
       classes that are not declined count.
     - ``conformal``: one threshold for each class (Sadinle, Lei and Wasserman, 2019; Vovk, 2012). Take the n photos of

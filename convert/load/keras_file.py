@@ -230,7 +230,7 @@ def _in_batches(answer: Callable[[tf.Tensor], Any], batch: int | None) -> Callab
 
 
 def _only(outputs: Any) -> Any:
-    """Return the output in a container of one output. Return anything else unchanged."""
+    """Return the single output of a container that holds one output. Return anything else unchanged."""
     values = list(outputs.values()) if isinstance(outputs, dict) else outputs
     return values[0] if isinstance(values, list | tuple) and len(values) == 1 else outputs
 

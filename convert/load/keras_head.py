@@ -25,7 +25,7 @@ _ACTIVATIONS: dict[str, Callable[[Any], Any]] = {Head.SOFTMAX: tf.nn.softmax, He
 _OPERATORS = {"Softmax": Head.SOFTMAX, "Sigmoid": Head.SIGMOID}
 # The ranges of input values under the usual normalizations.
 _NOISE_RANGES = ((0.0, 1.0), (-1.0, 1.0), (0.0, 255.0))
-# Logits leave the range from 0 to 1 on such values. Probabilities never do.
+# For such input values, logits leave the range from 0 to 1. Probabilities never leave this range.
 _WIDE_RANGES = ((-1e3, 1e3), (-1e4, 1e4), (0.0, 1e4), (-1e4, 0.0))
 _NOISE_IMAGES = 3
 # The log odds of the probabilities 0 and 1 are infinite. So probabilities are clipped to this distance from 0 and 1.
@@ -33,8 +33,9 @@ _LEAST_PROBABILITY = 1e-7
 _TOLERANCE = 1e-3
 # A weighted mean of probabilities may exceed 1 by a few roundings of float32.
 _ROUNDING = 1e-5
-# The largest difference between two answers to the same images, and between the answers to an image alone and together
-# with others, relative to the largest output. Sums of another order of their terms differ by less.
+# The largest accepted differences, relative to the largest output. _REPEATED: between two answers to the same images.
+# _ALONE: between the answers to an image alone and together with other images. A sum whose terms are added in another
+# order differs by less.
 _REPEATED, _ALONE = 1e-5, 1e-2
 
 
@@ -131,7 +132,7 @@ def _is_close(one: NDArray[np.floating], other: NDArray[np.floating], most: floa
 
 
 def without_activation(function: Any) -> tuple[Any, Head | None]:
-    """Return a function without the softmax or sigmoid that computes its only output, and the kind of it.
+    """Return a function without the softmax or sigmoid that computes its only output, and the kind of this activation.
 
     ``function`` is a ConcreteFunction without variables. If no softmax or sigmoid computes the output, or if there are
     several outputs, the function is returned unchanged, and the kind is None.

@@ -89,7 +89,7 @@ def normalized_images(
 def logits_of_probabilities(rows: NDArray[np.floating]) -> NDArray[np.float64]:
     """Return the logarithms of probabilities, float64 [n, K], for probabilities, float [n, K].
 
-    Very small probabilities are raised to the same limit as on the device. Otherwise, a file and its float network
-    would differ without any loss.
+    Very small probabilities are raised to the same limit as on the device. Without this limit, a
+    file and its float network would differ even if the conversion lost nothing.
     """
     return np.array([calibrated_logits_of(Head.SOFTMAX, row) for row in rows.tolist()])

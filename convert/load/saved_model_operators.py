@@ -114,7 +114,7 @@ def leaving_operator(folder: Path) -> str | None:
     from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
     saved = SavedModel.FromString((folder / "saved_model.pb").read_bytes())
-    # TensorFlow tells by this condition which SavedModels restore their weights by operators of their graph.
+    # TensorFlow uses this condition to find the SavedModels whose weights are restored by operators of the graph.
     restores = len(saved.meta_graphs) != 1 or not saved.meta_graphs[0].HasField("object_graph_def")
     found = next((node for meta in saved.meta_graphs for node in _leaving(meta, restores)), None)
     return (

@@ -239,7 +239,8 @@ def main(argv: Sequence[str]) -> int:
     """
     options = parser().parse_args(argv)
     if isinstance(sys.stdout, io.TextIOWrapper):
-        # A log file shows each epoch when it ends. Otherwise, it would stay empty for hours, and a kill would lose it.
+        # So a log file shows each epoch as soon as the epoch ends. With a block buffer, the log file would stay empty
+        # for hours, and its content would be lost if the process were killed.
         sys.stdout.reconfigure(line_buffering=True)
     _check_options(options, argv)
     load_tensorflow()
@@ -440,8 +441,8 @@ def _learned_before(config: Config) -> bytes:
 def _check_batch_norms(weights: str, recipe: Recipe) -> None:
     """Raises OptionError if a run would train the batch norms of weights that come from a .tflite.
 
-    The batch norms of a .tflite are folded into its weights. If new ones normalized the batches, the network would lose
-    what the file has learned in the first step.
+    The batch norms of a .tflite are folded into its weights. If new batch norms normalized the batches, the first
+    training step would destroy what the network in the file has learned.
     """
     if recipe.train_batch_norms and _come_from_tflite(weights):
         raise OptionError(
@@ -451,7 +452,7 @@ def _check_batch_norms(weights: str, recipe: Recipe) -> None:
 
 
 def _come_from_tflite(weights: str) -> bool:
-    """Returns whether a value of --weights is a .tflite, or a run that started from one, directly or through others."""
+    """Returns whether a value of --weights is a .tflite, or a run that started from one, directly or through runs."""
     from dermedge.train.fit.tflite_weights import is_tflite
 
     return is_tflite(weights) or (
@@ -517,7 +518,7 @@ def _check_training_photos(catalogue: Catalogue) -> None:
     missing = next((name for name in catalogue.classes if name not in learned), None)
     if missing is not None:
         raise DataError(
-            f"the class '{missing}' has no photo in train, so that it cannot be learned; move photos of this class to "
+            f"the class '{missing}' has no photo in train, so it cannot be learned; move photos of this class to "
             "train, or leave the class out"
         )
 

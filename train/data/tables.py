@@ -317,7 +317,7 @@ class _Joined:
         self.facts: dict[int, PhotoFacts] = defaultdict(PhotoFacts)
         self.accounts: list[TableAccount] = []
         self._ranks: dict[int, tuple[bool, int]] = {}
-        # the stated diagnoses of each photo, and the ranks of their tables; None: the labels of a row exclude each other
+        # stated diagnoses of each photo, and the ranks of their tables; None: the labels of a row exclude each other
         self._stated: dict[int, set[tuple[str | None, int]]] = defaultdict(set)
 
     def has_label(self, index: int) -> bool:

@@ -212,7 +212,7 @@ class RunFolder:
         path beside the run folder, because both have probably moved together. Otherwise, the result is ``path``.
         """
         beside = self._parent / Path(path).name
-        # A run never names itself, but it may have the name of a run that was in another folder.
+        # The config never names the run itself. If this run has the same name, ``path`` means a run in another folder.
         is_this_run = beside == Path(os.path.abspath(self.path))
         return str(beside) if not Path(path).exists() and beside.exists() and not is_this_run else path
 
@@ -220,8 +220,8 @@ class RunFolder:
     def locked(self) -> Iterator[None]:
         """Keeps other processes from training the run within a ``with`` block.
 
-        The lock ends with the process. Windows and some network file systems have no such locks. There, nothing is
-        locked.
+        The lock ends with the process. On Windows and on some network file systems, there are no such locks, and this
+        method does nothing.
 
         Raises:
             StorageError: another process is training the run.
