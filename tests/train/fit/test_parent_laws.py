@@ -81,7 +81,7 @@ def test_a_parent_whose_own_parent_learned_what_the_run_holds_out_is_refused(
     check_parents(config, [published(2, "train"), published(3, split)])
     with pytest.raises(
         DataError,
-        match=f"the {role} '.*parent' has learned from another model, which was trained on 1 of the .* run; "
+        match=f"the {role} '.*parent' has learned from another model, which was trained on 1 of the .* run, "
         r"such as '/photos/ISIC_0000002\.png'",
     ):
         check_parents(config, [published(2, split), published(3, split)])
