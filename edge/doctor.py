@@ -154,7 +154,7 @@ def check_opencv(load: _Load = import_module, versions: Callable[[str], str | No
         built = cv2.getBuildInformation()
     except Exception as error:
         # An OpenCV that can open windows needs libGL. The import fails on a system without a desktop, which lacks
-        # libGL. An OpenCV that another one has overwritten in part may raise any exception.
+        # libGL. If one OpenCV package has overwritten parts of another, the import may raise any exception.
         cure = one_of_them if installed else one
         return Finding("opencv", FAULT, _first_line(error), cure)
     gui = re.search(r"^\s*GUI:\s*(\S+)", built, re.MULTILINE)

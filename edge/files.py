@@ -98,7 +98,7 @@ def write_beside(path: Path | str) -> Iterator[Path]:
         yield part
         with part.open("rb") as handle:
             os.fsync(handle.fileno())
-        with suppress(OSError):  # usually, there is no such file yet
+        with suppress(OSError):  # usually, no file has this name yet
             shutil.copymode(target, part)
         os.replace(part, target)
     except OSError as error:

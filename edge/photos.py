@@ -36,7 +36,7 @@ SUFFIXES = WRITTEN_SUFFIXES | _HEIF_SUFFIXES | {".jfif", ".jpe", ".mpo", ".avif"
 EXPLAINED_SUFFIX = ".explained.png"
 # A HEIC photo is an ISO media file. One of these brands follows the first eight bytes of the file.
 _HEIF_BRANDS = frozenset({b"heic", b"heix", b"hevc", b"mif1", b"msf1"})
-# AVIF photos may begin with the brands mif1 and msf1 too. They have one of these brands in the list that follows.
+# An AVIF photo may also begin with the brand mif1 or msf1. One of these brands is then in the list of further brands.
 _AVIF_BRANDS = frozenset({b"avif", b"avis"})
 # A pixel has at most four channels of 16 bits. A file with more bytes for each pixel, such as a scan of a whole slide,
 # could fill the memory.
@@ -108,9 +108,9 @@ def read_picture(path: Path | str) -> NDArray[np.uint8]:
     """Returns one photo as uint8 [height, width, 3], 0 to 255, blue first, after applying its EXIF orientation.
 
     Raises:
-        PictureError: the file is missing, empty or not a photo, or the photo has too many pixels or the file too many
-            bytes. The limit is 120 million pixels by default, and 8 bytes for each of these pixels. The environment
-            variable ``OPENCV_IO_MAX_IMAGE_PIXELS`` changes the limit.
+        PictureError: the file is missing, empty or not a photo, or has too many pixels or too many bytes. By default,
+            the limits are 120 million pixels, and 8 bytes for each of these pixels. The environment variable
+            ``OPENCV_IO_MAX_IMAGE_PIXELS`` changes both limits.
     """
     try:
         status = os.stat(path)
@@ -178,7 +178,7 @@ def _no_photo(path: Path | str, why: str) -> PictureError:
 
 
 def _most_pixels() -> int:
-    """Returns the limit of the environment variable. As OpenCV allows, the number may end in KB or MB."""
+    """Returns the limit that the environment variable states. The value may end in KB or MB, as OpenCV allows."""
     text = os.environ["OPENCV_IO_MAX_IMAGE_PIXELS"]
     unit = {"KB": 1 << 10, "MB": 1 << 20}.get(text[-2:].upper())
     return int(text[:-2]) * unit if unit else int(text)

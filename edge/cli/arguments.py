@@ -74,13 +74,13 @@ class Parser(argparse.ArgumentParser):
         option = given.split("=")[0].split()[0] if unknown else ""
         nearest = get_close_matches(option, _option_names(self), n=1)
         see = f"did you mean {nearest[0]}? See" if nearest else "see"
-        # one of the arguments may be the URL of a camera, whose option is missing or misspelt
+        # an argument may be the URL of a camera, if the option before it is missing or misspelt
         shown = " ".join(map(without_secrets, given.split(" ")))
         raise OptionError(f"{before}{unknown}{shown}; {see} {self.prog} --help")
 
 
 def _not_empty(text: str) -> str:
-    """Returns the text. An empty path is refused, because it would mean the current folder."""
+    """Returns the text of a path. An empty text is refused, because it would mean the current folder."""
     if not text:
         raise argparse.ArgumentTypeError("the path is empty; give a path, such as . for the current folder")
     return text

@@ -31,7 +31,8 @@ from dermedge.edge.views.photo_json import photo_to_json
 __all__ = ["main", "parser"]
 
 _MODEL_SUFFIX = ".tflite"
-# A path that begins with a scheme is a URL. The second slash of a URL is lost in a Path. One letter is a Windows drive.
+# Matches the beginning of a URL in a Path, which keeps only one of the two slashes. A scheme has at least two letters
+# here, because a single letter is a Windows drive.
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:/", re.IGNORECASE)
 # The help ends with these example commands.
 _EXAMPLES = (

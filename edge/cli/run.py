@@ -232,7 +232,8 @@ def _print_delivery(delivery: Delivery | None, options: argparse.Namespace) -> N
 def _is_refused(asked: float | str | None, got: float | str | None) -> bool:
     """Tells whether a camera reports another value than the value that it was asked for.
 
-    A rate of 29.97 frames a second is reported as 30000/1001. None and an empty text are no report.
+    Rates count as equal if they differ only by rounding, as 29.97 and 30000/1001. If ``got`` is None or an empty text,
+    the camera reports no value.
     """
     if asked is None or got in (None, ""):
         return False
@@ -275,11 +276,11 @@ def _signals_end() -> Iterator[None]:
 
 @contextmanager
 def _signals_wait(source: str) -> Iterator[None]:
-    """After the block, changes what a signal does, until `_signals_end` restores it.
+    """Changes what a signal does when the block ends. `_signals_end` restores the handlers.
 
-    After the block, the views are closed, but the thread that reads the source may still wait for an answer of a
-    stalled camera. The source must not be closed before this thread has left it. So the first signal only prints what
-    the program waits for. The second signal ends the process without closing the source.
+    At the end of the block, the views are closed, but the thread that reads the source may still wait for an answer of
+    a stalled camera. The source must not be closed while this thread reads it. So the first signal only prints what the
+    program waits for. The second signal ends the process without closing the source.
     """
     is_told = False
 
@@ -304,9 +305,8 @@ def _signals_wait(source: str) -> Iterator[None]:
 
 def _ending_signals() -> list[signal.Signals]:
     """Returns the signals that end a run and are not ignored."""
-    there = [
-        getattr(signal, name, signal.SIGINT) for name in ("SIGINT", "SIGTERM", "SIGHUP")
-    ]  # Windows has no SIGHUP
+    # Windows has no SIGHUP
+    there = [getattr(signal, name, signal.SIGINT) for name in ("SIGINT", "SIGTERM", "SIGHUP")]
     return [one for one in dict.fromkeys(there) if signal.getsignal(one) is not signal.SIG_IGN]
 
 
@@ -341,7 +341,8 @@ def _conclude(session: Session, save: Path | None, stream: TextIO) -> None:
     if save is None:
         return
     if session.best is None:
-        # A file of an earlier run may have this name. If there was no frame at all, an error says so.
+        # Without this line, a file of an earlier run would seem to be the result. If there was no frame at all,
+        # an error message says so.
         if frames_of(session.counts):
             print(f"'{printable(str(save))}' was not written, because no frame was classified", file=stream)
         return

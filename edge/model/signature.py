@@ -73,7 +73,7 @@ class OutputDetails:
     Attributes:
         probabilities: the output [N, K]. If it is the only output, it may also be [N, 1, 1, K].
         evidence: the output [N, h, w, K], or None if there is none. It is also None if K is 1, because evidence is
-            compared between classes. Such an output is a map of the image, as a segmentation network has.
+            compared between classes. Such an output is a map, as a segmentation network has.
         close_up: the output [N, 1], the probability that the photo is a close-up, or None if there is none.
     """
 

@@ -132,12 +132,12 @@ def _is_session(path: Path, notes: list[str]) -> bool:
 def _has_valid_name(path: Path, notes: list[str]) -> bool:
     """Tells whether the name of a file or folder is valid UTF-8. If it is not, adds a note.
 
-    Neither the table nor the URL of a photo can contain another name.
+    The table and the URL of a photo can contain only valid UTF-8.
     """
     try:
         path.name.encode()
     except UnicodeEncodeError:
-        notes.append(f"The name of '{path}' is not valid UTF-8, so it is left out; rename it.")
+        notes.append(f"'{path}' is left out, because its name is not valid UTF-8; rename it.")
         return False
     return True
 

@@ -187,7 +187,7 @@ def _parsed(path: Path, content: bytes) -> list[ReviewRow]:
         rows = list(reader)
     except (UnicodeDecodeError, csv.Error) as error:
         raise _foreign(path) from error
-    # csv puts the cells that a row has beyond the header under the key None, and None in place of missing cells
+    # csv stores the cells that a row has beyond the header under the key None, and stores None for missing cells
     if any(None in row or None in row.values() or row["decision"] not in _DECISIONS for row in rows):
         raise _foreign(path)
     return [ReviewRow(**{key: row[key] for key in _COLUMNS}) for row in rows]

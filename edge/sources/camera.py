@@ -54,8 +54,8 @@ _PROOF_S = 1.5
 _MOST_BAD_PARTS, _BAD_PARTS_S = 5, 1.0
 
 # A stream is decoded by this many threads. With n threads, FFmpeg returns a frame when n - 1 further frames have
-# arrived. By default, n is the number of processor cores, so that the frames of a slow camera would be seconds old. A
-# single thread of a Raspberry Pi would be too slow for large frames.
+# arrived. By default, n is the number of processor cores, so the frames of a slow camera would be seconds old. A single
+# thread of a Raspberry Pi would be too slow for large frames.
 _DECODING_THREADS = 2
 
 # The user gets one of these pieces of advice when a source does not open.

@@ -55,11 +55,11 @@ def _request(parts: SplitResult, with_password: bool) -> Request:
 
 
 def _refused_user(parts: SplitResult, error: HTTPError, was_with_password: bool) -> str | None:
-    """Returns advice for a URL with a user name that the server does not accept, or not without a password.
+    """Returns advice for a URL with a user name, to which the server has answered 401 (Unauthorized).
 
-    The password is sent only to a server that accepts nothing but Basic authentication, because this authentication
-    does not protect it. If the server accepts another one, such as Digest, FFmpeg has used that, and its result is not
-    known here.
+    Basic authentication does not protect the password. So the password is sent only if the server accepts nothing but
+    Basic authentication. If the server accepts another method, such as Digest, FFmpeg has used that method. Its result
+    is not known here, and the advice is None.
     """
     if was_with_password:
         return "the server rejects the user name or the password; check both"

@@ -28,8 +28,8 @@ _INTERVALS = 4
 # quickly: the interval between two old frames is less than `_HASTE` times the usual frame interval.
 _STALL_S, _STALL_INTERVALS = 0.3, 3
 _HASTE = 0.75
-# A buffer holds no more frames than the source has made since the stall began. If this many more arrive, they are no
-# old frames: the frame rate of the source has risen.
+# After a stall, a buffer holds at most the frames that the source has made since the stall began. If more frames than
+# these and _SURPLUS arrive, they do not come from a buffer: the frame rate of the source has risen.
 _SURPLUS = 3
 # The exit waits in steps of this many seconds. On Windows, a signal is handled only after a step.
 _SIGNAL_S = 0.5
@@ -122,8 +122,8 @@ class LatestFrame:
         """Waits until the thread has left the source, which happens within seconds.
 
         A signal does not end the wait, because closing a source that another thread reads crashes the process. The
-        exception that the signal raises is raised after the wait. `Thread.join` alone would not do: in Python 3.11, an
-        interrupted `join` takes the thread for stopped.
+        exception that the signal raises is raised after the wait. `Thread.join` alone is not enough: in Python 3.11,
+        an interrupted `join` marks the thread as stopped.
         """
         interruption: BaseException | None = None
         while not self._ended:

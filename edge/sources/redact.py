@@ -18,8 +18,8 @@ _SECRET = (
     r"account|proxy-id|jwt|hash|nonce|code|pin)"
 )
 _NAME = rf"(?<![\w.-])((?:[\w.-]*[_.-]?)?{_SECRET}[\w.-]*|[up])"
-# In a URL, a value ends before the next & and name. In a pipeline, it ends at its closing quote or bracket, or at the
-# next space.
+# In a URL, a value ends before the next & that a name follows. In a pipeline, it ends at its closing quote or bracket,
+# or at the next space.
 _IN_ADDRESS = re.compile(rf"{_NAME}=[^&]*(?:&(?![\w.-]+=)[^&]*)*", re.IGNORECASE)
 _IN_PIPELINE = re.compile(
     rf"""{_NAME}\s*=\s*(?:"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|\{{[^}}]*\}}|(?:\\.|[^\s"])*)""", re.IGNORECASE

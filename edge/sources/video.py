@@ -33,8 +33,8 @@ _MISSING_SHARE, _MISSING_S = 0.1, 1.0
 # A gap lies between two frames that were read one after the other. A video that lacks many frames counts as damaged if
 # its longest gap contains at least this fraction of the missing frames.
 _GAP_SHARE = 0.8
-# A pause of a video that plays at its own speed is waited for at once if it is not longer than _LONGEST_SLEEP_S.
-# Otherwise, a call of `read` ends after _PAUSE_TICK_S, so that the thread that reads can be stopped.
+# If a video plays at its own speed, a pause of up to _LONGEST_SLEEP_S between two frames is one wait in `read`. In a
+# longer pause, each call of `read` ends after _PAUSE_TICK_S, so that the reading thread can be stopped.
 _LONGEST_SLEEP_S, _PAUSE_TICK_S = 10.0, 1.0
 # Reading ends with an error if this many frames in a row equal the first frame.
 _MOST_SAME_AT_START = 500
@@ -217,7 +217,7 @@ class VideoFile(FrameSource):
 class PacedVideo(FrameSource):
     """A video that plays at its own speed, as a live source: a frame is lost if it is not read in time.
 
-    Between frames that are far apart, `read` raises SourceLost.
+    In a long pause between two frames, `read` raises SourceLost once a second.
     """
 
     is_live = True

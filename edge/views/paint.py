@@ -33,8 +33,8 @@ __all__ = ["LEGIBLE_SIZE", "LOST_LIGHT", "paint_classification", "paint_frame", 
 LEGIBLE_SIZE = (480, 320)
 # While the camera is lost, the last frame is darkened by this factor, so that nobody mistakes it for a live one.
 LOST_LIGHT = 0.35
-# The longer side of a narrow frame is enlarged up to this many pixels only, so that the painted frame is distorted.
-# Otherwise, a frame of 1 x 6,000 pixels would take gigabytes.
+# The longer side of a frame is enlarged to at most this many pixels, although this distorts a very narrow frame.
+# Otherwise, a frame of 1 x 6,000 pixels would take gigabytes of memory.
 _MOST_SIDE = 8192
 
 _WHITE: Colour = (245, 245, 245)

@@ -63,7 +63,7 @@ class ServiceView:
         pass
 
     def _notify(self, message: str) -> None:
-        # The loop continues if nobody listens. systemd itself restarts a service that it does not hear. A process may
-        # also have inherited the variable from a service, and may not reach the socket.
+        # The live loop goes on if the message cannot be sent. systemd restarts a service that sends no messages. A
+        # process that has inherited the variable from a service may not reach the socket.
         with suppress(OSError):
             self._socket.sendto(message.encode(), self._address)

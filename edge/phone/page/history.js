@@ -11,7 +11,7 @@ function done(request) {
 }
 
 // Runs one request on the stored entries, and returns its result. Throws an error if the browser cannot finish the
-// transaction. A request succeeds before the browser writes the entry, and the disk can still be too full for the entry.
+// transaction. The browser writes an entry only after the request has succeeded, and the disk can then be too full.
 async function within(mode, makeRequest) {
   const opening = indexedDB.open("dermedge", 1);
   opening.onupgradeneeded = () => opening.result.createObjectStore(STORE, { autoIncrement: true });

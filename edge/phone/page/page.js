@@ -176,8 +176,8 @@ function setMode(wanted) {
   if (mode === "live") worker.postMessage({ kind: "reset" });
 }
 
-// Shows the controls that the camera has. The torch of a camera that has just opened is off, and its zoom is the least.
-// A camera that stayed open keeps both.
+// Shows the controls that the camera has. If the camera has just opened, its torch is off, and its zoom is the smallest
+// possible. If the camera stayed open, its torch and its zoom have not changed.
 function showControls(hasJustOpened) {
   const { torch, zoom } = camera.offers;
   element("torch").hidden = !torch;
@@ -385,7 +385,7 @@ element("erase").addEventListener("click", async () => {
   await showHistory();
 });
 
-// Throws an error if the browser gives up a service worker that it is installing.
+// Returns a promise, which fails if the browser cannot install the service worker.
 function failureOf(installing) {
   return new Promise((_, reject) => {
     installing?.addEventListener("statechange", () => {

@@ -2,11 +2,12 @@
 
 importScripts("files.js"); // defines BUILD and FILES
 
-// Other apps on the same web site, such as one with another model, have stores of their own.
+// The name of a cache begins with the address of the app. So other apps on the same web site, such as an app with another
+// model, have caches of their own.
 const OWN = `dermedge ${self.registration.scope} `;
 const CACHE = OWN + BUILD;
 
-// Tells whether a store belongs to this app. Earlier versions named their stores without the address of the app.
+// Tells whether a cache belongs to this app. Earlier versions named their caches without the address of the app.
 async function isOwn(name) {
   return name.startsWith(OWN) || (name.startsWith("dermedge-") && await caches.match("./", { cacheName: name }));
 }

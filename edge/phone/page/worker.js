@@ -21,7 +21,8 @@ async function open() {
 
 const canvas = new OffscreenCanvas(1, 1);
 const context = canvas.getContext("2d", { willReadFrequently: true });
-// Safari on an iPhone leaves a canvas of more pixels empty without an error. Its newer photos have more pixels.
+// In Safari on an iPhone, a canvas with more pixels stays empty, and there is no error. Photos of newer iPhones have more
+// pixels.
 const MOST_PIXELS = 2 ** 24;
 
 // Returns the pixels of the centre square of a frame. The network sees this square, or the middle of it. Equally many

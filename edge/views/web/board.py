@@ -252,7 +252,7 @@ def _drift_metrics(drift: SessionDrift) -> Iterator[str]:
 def _metric(name: str, kind: str, values: Sequence[tuple[dict[str, str], float]]) -> Iterator[str]:
     yield f"# TYPE dermedge_{name} {kind}"
     for labels, value in values:
-        # the format g rounds to six digits, so that a counter above a million would change only now and then
+        # the format g rounds to six digits, so a counter above a million would seldom change
         number = str(value) if isinstance(value, int) else f"{value:g}"
         pairs = ",".join(f'{key}="{_escaped(text)}"' for key, text in labels.items())
         yield f"dermedge_{name}{f'{{{pairs}}}' if pairs else ''} {number}"

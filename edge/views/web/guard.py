@@ -112,8 +112,8 @@ class Guard:
         kept = urlencode([pair for pair in request.query_params.multi_items() if pair[0] != "token"])
         response = RedirectResponse(request.scope["path"] + (f"?{kept}" if kept else ""), 303)
         # The address may be opened from a page of another site, such as a mail or a terminal in the browser. The
-        # browser would then follow the redirection without a strict cookie. A lax cookie suffices, because other sites
-        # can only open pages with it, and no GET request changes anything.
+        # browser would then follow the redirection without a strict cookie. A lax cookie is safe, because other sites
+        # can use it only to open pages, and no GET request changes anything.
         response.set_cookie(_cookie_name(request), given, httponly=True, samesite="lax")
         return response
 

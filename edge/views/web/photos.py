@@ -64,7 +64,7 @@ _SIGNATURES = (
 )
 
 
-# the parser warns about a damaged form, and the warning would appear in the middle of the live view
+# the parser logs a warning for a damaged form, and the warning would appear in the middle of the live view
 logging.getLogger(python_multipart.__name__).setLevel(logging.ERROR)
 
 

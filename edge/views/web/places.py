@@ -8,9 +8,9 @@ exception, because a photo in the body may take longer. The server accepts or re
 head of the request. If the head arrives within `HEAD_TIMEOUT_S` seconds, and the connection is proved, the client may
 take `BODY_TIMEOUT_S` seconds for the whole request.
 
-A client must also receive. If data for a client has waited for `SEND_TIMEOUT_S` seconds, the connection is closed.
-Otherwise, a phone that has left the network would keep its place among the viewers for a quarter of an hour. When the
-server stops, each client has `STOP_TIMEOUT_S` seconds to receive the rest.
+A client must also receive what the server sends. If data for a client has waited for `SEND_TIMEOUT_S` seconds, the
+connection is closed. Otherwise, a phone that has left the network would keep its place among the viewers for a quarter
+of an hour. When the server stops, each client has `STOP_TIMEOUT_S` seconds to receive the rest.
 
 A new connection waits until its first request is accepted. This module limits how many connections may wait, both for
 each client and in total. If a new connection would exceed a limit, the connection that has waited longest is closed.
@@ -118,17 +118,17 @@ class PlacedProtocol(H11Protocol):
             self._stop_deadline()
 
     def pause_writing(self) -> None:
-        """Gives the client some time to receive the data that waits, because more data waits than the limit allows."""
+        """Starts a time limit of `SEND_TIMEOUT_S`. asyncio calls this method if too much data waits for the client."""
         super().pause_writing()
         self._send_deadline = self.loop.call_later(SEND_TIMEOUT_S, self.transport.abort)
 
     def resume_writing(self) -> None:
-        """Ends this time, because the client has received nearly all of the data."""
+        """Stops the time limit. asyncio calls this method when the client has received nearly all of the data."""
         self._stop_send_deadline()
         super().resume_writing()
 
     def shutdown(self) -> None:
-        """Ends the connection, because the server stops."""
+        """Ends the connection within `STOP_TIMEOUT_S`. uvicorn calls this method when the server stops."""
         super().shutdown()
         self.loop.call_later(STOP_TIMEOUT_S, self.transport.abort)
 

@@ -42,8 +42,9 @@ _ELSEWHERE = {socket.AF_INET: ("192.0.2.1", 9), socket.AF_INET6: ("2001:db8::1",
 # The largest number of simultaneous connections. Further connections are refused. Strangers cannot use up all
 # connections, because `MOST_UNPROVED`, the limit on connections without an accepted request, is lower.
 _MAX_CONNECTIONS = 128
-# The server stops as soon as all requests have ended. If a request has not ended after this time in seconds, it is
-# cancelled, and a traceback is printed. That is an error, because each connection is closed after `STOP_TIMEOUT_S`.
+# The server stops as soon as all requests have ended. If a request has not ended after this time in seconds, uvicorn
+# cancels it and prints a traceback. This never happens without a fault, because `STOP_TIMEOUT_S` ends each connection
+# earlier.
 _STOP_S = 30
 
 

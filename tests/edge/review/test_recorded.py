@@ -165,4 +165,4 @@ def test_names_that_are_not_valid_utf_8_are_left_out_with_a_note(tmp_path: Path)
     write_session(tmp_path, [answer("2.jpg")], name=os.fsdecode(b"caf\xe9"))
     recording = read_recording(tmp_path)
     assert [photo.path for photo in recording.photos] == [f"{session.name}/1.jpg"]
-    assert sum("is not valid UTF-8, so it is left out; rename it" in note for note in recording.notes) == 2
+    assert sum("is left out, because its name is not valid UTF-8" in note for note in recording.notes) == 2
