@@ -273,9 +273,13 @@ def _with_missing_parts(photos: Sequence[Photo], missing: Sequence[str], seed: i
 
 
 def find_leaks(photos: Iterable[Photo]) -> list[str]:
-    """Returns the groups, lesions, image ids, paths and digests that are in several splits; empty if nothing leaks."""
+    """Returns the groups, lesions, persons, image ids, paths and digests that are in several splits.
+
+    The result is empty if nothing leaks. A person is named as in "person P7".
+    """
     splits: dict[str, set[str]] = defaultdict(set)
     for photo in photos:
-        for name in {photo.group, photo.lesion_id, photo.image_id, photo.path, photo.digest} - {""}:
+        person = f"person {photo.patient_id}" if photo.patient_id else ""
+        for name in {photo.group, photo.lesion_id, person, photo.image_id, photo.path, photo.digest} - {""}:
             splits[name].add(photo.split)
     return sorted(name for name, there in splits.items() if len(there) > 1)
