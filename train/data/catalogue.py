@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import io
 import json
 import os
 from collections import Counter
@@ -19,6 +18,7 @@ from pathlib import Path
 
 from dermedge.edge.errors import DataError
 from dermedge.edge.files import write_text
+from dermedge.edge.text_table import csv_of
 from dermedge.train.data.counts import plural
 
 __all__ = [
@@ -120,11 +120,8 @@ class Catalogue:
 
     def to_csv(self) -> str:
         """Returns the table as CSV text. The same photos always give the same text."""
-        text = io.StringIO()
-        writer = csv.DictWriter(text, [one.name for one in fields(Photo)], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(asdict(photo) | {"path": _path_below_root(photo)} for photo in self.photos)
-        return text.getvalue()
+        rows = (asdict(photo) | {"path": _path_below_root(photo)} for photo in self.photos)
+        return csv_of([one.name for one in fields(Photo)], rows)
 
     @property
     def digest(self) -> str:

@@ -341,6 +341,14 @@ def test_a_leak_is_found() -> None:
     assert find_leaks([photo, replace(other, image_id="a")]) == ["a"]
     assert find_leaks([photo, replace(other, path="a.jpg")]) == ["a.jpg"]
     assert find_leaks([replace(one, lesion_id="lesion 1") for one in (photo, other)]) == ["lesion 1"]
+    assert find_leaks([replace(one, patient_id="P7") for one in (photo, other)]) == ["person P7"]
+
+
+@pytest.mark.parametrize("name", ["a\rb.jpg", "a\nb.jpg", 'a,"b".jpg'])
+def test_any_name_of_a_file_is_read_as_it_was_written(tmp_path: Path, name: str) -> None:
+    photo = Photo(str(tmp_path / name), "a", "", "g", "x", "x", "s", "train", root=str(tmp_path))
+    Catalogue((photo,), ("x",), {}).save(tmp_path / "catalogue.csv")
+    assert read_catalogue(tmp_path / "catalogue.csv") == (photo,)
 
 
 @given(groups, groups, st.integers(0, 5))
