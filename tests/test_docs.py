@@ -25,6 +25,7 @@ from unittest.mock import patch
 import cv2
 import numpy as np
 import pytest
+from packaging.requirements import Requirement
 
 import dermedge
 from dermedge import cli
@@ -430,14 +431,45 @@ def test_the_disturbances_in_the_model_card_are_those_of_the_evaluation() -> Non
 
 def card_rows() -> list[list[str]]:
     """The cells of all rows of tables in the model card."""
-    card = (ROOT / "models/README.md").read_text(encoding="utf-8")
-    return [line.strip("| ").split(" | ") for line in card.splitlines() if line.startswith("|")]
+    return table_rows((ROOT / "models/README.md").read_text(encoding="utf-8"))
+
+
+def table_rows(text: str) -> list[list[str]]:
+    """The cells of all rows of tables in a text."""
+    return [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("|")]
 
 
 def nine_classes() -> tuple[str, ...]:
     manifest = read_manifest(SHIPPED["dermedge-nine-192"])
     assert manifest is not None
     return tuple(manifest.labels)
+
+
+def test_the_packages_in_the_table_are_those_of_the_project() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = {f"`[{name}]`": needs for name, needs in project["optional-dependencies"].items()}
+    expected: dict[tuple[str, str], set[str]] = {}
+    for place, needs in {"`pip install .`": project["dependencies"], **extras}.items():
+        for need in () if place in ("`[test]`", "`[dev]`") else map(Requirement, needs):
+            expected.setdefault((f"`{need.name}`", f"`{need.specifier}`"), set()).add(place)
+    page = (DOCS / "installation.md").read_text(encoding="utf-8")
+    rows = [row for row in table_rows(page) if len(row) == 4 and re.fullmatch(r"`[<>=]+[\d.]+`", row[2])]
+    assert {(name, versions): set(places.split(", ")) for name, places, versions, _ in rows} == expected
+    assert all(licence for *_, licence in rows)
+
+
+@pytest.mark.parametrize("command", ["models", "doctor", "inspect"])
+def test_the_keys_of_json_in_the_reference_are_those_of_the_command(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = ["dermedge-nine-192"] if command == "inspect" else []
+    assert cli.main([command, *model, "--json"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    page = (DOCS / "reference" / "commands.md").read_text(encoding="utf-8")
+    title = "key of a model" if command == "models" else f"key of {command}"
+    rows = table_rows(page.partition(f"| {title} |")[2].partition("\n\n")[0])
+    keys = [key for row in rows for key in re.findall(r"`(\w+)`", row[0])]
+    assert sorted(keys) == sorted(printed[0] if command == "models" else printed)
 
 
 def test_everything_that_the_package_offers_is_there() -> None:
