@@ -429,6 +429,69 @@ def test_the_disturbances_in_the_model_card_are_those_of_the_evaluation() -> Non
     assert [row for row in card_rows() if len(row) == 6 and row[0] in kinds] == expected
 
 
+ALL_CLASSES = ROOT / "benchmarks/results/nine-classes/all-classes/evaluation.json"
+FIVE_CLASSES = ROOT / "benchmarks/results/test-split-3/evaluation.json"
+
+
+def confusion_matrix(name: str) -> tuple[list[str], list[list[int]]]:
+    """The classes, and the answers to the photos of each true class of a model's test split."""
+    path = ALL_CLASSES if "nine" in name else FIVE_CLASSES
+    evaluation = json.loads(path.read_text(encoding="utf-8"))
+    [matrix] = [one["confusion_matrix"] for one in evaluation["models"] if one["name"] == name]
+    return evaluation["labels"], matrix
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_the_confusion_matrices_in_the_model_card_are_those_of_the_evaluations(name: str) -> None:
+    labels, matrix = confusion_matrix(name)
+    rows = [[label, *map(str, counts)] for label, counts in zip(labels, matrix, strict=True)]
+    card = (ROOT / "models/README.md").read_text(encoding="utf-8")
+    section = card.partition("### Confusion matrices\n")[2].partition("\n### ")[0]
+    table = re.split(rf"^{name} ", section, flags=re.MULTILINE)[1].partition("\n\n")[2].partition("\n\n")[0]
+    assert table_rows(table) == [["true class", *labels], ["---", *["---:"] * len(labels)], *rows]
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_what_the_model_card_says_of_missed_melanomas_is_in_the_evaluations(name: str) -> None:
+    labels, matrix = confusion_matrix(name)
+    assert labels[0] == "melanoma"
+
+    def most_frequent(counts: list[int]) -> str:
+        others = sorted(zip(labels[1:], counts[1:], strict=True), key=lambda pair: -pair[1])
+        listed = ", ".join(f"{label} {count}" for label, count in others[:3])
+        return f"{sum(counts[1:])}: {listed}"
+
+    answers, true_classes = matrix[0], [row[0] for row in matrix]
+    row = [f"{answers[0]} of {sum(answers)}", most_frequent(answers), most_frequent(true_classes)]
+    assert [name, *row] in card_rows()
+
+
+def test_the_parameters_and_the_memory_in_the_model_card_are_those_of_the_models() -> None:
+    schema = pytest.importorskip("ai_edge_litert.schema_py_generated")
+    results = json.loads((ROOT / "benchmarks/results/machines/x86-64-xeon-amx.json").read_text("utf-8"))
+    memory = {row["model"]: row["start"]["model_mb"] for row in results["rows"]}
+    parameters = [count_parameters(schema, path.read_bytes()) / 1e6 for path in SHIPPED.values()]
+    rows = {row[0].partition(":")[0]: row[1:] for row in card_rows() if len(row) == 5}
+    assert rows["parameters"] == [f"{millions:.2f} million" for millions in parameters]
+    assert rows["memory of the model on a computer"] == [f"{memory[name]:.1f} MB" for name in SHIPPED]
+
+
+def count_parameters(schema: Any, model: bytes) -> int:
+    """The number of weights and biases of the convolutions and matrix products of a .tflite."""
+    root = schema.Model.GetRootAs(model)
+    graph = root.Subgraphs(0)
+    operators = schema.BuiltinOperator
+    layers = (operators.CONV_2D, operators.DEPTHWISE_CONV_2D, operators.FULLY_CONNECTED)
+    found = {}
+    for number in range(graph.OperatorsLength()):
+        operator = graph.Operators(number)
+        code = root.OperatorCodes(operator.OpcodeIndex())
+        if max(code.BuiltinCode(), code.DeprecatedBuiltinCode()) in layers:
+            for index in operator.InputsAsNumpy()[1:]:
+                found[int(index)] = int(graph.Tensors(int(index)).ShapeAsNumpy().prod())
+    return sum(found.values())
+
+
 def card_rows() -> list[list[str]]:
     """The cells of all rows of tables in the model card."""
     return table_rows((ROOT / "models/README.md").read_text(encoding="utf-8"))
