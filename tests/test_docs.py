@@ -447,7 +447,7 @@ def test_the_confusion_matrices_in_the_model_card_are_those_of_the_evaluations(n
     rows = [[label, *map(str, counts)] for label, counts in zip(labels, matrix, strict=True)]
     card = (ROOT / "models/README.md").read_text(encoding="utf-8")
     section = card.partition("### Confusion matrices\n")[2].partition("\n### ")[0]
-    table = re.split(rf"^{name} ", section, flags=re.MULTILINE)[1].partition("\n\n")[2].partition("\n\n")[0]
+    table = re.split(rf"^{name} \(", section, flags=re.MULTILINE)[1].partition("\n\n")[2].partition("\n\n")[0]
     assert table_rows(table) == [["true class", *labels], ["---", *["---:"] * len(labels)], *rows]
 
 
