@@ -253,9 +253,8 @@ _CODES = {
 
 def _key(name: str) -> str:
     """Returns a name as it is looked up: in lower case, without accents, with spaces for underscores and hyphens."""
-    straight = re.sub(
-        "[\u2019\u00b4`]", "'", name.lower()
-    )  # as in Bowen's, which word processors write otherwise
+    # word processors write the apostrophe in names such as Bowen's as another character
+    straight = re.sub("[\u2019\u00b4`]", "'", name.lower())
     plain = unicodedata.normalize("NFKD", straight.replace("æ", "ae").replace("œ", "oe"))
     plain = "".join(letter for letter in plain if not unicodedata.combining(letter))
     return " ".join(plain.replace("_", " ").replace("-", " ").split())
@@ -365,7 +364,8 @@ def spelling_key(name: str) -> str:
     """Returns the text that all spellings of a label have in common.
 
     Two labels are spellings of one label if they differ only in capitals, spaces and underscores, or if they are one
-    number, such as 1 and 1.0. Programs write 1.0 for 1 if a cell of the column is empty.
+    number, such as 1 and 1.0. Some programs write 1.0 for 1 if another cell of the column is
+    empty.
     """
     normal = normal_name(name)
     return normal.partition(".")[0] if _WHOLE_NUMBER.fullmatch(normal) else normal
@@ -401,11 +401,11 @@ def _known_diagnosis(normal: str) -> str | None:
 
 
 def _of_abbreviated_name(name: str) -> str | None:
-    """Returns the diagnosis of a name with its abbreviation or with a wider name in parentheses.
+    """Returns the diagnosis of a name that is followed by an abbreviation or a wider name in parentheses.
 
-    Examples are "basal cell carcinoma (BCC)" and "basal cell carcinoma (malignant)". The abbreviation akiec decides,
-    because the publisher gives it to several diagnoses. The result is None if one of the two names is not known, or if
-    they contradict each other.
+    Examples are "basal cell carcinoma (BCC)" and "basal cell carcinoma (malignant)". If the abbreviation is akiec, the
+    result is akiec, because the publisher uses this abbreviation for several diagnoses. The result is None if one of
+    the two names is not known, or if the two names contradict each other.
     """
     parts = _ABBREVIATED.fullmatch(name)
     long, short = map(_known_diagnosis, parts.groups()) if parts else (None, None)
