@@ -96,7 +96,7 @@ def write_beside(path: Path | str) -> Iterator[Path]:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         yield part
-        with part.open("rb") as handle:
+        with part.open("r+b") as handle:
             os.fsync(handle.fileno())
         with suppress(OSError):  # usually, no file has this name yet
             shutil.copymode(target, part)

@@ -103,6 +103,7 @@ def test_the_content_is_on_the_disk_before_the_file_takes_its_name(
 
     def noted_fsync(descriptor: int) -> None:
         done.append(("fsync", os.fstat(descriptor).st_ino))
+        os.write(descriptor, b"")  # Windows flushes only files that are open for writing
         fsync(descriptor)
 
     def noted_replace(source: Path, target: Path) -> None:
