@@ -125,7 +125,7 @@ def test_the_picture_of_the_surest_lesion_is_saved_and_named_last(
 def test_a_run_without_an_answer_says_that_it_saves_nothing(
     model_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A picture of an earlier run stayed, and seemed to be that of this one."""
+    """The file of an earlier run stayed there, and seemed to be the result of this run."""
     black, saved = tmp_path / "black.png", tmp_path / "best.png"
     cv2.imwrite(str(black), np.zeros((480, 640, 3), np.uint8))
     saved.write_bytes(b"earlier")
@@ -321,7 +321,7 @@ def test_ctrl_c_ends_with_130_after_the_summary_and_the_picture(model_path: Path
 
 
 def test_ctrl_c_while_a_stalled_camera_is_waited_for_says_so_and_then_ends(model_path: Path) -> None:
-    """The exit waits until the thread has left the camera, and no signal ended this wait."""
+    """The exit waits until the thread has left the camera. Earlier, no signal ended this wait."""
     program = f"""
 import sys, time
 from dermedge import cli

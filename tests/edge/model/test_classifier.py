@@ -261,7 +261,7 @@ def test_a_map_of_the_image_beside_a_single_probability_is_no_evidence(
 
 
 def with_the_input_as_output(network: bytes) -> bytes:
-    """The network with one more output, a copy of the image, as a segmentation network has one beside its answer."""
+    """The network with a copy of the image as a second output, as a segmentation network has a map as well."""
     from ai_edge_litert import schema_py_generated as schema
 
     from dermedge.convert.to_tflite.share_buffers import pack

@@ -150,7 +150,7 @@ def test_it_is_kept_for_each_host_and_its_key_is_the_owner_s(tmp_path: Path) -> 
 
 
 def test_the_one_for_a_host_called_ca_is_kept_too(tmp_path: Path) -> None:
-    """Earlier versions wrote an authority into ca.pem, which is deleted at each start."""
+    """Earlier versions wrote an authority into ca.pem. This file is deleted at each start."""
     assert open_authority(tmp_path, "ca") == open_authority(tmp_path, "ca")
 
 

@@ -110,7 +110,7 @@ def test_a_session_that_cannot_be_read_is_noted_and_the_others_are_read(
 
 
 def test_a_session_whose_lines_cannot_be_read_is_left_out(tmp_path: Path) -> None:
-    """A damaged memory card, for example."""
+    """A damaged memory card can cause such an error."""
     damaged = tmp_path / "a"
     (damaged / "frames.jsonl").mkdir(parents=True)
     with pytest.raises(SourceError, match="': Is a directory; check its permissions"):
@@ -159,7 +159,7 @@ def test_a_folder_without_recorded_photos_is_one_line_with_a_cure(tmp_path: Path
 
 @pytest.mark.skipif(os.name != "posix", reason="only POSIX has names that are not valid UTF-8")
 def test_names_that_are_not_valid_utf_8_are_left_out_with_a_note(tmp_path: Path) -> None:
-    """The table is UTF-8, and a browser cannot ask for another name."""
+    """The table is UTF-8, and a browser can request only names that are valid UTF-8."""
     session = write_session(tmp_path, [answer("1.jpg")])
     (session / os.fsdecode(b"caf\xe9.jpg")).write_bytes(b"photo")
     write_session(tmp_path, [answer("2.jpg")], name=os.fsdecode(b"caf\xe9"))

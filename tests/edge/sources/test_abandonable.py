@@ -102,7 +102,7 @@ def test_after_eight_that_hang_no_more_are_opened() -> None:
 def test_a_frame_of_a_pipeline_is_read_only_if_its_colours_are_known(
     shape: tuple[int, ...], end: str, is_read: bool
 ) -> None:
-    """NV12 was read as gray, RGBA as BGRA, and YUY2 ended in a traceback."""
+    """Earlier, NV12 was read as gray, RGBA was read as BGRA, and YUY2 ended in a traceback."""
 
     class Pipeline(FakeCapture):
         def read(self) -> tuple[bool, Any]:

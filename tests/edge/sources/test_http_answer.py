@@ -112,7 +112,7 @@ def test_a_stream_that_does_not_open_says_what_its_server_answers_and_no_passwor
 def test_the_password_is_sent_only_to_a_server_that_accepts_nothing_but_basic_authentication(
     challenges: list[str], is_sent: bool
 ) -> None:
-    """FFmpeg used Digest, which hides the password, and this module then sent it readable."""
+    """FFmpeg uses Digest, which hides the password. Earlier, this module then sent the password unprotected."""
     sent: list[str | None] = []
 
     class Camera(Answers):

@@ -123,7 +123,7 @@ class Stuck:
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this system has no timers that send signals")
 def test_a_signal_at_the_exit_does_not_close_a_source_that_the_thread_still_reads() -> None:
-    """Ctrl-C twice while a stream stalled ended in a segmentation fault."""
+    """Earlier, two Ctrl-C while a stream stalled ended in a segmentation fault."""
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         source.is_interrupted.set()
@@ -321,7 +321,7 @@ def test_the_backlog_after_a_short_stall_is_dropped_but_for_its_newest_frame(fee
 
 @pytest.mark.parametrize("rise", [1.5, 2, 16])
 def test_a_camera_that_becomes_faster_after_a_stall_is_seen_again(rise: float, feed: Feed) -> None:
-    """No frame was ever delivered again, and the camera was reported as lost."""
+    """Earlier, no frame was delivered any more, and the camera was reported as lost."""
     feed.after(*STEADY)
     taken = feed.after(1.5, *[0.125 / rise] * 100)
     assert taken == list(range(taken[0], 109))

@@ -298,7 +298,7 @@ def test_a_stream_is_lost_after_six_bad_parts_in_a_row_or_a_second(
 def test_v4l2_is_asked_for_a_camera_only_where_there_is_v4l2(
     platform: str, backend: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """On macOS, no camera could be opened."""
+    """Earlier, no camera could be opened on macOS."""
     asked: list[tuple[int, int]] = []
 
     def open_capture(target: int, backend: int) -> FakeCapture:

@@ -100,7 +100,7 @@ def test_it_is_live_and_closes_its_video() -> None:
 def test_a_read_within_a_long_pause_comes_back_soon_and_the_frame_comes_in_time(
     clock: SleepingClock,
 ) -> None:
-    """`--max-secs` and Ctrl-C waited for the end of the pause."""
+    """Earlier, `--max-secs` and Ctrl-C had an effect only after the pause."""
     source = paced(0.0, 10.0, 310.0)
     numbers = [frame.number for frame in (source.read(), source.read()) if frame]
     for second in range(1, 291):

@@ -193,7 +193,7 @@ def test_a_silent_camera_stops_with_its_name(install: Callable[..., list[FakePic
 def test_a_camera_that_can_neither_be_read_nor_stopped_is_opened_again(
     install: Callable[..., list[FakePicamera2]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The run ended with an error of picamera2, whose `stop` and `close` raise RuntimeError in this case."""
+    """`stop` and `close` of picamera2 raise RuntimeError in this case. Earlier, this error ended the run."""
 
     def fail(self: FakePicamera2) -> None:
         raise RuntimeError("No such device")

@@ -108,7 +108,7 @@ def test_attempts_wait_twice_as_long_each_time_up_to_a_limit(clock: Clock) -> No
 
 
 def test_a_camera_that_is_gone_for_a_night_is_found_again(clock: Clock) -> None:
-    """After 1,024 attempts, which take 2.3 hours, the run ended with an OverflowError."""
+    """Earlier, the run ended with an OverflowError after 1,024 attempts, which take 2.3 hours."""
     night_s = 12 * 3600
 
     def reopen() -> Camera:

@@ -33,7 +33,7 @@ def clock(stopped_clock: Callable[[ModuleType], list[float]]) -> list[float]:
 def test_a_counter_counts_every_frame_of_a_long_run(
     make_result: Callable[..., FrameResult], tmp_path: Path
 ) -> None:
-    """The rate of a counter with six digits is 0 for most of the time."""
+    """If a counter is rounded to six digits, it seems to stand still for most of the time."""
     board = Board({}, tmp_path, True)
     board.put(make_result(counts=FrameCounts(12_345_678, {Defect.DARK: 1_000_001}, 2_345_679, 3_456_789)))
     lines = list(board.metrics())

@@ -102,7 +102,7 @@ def test_an_alert_that_comes_on_with_the_same_headline_gets_a_line_and_a_photo_t
 def test_each_photo_of_a_folder_gets_a_line_and_each_answered_one_is_stored(
     tmp_path: Path, make_result: Callable[..., FrameResult], now: list[float]
 ) -> None:
-    """A photo with the answer of the photo before it was left out."""
+    """Earlier, a photo was left out if it had the same answer as the photo before it."""
     frame = replace(make_result().frame, is_photo=True)
     with RecordView(tmp_path, SESSION, 100) as view:
         for number in range(3):
@@ -189,7 +189,7 @@ def test_half_a_line_is_cut_off_at_the_next_start_and_whole_ones_stay(tmp_path: 
 def test_long_lines_are_mended_from_the_end_and_a_large_session_is_not_read_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The memory limit of the boot service ended each start beside a session of a few weeks."""
+    """Earlier, a session of a few weeks exceeded the memory limit of the boot service at each start."""
     path = tmp_path / "before" / LINES_NAME
     path.parent.mkdir()
     monkeypatch.setattr(record, "_BLOCK_BYTES", 7)

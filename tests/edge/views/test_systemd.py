@@ -78,7 +78,7 @@ def test_the_watchdog_is_fed_three_times_in_its_time_and_not_at_each_frame(
 def test_the_loop_goes_on_where_nobody_listens(
     address: str, watchdog: str, make_result: Callable[..., FrameResult], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A terminal of a notebook server inherits the variables of the server's service."""
+    """A terminal of a notebook server inherits the environment variables of the service that runs the server."""
     monkeypatch.setenv("NOTIFY_SOCKET", address)
     monkeypatch.setenv("WATCHDOG_USEC", watchdog)
     with ServiceView() as view:

@@ -369,7 +369,7 @@ def large_frames(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_viewer_that_receives_nothing_loses_its_place(
     web: WebView, make_result: Callable[..., FrameResult], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A phone that has left the network says no goodbye."""
+    """A phone that leaves the network does not close its connection."""
     monkeypatch.setattr(places, "SEND_TIMEOUT_S", 0.3)
     viewer = Viewer(web)
     ends = time.monotonic() + 30
@@ -412,7 +412,7 @@ def test_without_the_token_nothing_is_shown(
 
 
 def test_the_scheme_of_the_token_is_read_in_any_case(guarded: WebView) -> None:
-    """RFC 9110, 11.1: clients may send "bearer"."""
+    """By RFC 9110, section 11.1, the scheme may be in lower case: "bearer"."""
     for scheme, status in (("Bearer", 200), ("bearer", 200), ("BEARER ", 200), ("Basic", 401)):
         headers = {"Authorization": f"{scheme} {guarded.token}"}
         assert ask(guarded, "/state", headers=headers)[0].status == status

@@ -80,7 +80,7 @@ def test_series_of_names_are_told_unless_something_groups_the_photos() -> None:
     "ends", [("_clinic", "_derm"), (" left", " right"), ("", "b"), ("a", "b"), ("-close", "")]
 )
 def test_views_of_a_lesion_are_told_as_a_series(ends: tuple[str, str]) -> None:
-    """Both views of a lesion may come into two splits; only numbers at the end were told."""
+    """Both views of a lesion may get into different splits. Earlier, only numbers at the end were noticed."""
     names = [f"set/nevus/case{case}{end}.jpg" for case in range(5) for end in ends]
     told = any(
         "differ only in the number at the end" in line for line in lines(*(file(name=name) for name in names))

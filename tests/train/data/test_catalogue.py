@@ -208,7 +208,7 @@ def test_catalogues_that_put_one_photo_into_two_splits_stop_and_the_cure_works(t
 
 
 def test_catalogues_that_were_made_for_different_classes_stop_and_the_cure_works(tmp_path: Path) -> None:
-    """Photos of the rabbits of one catalogue were learned as 'none of these', and those of the other as rabbits."""
+    """Earlier, rabbits of one catalogue were learned as 'none of these', and rabbits of the other as rabbits."""
     for name, classes in (("one", ["cat", "dog"]), ("two", None)):
         root = tmp_path / name
         for kind in ("cat", "dog", "rabbit"):
@@ -237,7 +237,7 @@ def with_label(table: Path, place: str, label: str) -> Path:
 
 
 def test_catalogues_that_give_one_photo_two_classes_stop(tmp_path: Path) -> None:
-    """The class of the last one counted."""
+    """Earlier, the class in the last catalogue was used."""
     build_catalogue([folders(tmp_path / "set", {"cat": 8, "dog": 8})]).save(tmp_path / "one.csv")
     corrected = with_label(tmp_path / "one.csv", "cat/cat0.jpg", "dog")
     for tables in ([tmp_path / "one.csv", corrected], [corrected, tmp_path / "one.csv"]):

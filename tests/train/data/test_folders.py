@@ -69,7 +69,7 @@ def test_what_is_left_out_is_counted_by_its_reason(tmp_path: Path) -> None:
 
 
 def test_capitals_do_not_hide_a_mask_or_a_thumbnail(tmp_path: Path) -> None:
-    """They became photos of the class, as on a camera's card or after a copy from Windows."""
+    """Cameras and Windows may write names in capitals. Earlier, such masks became photos of the class."""
     root = touch(tmp_path / "set", "mole.jpg", "MOLE_SEGMENTATION.PNG", "Masks/MOLE.png", "thumbs/Mole.JPG")
     touch(root, "mole_roi/mole_R1_Label3.bmp")
     found = find_files([root])

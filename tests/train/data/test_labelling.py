@@ -132,7 +132,7 @@ def test_labels_are_counted_for_the_table_that_they_are_from(tmp_path: Path) -> 
 
 
 def test_spellings_of_a_label_are_one_label_in_tables_and_folders(tmp_path: Path) -> None:
-    """Each spelling was a class of its own, or no photo showed the class; 1.0 is what programs write for 1."""
+    """Earlier, each spelling was a class of its own, or no photo showed the class. Some programs write 1.0 for 1."""
     for part, labels in (
         ("train", ["Acne", "acne ", "Acne", "0", "0", "1"]),
         ("test", ["ACNE", "0.0", "1.0"]),

@@ -240,7 +240,7 @@ def test_a_person_who_is_given_is_no_class_for_labels_from_folders(labels_from: 
 
 
 def of_a_table(folders: Mapping[str, Sequence[str]], labels_from: str = AUTO) -> dict[str, list[Placement]]:
-    """The placements of the photos in each folder, whose diagnoses a table states; empty ones are not in the table."""
+    """The placements of the photos in each folder. A table states their diagnoses; an empty one is not in the table."""
     root = Path("/data/set")
     photos = [
         FoundPhoto(root / name / f"{at}.jpg", root, Path(name).parts)
@@ -256,14 +256,14 @@ def of_a_table(folders: Mapping[str, Sequence[str]], labels_from: str = AUTO) ->
 @pytest.mark.parametrize("labels_from", [AUTO, TABLE])
 @pytest.mark.parametrize("above", ["", "images/", "clinic/"])
 def test_many_folders_of_few_photos_that_a_table_labels_are_persons(labels_from: str, above: str) -> None:
-    """Photos of one person were in train and in test."""
+    """Earlier, photos of one person could be in train and in test."""
     folders = {f"{above}{name}": ["nevus", "melanoma"] for name in PEOPLE[:8]}
     assert of_a_table(folders, labels_from)[f"{above}anna"] == [Placement("set", "", "", "set/anna")] * 2
 
 
 @pytest.mark.parametrize("below", ["left arm", "nevus", "2021 visit"])
 def test_persons_whose_photos_a_table_labels_are_groups_with_folders_below_them(below: str) -> None:
-    """Photos of one person were in several groups, one for each folder of the person."""
+    """Earlier, each folder of a person was a group of its own."""
     folders = {f"{name}/{place}": ["nevus", "melanoma"] for name in PEOPLE[:8] for place in (below, "back")}
     found = of_a_table(folders)
     assert found[f"anna/{below}"] == found["anna/back"] == [Placement("set", "", "", "set/anna")] * 2
@@ -287,7 +287,7 @@ def test_a_folder_that_a_table_labels_nearly_whole_is_no_class_unless_the_table_
 
 
 def test_classes_that_are_given_one_by_one_are_placed_as_if_the_folder_above_were_given() -> None:
-    """After --data photos/*, photos of one person in two classes were in train and in test."""
+    """Earlier, with --data photos/*, photos of one person in two classes could be in train and in test."""
     names = ("nevus/patient_7", "melanoma/patient_7", "melanoma/2021-05", "melanoma/left arm")
     roots = [Path(f"/data/set/{part}") for part in ("train", "test")]
     photos = [

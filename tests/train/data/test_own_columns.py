@@ -337,7 +337,7 @@ def test_a_catalogue_states_the_diagnosis_and_not_the_class_and_all_its_columns_
 
 @pytest.mark.parametrize("row", ["{},nevus", "nevus,{}.jpg", "7,{}.jpg,nevus"])
 def test_a_first_line_that_names_a_photo_and_not_the_columns_stops(tmp_path: Path, row: str) -> None:
-    """The photo of the first line had no label, and nothing said why."""
+    """Earlier, the photo in the first line had no label, and no message said why."""
     table = tmp_path / "table.csv"
     table.write_text("\n".join(row.format(name) for name in NAMES) + "\n")
     photos = [FoundPhoto(tmp_path / f"{name}.jpg", tmp_path, ()) for name in NAMES]
@@ -352,7 +352,7 @@ def test_further_columns_of_a_table_without_a_header_are_told(tmp_path: Path) ->
 
 
 def test_a_template_for_answers_to_a_challenge_states_no_labels(tmp_path: Path) -> None:
-    """Kaggle puts sample_submission.csv beside the photos; all photos of the test part got the class 0."""
+    """Kaggle puts sample_submission.csv beside the photos. Earlier, all photos of the test part got the class 0."""
     photos = [FoundPhoto(tmp_path / f"{name}.jpg", tmp_path, ()) for name in NAMES]
     for name, numbers, stops in (
         ("sample_submission", "00000000", True),
@@ -373,7 +373,7 @@ def test_a_template_for_answers_to_a_challenge_states_no_labels(tmp_path: Path) 
 def test_numbers_of_lesions_that_begin_anew_for_each_person_name_lesions_of_the_person(
     tmp_path: Path, column: str
 ) -> None:
-    """The first lesions of all persons were one lesion, and were left out if their labels differed."""
+    """Earlier, the lesions 1 of all persons were one lesion. Their photos were left out if the labels differed."""
     table = tmp_path / "table.csv"
     rows = [f"{name},P{at // 2},{at % 2 + 1}" for at, name in enumerate(NAMES)]
     table.write_text("\n".join([f"image,patient,{column}", *rows, ""]))
@@ -385,7 +385,7 @@ def test_numbers_of_lesions_that_begin_anew_for_each_person_name_lesions_of_the_
 
 
 def test_a_lesion_that_two_persons_have_is_one_lesion(tmp_path: Path) -> None:
-    """A column such as pid may number the photos, and not the persons."""
+    """A column such as pid may contain numbers of photos instead of persons."""
     names = [f"q{number}" for number in range(20)]
     rows = [f"{name},nevus,{at},L{at // 2}" for at, name in enumerate(names)]
     facts, _ = read(tmp_path, "image,label,pid,lesion", *rows, names=names)

@@ -60,13 +60,13 @@ def test_short_rows_have_empty_cells_and_empty_rows_are_none(tmp_path: Path) -> 
 
 @pytest.mark.parametrize("row", [b"1.jpg,Nevus, Reed,P1", b"1,1.jpg,nevus,P1"])
 def test_a_row_with_more_cells_than_columns_is_named(tmp_path: Path, row: bytes) -> None:
-    """The cells behind an unquoted comma, and those of a table whose first line lacks a name, are in wrong columns."""
+    """After an unquoted comma, or if the first line lacks a name, cells are in wrong columns."""
     with pytest.raises(ValueError, match="line 3: the row has 4 cells, but the first line names 3 columns"):
         rows(tmp_path / "t.csv", b"image,label,patient_id\n2.jpg,nevus,P2\n" + row + b"\n")
 
 
 def test_a_quotation_mark_that_is_not_closed_is_named(tmp_path: Path) -> None:
-    """All rows behind it were one cell, and their photos had no label."""
+    """Earlier, all rows after the quotation mark were one cell, and their photos had no label."""
     rest = b"".join(b"%d.jpg,,nevus\n" % number for number in range(4, 40))
     table = (
         b'image,comment,label\n1.jpg,3" wide,nevus\n\n2.jpg,"on\nthe arm",nevus\n3.jpg,"large,nevus\n' + rest

@@ -173,7 +173,7 @@ def test_a_person_in_the_tables_of_set1_and_set2_is_two_persons(tmp_path: Path) 
 def test_a_person_is_one_person_however_two_tables_write_the_column_and_the_number(
     tmp_path: Path, header: str, value: str
 ) -> None:
-    """A program writes 7.0 for 7 if the column of another row is empty; the person was in train and in test."""
+    """Some programs write 7.0 for 7 if another cell is empty. Earlier, the person could be in train and in test."""
     tables = {
         "train.csv": f"image;label;patient_id\n{ID};nevus;7\n",
         "test.csv": f"image;label;{header}\n{OTHER};nevus;{value}\n",
@@ -193,7 +193,7 @@ def test_a_person_is_one_person_however_two_tables_write_the_column_and_the_numb
 def test_lesions_and_persons_that_are_not_known_are_no_group(
     tmp_path: Path, header: str, unknown: str
 ) -> None:
-    """All photos without a known lesion were one lesion, and were left out if their labels differed."""
+    """Earlier, all photos without a known lesion were one lesion. They were left out if their labels differed."""
     rows = f"{ID},{unknown},{unknown},nevus,benign\n{OTHER},{unknown},{unknown},melanoma,malignant\n"
     found = joined(tmp_path, {"t.csv": f"{header}\n{rows}"}).facts
     assert [(facts.groups, facts.lesion_id, facts.patient_id) for facts in found.values()] == [
@@ -202,7 +202,7 @@ def test_lesions_and_persons_that_are_not_known_are_no_group(
 
 
 def test_two_rows_of_a_table_leave_it_undecided_in_any_order(tmp_path: Path) -> None:
-    """The specific label was taken if it stood in the second row."""
+    """Earlier, the more specific label was used if it was in the second row."""
     for order in itertools.permutations(["benign", "melanoma"]):
         table = "image,label\n" + "".join(f"{ID},{label}\n" for label in order)
         found = facts_of(tmp_path, {"t.csv": table})
@@ -394,7 +394,7 @@ def test_columns_that_are_named_after_diagnoses_are_classes_however_many_rows_ha
 
 
 def test_the_ground_truths_of_isic_2016_have_the_same_classes(tmp_path: Path) -> None:
-    """The test part holds 1.0 and 0.0, which became classes of their own."""
+    """The test part has the labels 1.0 and 0.0. Earlier, these became classes of their own."""
     tables = {
         "ISBI2016_ISIC_Part3_Training_GroundTruth.csv": f"{ID},malignant\n",
         "ISBI2016_ISIC_Part3_Test_GroundTruth.csv": f"{OTHER},1.0\n",
