@@ -503,7 +503,7 @@ def _catalogue(options: argparse.Namespace, path: Path) -> Catalogue:
     if options.test_source is not None:
         catalogue = replace(catalogue, photos=with_source_tested(catalogue.photos, options.test_source))
     print_catalogue(catalogue)
-    # A cross-validation parts the photos outside test anew.
+    # A cross-validation splits all photos outside the test split again.
     if options.folds is None:
         _check_training_photos(catalogue)
     return catalogue
