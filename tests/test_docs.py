@@ -16,7 +16,7 @@ import sys
 import textwrap
 import tomllib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
@@ -186,7 +186,8 @@ def run_script(block: Block, folder: Path) -> list[str]:
 def test_each_python_example_is_run_or_says_why_not() -> None:
     runnable = [block for block in PYTHON if block.mark != "not run"]
     calls = ("Classifier(", "Pipeline(", "Interpreter(")
-    assert set(runnable) == {block for call in calls for block in python_examples(call)}
+    lamp = set(python_examples("import LED"))
+    assert set(runnable) == {block for call in calls for block in python_examples(call)} - lamp
 
 
 def python_examples(call: str) -> list[Block]:
@@ -194,10 +195,36 @@ def python_examples(call: str) -> list[Block]:
 
 
 def test_the_loop_prints_a_state_for_each_frame(sandbox: Path) -> None:
-    [loop] = python_examples("Pipeline(")
+    [loop] = python_examples("islice(")
     printed = run_script(loop, sandbox)
     assert len(printed) == 60
     assert all(line.startswith(tuple(State)) for line in printed)
+
+
+# A lamp that prints whether it is on.
+LAMP = """
+class LED:
+    def __init__(self, pin):
+        assert pin == 17
+
+    def __setattr__(self, name, value):
+        assert name == "value"
+        print(value)
+"""
+
+
+def test_the_lamp_is_on_while_an_answer_with_an_alert_is_shown(sandbox: Path) -> None:
+    [program] = python_examples("import LED")
+    (sandbox / "gpiozero.py").write_text(LAMP, encoding="utf-8")
+    (sandbox / "frames").mkdir()
+    for number in range(0, 400, 20):
+        cv2.imwrite(str(sandbox / "frames" / f"{number:03}.png"), generate(number))
+    printed = run_script(replace(program, text=program.text.replace('"picamera2"', '"frames"')), sandbox)
+    with dermedge.Pipeline("frames") as results:
+        answers = [result.answer for result in results]
+    expected = [answer is not None and answer.prediction.alert is not None for answer in answers]
+    assert {*expected} == {True, False}
+    assert printed == [str(on) for on in expected]
 
 
 def test_one_photo_is_classified(sandbox: Path) -> None:
