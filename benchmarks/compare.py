@@ -31,7 +31,7 @@ _OF_SCORED_ROW = {
     **{f"accuracy.balanced_accuracy.{name}": _NUMBER for name in _SCORES},
 }
 _FASTER, _SLOWER, _SAME = "faster", "slower", "no difference beyond noise"
-# The counts of the accuracy that are equal if two models were scored on the same photos.
+# Names of counts in an accuracy. Both counts are equal if two models were scored on the same photos.
 _PHOTOS = ("photos", "lesions")
 
 

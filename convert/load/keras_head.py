@@ -31,7 +31,7 @@ _NOISE_IMAGES = 3
 # The log odds of the probabilities 0 and 1 are infinite. So probabilities are clipped to this distance from 0 and 1.
 _LEAST_PROBABILITY = 1e-7
 _TOLERANCE = 1e-3
-# A weighted mean of probabilities may exceed 1 by a few roundings of float32.
+# Rounding in float32 may lift a weighted mean of probabilities above 1 by at most this much.
 _ROUNDING = 1e-5
 # The largest accepted differences, relative to the largest output. _REPEATED: between two answers to the same images.
 # _ALONE: between the answers to an image alone and together with other images. A sum whose terms are added in another
