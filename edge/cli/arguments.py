@@ -72,7 +72,9 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         before, unknown, given = message.partition(_UNKNOWN_OPTION)
         option = given.split("=")[0].split()[0] if unknown else ""
-        nearest = get_close_matches(option, _option_names(self), n=1)
+        # a subcommand may refuse an option that another subcommand has
+        others = [name for name in _option_names(self) if name != option]
+        nearest = get_close_matches(option, others, n=1)
         see = f"did you mean {nearest[0]}? See" if nearest else "see"
         # an argument may be the URL of a camera, if the option before it is missing or misspelt
         shown = " ".join(map(without_secrets, given.split(" ")))

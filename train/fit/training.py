@@ -89,7 +89,7 @@ class Trainer:
         leaks = find_leaks(photos)
         if leaks:
             raise DataError(
-                f"'{run.path}' has {plural(len(leaks), 'lesion')} with photos in several splits, such as '{leaks[0]}'; "
+                f"'{run.path}' has photos of one lesion or person in several splits, such as those of '{leaks[0]}'; "
                 "start a new run with a new catalogue"
             )
         self.train_photos = [photo for photo in photos if photo.split == "train"]

@@ -31,6 +31,15 @@ def test_an_option_like_no_other_suggests_nothing(capsys: pytest.CaptureFixture[
     assert "did you mean" not in capsys.readouterr().err
 
 
+def test_an_option_that_only_another_subcommand_has_is_not_suggested(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert cli.main(["data", "audit", "photos", "--output", "a.csv"]) == 2
+    [line] = capsys.readouterr().err.splitlines()
+    assert "--output a.csv" in line
+    assert "did you mean --output" not in line
+
+
 def test_the_default_runtime_and_number_of_threads_can_be_asked_for_by_name() -> None:
     parser = make_parser("verb", "A verb.")
     add_runtime_options(parser)

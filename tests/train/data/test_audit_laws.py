@@ -41,6 +41,7 @@ from dermedge.train.data.audit.leak_checks import (
     check_duplicates_in_one_place,
     check_lesion_across_sources,
     check_lesion_across_splits,
+    check_person_across_splits,
     check_photo_across_splits,
 )
 from dermedge.train.data.audit.material import AuditedPhoto, AuditMaterial, contradict
@@ -49,7 +50,7 @@ from dermedge.train.data.audit.run import Audit
 from dermedge.train.data.audit.shape_checks import check_all_square, check_cut, check_squashed
 from dermedge.train.data.duplicates import Match
 
-PHOTO = AuditedPhoto(Path("a.jpg"), "set/a.jpg", "a", "", "set", "", "", "", 400, 300, "")
+PHOTO = AuditedPhoto(Path("a.jpg"), "set/a.jpg", "a", "", "", "set", "", "", "", 400, 300, "")
 
 
 def photo(number: int, **facts: Any) -> AuditedPhoto:
@@ -259,6 +260,29 @@ def test_a_name_that_is_no_diagnosis_contradicts_none() -> None:
     assert not contradict("malignant", "melanoma")
 
 
+def test_a_person_in_two_splits() -> None:
+    photos = [
+        photo(0, part="train", patient_id="P", lesion_id="L"),
+        photo(1, part="test", patient_id="P", lesion_id="M"),
+        photo(2, part="val", patient_id="P"),
+        photo(3, part="train", patient_id="Q"),
+        photo(4, part="train", patient_id="Q"),
+        photo(5, part="train"),
+        photo(6, part="test"),
+        photo(7, part="test", source="b", patient_id="Q"),
+    ]
+    assert told(check_person_across_splits(material(photos))) == (
+        "one person, two splits",
+        "error",
+        "1 person with different photos in two splits of one dataset",
+        (("test and train of set", 1),),
+    )
+    assert check_lesion_across_splits(material(photos)) is None
+    assert check_person_across_splits(material(photos[3:])) is None
+    # a photo in two splits is another finding
+    assert check_person_across_splits(material(photos[:2], same=[(0, 1)])) is None
+
+
 def test_photos_and_lesions_in_two_places() -> None:
     photos = [
         photo(0, part="train", lesion_id="L", folder="nevus"),
@@ -376,7 +400,8 @@ def test_the_largest_group_of_cases_comes_first_and_equal_ones_by_name() -> None
 def test_all_checks_are_made_in_the_order_of_their_weight() -> None:
     assert [check.__name__.removeprefix("check_") for check in CHECKS] == [
         *("two_labels", "against_the_table", "lesion_of_two_diagnoses"),
-        *("photo_across_splits", "lesion_across_splits", "unreadable", "one_id_two_photos"),
+        *("photo_across_splits", "lesion_across_splits", "person_across_splits", "unreadable"),
+        *("one_id_two_photos",),
         *("across_sources", "lesion_across_sources", "squashed", "duplicates_in_one_place", "tiny", "plain"),
         *("one_source", "set_of_one_class", "small_set", "imbalance", "many_photos_of_a_lesion"),
         *("cut", "all_square", "unlabelled"),

@@ -164,7 +164,7 @@ def test_a_lesion_in_two_splits_stops_the_training(trained_run: Path, tmp_path: 
     Catalogue((*photos, replace(leak, split="test")), ("blue", "brown", "red"), {}).save(
         run / "catalogue.csv"
     )
-    with pytest.raises(DataError, match="with photos in several splits"):
+    with pytest.raises(DataError, match="one lesion or person in several splits"):
         training.Trainer(RunFolder(run))
 
 

@@ -29,6 +29,7 @@ from dermedge.train.data.audit.leak_checks import (
     check_duplicates_in_one_place,
     check_lesion_across_sources,
     check_lesion_across_splits,
+    check_person_across_splits,
     check_photo_across_splits,
 )
 from dermedge.train.data.audit.material import AuditMaterial
@@ -43,6 +44,7 @@ CHECKS: tuple[Callable[[AuditMaterial], AuditFinding | None], ...] = (
     check_lesion_of_two_diagnoses,
     check_photo_across_splits,
     check_lesion_across_splits,
+    check_person_across_splits,
     check_unreadable,
     check_one_id_two_photos,
     check_across_sources,

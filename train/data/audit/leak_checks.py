@@ -1,4 +1,4 @@
-"""Checks for photos and lesions that are in two splits or two datasets, and for duplicates."""
+"""Checks for photos, lesions and persons that are in two splits, for those in two datasets, and for duplicates."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from dermedge.train.data.audit.material import (
     AuditedPhoto,
     AuditMaterial,
     lesion_cases,
+    person_cases,
     photo_pairs,
     two_values,
     with_equal_bytes,
@@ -27,13 +28,15 @@ __all__ = [
     "check_duplicates_in_one_place",
     "check_lesion_across_sources",
     "check_lesion_across_splits",
+    "check_person_across_splits",
     "check_photo_across_splits",
 ]
 
 
 _LEAK_ADVICE = (
-    "Scores on these splits are too high, because a network is tested on photos or lesions that it learned from. "
-    "Ignore these splits, and split the photos again by lesion, as 'dermedge data catalogue' does."
+    "Scores on these splits are too high, because a network is tested on photos, lesions or persons that it "
+    "learned from. Ignore these splits, and split the photos again by lesion and person, as 'dermedge data catalogue' "
+    "does."
 )
 
 
@@ -78,6 +81,17 @@ def check_lesion_across_splits(material: AuditMaterial) -> AuditFinding | None:
         lesion_cases(material, _parts),
         _LEAK_ADVICE,
         "lesion",
+    )
+
+
+def check_person_across_splits(material: AuditMaterial) -> AuditFinding | None:
+    return finding_of(
+        "one person, two splits",
+        ERROR,
+        "with different photos in two splits of one dataset",
+        person_cases(material, _parts),
+        _LEAK_ADVICE,
+        "person",
     )
 
 

@@ -17,6 +17,7 @@ __all__ = [
     "AuditedPhoto",
     "contradict",
     "lesion_cases",
+    "person_cases",
     "photo_pairs",
     "two_values",
     "with_equal_bytes",
@@ -32,6 +33,7 @@ class AuditedPhoto:
         name: path of the file, beginning with the name of the given folder, such as ``set/nevus/1.jpg``.
         image_id: the publisher's id of the photo; if there is none, an id that is made from the path of the file.
         lesion_id: the id of the lesion that a table states; empty if no table states one.
+        patient_id: the id of the person that a table states; empty if no table states one.
         source: the dataset that the photo is from.
         part: the split that a folder or a table states: train, val or test; empty if neither states one.
         folder: the class that the name of a folder states; empty if no folder states one.
@@ -46,6 +48,7 @@ class AuditedPhoto:
     name: str
     image_id: str
     lesion_id: str
+    patient_id: str
     source: str
     part: str
     folder: str
@@ -134,15 +137,35 @@ def photo_pairs(
             yield values, sorted(found, key=lambda pair: not material.equal(*pair))
 
 
-def _lesion_pairs(material: AuditMaterial) -> Iterator[tuple[str, list[tuple[int, int]]]]:
-    """Yields each lesion id, with all pairs of files that show two different photos of the lesion."""
-    lesions: dict[str, list[int]] = defaultdict(list)
+def _pairs_of(
+    material: AuditMaterial, id_of: Callable[[AuditedPhoto], str]
+) -> Iterator[tuple[str, Iterator[tuple[int, int]]]]:
+    """Yields each lesion or person, with all pairs of files that show two different photos of it.
+
+    Args:
+        material: the photos.
+        id_of: returns the id of a photo's lesion or person. It is empty if no table states one.
+    """
+    members_of: dict[str, list[int]] = defaultdict(list)
     for index, file in enumerate(material.photos):
-        if file.lesion_id:
-            lesions[file.lesion_id].append(index)
-    for lesion, members in lesions.items():
+        if name := id_of(file):
+            members_of[name].append(index)
+    for name, members in members_of.items():
         pairs = combinations(members, 2)
-        yield lesion, [(a, b) for a, b in pairs if material.first_of[a] != material.first_of[b]]
+        yield name, ((a, b) for a, b in pairs if material.first_of[a] != material.first_of[b])
+
+
+def _cases(
+    material: AuditMaterial,
+    kind: str,
+    id_of: Callable[[AuditedPhoto], str],
+    where: Callable[[AuditedPhoto, AuditedPhoto], str | None],
+) -> Iterator[DefectCase]:
+    for name, pairs in _pairs_of(material, id_of):
+        for one, other in pairs:
+            if place := where(material.photos[one], material.photos[other]):
+                yield DefectCase(place, (one, other), f"{kind} {name}", name)
+                break
 
 
 def lesion_cases(
@@ -152,11 +175,14 @@ def lesion_cases(
 
     The text becomes the ``where`` of the case. It names, for example, the two splits of the two photos.
     """
-    for lesion, pairs in _lesion_pairs(material):
-        for one, other in pairs:
-            if place := where(material.photos[one], material.photos[other]):
-                yield DefectCase(place, (one, other), f"lesion {lesion}", lesion)
-                break
+    return _cases(material, "lesion", lambda photo: photo.lesion_id, where)
+
+
+def person_cases(
+    material: AuditMaterial, where: Callable[[AuditedPhoto, AuditedPhoto], str | None]
+) -> Iterator[DefectCase]:
+    """Yields at most one case for each person, as `lesion_cases` does for each lesion."""
+    return _cases(material, "person", lambda photo: photo.patient_id, where)
 
 
 def two_values(one: str, other: str) -> str | None:

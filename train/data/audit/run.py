@@ -79,6 +79,7 @@ def _audited(file: LabelledFile, index: int, prints: Prints) -> AuditedPhoto:
         name=file.name,
         image_id=file.photo.image_id,
         lesion_id=file.photo.lesion_id,
+        patient_id=file.photo.patient_id,
         source=file.photo.source,
         part=file.part,
         folder=file.folder,
