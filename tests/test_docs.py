@@ -18,6 +18,7 @@ import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from importlib import import_module
+from importlib.metadata import PackageNotFoundError, metadata
 from pathlib import Path
 from typing import Any, NoReturn
 from unittest.mock import patch
@@ -542,10 +543,26 @@ def test_the_packages_in_the_table_are_those_of_the_project() -> None:
     for place, needs in {"`pip install .`": project["dependencies"], **extras}.items():
         for need in () if place in ("`[test]`", "`[dev]`") else map(Requirement, needs):
             expected.setdefault((f"`{need.name}`", f"`{need.specifier}`"), set()).add(place)
-    page = (DOCS / "installation.md").read_text(encoding="utf-8")
-    rows = [row for row in table_rows(page) if len(row) == 4 and re.fullmatch(r"`[<>=]+[\d.]+`", row[2])]
+    rows = package_rows()
     assert {(name, versions): set(places.split(", ")) for name, places, versions, _ in rows} == expected
     assert all(licence for *_, licence in rows)
+
+
+def test_the_licences_in_the_table_are_those_that_the_installed_packages_state() -> None:
+    for name, _, _, licence in package_rows():
+        try:
+            stated = metadata(name.strip("`")).get("License-Expression", "")
+        except PackageNotFoundError:
+            continue
+        if licence not in ("the same", "not looked up"):
+            parts = set(re.split(r" (?:AND|OR) ", stated)) - {""}
+            assert {part for part in parts if part not in licence} == set(), name
+
+
+def package_rows() -> list[list[str]]:
+    """The cells of each row of the table of packages: the name, what it comes with, the versions and the licence."""
+    page = (DOCS / "installation.md").read_text(encoding="utf-8")
+    return [row for row in table_rows(page) if len(row) == 4 and re.fullmatch(r"`[<>=]+[\d.]+`", row[2])]
 
 
 @pytest.mark.parametrize("command", ["models", "doctor", "inspect"])
