@@ -457,6 +457,31 @@ def test_the_disturbances_in_the_model_card_are_those_of_the_evaluation() -> Non
     assert [row for row in card_rows() if len(row) == 6 and row[0] in kinds] == expected
 
 
+def test_the_two_seeds_in_the_model_card_are_those_of_the_evaluations() -> None:
+    runs = []
+    for name in ("long192", "seed192"):
+        path = ROOT / f"benchmarks/results/nine-classes/choice/{name}/evaluation.json"
+        runs += json.loads(path.read_text(encoding="utf-8"))["models"]
+
+    def row(title: str, figures: list[dict[str, Any]], key: str) -> list[str]:
+        values = [one[key] for one in figures]
+        return [title, *(f"{one['value']:.3f} [{one['low']:.3f}, {one['high']:.3f}]" for one in values)]
+
+    everything = [run["figures"] for run in runs]
+    close_ups = [run["slices"]["view"]["close-up"]["figures"] for run in runs]
+    expected = [
+        row("balanced accuracy, four classes", everything, "balanced_accuracy_named"),
+        row("melanoma AUROC, four classes", everything, "critical_auroc_named"),
+        row("melanoma AUROC, against all other photos", everything, "critical_auroc_all"),
+        row("AUROC of other lesions against the four classes", everything, "decline_auroc_other"),
+        row("close-ups: balanced accuracy, four classes", close_ups, "balanced_accuracy_named"),
+        row("close-ups: melanoma AUROC, four classes", close_ups, "critical_auroc_named"),
+    ]
+    rows = card_rows()
+    first = rows.index(["figure", "runs/long192", "runs/seed192"]) + 2
+    assert rows[first : first + len(expected)] == expected
+
+
 ALL_CLASSES = ROOT / "benchmarks/results/nine-classes/all-classes/evaluation.json"
 FIVE_CLASSES = ROOT / "benchmarks/results/test-split-3/evaluation.json"
 
@@ -527,7 +552,8 @@ def card_rows() -> list[list[str]]:
 
 def table_rows(text: str) -> list[list[str]]:
     """The cells of all rows of tables in a text."""
-    return [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("|")]
+    lines = [line.strip() for line in text.splitlines()]
+    return [line.strip("| ").split(" | ") for line in lines if line.startswith("|")]
 
 
 def nine_classes() -> tuple[str, ...]:
