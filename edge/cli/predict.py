@@ -26,7 +26,7 @@ from dermedge.edge.sources.photo_files import PhotoFiles
 from dermedge.edge.sources.redact import without_secrets
 from dermedge.edge.text_table import csv_line
 from dermedge.edge.views.paint import paint_classification
-from dermedge.edge.views.photo_json import photo_to_json
+from dermedge.edge.views.photo_json import model_to_json, photo_to_json
 
 __all__ = ["main", "parser"]
 
@@ -140,7 +140,7 @@ def _lines(
     if options.format == "csv":
         return _comma_separated(classifications, classifier, options.sets)
     if options.format == "jsonl":
-        return map(printable_json, map(photo_to_json, classifications))
+        return (printable_json(photo_to_json(one, classifier)) for one in classifications)
     table = full_table if options.all else brief_table
     return table(classifications, classifier, paths)
 
@@ -152,6 +152,7 @@ def _comma_separated(
 
     The column ``view`` exists only if the model tells close-ups from dermoscopic photos.
     """
+    model = model_to_json(classifier)
     yield csv_line(
         [
             "path",
@@ -163,6 +164,7 @@ def _comma_separated(
             *(["view"] if classifier.tells_view else []),
             *classifier.labels,
             *(["set"] if sets else []),
+            *model,
         ]
     )
     for classification in classifications:
@@ -178,6 +180,7 @@ def _comma_separated(
                 *([] if prediction.view is None else [prediction.view]),
                 *(f"{one:.6f}" for one in prediction.probabilities),
                 *([] if classification.prediction_set is None else [";".join(classification.prediction_set)]),
+                *model.values(),
             ]
         )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from math import isfinite
 from pathlib import Path
 from time import perf_counter_ns
@@ -17,7 +18,7 @@ from dermedge.edge.errors import ModelError, OptionError
 from dermedge.edge.model.decision import Headline, decide, headline, prediction_set, softmax
 from dermedge.edge.model.head import Head, calibrated_logits_of, logits_of, probabilities_of
 from dermedge.edge.model.input_tensor import InputTensor
-from dermedge.edge.model.manifest import CLOSE_UP, Manifest, read_manifest
+from dermedge.edge.model.manifest import CLOSE_UP, Manifest, digest, read_manifest
 from dermedge.edge.model.network_facts import read_facts
 from dermedge.edge.model.photo_view import DERMOSCOPIC, ViewCalibration, calibration_of, view_by_probability
 from dermedge.edge.model.prediction import Crop, Outputs, Prediction, Tensor, Timing
@@ -133,6 +134,11 @@ class Classifier:
     def close(self) -> None:
         """Frees the interpreter. The classifier cannot be used afterwards. A second call does nothing."""
         self.__dict__.pop("interpreter", None)
+
+    @cached_property
+    def sha256(self) -> str:
+        """The SHA-256 of the model file, in hexadecimal."""
+        return digest(self.path)
 
     @property
     def input_quantization(self) -> tuple[float, int]:

@@ -4,18 +4,25 @@ from __future__ import annotations
 
 from typing import Any
 
+from dermedge.edge.model.classifier import Classifier
 from dermedge.edge.results import Classification
 
-__all__ = ["PHOTO_KEYS", "photo_to_json"]
+__all__ = ["PHOTO_KEYS", "model_to_json", "photo_to_json"]
 
-# The keys of an answer, besides ``path`` and the optional ``set``.
+# The keys of an answer, besides ``path``, the optional ``set``, and the keys of `model_to_json`.
 PHOTO_KEYS = ("headline", "label", "probability", "uncertain", "alert", "view", "probabilities")
 
 
-def photo_to_json(classification: Classification) -> dict[str, Any]:
+def model_to_json(classifier: Classifier) -> dict[str, str]:
+    """Returns the file name and the SHA-256 of the model, so that an answer tells which model gave it."""
+    return {"model": classifier.path.name, "model_sha256": classifier.sha256}
+
+
+def photo_to_json(classification: Classification, classifier: Classifier) -> dict[str, Any]:
     """Returns the answer for one photo as a JSON-serializable dict.
 
-    The keys are ``path`` and `PHOTO_KEYS`. If prediction sets were requested, the dict also has the key ``set``.
+    The keys are ``path``, `PHOTO_KEYS` and those of `model_to_json`. If prediction sets were requested, the dict also
+    has the key ``set``.
     """
     prediction = classification.prediction
     values: dict[str, Any] = {
@@ -33,4 +40,4 @@ def photo_to_json(classification: Classification) -> dict[str, Any]:
     }
     if classification.prediction_set is not None:
         values["set"] = list(classification.prediction_set)
-    return values
+    return values | model_to_json(classifier)

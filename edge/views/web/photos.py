@@ -32,7 +32,7 @@ from dermedge.edge.photos import decode_photo
 from dermedge.edge.pipeline import Pipeline
 from dermedge.edge.quality import HINTS
 from dermedge.edge.sources.frame import Frame, FrameSource
-from dermedge.edge.views.photo_json import PHOTO_KEYS, photo_to_json
+from dermedge.edge.views.photo_json import PHOTO_KEYS, model_to_json, photo_to_json
 from dermedge.edge.views.web.guard import PrintableJSON, read_body, without_foreign_pages
 
 __all__ = ["MOST_BYTES", "MOST_PHOTOS", "MOST_PIXELS", "PhotoClassifier", "PhotoService"]
@@ -96,7 +96,7 @@ class PhotoClassifier:
         Returns:
             The values of `photo_to_json`, and two more values. ``defect`` is the reason why the quality gate rejected
                 the photo, or None. ``hint`` tells the user what helps against the defect, or is empty. For a rejected
-                photo, all values except ``path``, ``defect`` and ``hint`` are None.
+                photo, the values of the answer are None.
 
         Raises:
             PictureError: if the photo cannot be decoded.
@@ -107,10 +107,11 @@ class PhotoClassifier:
             with Pipeline(_OnePhoto(image, name), classifier, self._confidence, sets=self._sets) as results:
                 result = next(results)
         if result.classification is not None:
-            return photo_to_json(result.classification) | {"defect": None, "hint": ""}
+            return photo_to_json(result.classification, classifier) | {"defect": None, "hint": ""}
         keys = (*PHOTO_KEYS, "set") if self._sets else PHOTO_KEYS
         hint = HINTS[result.defect] if result.defect else ""
-        return {"path": name, **dict.fromkeys(keys), "defect": result.defect, "hint": hint}
+        rejected = {"path": name, **dict.fromkeys(keys), **model_to_json(classifier)}
+        return rejected | {"defect": result.defect, "hint": hint}
 
     def close(self) -> None:
         """Closes the classifier if it is open."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import os
 from collections.abc import Callable
@@ -74,6 +75,9 @@ def test_csv_and_jsonl_tell_the_same(
         assert float(row["probability"]) == one["probability"] == one["probabilities"][one["label"]]
         assert row["uncertain"] == ("yes" if one["uncertain"] else "no")
         assert row["alert"] == (one["alert"] or "")
+        told = {"model": model_path.name, "model_sha256": hashlib.sha256(model_path.read_bytes()).hexdigest()}
+        assert told.items() <= row.items()
+        assert told.items() <= one.items()
         assert {label: float(row[label]) for label in one["probabilities"]} == one["probabilities"]
         assert sum(one["probabilities"].values()) == pytest.approx(1, abs=1e-5)
 

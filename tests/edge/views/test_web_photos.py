@@ -20,6 +20,8 @@ pytest.importorskip("uvicorn", reason="the extra serve is not installed")
 
 from dermedge.edge.cli import predict
 from dermedge.edge.model.classifier import Classifier
+from dermedge.edge.model.manifest import digest
+from dermedge.edge.model.shipped import SHIPPED
 from dermedge.edge.views.web import photos, places
 from dermedge.edge.views.web.photos import PhotoClassifier
 from dermedge.edge.views.web.server import WebView
@@ -101,6 +103,8 @@ def test_a_photo_that_the_quality_gate_rejects_has_no_answer_and_a_hint(web: Web
         "probability",
         "probabilities",
     }
+    assert values["model"] == "dermedge-128.tflite"
+    assert values["model_sha256"] == digest(SHIPPED["dermedge-128"])
 
 
 def test_a_photo_of_an_iphone_is_read_where_pi_heif_is_installed(web: WebView) -> None:
