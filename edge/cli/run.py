@@ -115,8 +115,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         _open(options) as source,
     ):
         _print_delivery(source.delivery(), options)
-        if notice := source.notice():
-            print(f"dermedge: {printable(notice)}", file=sys.stderr)
+        _print_notice(source.notice())
         open_view = partial(open_jsonlines, source.is_live) if options.json else VIEWS[options.view]
         session = Session(model.manifest.none_label if model.manifest else None)
         failure = ""
@@ -210,6 +209,11 @@ def _open_views(
     if is_service():
         views.append(ServiceView())
     return Several([*views, open_view()])
+
+
+def _print_notice(notice: str) -> None:
+    if notice:
+        print(f"dermedge: {printable(notice)}", file=sys.stderr)
 
 
 def _print_delivery(delivery: Delivery | None, options: argparse.Namespace) -> None:

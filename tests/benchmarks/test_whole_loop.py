@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from contextlib import closing
+from dataclasses import astuple, replace
+from itertools import islice
 from pathlib import Path
 
 import cv2
@@ -32,12 +34,22 @@ def lesion(tmp_path: Path) -> Path:
 
 
 def test_the_parts_of_the_loop_make_the_whole(lesion: Path, model_path: Path) -> None:
+    with (
+        Classifier(model_path) as classifier,
+        closing(whole_loop.results(source_opener(str(lesion), []), classifier)) as running,
+    ):
+        for result, _ in islice(running, 5):
+            times = frame_times(result)
+            assert times.timing is not None
+            parts = (times.capture_ms, *astuple(times.timing), times.rest_ms)
+            assert all(part > 0 for part in parts)
+            assert sum(parts) == pytest.approx(times.end_to_end_ms)
+
+
+def test_the_loop_is_measured_on_real_frames(lesion: Path, model_path: Path) -> None:
     with Classifier(model_path) as classifier:
         found = measure_loop(source_opener(str(lesion), []), classifier, 0.05)
     assert found is not None
-    parts = (found.capture, found.preprocess, found.invoke, found.postprocess, found.rest)
-    assert all(part.median > 0 for part in parts)
-    assert sum(part.median for part in parts) == pytest.approx(found.end_to_end.median, rel=0.3)
     assert found.frames >= 2
     assert found.rejected == 0
     assert found.dropped == 0
