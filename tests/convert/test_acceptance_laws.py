@@ -121,7 +121,7 @@ def test_the_largest_excess_is_named_first() -> None:
 
 def test_an_answer_is_sure_with_a_lead_of_a_quarter() -> None:
     truth = np.repeat([0, 1], 100)
-    # photos of class a lead by 0.24 or 0.26, those of b by 0.9; all are right
+    # Photos of class a lead by 0.24 or 0.26, and those of class b by 0.9. All answers are right.
     for lead, among in ((0.24, 100), (0.26, 200)):
         margin = math.log((1 + lead) / (1 - lead))
         margins = np.where(truth == 0, margin, -math.log(19))
@@ -152,7 +152,7 @@ def test_calibration_is_compared_at_the_temperature_of_each() -> None:
     truth = (rng.random(400) > 1 / (1 + np.exp(-margins))).astype(np.int64)
     twice = accept(proof_of(two_classes(margins), truth), two_classes(2 * margins), ONE_POINT)
     assert check_of(twice, "calibration error").drop.value == pytest.approx(0, abs=2e-3)
-    # at one temperature it changes probabilities
+    # This check compares the probabilities at one temperature, so it sees the change.
     assert check_of(twice, "largest change").device > 0.1
 
 
@@ -160,7 +160,8 @@ def test_the_sensitivity_is_at_a_specificity_of_90_percent_for_the_critical_clas
     truth = np.repeat([0, 1], [20, 10])
     reference = np.where(truth == 0, 2.0, -2.0)
     device = reference.copy()
-    # two of 20 others may be taken for b; the third costs what lies below it
+    # Two of the 20 photos of a may be taken for b. Three of them look more like b than the five photos of b
+    # at -0.5, so that these five are missed.
     device[:3] = -1.0
     device[20:25] = -0.5
     proof = proof_of(two_classes(reference), truth)
@@ -179,11 +180,11 @@ def test_flips_are_lost_and_won_by_class() -> None:
 
 def test_parity_is_worked_out_by_hand_and_knows_no_constant() -> None:
     reference = np.array([[3.0, 1.0], [0.0, 4.0], [1.0, 0.0]])
-    # a constant is added to the second row; the third is reversed
+    # A constant is added to the second row. The third row prefers the other class.
     device = np.array([[3.0, 2.0], [7.0, 11.0], [0.0, 2.0]])
     found = compare(reference, device)
     assert (found.photos, found.agreement) == (3, pytest.approx(2 / 3))
-    # centred, the rows differ by 0.5, 0 and 1.5
+    # After the mean of each row is subtracted, the rows differ by 0.5, 0 and 1.5.
     assert found.max_logit_difference == pytest.approx(1.5)
     assert found.mean_logit_difference == pytest.approx((0.5 + 0 + 1.5) / 3)
     assert found.to_json() == {
@@ -221,13 +222,14 @@ def test_what_a_check_can_show_follows_from_the_photos_of_its_class() -> None:
         assert check_of(acceptance, name).detectable == pytest.approx(
             detectable_loss(nothing, sizes, ONE_POINT)
         )
-    # 1.96 and 0.84 standard errors: of 20 photos, a loss d with d = 2.8 sqrt(d (1 - d) / 20)
+    # A loss is detectable from 1.96 + 0.84 = 2.8 standard errors on. With 20 photos, this is the d that
+    # solves d = 2.8 sqrt(d (1 - d) / 20).
     loss = check_of(acceptance, "recall of b").detectable
     assert loss == pytest.approx(2.8016 * math.sqrt(loss * (1 - loss) / 20), rel=1e-3)
 
 
 def test_photos_of_one_lesion_show_no_more_than_one_photo() -> None:
-    """Of 40 lesions of class a there are 5 photos each; of b, 4 lesions have 1, 1, 2 and 16 of the 20 photos."""
+    """Class a has 40 lesions with 5 photos each. Class b has 4 lesions with 1, 1, 2 and 16 photos."""
     truth = np.repeat([0, 1], [200, 20])
     logits = two_classes(np.where(truth == 0, 0.3, -0.3))
     lesions = [f"a{index // 5}" for index in range(200)] + ["b0", "b1"] + ["b2"] * 2 + ["b3"] * 16
@@ -246,7 +248,11 @@ def test_photos_of_one_lesion_show_no_more_than_one_photo() -> None:
 
 
 def test_a_sure_answer_leads_before_the_second_one() -> None:
-    """Of 60 photos, 20 are sure: 0.9, 0.05 and 0.05. The others, with 0.5, 0.4 and 0.1, turn over and do not count."""
+    """Of 60 photos, 20 have sure answers.
+
+    Their probabilities are 0.9, 0.05 and 0.05. The other 40 have 0.5, 0.4 and 0.1: their answers change on
+    the device, but they do not count.
+    """
     truth = np.arange(60) % 3
     chances = np.full((60, 3), 0.05)
     chances[np.arange(60), truth] = 0.9
@@ -332,7 +338,7 @@ def test_lost_calibration_is_caught() -> None:
     truth = np.repeat([0, 1], 400)
     margins = rng.normal(1.5, 1.5, 800)
     reference = np.stack([np.where(truth == 0, margins, 0), np.where(truth == 1, margins, 0)], axis=1)
-    # the order of the photos of each answer is kept, but their margins change
+    # The device keeps the order of the photos of each answer, but changes their margins.
     flat = np.sign(reference) * np.where(np.abs(reference) > 2.4, 6.0, 0.3)
     acceptance = accept(proof_of(reference, truth), flat, ONE_POINT)
     assert "calibration error" in [check.name for check in acceptance.failed]

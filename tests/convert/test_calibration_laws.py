@@ -13,7 +13,7 @@ from dermedge.convert.calibrate.logit_adjustment import adjustment_amounts, fit_
 from dermedge.convert.calibrate.temperature import calibrated, cross_entropy, fit_temperature
 from dermedge.convert.calibrate.usefulness import useful_temperature
 
-# One photo of class 1 to nine of class 0, as unequal as lesions are.
+# Class 0 has nine times as many photos as class 1. Classes of lesions are as unequal.
 UNEQUAL = (0.9, 0.1)
 
 
@@ -44,11 +44,12 @@ def test_the_cross_entropy_is_the_mean_of_minus_the_log_probability_of_the_truth
 
 
 def test_the_temperature_makes_the_probability_the_share_of_right_answers() -> None:
-    # sigmoid(6 / T) = 8 / 10 at T = 6 / ln 4
+    # Eight of ten answers are right, so the temperature T must give sigmoid(6 / T) = 0.8. This holds for T =
+    # 6 / ln 4.
     logits, truth = two_classes(6.0, 8, 2)
     assert fit_temperature(logits, truth) == pytest.approx(6 / math.log(4), rel=1e-3)
     assert calibrated(logits[:1], 6 / math.log(4))[0] == pytest.approx([0.8, 0.2])
-    # too little confidence is raised: sigmoid(0.5 / T) = 0.8 at T below 1
+    # The confidence of a margin of 0.5 is too low. A temperature T below 1 raises it to sigmoid(0.5 / T) = 0.8.
     logits, truth = two_classes(0.5, 8, 2)
     assert fit_temperature(logits, truth) == pytest.approx(0.5 / math.log(4), rel=1e-3)
 
@@ -56,7 +57,7 @@ def test_the_temperature_makes_the_probability_the_share_of_right_answers() -> N
 def test_weights_of_photos_count_in_the_temperature() -> None:
     logits, truth = two_classes(6.0, 8, 2)
     weights = np.where(truth == 1, 2.0, 1.0)
-    # 8 of 12
+    # The two wrong photos count twice, so 8 of 12 answers are right.
     assert fit_temperature(logits, truth, weights) == pytest.approx(6 / math.log(2), rel=1e-3)
 
 
@@ -67,7 +68,7 @@ def test_the_temperature_is_from_a_tenth_to_ten() -> None:
 
 def test_rare_classes_are_raised_by_the_logarithm_of_their_share() -> None:
     amounts = adjustment_amounts(1.0, np.array(UNEQUAL, np.float32))
-    # the share of one ninth is compensated, and the mean stays
+    # Class 1 has a ninth of the photos of class 0, so the difference is ln 9. The mean of the amounts is 0.
     assert amounts[1] - amounts[0] == pytest.approx(math.log(9))
     assert amounts.sum() == pytest.approx(0, abs=1e-6)
     assert amounts.dtype == np.float32
@@ -99,7 +100,7 @@ def test_the_strength_is_the_best_with_all_classes_alike_and_the_temperature_fre
     alike = 1 / np.bincount(truth)[truth]
     expected = least_loss(logits, truth, shares, alike)
     assert fit_strength(logits, truth, shares) == pytest.approx(expected, abs=0.03)
-    # with equal weights for all photos, the strength would be another
+    # If all photos had the same weight, the best strength would be another one.
     assert abs(least_loss(logits, truth, shares, np.ones(len(truth))) - expected) > 0.1
 
 
@@ -126,7 +127,7 @@ def test_equal_shares_leave_the_logits_as_they_are() -> None:
 
 
 def test_a_temperature_that_changes_nothing_is_kept_without_a_word() -> None:
-    # eight of ten are right at 0.8
+    # A margin of ln 4 means a probability of 0.8, and eight of ten answers are right.
     logits, truth = two_classes(math.log(4), 8, 2)
     temperature, lines = useful_temperature(logits, truth)
     assert temperature == pytest.approx(1, abs=1e-3)

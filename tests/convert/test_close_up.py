@@ -131,7 +131,7 @@ def drawn_network(stage: str) -> tuple[keras.Model, ViewSample]:
 
 @pytest.fixture(scope="module")
 def networks() -> dict[str, tuple[TensorFlowNetwork, TensorFlowNetwork]]:
-    """Stage -> the network with the output for the view and the same network without it."""
+    """Stage -> two networks: one with the output for the view, and the same one without it."""
     made = {}
     for stage in ("float", "qat"):
         pair = []
@@ -253,14 +253,14 @@ def test_the_features_are_those_before_the_last_downsampling(architecture: str) 
 
 
 def drawn_answers(count: int = 4000) -> tuple[ProofSet, NDArray[np.float64], NDArray[np.float64]]:
-    """Photos, their logits, which are three times too large for close-ups, and the probability of a close-up."""
+    """Photos, their logits, and the probability of a close-up. The logits of close-ups are three times too large."""
     rng = np.random.default_rng(0)
     is_close_up = np.arange(count) % 4 == 0
     true_logits = rng.normal(0, 2, (count, 3))
     truth = (calibrated(true_logits, 1.0).cumsum(axis=1) < rng.random((count, 1))).sum(axis=1)
     logits = np.where(is_close_up[:, np.newaxis], 3, 1) * true_logits
     views = np.where(is_close_up, "close-up", "dermoscopic").tolist()
-    # of 100 photos whose view is known, 5 are taken for the other one
+    # Of 100 photos, 5 are taken for the other view. The view of another one is not known.
     said = np.where(is_close_up ^ (np.arange(count) % 100 < 5), 0.9, 0.1)
     views[99::100] = [""] * len(views[99::100])
     empty = np.zeros((count, 1, 1, 3), np.uint8)
@@ -294,7 +294,7 @@ def test_a_view_whose_sure_answers_err_more_takes_the_uncertain_threshold_of_all
     proof, logits, _ = drawn_answers()
     right = np.where(np.arange(len(logits)) % 4 == 0, 0.9, 0.1)
     odds = logits[:, 0] - logits[:, 1]
-    # of close-ups, melanoma and nevus are confused where their logits are far apart
+    # Melanoma and nevus are confused in the close-ups whose logits for the two are far apart.
     wrong = (right > 0.5) & (proof.truth != 2) & (np.abs(odds) > 6)
     swapped = replace(proof, truth=np.where(wrong, (odds > 0).astype(int), proof.truth))
     made = calibrate(swapped, logits, right)
@@ -418,7 +418,7 @@ def test_a_run_with_both_views_becomes_a_file_that_tells_them(
     of_refit = read_manifest(tmp_path / "c.tflite")
     assert of_refit is not None
     assert of_refit.views.keys() == {"close-up"}
-    # a file that may be published names no folder of this machine
+    # The file may be published, so it does not name a folder of this machine.
     assert of_refit.metrics["validated_by"] == run.name
     assert of_refit.outputs[2]["shape"] == [1, 1]
 

@@ -54,7 +54,7 @@ SQUARE, WIDE = Layout(2, 2, 3, channels_first=False), Layout(4, 6, 3, channels_f
 
 @dataclass(frozen=True)
 class ColourNetwork:
-    """Its logits are the means of red, green and blue, times a gain, plus an offset for each."""
+    """A network whose logits are the means of red, green and blue, times a gain, plus an offset for each class."""
 
     name: str = "colours"
     gain: float = GAIN
@@ -79,7 +79,7 @@ class ColourNetwork:
 
 @pytest.fixture
 def source() -> ConversionInput:
-    """90 photos of three colours, which the network tells apart but for a few."""
+    """90 photos of three colours. The network tells nearly all of them apart."""
     random = np.random.default_rng(3)
     truth = np.arange(90) % 3
     pixels = random.integers(60, 190, (90, 2, 2, 3)).astype(np.uint8)
@@ -92,7 +92,7 @@ def source() -> ConversionInput:
 
 
 def colour_onnx(gain: float) -> bytes:
-    """An ONNX file that answers as `ColourNetwork` does."""
+    """An ONNX file with the answers of `ColourNetwork`."""
     onnx = pytest.importorskip("onnx", reason="the extra onnx is not installed")
     helper = onnx.helper
     number = onnx.TensorProto.FLOAT
@@ -136,7 +136,7 @@ def test_an_onnx_file_is_described_by_its_own_bytes_tools_and_answers(
         return lambda done, total: shown.append((what, done, total))
 
     form = Form(ONNX_FLOAT32, "float32")
-    # the network is compared up to a constant of each row
+    # The mean of each row is subtracted before logits are compared.
     moved = source.proof.reference + np.array([0.5, 0, 0])
     proven = replace(source, proof=replace(source.proof, reference=moved))
     made = convert_to_form(proven, form, 0.03, show_progress)
@@ -155,7 +155,7 @@ def test_an_onnx_file_is_described_by_its_own_bytes_tools_and_answers(
     assert [one["name"] for one in manifest.outputs] == ["probabilities", "evidence"]
     assert manifest.golden == {}
     assert shown == [("proving onnx-float32", done, 90) for done in range(1, 91)]
-    # 0.5 less its mean over three classes
+    # The amounts 0.5, 0 and 0 have a mean of 1/6. Less this mean, they are 1/3, -1/6 and -1/6.
     assert made.parity.max_logit_difference == pytest.approx(1 / 3, abs=1e-4)
     assert made.parity.mean_logit_difference == pytest.approx((1 / 3 + 1 / 6 + 1 / 6) / 3, abs=1e-4)
     assert manifest.parity == made.parity.to_json()
@@ -200,13 +200,13 @@ def test_a_fine_tuned_file_is_like_its_own_network_and_accepted_by_the_float_net
         right = rows.argmax(axis=1) == truth
         assert figure == pytest.approx(np.mean([right[truth == one].mean() for one in range(3)]))
     assert accuracy.reference != accuracy.device
-    # any other form is made of the float network, and is like it
+    # Any other form is made from the float network.
     calls.clear()
     made = convert_to_form(replace(source, quantization_aware=lambda: twin), Form(INT8_PTQ), 0.01)
     assert calls[0][0] is source.network
-    # the twin's offsets, 0.9 and 0.06, less their mean of 0.32
+    # The offsets of the twin are 0.9, 0.06 and 0. The largest one, less their mean of 0.32, is 0.58.
     assert made.parity.max_logit_difference == pytest.approx(0.58, abs=1e-5)
-    # without a fine-tuned network, the form is made of the float network too
+    # Without a fine-tuned network, this form is made from the float network too.
     calls.clear()
     convert_to_form(source, form, 0.01)
     assert calls[0][0] is source.network
@@ -231,7 +231,7 @@ def test_a_network_that_answers_a_photo_with_no_finite_number_is_refused(source:
 
 
 def made_with(answers: DeviceRun, source: ConversionInput, monkeypatch: pytest.MonkeyPatch) -> Conversion:
-    """The conversion of a file that answers so on the device."""
+    """The conversion of a file with these answers on the device."""
     monkeypatch.setattr(stages, "to_corrected_tflite", lambda *given: b"made")
     monkeypatch.setattr(stages, "run_on_device", lambda *given: answers)
     monkeypatch.setattr(stages, "attach", lambda model, manifest: model)
@@ -276,7 +276,7 @@ def accepted(passed: bool, verdict: str) -> Any:
 
 
 def converted(acceptance: Any, score: float = 0.5, kind: str = ONNX_INT8, **facts: Any) -> Conversion:
-    """A file; as an ONNX file, its bytes do not hold the manifest."""
+    """A converted file. The bytes of an ONNX file do not contain the manifest."""
     manifest = Manifest(
         LABELS,
         2,
@@ -433,7 +433,7 @@ def test_layers_are_explained_on_twelve_calibration_images(
 
 @dataclass
 class FakeClassifier:
-    """A converted file with an input of 4 x 6 pixels; its logits are the colours of a crop, as a camera orders them."""
+    """A converted file with an input of 4 x 6 pixels. Its logits are the mean blue, green and red of a crop."""
 
     input_quantization: tuple[float, int] = (1 / 127.5, 128)
     input_dtype: Any = np.uint8
@@ -449,7 +449,7 @@ class FakeClassifier:
     def infer(self, crop: NDArray[np.uint8]) -> Any:
         self.seen += 1
         colours = crop.astype(np.float64).mean(axis=(0, 1))
-        # the inferences take 1, 9 and 2 ms
+        # The three inferences take 1, 9 and 2 ms.
         timing = SimpleNamespace(invoke_ms={1: 1.0, 2: 9.0, 3: 2.0}[self.seen])
         return SimpleNamespace(
             logits=colours, close_up=colours[0] / 255 if self.view else None, timing=timing
@@ -464,7 +464,7 @@ def fake_classifier(**values: Any) -> Any:
 @pytest.mark.parametrize(
     ("dtype", "scale", "zero_point", "ends"),
     [
-        # 255 steps from -1 to 1: the zero point would be 127.5 and is rounded to 128
+        # From -1 to 1 there are 255 steps. The exact zero point is 127.5, so both 127 and 128 are right.
         (np.uint8, 2 / 255, 128, (-1.0, 1.0)),
         (np.uint8, 2 / 255, 127, (-1.0, 1.0)),
         (np.int8, 2 / 255, 0, (-1.0, 1.0)),
@@ -484,18 +484,18 @@ def test_an_input_that_takes_pixels_is_let_pass(
 @pytest.mark.parametrize(
     ("dtype", "scale", "zero_point", "ends"),
     [
-        # one level too dark or too bright
+        # These inputs read pixels one level too dark or too bright.
         (np.uint8, 1.0, 1, (0.0, 255.0)),
         (np.int8, 1.0, -127, (0.0, 255.0)),
         (np.uint8, 2 / 255, 129, (-1.0, 1.0)),
         (np.uint8, 2 / 255, 126, (-1.0, 1.0)),
-        # a pixel of int8 is 128 less than one of uint8
+        # The zero points of uint8 and int8, which differ by 128, are mixed up.
         (np.int8, 2 / 255, 128, (-1.0, 1.0)),
         (np.uint8, 2 / 255, 0, (-1.0, 1.0)),
-        # right at black, and wrong at white
+        # These inputs are right for black, and wrong for white.
         (np.uint8, 1.01, 0, (0.0, 255.0)),
         (np.uint8, 1 / 255, 0, (0.0, 255.0)),
-        # right at white, and wrong at black
+        # This input is right for white, and wrong for black.
         (np.uint8, 1.01, 3, (0.0, 254.52)),
     ],
 )
@@ -561,7 +561,8 @@ def test_the_shift_is_the_mean_over_images_less_that_over_classes() -> None:
     differences = np.array([[1, 2, 6], [3, 2, 2]], np.float32)
     found = rounded_shift(differences)
     assert found.dtype == np.float32
-    # the means 2, 2 and 4, less 8 / 3, to four decimals
+    # The means of the classes are 2, 2 and 4. Their mean of 8 / 3 is subtracted, and the results are rounded
+    # to four decimals.
     assert found.tolist() == np.array([-0.6667, -0.6667, 1.3333], np.float32).tolist()
 
 
@@ -595,7 +596,7 @@ def test_the_shift_is_taken_from_the_network_before_the_file_is_made_again(
 
     def answers(classifier: FakeClassifier, images: NDArray[np.uint8]) -> tuple[NDArray[np.float64], float]:
         assert images.shape == (5, 2, 2, 3)
-        # a constant of each row changes nothing
+        # A constant that is added to a row changes nothing.
         rows = network.logits(images).astype(np.float64) + shift + np.arange(5)[:, None]
         return rows, 1.0
 

@@ -48,7 +48,7 @@ TOLERANCE = {"float32": 1e-4, "float16": 0.05, "dynamic": 0.5, "int8-ptq": 0.7, 
 
 @pytest.fixture(scope="module")
 def converted(trained_run: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Kind -> file, each by the command line."""
+    """Kind -> file. The command line makes each file."""
     folder = tmp_path_factory.mktemp("converted")
     for kind, options in OPTIONS.items():
         target = folder / f"{kind}.tflite"
@@ -453,7 +453,7 @@ def test_a_tflite_is_evaluated_through_the_device_runtime(
 def test_a_file_is_proven_beside_the_network_with_its_logit_adjustment(
     trained_run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # the classes of this run are of equal size, so that its own adjustment is 0
+    # The classes of this run have equally many photos, so the adjustment of the run itself is 0.
     amounts = np.array([0.5, 0.25, -0.75], np.float32)
     monkeypatch.setattr(loading, "_adjustment", lambda *given: LogitAdjustment(amounts, {}))
     run = RunFolder(trained_run)

@@ -43,7 +43,7 @@ def constant(pixels: NDArray[np.uint8]) -> NDArray[np.floating]:
 
 
 def broken(pixels: NDArray[np.uint8]) -> NDArray[np.floating]:
-    """As a network whose weights are not finite; `argmax` would call it right."""
+    """The logits of a network whose weights are not finite. `argmax` alone would call them right."""
     return np.where(right(pixels) > 0, np.inf, 0)
 
 
@@ -59,7 +59,7 @@ class MadeNetwork:
 
 @dataclass
 class MadeFile:
-    """A file whose network answers by the name of the normalization; by any other one it always says the same."""
+    """A file whose answers depend on the name of the normalization. For an unlisted name, the answer is constant."""
 
     by_normalization: dict[str, Answers] = field(default_factory=dict)
     layout: Layout = COLOUR
@@ -87,7 +87,7 @@ def test_the_normalization_with_the_most_right_answers_is_chosen_of_all(name: st
     file = MadeFile({name: right})
     assert chosen(file) == name
     assert file.asked == ["pixels", "unit", "symmetric", "imagenet", "caffe"]
-    # the labels are not known yet
+    # The file gets numbers as labels, because the labels are not known yet.
     assert set(file.labels) == {("0", "1", "2")}
 
 
@@ -142,7 +142,7 @@ def test_labels_in_another_order_are_left_to_the_proof() -> None:
     assert chosen(MadeFile({"unit": right}), "unit", (TRUTH + 1) % 3) == "unit"
 
 
-# folder -> the red of its photos, in the order in which Keras numbers the classes, and the diagnosis.
+# Folder -> (level of red of its photos, diagnosis). The folders are in the order in which Keras numbers them.
 FOLDERS = {"bcc": (100, "basal cell carcinoma"), "mel": (0, "melanoma"), "nv": (200, "nevus")}
 
 
@@ -153,7 +153,7 @@ def data(tmp_path: Path) -> Path:
         (tmp_path / "photos" / folder).mkdir(parents=True)
         for number in range(14):
             image = np.full((20, 30, 3), (10, 20, red), np.uint8)
-            # no two photos are equal
+            # No photo equals another one.
             image[:10, :15] = 10 * number
             assert cv2.imwrite(str(tmp_path / "photos" / folder / f"{folder}{number}.png"), image)
     return tmp_path / "photos"
@@ -188,12 +188,12 @@ def test_folders_are_numbered_as_keras_numbers_them_and_named_by_their_diagnosis
     assert found.manifest.licence == "CC0"
     assert found.quantization_aware is None
     pixels, truth = found.proof.pixels, found.proof.truth
-    # red is the first channel, and the class is that of the folder
+    # Red is the first channel. Its level is that of the folder of the true class.
     reds = np.median(pixels[..., 0], axis=(1, 2))
     assert reds.tolist() == [list(FOLDERS.values())[one][0] for one in truth]
     assert np.unique(np.median(pixels[..., 1:], axis=(1, 2)), axis=0).tolist() == [[20, 10]]
     assert found.proof.reference.tolist() == by_folder(pixels).tolist()
-    # half of the lesions prove, and the others calibrate
+    # Half of the lesions are in the proof set, and the other half calibrates.
     assert pixels.shape == (21, 8, 12, 3)
     assert len(found.calibration) == 21
     assert len(set(found.proof.groups)) == 21
@@ -305,7 +305,7 @@ def test_the_splits_of_a_catalogue_say_which_photos_calibrate_and_prove(data: Pa
     Catalogue(tuple(photos), labels, {}).save(table)
     file = MadeFile({"unit": by_folder}, Layout(8, 12, 3, channels_first=False), known_labels=labels)
     found = load_foreign(file, request(table, normalization="unit"))
-    # of 14 photos of a class, the first and then every third one
+    # Of the 14 photos of a class, every third one calibrates, beginning with the first. These are five.
     assert len(found.calibration) == 3 * 5
     assert set(found.proof.groups) == {photo.group for photo in photos if photo.split == "val"}
     assert (found.proof.reference.argmax(axis=1) == found.proof.truth).all()

@@ -40,7 +40,7 @@ from dermedge.edge.model.normalization import NORMALIZATIONS
 
 Images = list[NDArray[np.float32]]
 COLOUR = Layout(4, 4, 3, channels_first=False)
-# As the schema of TFLite numbers them.
+# The schema of TFLite has these numbers for the types.
 TYPE_FLOAT32, TYPE_FLOAT16, TYPE_INT8 = 0, 1, 9
 
 
@@ -67,7 +67,7 @@ def scale_of(model: bytes, layer: str) -> float:
 
 
 def outlying(images: Images) -> Images:
-    """The images several times, and once one that is much brighter than pixels are."""
+    """The images four times, and the first image once more, eight times as bright. Pixels cannot be so bright."""
     return [*images * 4, images[0] * 8]
 
 
@@ -92,7 +92,7 @@ def test_ranges_are_chosen_by_the_method_that_was_asked_for(model: bytes, images
 def test_the_range_of_the_input_is_the_one_that_was_given(model: bytes, images: Images) -> None:
     for io, zero in (("uint8", 51), ("int8", 51 - 128)):
         made = Interpreter(model_content=quantize(model, Form(INT8_PTQ, io), images, (-0.5, 2.0)))
-        # 255 steps of 2.5 / 255, and 0 a fifth of the way
+        # The range from -0.5 to 2.0 has 255 steps of 2.5 / 255. The value 0 is a fifth of the way, at level 51.
         assert made.get_input_details()[0]["quantization"] == (pytest.approx(2.5 / 255), zero)
 
 
@@ -103,7 +103,7 @@ def test_weights_of_float16_are_halves_and_everything_else_is_float32(model: byt
         for tensor in halves.subgraphs[0].tensors
         if tensor.shape is not None and len(tensor.shape) == 4 and content(halves, tensor)
     ]
-    # three convolutions and a depthwise one
+    # The network has three convolutions and a depthwise one.
     assert len(weights) == 4
     assert {tensor.type for tensor in weights} == {TYPE_FLOAT16}
     ends = [*halves.subgraphs[0].inputs, *halves.subgraphs[0].outputs]
@@ -164,7 +164,7 @@ def test_the_converter_stores_weights_as_the_form_says(kind: str, number_type: i
 def test_blue_comes_first_where_the_network_wants_it_so() -> None:
     levels = np.tile(np.array([10, 100, 200], np.uint8), (4, 4, 1))
     found = answer(mean_colour("uint8", FLOAT32, "caffe"), levels)[0, 0]
-    # the means of ImageNet, blue first
+    # The means of ImageNet are subtracted, in the order blue, green, red.
     assert found == pytest.approx([200 - 103.939, 100 - 116.779, 10 - 123.68], abs=1e-3)
 
 
@@ -198,7 +198,7 @@ def test_a_gray_network_is_calibrated_on_the_luma_of_its_pixels() -> None:
     red[..., 0] = 200
     _, found = calibration_inputs(network("pixels", channels=1), Form(INT8_PTQ), [red, red])
     assert found.shape == (1, 4, 4, 1)
-    # ITU-R BT.601: 0.299 of red
+    # The luma of ITU-R BT.601 has 0.299 of red.
     assert np.unique(found) == pytest.approx([round(0.299 * 200)])
 
 

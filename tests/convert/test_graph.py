@@ -24,9 +24,9 @@ from dermedge.edge.errors import ModelError
 from dermedge.edge.model.input_tensor import Layout
 from dermedge.edge.model.normalization import NORMALIZATIONS
 
-# As the schema of TFLite numbers the operators.
+# The schema of TFLite has these numbers for the operators.
 CONV_2D, SOFTMAX, GELU = 3, 25, 150
-# A 1 x 1 convolution of three channels, no two of whose numbers are alike.
+# A 1 x 1 convolution of three channels. All its weights are different, so that a mix-up is noticed.
 WEIGHTS = np.array([[1, 2, 3], [-4, 5, 6], [7, 8, -9]], np.float32)
 BIAS = np.array([0.5, -1.5, 2.5], np.float32)
 
@@ -78,7 +78,7 @@ def test_operators_are_named_by_the_field_that_their_file_has() -> None:
     """An old file has no builtinCode. A code above 126 does not fit into the older field, which then holds 127."""
     graph = SimpleNamespace(
         inputs=np.array([4]),
-        # 1 and 2 are constants, -1 is an input that is left out
+        # 1 and 2 are constants. -1 stands for an input that is left out.
         operators=[
             operator(0, [4, 1, 2], [5]),
             operator(1, [5, -1], [6]),
@@ -97,7 +97,7 @@ def test_operators_are_named_by_the_field_that_their_file_has() -> None:
 def test_constants_behind_the_flatbuffer_are_moved_into_it(made_of: Callable[..., bytes]) -> None:
     root = read_model(made_of(lambda editor, source: editor.add(source, BIAS), (1, 3)))
     [held] = [one for one in root.buffers if one.data is not None and len(one.data)]
-    # stands for the place until the length of the flatbuffer is known
+    # This number stands for the position of the constant until the length of the flatbuffer is known.
     place = 0x1122_3344_5566_7788
     held.data, held.offset, held.size = None, place, BIAS.nbytes
     inside = pack(root)
@@ -304,10 +304,11 @@ def test_the_file_before_the_quantization_takes_what_the_calibration_gives(
     network: Callable[..., TfliteNetwork],
 ) -> None:
     images = np.array(RGB, np.uint8).reshape(1, 1, 1, 3)
-    # one scale and one offset for all channels: they become those of the quantized input
+    # "symmetric" has one scale and one offset for all channels. They become the quantization of the input, so
+    # that the file stays as it is.
     affine = network("symmetric")
     assert affine.float_tflite(Form(INT8_PTQ)) == affine.model
-    # each channel has its own: they are inside
+    # "caffe" has an offset for each channel, so the network itself subtracts them.
     _, evidence = answers(network("caffe").float_tflite(Form(INT8_PTQ)), images.astype(np.float32))
     expected = WEIGHTS @ np.array(EXPECTED_PIXELS["caffe"](*RGB)) + BIAS
     assert evidence.ravel() == pytest.approx(expected, rel=1e-5)
@@ -338,13 +339,13 @@ def test_without_logits_they_are_the_logarithms_of_the_probabilities(
     with_logits, without = network().logits(images), network(has_logits=False).logits(images)
     shares = np.exp(with_logits - with_logits.max(axis=1, keepdims=True))
     shares /= shares.sum(axis=1, keepdims=True)
-    # no probability is below half a step of uint8, as on the device
+    # As on the device, a probability is at least half a step of uint8.
     assert np.exp(without) == pytest.approx(np.maximum(shares, 0.5 / 256), rel=1e-4)
 
 
 def test_a_probability_of_0_has_a_finite_logarithm(network: Callable[..., TfliteNetwork]) -> None:
     images = np.array(RGB, np.uint8).reshape(1, 1, 1, 3)
-    # the logits are 530.5, -111.5 and 832.5
+    # The logits of this pixel are 530.5, -111.5 and 832.5.
     [row] = network("pixels", has_logits=False).logits(images)
-    # half a step of uint8 is 2^-9
+    # Half a step of uint8 is 1 / 512 = 2^-9.
     assert row == pytest.approx([-9 * np.log(2), -9 * np.log(2), 0], abs=1e-3)

@@ -156,7 +156,7 @@ def test_networks_of_keras_itself_need_no_trust(tmp_path: Path, keras: Any, name
     inner = keras.Sequential([layers.GlobalAveragePooling2D(), layers.Dropout(0.2)])
     application = keras.Model(pixels, layers.Dense(4, activation="softmax")(inner(x)))
     path = tmp_path / name
-    # How it was compiled is not loaded, so a loss of its maker's own does no harm.
+    # How a model was compiled is not loaded. So a loss function of its maker does no harm.
     application.compile(loss=lambda truth, found: tf.reduce_mean(found))
     application.save(path)
     assert code_in_config(read_config(path)) is None

@@ -173,7 +173,8 @@ def test_what_is_no_code() -> None:
     assert of_layer(class_name="Dense", config={"activation_type": "relu"}) is None
     assert code_in_config({"compile_config": {"class_name": "Lambda"}, "class_name": "Functional"}) is None
     assert code_in_config([]) is None
-    # the layer is named by itself, by its configuration, or as the one around it
+    # The message names the layer by its own name, by the name in its configuration, or by that of the layer
+    # around it.
     lambda_inside = {
         "class_name": "Wrapper",
         "config": {"name": "outer", "inner": [{"class_name": "Lambda"}]},

@@ -84,7 +84,8 @@ def trained(blobs: tuple[np.ndarray, np.ndarray]) -> Callable[..., Any]:
         pixels, truth = blobs
         images = NORMALIZATIONS[normalization](pixels)
         features = np.asarray(keras.Model(model.input, model.layers[-1].input)(images))
-        # One scale for all features: own scales would amplify features that hardly vary, and their rounding.
+        # All features have one scale. A scale for each feature would amplify those that hardly vary, and
+        # their rounding errors.
         mean, scale = features.mean(axis=0), features.std()
         fitted = LogisticRegression(C=30.0, max_iter=1000).fit((features - mean) / scale, truth)
         kernel = (fitted.coef_ / scale).T
@@ -125,7 +126,8 @@ def test_a_classifier_of_any_form_is_converted_by_the_command_line(
     target = tmp_path / "model.tflite"
     command = ["convert", str(model), "--int8", "--data", str(labelled_set), "--critical", "red"]
     if name == "saved_model":
-        # no layer of a SavedModel can be looked at; tried, "pixels" is right most often
+        # The layers of a SavedModel cannot be inspected, so the command names the normalization. Of all
+        # normalizations, "pixels" has the most right answers.
         command += ["--normalization", "pixels"]
     assert cli.main([*command, "--output", str(target)]) == 0
     paths = sorted(labelled_set.rglob("*.png"))
@@ -227,7 +229,7 @@ def application(name: str) -> Callable[[Any], Any]:
     return lambda keras: getattr(keras.applications, name)(input_shape=(32, 32, 3), weights=None, classes=7)
 
 
-# Makers and networks, and whether these take pixel values.
+# Each entry has the Keras version, the network, and whether the network takes pixel values.
 FOREIGN_NETWORKS = [
     pytest.param(keras2, application("MobileNetV2"), False, id="MobileNetV2"),
     pytest.param(keras3, application("MobileNetV3Small"), True, id="MobileNetV3Small"),
@@ -254,7 +256,7 @@ def test_networks_that_nobody_here_wrote_answer_as_in_keras(
             check_input(classifier, (32, 32), input_ends(network, form))
             device, _ = device_logits(classifier, pixels)
         if kind == FLOAT32:
-            # with random weights the logits are small, so their differences are compared
+            # The weights are random, so the logits are small. The test compares their differences.
             spread = np.abs(reference - reference.mean(axis=1, keepdims=True)).max()
             assert compare(reference, device).max_logit_difference < max(1e-2 * spread, 1e-6)
 
@@ -365,7 +367,8 @@ def test_outputs_are_numbered_by_the_folders_as_they_are_on_disk(nine_classes: t
     model, photos = nine_classes
     lines: list[str] = []
     source = load_foreign(open_keras(model), ConversionRequest(model, "int8", data=photos), lines.append)
-    # by diagnosis, both keratoses are benign keratosis, which would come before dermatofibroma
+    # The outputs are numbered by folder name, not by diagnosis. The diagnosis of 'pigmented benign keratosis'
+    # and 'seborrheic keratosis' is benign keratosis, which would come before dermatofibroma.
     assert source.proof.labels == NINE
     assert lines[5] == "output 5: folder 'pigmented benign keratosis', class pigmented benign keratosis"
     assert set(source.proof.truth) == set(range(9))
@@ -421,7 +424,10 @@ def dark_and_light(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def brightness_network(
     shape: tuple[int, int, int], *, activation: str = "sigmoid", units: int = 1, keras: Any = keras3
 ) -> Any:
-    """A network that finds a photo brighter than 125 of the second class: the more, the surer."""
+    """A network that answers with the second class for photos brighter than 125.
+
+    Brighter photos get surer answers.
+    """
     layers = keras.layers
     parts = [layers.GlobalAveragePooling2D(), layers.Dense(units, activation=activation)]
     model = keras.Sequential([keras.Input(shape), layers.Rescaling(1 / 255), *parts])
@@ -503,7 +509,7 @@ def test_gray_and_two_classes_are_told_where_an_option_does_not_fit(
         ([("Rescaling", (1 / 255,))], True),
         ([("Rescaling", (1 / 127.5, -1.0))], True),
         ([("Normalization", (-1, [123.0, 116.0, 103.0], [3000.0] * 3))], True),
-        # of EfficientNet: pixels are first scaled to 0 to 1
+        # EfficientNet first scales pixels to the range from 0 to 1.
         ([("Rescaling", (1 / 255,)), ("Normalization", (-1, [0.5] * 3, [0.05] * 3))], True),
         ([("Rescaling", (2.0, -1.0))], False),
         ([("Normalization", (-1, [0.5] * 3, [0.05] * 3))], False),

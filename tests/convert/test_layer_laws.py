@@ -83,14 +83,19 @@ def test_an_error_is_charged_to_its_layer_and_counted_by_what_reaches_the_output
 @pytest.mark.parametrize(
     ("join", "expected"),
     [
-        # of the noise of a sum, its parts make up as much as their power; 0.4 + 2 * 0.6, and twice that
+        # The relative noise of an input of a sum counts by the share of the input in the power of the sum.
+        # These shares are 0.4 and 0.6. So tensor 1 has 0.4 + 2 * 0.6, and tensor 0 has twice as much.
         ("ADD", {0: 3.2, 1: 1.6, 2: 0.6, 3: 1.0}),
-        # the sum of the relative noise of the inputs, 0.25 + 0.1, comes out as 0.7: twice of either
+        # The relative noise of the inputs of a product is 0.25 and 0.1. The sum of both becomes 0.7 in the
+        # product, so either input counts twice.
         ("MUL", {0: 12.0, 1: 6.0, 2: 2.0, 3: 1.0}),
     ],
 )
 def test_noise_reaches_the_output_by_every_way(join: str, expected: dict[int, float]) -> None:
-    """0 -> 1 -> 2, and 3 is made of 1 and 2. Each of the first two operators doubles the relative noise."""
+    """Tensor 0 becomes 1, and 1 becomes 2.
+
+    Tensor 3 is made of 1 and 2. The first two operators double the relative noise.
+    """
     ops = [Op("CONV_2D", (0,), (1,)), Op("CONV_2D", (1,), (2,)), Op(join, (1, 2), (3,))]
     arriving = {0: power(2, 0.5), 1: power(4, 1), 2: power(6, 0.6)}
     sums = {1: power(4, passed=2), 2: power(6, passed=3), 3: power(10, passed=7)}
@@ -144,7 +149,8 @@ def test_the_worst_layers_are_each_followed_by_their_readers() -> None:
         layer("e", 0.9, "d", in_float=True),
         layer("f", 0.05, "c"),
     ]
-    # b is read by c and d; e is in float already; what adds no error is only named as a reader
+    # Layers c and d read b. Layer e is already in float. A layer without an error is named only if it reads
+    # one with an error.
     assert worst_layers(layers, 10) == ["b", "c", "d", "e", "a", "f"]
     assert worst_layers(layers, 2) == ["b", "c"]
     assert worst_layers(layers[2:3], 5) == []
@@ -186,10 +192,10 @@ def test_a_value_is_saturated_more_than_half_a_step_beyond_the_range() -> None:
 @pytest.mark.parametrize(
     ("low", "high", "scale", "expected"),
     [
-        # four steps are enough, and fewer are not
+        # Four steps are enough, but not fewer.
         (0, 4, 1.0, False),
         (0, 3.99, 1.0, True),
-        # 255 steps must reach over a sixteenth of the values
+        # The 255 steps must cover at least a sixteenth of the span of the values.
         (0, 16 * 255, 1.0, False),
         (0, 16 * 255 + 1, 1.0, True),
         # a constant has no span
@@ -227,11 +233,11 @@ def weighted(empty: bytes, kind: str, weights: Any, bias: Any, channels: int) ->
 @pytest.mark.parametrize(
     ("steps", "ends", "step"),
     [
-        # the range always holds 0
+        # The range always includes 0.
         (INT8_STEPS, (-1.0, 3.0), 4 / 255),
         (INT8_STEPS, (2.0, 3.0), 3 / 255),
         (INT8_STEPS, (-3.0, -2.0), 3 / 255),
-        # 16 bits are symmetric
+        # The range of 16 bits is symmetric.
         (INT16_STEPS, (-1.0, 3.0), 6 / 65534),
         (INT16_STEPS, (-3.0, 1.0), 6 / 65534),
     ],
@@ -245,11 +251,11 @@ def test_a_channel_is_as_wide_as_its_bias_needs_in_each_operator(
     step: float,
     empty_tflite: bytes,
 ) -> None:
-    # 127 steps of weights, and a bias of at most 2^30 steps
+    # 127 steps reach the largest weight, and the bias has at most 2^30 steps.
     least = 127 * 8.0 / (step * 2**30)
     weights = np.zeros(shape, np.float32)
     is_last = np.indices(shape)[shape.index(2)] == 1
-    # the largest magnitude of a channel counts, whatever its sign
+    # The largest magnitude in a channel decides, whatever its sign.
     weights[~is_last], weights[is_last] = (0.25, -0.75, 0.5), (least / 20, -least / 10, 0)
     model = weighted(empty_tflite, kind, weights, np.array([0.5, -8], np.float32), 3)
     found = widened_weights(model, {"images": ends}, steps)
@@ -257,7 +263,7 @@ def test_a_channel_is_as_wide_as_its_bias_needs_in_each_operator(
     assert found["weights"]["max"].shape == wide
     assert found["weights"]["max"].ravel() == pytest.approx([0.75, least], rel=1e-5)
     assert found["weights"]["min"].tolist() == (-found["weights"]["max"]).tolist()
-    # a little larger than that, the weights fit as they are
+    # Weights that are a little larger fit as they are.
     weights[is_last] = (0, -1.01 * least, 0)
     model = weighted(empty_tflite, kind, weights, np.array([0.5, -8], np.float32), 3)
     assert widened_weights(model, {"images": ends}, steps) == {}
@@ -276,7 +282,8 @@ def test_other_operators_and_old_files_do_not_hide_a_large_bias(empty_tflite: by
         return editor._add("CONV_2D", [tensor, *weights], name, (1, 2, 2, 3), schema.Conv2DOptionsT())
 
     middle = editor.softmax(source)
-    # no bias; weights that are no constant; a bias that is none; an input whose range is not known
+    # These operators have no bias, weights that are not constant, a bias that is left out, and an input whose
+    # range is not known.
     middle = convolved(middle, "without", editor._constant("kernel", kernel))
     middle = convolved(middle, "computed", source, editor._constant("bias", bias))
     middle = convolved(middle, "absent", editor._constant("kernel", kernel), -1)
@@ -290,5 +297,5 @@ def test_other_operators_and_old_files_do_not_hide_a_large_bias(empty_tflite: by
         code.builtinCode = 0
     found = widened_weights(editor.to_bytes(), ranges, INT8_STEPS)
     assert found.keys() == {"large"}
-    # 127 steps of weights, and a bias of at most 2^30 steps of 4 / 255
+    # 127 steps reach the largest weight, and the bias has at most 2^30 steps of 4 / 255.
     assert found["large"]["max"].ravel() == pytest.approx([127 * 8 / (4 / 255 * 2**30)] * 3)

@@ -33,8 +33,9 @@ from dermedge.train.fit.run_networks import trained_network
 ROOT = Path(__file__).resolve().parents[2]
 MEDIAPIPE = ROOT / ".venv-mediapipe" / "bin" / "python"
 
-# Arguments: a model, and a .npy of uint8 [n, s, s, 3] RGB images. Prints what ImageClassifier says of each:
-# per output its name and (index, label, score) of every class, the most probable first.
+# The arguments are a model, and a .npy of uint8 [n, s, s, 3] RGB images. The script prints the answer of
+# ImageClassifier to each image. For each output, this is its name and (index, label, score) of every class, with the
+# most probable class first.
 CLASSIFY = """
 import json, sys
 import mediapipe as mp

@@ -42,7 +42,8 @@ def test_the_border_is_the_lower_end_of_the_interval() -> None:
         return chance_check(truth, answers, lesions(40)).passed
 
     def low(right: int) -> float:
-        # two equal and independent recalls: the mean is closer than each by the root of 2
+        # The two recalls are equal and independent. So the bound of their mean is closer to the mean by the
+        # root of 2.
         share = right / 20
         return share - (share - wilson(share, 20)[0]) / 2**0.5
 
@@ -116,7 +117,7 @@ def test_an_order_that_is_better_by_chance_is_no_finding() -> None:
     answers = truth.copy()
     answers[:11] = 1
     answers[20:30] = 0
-    # another order is right for 21 of 40 photos, this one for 19
+    # Another order of the classes is right for 21 of 40 photos, and this order for 19.
     assert order(truth, answers, 2).passed
     assert order(truth, np.zeros_like(truth), 2).passed
 

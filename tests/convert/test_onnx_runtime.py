@@ -25,7 +25,7 @@ from dermedge.edge.errors import DataError
 from dermedge.edge.model.input_tensor import Layout
 from dermedge.edge.model.normalization import NORMALIZATIONS
 
-# The classes answer to red, green and blue, so that no two channels can be confused.
+# Each class depends mainly on one of red, green and blue, so that no two channels can be confused.
 WEIGHTS = np.array([[0.01, 0, 0.002], [0, 0.02, 0], [-0.005, 0, 0.03]], np.float32)
 BIAS = np.array([0.5, -0.25, 1.0], np.float32)
 
@@ -49,7 +49,10 @@ def file_of(
 def classifier(
     has_map: bool = True, tells_view: bool = False, channels: int = 3, bias: NDArray[np.float32] = BIAS
 ) -> bytes:
-    """Evidence of each pixel, whose mean is the logits; the view by a fiftieth of the mean pixel less 2."""
+    """A classifier whose logits are the mean of the evidence of all pixels.
+
+    The logit of a close-up is the mean level of the photo / 50 - 2.
+    """
     kernel = WEIGHTS if channels == 3 else WEIGHTS[:, :1]
     nodes = [
         helper.make_node("Conv", ["pixels", "kernel", "bias"], ["planes"]),
@@ -99,10 +102,10 @@ def test_logits_are_the_mean_of_the_evidence_or_else_logarithms(
     if has_map:
         assert found.logits == pytest.approx(expected, abs=1e-4)
     else:
-        # the softmax has removed the constant
+        # The softmax has removed a constant from each row. So the probabilities are compared.
         shares = np.exp(expected - expected.max(axis=1, keepdims=True))
         shares /= shares.sum(axis=1, keepdims=True)
-        # no probability is below half a step of uint8, as on the device
+        # As on the device, a probability is at least half a step of uint8.
         assert np.exp(found.logits) == pytest.approx(np.maximum(shares, 0.5 / 256), rel=1e-4)
     if tells_view:
         means = images.astype(np.float64).mean(axis=(1, 2, 3))
@@ -129,7 +132,7 @@ def test_a_probability_of_0_has_a_finite_logarithm() -> None:
     white_red = np.zeros((1, 2, 2, 3), np.uint8)
     white_red[..., 0] = 255
     [row] = onnx_logits(model, white_red).logits
-    # half a step of uint8 is 2^-9
+    # Half a step of uint8 is 1 / 512 = 2^-9.
     assert row == pytest.approx([0, -9 * np.log(2), -9 * np.log(2)], abs=1e-3)
 
 
@@ -155,7 +158,7 @@ def test_two_threads_run_a_file_on_the_processor_and_only_errors_are_logged(
     library = SimpleNamespace(InferenceSession=session, SessionOptions=runtime.onnxruntime.SessionOptions)
     monkeypatch.setattr(runtime, "onnxruntime", library)
     onnx_logits(classifier(), images)
-    # 3 is the level of errors
+    # Level 3 logs errors only.
     assert opened == [(2, 3, ["CPUExecutionProvider"])]
 
 
@@ -171,7 +174,7 @@ def test_inputs_and_outputs_are_described_as_in_a_manifest() -> None:
 
 
 class FakeNetwork:
-    """A network whose logits are those of `classifier`, less what has been moved."""
+    """A network with the logits of `classifier`. ``moved`` holds the amounts that were to be added to them."""
 
     layout = Layout(2, 2, 3, channels_first=False)
     normalization = NORMALIZATIONS["symmetric"]
@@ -187,14 +190,14 @@ class FakeNetwork:
 
 
 def test_int8_has_a_scale_for_each_channel_and_takes_all_pixels() -> None:
-    # no image has a black or a white pixel of its own
+    # No image has a black or a white pixel, so the images alone do not give the full range.
     images = list(np.random.default_rng(1).integers(60, 200, (4, 2, 2, 3), dtype=np.uint8))
     made = onnx.load_model_from_string(
         converter._quantized(classifier(), FakeNetwork(), Form(ONNX_INT8, "float32"), images)
     )
     constants = {one.name: numpy_helper.to_array(one) for one in made.graph.initializer}
     assert constants["kernel_quantized"].dtype == np.int8
-    # the largest weight of each channel, in 127 steps
+    # 127 steps reach the largest weight of a channel.
     assert constants["kernel_scale"] == pytest.approx(np.array([0.01, 0.02, 0.03]) / 127, rel=0.01)
     levels = constants["kernel_quantized"][:, :, 0, 0] * constants["kernel_scale"][:, None]
     assert levels == pytest.approx(WEIGHTS, abs=0.03 / 127)
@@ -209,7 +212,7 @@ def test_int8_has_a_scale_for_each_channel_and_takes_all_pixels() -> None:
 def test_int8_is_made_again_without_the_shift_of_its_logits(
     has_map: bool, images: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # the logits of the first file are 0.3 too high for the first class, and as much too low for the last one
+    # The logits of the first file are 0.3 too high for the first class, and 0.3 too low for the last one.
     shift = np.array([0.3, 0, -0.3], np.float32)
     files = [classifier(has_map, bias=BIAS + shift), classifier(has_map)]
     photos, form, calls = list(images), Form(ONNX_INT8, "float32"), []

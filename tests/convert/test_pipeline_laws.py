@@ -27,7 +27,7 @@ PLAIN, TUNED = (SimpleNamespace(quantization_aware=one) for one in (None, lambda
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """The loaders, each of which tells what it was asked for."""
+    """The loaders that were called, and the arguments of each call."""
     found: list[Any] = []
 
     def loader(name: str) -> Callable[..., str]:

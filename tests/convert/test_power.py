@@ -27,7 +27,8 @@ def test_more_photos_show_less_and_a_larger_spread_shows_more() -> None:
     assert 0.3 < few < 0.6
     assert 0.01 < many < 0.02
     assert detectable_loss(SAME, [20, 20, 20], 0.01) < detectable_loss(SAME, [20], 0.01)
-    # a bootstrap interval of 20 points: (1.96 + 0.84) / 3.92 of it
+    # A bootstrap interval of 20 points is 3.92 standard errors wide. The detectable loss is 1.96 + 0.84
+    # standard errors.
     assert detectable_loss(Score(0, -0.1, 0.1), [1000], 0.01) == pytest.approx(0.2 * 2.8016 / 3.92, abs=1e-4)
     assert detectable_loss(SAME, [1], 0.01) <= 1
 

@@ -1,4 +1,4 @@
-"""The range of every activation is what the method says of what the tensor held."""
+"""The range of every activation follows, by the chosen method, from the values that the tensor held."""
 
 from collections.abc import Callable
 from typing import Any

@@ -117,7 +117,7 @@ def test_of_the_layers_the_five_worst_are_told_with_their_shares() -> None:
         "layer3 (CONV_2D) causes 14%",
         "layer2 (CONV_2D) causes 10%",
     ]
-    # a layer that adds nothing is not among them
+    # The advice does not name a layer that adds no error.
     assert len(advice(layers[:2], Cures(qat=False))) == 1
 
 
@@ -440,7 +440,7 @@ def test_the_page_lists_the_twenty_worst_layers_and_the_photos_that_were_lost_an
     rows = [line.partition('">')[2] for line in page.splitlines() if line.startswith("<tr><th title=")]
     assert [row.partition("<")[0] for row in rows] == [f"l{number}" for number in range(20)]
     assert "by 25.0 percentage points" in page
-    # two layers are not plotted
+    # Two layers are too few for a plot.
     assert "<svg" in page
     assert "<svg" not in to_html(replace(made, best=best, layers=layers[:2]), a_source(), REQUEST)
     assert "refused" in page.split("<h2>")[0].splitlines()[-1]

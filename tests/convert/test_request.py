@@ -178,7 +178,7 @@ def test_the_report_is_not_at_the_path_of_a_file(
     ):
         check_request(request)
     check_request(replace(request, report=tmp_path / "c"))
-    # A report may hold the file.
+    # The folder of the report may contain the output file.
     check_request(replace(request, output=tmp_path / "c" / "b", report=tmp_path / "c"))
 
 

@@ -28,7 +28,7 @@ SHAPE = (8, 8, 3)
 OUTSIDE = re.compile(
     "file|path|_dir|dir_|address|url|descriptor|^target$|prefix|memory_region|graph_def|mlir"
 )
-# Operators with such arguments that do not act outside the graph.
+# These operators have such arguments, but do not act outside the graph. The comments say why.
 INSIDE = {
     "CTCBeamSearchDecoder",  # the number of paths
     "ExperimentalSetStatsAggregatorDataset",  # the prefix of a counter
@@ -118,7 +118,7 @@ def test_in_a_graph_of_tensorflow_1_an_answer_must_not_depend_on_saving(
     found = f"the operator 'acts' is {operator}, which acts outside the graph"
     assert leaving_operator(tmp_path) == (found if reached else None)
 
-    # an operator in a function restores from a path that is not known here
+    # An operator in a function restores weights from a path that is not known here.
     meta.saver_def.restore_op_name = "saving"
     (tmp_path / "saved_model.pb").write_bytes(model.SerializeToString())
     assert leaving_operator(tmp_path) == found

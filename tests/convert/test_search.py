@@ -185,8 +185,8 @@ def fragile(
 ) -> tuple[Path, Path]:
     """A Keras classifier that is right about blobs, and 180 photos of these.
 
-    One channel of its first layer is a constant, ten thousand times as large as the others, which the next layer
-    scales back: the one int8 scale of all channels rounds the others to nothing.
+    One channel of its first layer is a constant that is ten thousand times as large as the other channels. The next
+    layer scales it back. All channels share one int8 scale, which rounds the other channels to 0.
     """
     folder = tmp_path_factory.mktemp("fragile")
     data = make_labelled_set(folder / "photos", 60)

@@ -152,7 +152,7 @@ def test_more_and_more_layers_stay_in_float_until_a_file_is_accepted(monkeypatch
     assert tried == [(INT8_MIXED, 1), (INT8_MIXED, 2), (INT8_MIXED, 4), (INT16X8, 0), (FLOAT16, 0)]
     mixed = next(form for form in one.forms if form.name == name)
     assert mixed == Form(INT8_MIXED, "uint8", float_layers=("layer0", "layer1", "layer2", "layer3"))
-    # of files that are not wholly int8, the fastest one
+    # This is the fastest of the files that are not wholly int8.
     assert result.best.form == Form(FLOAT16, "uint8")
     assert result.layers == ()
 
@@ -204,7 +204,7 @@ def test_layers_in_float_are_a_number_or_names(monkeypatch: pytest.MonkeyPatch) 
     one, form = made(monkeypatch, {}, layers=3), Form(INT8_PTQ, "int8", "mse")
     found = mixed_form(PLAIN, form, "2")
     assert found == Form(INT8_MIXED, "int8", "mse", ("layer0", "layer1"))
-    # the plain file is only explained, so that any loss is accepted
+    # The plain file is made only to be explained, so any loss is accepted.
     assert one.limits == {1.0}
     assert mixed_form(PLAIN, form, "3").float_layers == ("layer0", "layer1", "layer2")
     assert mixed_form(PLAIN, form, " layer2 ,layer0,").float_layers == ("layer2", "layer0")

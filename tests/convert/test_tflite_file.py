@@ -101,9 +101,8 @@ def test_a_file_of_any_head_and_layout_answers_as_it_did(
         direct = np.array([classifier.predict(one[..., ::-1]).probabilities for one in images])
     reference = source.logits(images)
     if file.note:
-        direct = direct / (
-            1 - direct
-        )  # the logarithms of the odds, whose softmax is each odds over their sum
+        # The logits are the logarithms of the odds. Their softmax is the odds, divided by the sum of all odds.
+        direct = direct / (1 - direct)
         direct /= direct.sum(axis=1, keepdims=True)
     softmax = np.exp(reference - reference.max(axis=1, keepdims=True))
     np.testing.assert_allclose(softmax / softmax.sum(axis=1, keepdims=True), direct, atol=1e-4)

@@ -33,7 +33,7 @@ def fitted(probabilities: NDArray[Any], truth: NDArray[Any]) -> dict[str, Any]:
 
 
 def mean_of_classes(of_photos: NDArray[Any], truth: NDArray[Any], among: NDArray[Any]) -> float:
-    """The mean over the photos of each class, averaged over the classes, among the chosen photos."""
+    """The mean over the chosen photos of each class, averaged over these classes."""
     return float(np.mean([of_photos[among & (truth == one)].mean() for one in np.unique(truth[among])]))
 
 
@@ -90,7 +90,7 @@ def test_at_most_15_percent_of_the_answered_are_uncertain_and_one_step_more_make
 
 @pytest.mark.parametrize("count", [9, 19, 60])
 def test_sets_hold_the_class_of_new_photos_as_often_as_promised_in_each_class(count: int) -> None:
-    """Exchangeable photos: ceil((n+1) 0.9)/(n+1) on average over draws of n photos to fit on."""
+    """Sets that are fitted on n exchangeable photos cover ceil((n+1) 0.9)/(n+1) of new photos on average."""
     probabilities, truth = drawn(20_000, seed=count)
     rng = np.random.default_rng(1)
     held: list[list[float]] = []
@@ -104,7 +104,8 @@ def test_sets_hold_the_class_of_new_photos_as_often_as_promised_in_each_class(co
         hits = np.array([true in one for true, one in zip(truth[new], sets, strict=True)])
         held.append([hits[truth[new] == one].mean() for one in range(4)])
     expected = np.ceil((count + 1) * 0.9 - 1e-9) / (count + 1)
-    # of a mean of 150 shares of n photos each, by thresholds that vary as much again
+    # The mean is over 150 shares of ``count`` photos each. The thresholds of each share vary as much as the
+    # share itself, which doubles the variance.
     deviation = np.sqrt(2 * 0.9 * 0.1 / (150 * count))
     assert expected >= 0.9
     assert (np.abs(np.mean(held, axis=0) - expected) < 4 * deviation).all()

@@ -34,7 +34,8 @@ def test_a_temperature_that_helps_is_kept() -> None:
 
 
 def test_a_temperature_that_raises_the_calibration_error_is_1() -> None:
-    # 8 of 10 are right at 0.8, and one photo is wrong for sure: the cross-entropy wants all less sure
+    # Of the answers with a probability of 0.8, 80 % are right. One photo has a sure and wrong answer, and
+    # because of it the cross-entropy asks for less confidence in all answers.
     logits = np.log(np.repeat([[0.8, 0.2, 1e-9]], 100, axis=0))
     truth = np.repeat([0, 1], [80, 20])
     logits = np.concatenate([logits, [[30.0, 0.0, -30.0]]])
@@ -58,7 +59,7 @@ def test_useful_thresholds_are_all_kept() -> None:
 
 
 def test_a_threshold_that_declines_only_named_photos_is_left_out() -> None:
-    # every other photo looks like a nevus; one named photo of 50 looks like none of these
+    # All photos of "none of these" look like a nevus. One of the 50 named photos looks like none of these.
     truth = np.repeat([0, 1, 2], [25, 25, 50])
     probabilities = np.tile([0.1, 0.8, 0.1], (100, 1))
     probabilities[:25] = [0.8, 0.1, 0.1]

@@ -20,7 +20,8 @@ from dermedge.convert.to_tflite.quantizer import quantize  # noqa: E402
 from dermedge.convert.to_tflite.weight_ranges import INT8_STEPS, widened_weights  # noqa: E402
 
 BIAS = np.array([0.5, -2.0, 1.0], np.float32)
-# the second channel has next to no weight: its bias is 2 / (2 / 255 * 1e-10 / 127), some 10^14 steps
+# The second channel has almost no weight. So its bias would need 2 / (2 / 255 * 1e-10 / 127) steps, which is
+# more than 10^14.
 WEIGHTS = np.array([0.4, 1e-10, -0.3], np.float32)
 
 
@@ -41,7 +42,7 @@ def test_only_the_channel_that_needs_it_is_widened(model: bytes) -> None:
     [name] = [one.name.decode() for one in read_model(model).subgraphs[0].tensors if len(one.shape) == 4][:1]
     [found] = widened_weights(model, {name: (-1.0, 1.0)}, INT8_STEPS).values()
     largest = found["max"].ravel()
-    # 127 * 2 / (2 / 255 * 2^30)
+    # The bias of 2 may have at most 2^30 steps. So the range of weights is widened to 127 * 2 / (2 / 255 * 2^30).
     assert largest == pytest.approx([0.4, 127 * 255 / 2**30, 0.3])
     assert np.array_equal(found["min"], -found["max"])
     assert widened_weights(model, {}, INT8_STEPS) == {}
@@ -49,7 +50,7 @@ def test_only_the_channel_that_needs_it_is_widened(model: bytes) -> None:
 
 def test_a_bias_that_fits_leaves_the_weights_alone(model: bytes) -> None:
     [name] = [one.name.decode() for one in read_model(model).subgraphs[0].tensors if len(one.shape) == 4][:1]
-    # an input of a wide range has large steps, so that even the tiny channel's bias fits
+    # The wide range of the input makes its steps so large that the bias of the tiny channel fits too.
     assert widened_weights(model, {name: (-1e7, 1e7)}, INT8_STEPS) == {}
 
 
@@ -64,7 +65,7 @@ def test_the_quantized_file_keeps_every_bias(model: bytes, kind: str) -> None:
     interpreter = KeepingInterpreter(made)
     interpreter.run({int(source): np.zeros((1, 8, 8, 3), np.float32)})
     values = interpreter.values(int(result))[0, 4, 4]
-    # outputs reach from -2 to 1.3, so that a step of int8 is 0.013
+    # The outputs reach from -2 to 1.3, so a step of int8 is 0.013.
     assert np.abs(values - BIAS).max() < 0.02
 
 
@@ -120,7 +121,7 @@ def test_a_file_is_quantized_in_pieces_and_does_not_depend_on_them(
         return real(part, *given)
 
     monkeypatch.setattr(quantizer, "_uniform_quantize", counted)
-    # the weights of each of the three channels are 12 bytes
+    # The weights of a channel have 12 bytes.
     monkeypatch.setattr(quantizer, "_LARGEST_PIECE_BYTES", 12)
     assert quantize(model, form, inputs) == whole
     assert sizes == [12, 12, 12]
@@ -129,7 +130,10 @@ def test_a_file_is_quantized_in_pieces_and_does_not_depend_on_them(
 
 
 def test_weights_are_cut_above_16_mib() -> None:
-    """Below the 32 MiB from which litert-quantizer cuts weights by itself, and refuses those of convolutions."""
+    """The limit is below 32 MiB.
+
+    Above it, litert-quantizer cuts weights by itself, but refuses those of convolutions.
+    """
     assert quantizer._LARGEST_PIECE_BYTES == 16 * 1024 * 1024
 
 
