@@ -51,8 +51,9 @@ class ModelChange:
         verdict: ``faster`` if ``high`` is below 1; ``slower`` if ``low`` is above 1; otherwise ``no difference beyond
             noise``. If one or both runs are not marked good, the verdict is ``none:``, followed by the marks of these
             runs.
-        accuracy: user-facing text with the two balanced accuracies, which tells whether they differ. The accuracies are
-            not compared if the models have different classes, or were scored on different numbers of photos or lesions.
+        accuracy: user-facing text. It states the two balanced accuracies, and whether the second is better or worse
+            than the first. The accuracies are not compared if the models have different classes, or were scored on
+            different numbers of photos or lesions.
     """
 
     model: str

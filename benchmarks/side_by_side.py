@@ -150,7 +150,10 @@ def benchmark(
 
 
 def short_names(models: Sequence[Path]) -> list[str]:
-    """Returns the names of the files without .tflite. If two names would be equal, folder names are added."""
+    """Returns a short name for each model: the name of the file, without the suffix ``.tflite``.
+
+    If two names are equal, folder names are put before all names.
+    """
     plain = [model.resolve().with_suffix("") for model in models]
     for depth in range(1, max(len(path.parts) for path in plain)):
         names = ["/".join(path.parts[-depth:]) for path in plain]

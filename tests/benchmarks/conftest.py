@@ -39,7 +39,7 @@ COOL = Conditions(45.0, 2400.0, "performance", (), None)
 
 
 def a_result() -> FrameResult:
-    """A loop whose frame was captured in 3 ms and answered 5 ms later; 4 of these ms were spent in the classifier."""
+    """A loop whose frame was captured in 3 ms. The answer came 5 ms later; the classifier took 4 of these 5 ms."""
     frame = Frame(np.zeros((48, 64, 3), np.uint8), 0, 0.0, "a camera")
     prediction = Prediction(
         "nevus", Decision(0, False, False, False), None, (1.0,), (0.0,), Timing(0.5, 3.0, 0.5), None
@@ -122,7 +122,7 @@ def report() -> BenchmarkReport:
 
 @pytest.fixture
 def saved_figures(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """The figures of matplotlib that are saved during the test. Their files stay empty."""
+    """The matplotlib figures that the test saves. Nothing is written into their files."""
     figure = pytest.importorskip("matplotlib.figure", reason="the device's environment has no matplotlib")
     figures: list[Any] = []
     monkeypatch.setattr(

@@ -32,31 +32,34 @@ def board(*anchors: Anchor) -> CalibratedBoard:
 
 
 def test_two_anchors_are_met_exactly() -> None:
-    # 2 ms an instruction and 3 ms a byte
+    # with 2 ms for an instruction and 3 ms for a byte, both latencies are met exactly
     factors = fit([anchor(1, 1, 5), anchor(4, 2, 14)])
     assert (factors.per_instruction, factors.per_byte) == pytest.approx((2, 3))
     assert factors.ms(Cost(10, 1)) == pytest.approx(23)
 
 
 def test_the_errors_that_are_squared_are_relative() -> None:
-    # without bytes: the least of (x - 1)² + (x/4 - 1)² is at (1 + 1/4) / (1 + 1/16) = 20/17. With errors in ms,
-    # (x - 1)² + (x - 4)², it would be at 2.5
+    # Both anchors have one instruction and no bytes; their latencies are 1 and 4 ms. If an instruction takes x ms, the
+    # sum of the squared relative errors is (x - 1)² + (x/4 - 1)². It is smallest at x = (1 + 1/4) / (1 + 1/16) = 20/17.
+    # The sum of the squared errors in ms, (x - 1)² + (x - 4)², would be smallest at 2.5.
     factors = fit([anchor(1, 0, 1), anchor(1, 0, 4)])
     assert factors.per_instruction == pytest.approx(20 / 17)
     assert factors.per_byte == 0
 
 
 def test_a_factor_is_never_negative() -> None:
-    # 2 ms an instruction and -1 ms a byte would meet both. Instructions alone have the least sum of squares at
-    # (1 + 2) / (1 + 4) and leave 0.16 + 0.04; bytes alone have it at (1 + 3) / (1 + 9) and leave 0.36 + 0.04
+    # Both latencies are 1 ms. With 2 ms for an instruction and -1 ms for a byte, both would be met exactly.
+    # Without bytes, the best factor of an instruction is (1 + 2) / (1 + 4) = 0.6; the squared errors are 0.16 + 0.04.
+    # Without instructions, the best factor of a byte is (1 + 3) / (1 + 9) = 0.4; the squared errors are 0.36 + 0.04.
     factors = fit([anchor(1, 1, 1), anchor(2, 3, 1)])
     assert (factors.per_instruction, factors.per_byte) == pytest.approx((3 / 5, 0))
 
 
 def test_each_anchor_is_estimated_from_the_others() -> None:
-    # the first two say 2 and 3 ms; the third would take 2 + 3 = 5 ms and was published with 4, so +25 %.
-    # Without the second, the others say 2 and 2 ms: it would take 2 and was published with 3, so -1/3.
-    # Without the first, the others say 1 and 3 ms: it would take 1 and was published with 2, so -1/2.
+    # Each anchor is left out once. The other two give the ms of an instruction and of a byte.
+    # Third left out: 2 and 3 ms. It would take 2 + 3 = 5 ms. Its published latency is 4 ms, so the error is +1/4.
+    # Second left out: 2 and 2 ms. It would take 2 ms. Its published latency is 3 ms, so the error is -1/3.
+    # First left out: 1 and 3 ms. It would take 1 ms. Its published latency is 2 ms, so the error is -1/2.
     anchors = [anchor(1, 0, 2), anchor(0, 1, 3), anchor(1, 1, 4)]
     assert leave_one_out(anchors) == pytest.approx((-1 / 2, -1 / 3, 1 / 4))
     assert board(*anchors).median_error() == pytest.approx(1 / 3)
@@ -99,7 +102,7 @@ def test_every_anchor_states_where_it_was_published(found: CalibratedBoard) -> N
         assert one.runtime
         assert one.published
         assert one.form in ("int8", "float32")
-        # a core does at most some 100 multiply-accumulates a nanosecond, and an instruction at most 16 of them
+        # An instruction computes at most 16 multiply-accumulates, and a core at most about 100 in a nanosecond.
         assert 1e6 < one.cost.instructions < 1e10
         assert 1e6 < one.cost.bytes < 1e9
 

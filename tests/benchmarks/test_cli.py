@@ -41,7 +41,7 @@ DEMO = ["--source", "demo"]
 
 @pytest.fixture(autouse=True)
 def start_in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Measures the cold start here; test_memory measures it in processes of its own, which takes seconds."""
+    """Measures the cold start in this process. test_memory measures it in new processes, which takes seconds."""
     monkeypatch.setattr(dermedge.benchmarks.side_by_side, "cold_start", start_here)
 
 
@@ -92,7 +92,7 @@ def test_two_models_side_by_side_with_accuracy_and_files(
     assert first["model"] == model_path.stem
     assert second["model"] == "second"
     assert first["balanced_accuracy"] == second["balanced_accuracy"] != ""
-    # on a busy machine, the time limit may come first
+    # on a busy machine, the time limit may end the run before its third round
     assert 1 <= int(first["runs"]) <= 3
     assert sorted(path.name for path in out.iterdir()) == [
         "results.csv",
@@ -117,7 +117,7 @@ def test_photos_that_cannot_be_decoded_are_counted_and_the_others_are_scored(
     assert "more than 120 million pixels" in said.err
     page = (tmp_path / "out" / "results.md").read_text()
     assert "photos that could not be decoded and are not scored: 1" in page
-    # for the latency, the photos that can be decoded are enough
+    # for the latency, a photo that cannot be decoded is left out
     assert cli.main(["benchmark", "--source", str(photos), *arguments]) == 0
     assert json.loads(capsys.readouterr().out)["frames"].startswith("8 of 9 photos of --source")
     for path in photos.rglob("*.png"):

@@ -16,7 +16,7 @@ from dermedge.benchmarks.report import BenchmarkReport, to_json
 
 
 def results(report: BenchmarkReport, factor: float = 1.0, mark: str = "good") -> dict[str, Any]:
-    """A result whose times are ``factor`` times the report's, and known to 1 %."""
+    """Returns the report as a result. Its medians are multiplied by ``factor``; the intervals are 1 % to each side."""
     content: dict[str, Any] = json.loads(to_json(report))
     for row in content["rows"]:
         total = row["latency"]["total"]
@@ -50,7 +50,7 @@ def test_a_difference_counts_where_the_intervals_are_apart(
         (0.5, 0.4, 0.55, "worse"),
         (0.95, 0.9, 0.99, "better"),
         (0.5, 0.4, 0.65, "no difference beyond noise"),
-        # the report's own is 0.75 [0.6, 0.85]: intervals that touch are not apart
+        # The accuracy of the report is 0.75, with the interval from 0.6 to 0.85. Intervals that touch are not apart.
         (0.5, 0.4, 0.6, "no difference beyond noise"),
         (0.9, 0.85, 0.95, "no difference beyond noise"),
     ],
@@ -260,6 +260,7 @@ def test_the_table_of_a_comparison_names_its_columns(
         "verdict",
     ]
     [row] = [line for line in lines if line.startswith("alpha ")]
-    # 4.95 and 4.455 to 4.545: the least ratio is 4.9005 / 4.545, the largest 4.9995 / 4.455
+    # The interval of the first median is 4.455 to 4.545 ms, that of the second is 4.9005 to 4.9995 ms. So the lowest
+    # ratio is 4.9005 / 4.545, and the highest is 4.9995 / 4.455.
     assert re.split("  +", row) == ["alpha", "1", "4.50", "4.95", "1.100", "1.078", "1.122", "slower"]
     assert "alpha: balanced accuracy 0.750 and 0.750: no difference beyond noise" in lines

@@ -90,7 +90,8 @@ def test_other_processes_are_what_is_busy_beside_this_one_and_its_children(
     monkeypatch.setattr(conditions, "os", SimpleNamespace(times=times, sysconf=lambda name: 100))
     write(tmp_path, {"proc/stat": "cpu  1000 0 0 5 5 0 0 0 0 0\n"})
     others = OtherProcesses(tmp_path)
-    # of ten more busy seconds within four, two were spent here and one and a half in children
+    # Within four seconds, the processors were busy for ten more seconds. This process used two of them, and its
+    # children one and a half, so that other processes used 6.5.
     write(tmp_path, {"proc/stat": "cpu  2000 0 0 9 9 0 0 0 0 0\n"})
     own.update(here=12.0, user=2.0, system=1.0, at=54.0)
     assert others.busy_cores() == pytest.approx(6.5 / 4)

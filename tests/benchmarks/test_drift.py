@@ -13,7 +13,7 @@ from dermedge.benchmarks.drift import LEAST_WINDOWS, drift_of
 
 
 def alike_neighbours(random: np.random.Generator, count: int, correlation: float) -> NDArray[np.float64]:
-    """A series without trend in which each value keeps a share of the one before."""
+    """Returns a series without a trend. To each value, ``correlation`` times the value before is added."""
     values = random.normal(size=count + 50)
     for index in range(1, len(values)):
         values[index] += correlation * values[index - 1]
@@ -43,25 +43,25 @@ def test_a_fall_is_found_as_a_rise_is() -> None:
 
 
 def test_the_p_value_is_that_of_mann_and_kendall() -> None:
-    # all 28 pairs of 8 values rise: z = (28 - 1) / sqrt(8 * 7 * 21 / 18)
+    # 8 values have 28 pairs, and all of them rise, so z = (28 - 1) / sqrt(8 * 7 * 21 / 18)
     found = drift_of(range(8), range(8))
     assert found is not None
     assert found.p_value == pytest.approx(2 * norm.sf(27 / np.sqrt(8 * 7 * 21 / 18)))
-    # four pairs of ties: 24 pairs rise, and each tie takes 2 * 1 * 9 from the variance
+    # Four pairs have equal values, and 24 pairs rise. Each tie of two values reduces the variance by 2 * 1 * 9 / 18.
     tied = drift_of(range(8), [0, 0, 1, 1, 2, 2, 3, 3])
     assert tied is not None
     assert tied.p_value == pytest.approx(2 * norm.sf(23 / np.sqrt((8 * 7 * 21 - 4 * 18) / 18)))
 
 
 def test_the_slope_and_its_interval_are_those_of_theil_and_sen() -> None:
-    # alternating values have a negative autocorrelation, which is not corrected
+    # The values alternate, so their autocorrelation is negative. A negative autocorrelation is not corrected.
     times = np.cumsum(np.random.default_rng(2).uniform(1, 3, 30))
     values = 0.2 * times + np.tile([0.5, -0.5], 15) + np.random.default_rng(3).normal(0, 0.3, 30)
     found, expected = drift_of(times.tolist(), values.tolist()), theilslopes(values, times, 0.95)
     assert found is not None
     span = times[-1] - times[0]
     assert found.change == pytest.approx(expected.slope * span)
-    # the rank of an end may be rounded the other way
+    # scipy may round the rank of an end in the other direction
     assert found.low == pytest.approx(expected.low_slope * span, rel=0.02)
     assert found.high == pytest.approx(expected.high_slope * span, rel=0.02)
     assert found.start == pytest.approx(np.median(values[:6]))
@@ -109,7 +109,7 @@ def test_the_p_value_of_alike_neighbours_is_that_of_yue_and_wang(is_smooth: bool
     slope = np.median([(values[other] - values[one]) / (other - one) for one, other in pairs])
     rest = values - slope * times - np.mean(values - slope * times)
     lag = (30 * sum(rest[:-1] * rest[1:]) / sum(rest * rest) + 2) / 26
-    # a correlation of 1 would leave nothing to test, so it is taken as 0.95 at most
+    # With a correlation of 1, the variance would be infinite. So the correlation is limited to 0.95.
     assert lag > 0.95 if is_smooth else 0.2 < lag < 0.9
     share = min(lag, 0.95)
     ties = np.unique(values, return_counts=True)[1]

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from dermedge.benchmarks.energy import Energy, Pmic, Rapl, find_meter, frame_energies, rails_watts
 from dermedge.benchmarks.report import BenchmarkReport, tables, to_csv, to_text
 
-# The answer of a Raspberry Pi 5 with other numbers.
+# The answer of a Raspberry Pi 5. The numbers were changed.
 ADC = """       3V7_WL_SW_A current(0)=0.5A
        VDD_CORE_A current(7)=2.0A
        3V7_WL_SW_V volt(8)=4.0V
@@ -77,7 +77,7 @@ def test_a_pi_5_is_known_by_its_answer(tmp_path: Path) -> None:
 
 
 class Metered:
-    """A meter that reads these joules one block after the other."""
+    """A meter that measures these energies in joules, one for each block."""
 
     name = "made up"
 
@@ -100,8 +100,9 @@ def test_models_take_turns_and_their_energy_is_by_the_frame() -> None:
 
 
 def test_the_interval_is_that_of_the_mean_of_the_blocks() -> None:
-    # four blocks of 1 J and four of 3 J, of one frame each: mean 2 J, variance 8 / 7, so an error of sqrt(1 / 7) J;
-    # Student's t of 7 degrees of freedom is 2.365
+    # Each block has one frame. Four blocks take 1 J, and four take 3 J. The mean is 2 J, and the variance is 8 / 7 J².
+    # So the standard error of the mean is sqrt(8 / 7 / 8) = sqrt(1 / 7) J. For 7 degrees of freedom, Student's t is
+    # 2.365.
     [found] = frame_energies(Metered(*[1.0] * 4, *[3.0] * 4), [Counting()], FRAMES, block_s=0)
     assert found.mj == pytest.approx(2000)
     assert found.high - found.mj == pytest.approx(2.365 * 1000 / 7**0.5, rel=1e-3)
@@ -134,14 +135,14 @@ def test_each_frame_is_shown_in_turn_and_all_frames_of_a_block_count(monkeypatch
 
     monkeypatch.setattr("dermedge.benchmarks.energy.perf_counter", lambda: clock[0])
     frames = [np.full((2, 2, 3), number, np.uint8) for number in range(2)]
-    # blocks of two and a half seconds have three frames of a second each
+    # a frame takes one second, so a block of 2.5 seconds has three frames
     [found] = frame_energies(Metered(*[3.0] * 8), [OneSecond()], frames, block_s=2.5)
     assert seen == [0, 1] * 12
     assert found == Energy(1000, 1000, 1000)
 
 
 def test_a_pi_5_multiplies_its_mean_power_by_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """1 W, 3 W, and 2 W until the work of four seconds is done."""
+    """The samples are 1 W, 3 W, and then 2 W until the work is done, which takes four seconds. So the mean is 2 W."""
     asked, over = threading.Semaphore(0), threading.Event()
     watts = iter([1, 3])
 
@@ -171,7 +172,7 @@ def test_a_sample_that_fails_is_no_sample_of_no_power(monkeypatch: pytest.Monkey
         asked.append(what)
         if len(asked) == 4:
             over.set()
-        # 3.5 watts, or the command ran into its time limit
+        # None means that the command ran into its time limit; ADC are 3.5 watts
         return ADC if len(asked) % 2 else None
 
     stamps = iter([10.0, 12.0])

@@ -36,7 +36,7 @@ def test_a_shipped_model_is_estimated_from_stored_counts() -> None:
 
 def test_another_file_is_counted_for_the_boards_processor(tmp_path: Path) -> None:
     path = tmp_path / "other.tflite"
-    # another digest, the same network
+    # the file has another digest, but the same network
     path.write_bytes(DEFAULT_MODEL.read_bytes() + b" ")
     asked: list[tuple[Path, str]] = []
 
@@ -124,7 +124,7 @@ def test_the_json_has_a_schema_that_compare_refuses(
         ["--tta"],
         ["--soak", "1"],
         ["--max-photos", "2"],
-        # the published latencies are those of four threads, and of one runtime
+        # the published latencies were measured with four threads and with one runtime
         ["--num-threads", "1"],
         ["--runtime", "tflite-runtime"],
     ],
@@ -167,9 +167,9 @@ def test_without_the_laboratory_an_uncounted_model_is_refused_with_a_cure(
 def test_the_bytes_of_a_network_are_those_of_all_inputs_weights_and_outputs(tmp_path: Path) -> None:
     moved = {path: bytes_moved(path) for path in (DEFAULT_MODEL, FAST_MODEL)}
     for path, found in moved.items():
-        # every weight once, and the input, at least
+        # at least every weight and the input are read once
         assert found > path.stat().st_size * 0.8
-    # the layers before the head are (192 / 128)² times as large; the weights are the same
+    # The outputs of the layers before the head are (192 / 128)² times as large. The weights are equally large.
     assert 1 < moved[DEFAULT_MODEL] / moved[FAST_MODEL] < (192 / 128) ** 2
     damaged = tmp_path / "damaged.tflite"
     damaged.write_bytes(DEFAULT_MODEL.read_bytes()[:5000])

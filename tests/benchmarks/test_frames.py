@@ -62,7 +62,7 @@ def test_a_folder_that_is_called_like_a_source_is_not_taken_for_it(
     (tmp_path / "demo").mkdir()
     cv2.imwrite(str(tmp_path / "demo" / "gray.png"), np.full((6, 8, 3), 127, np.uint8))
     monkeypatch.chdir(tmp_path)
-    # the whole loop opens the generated frames too
+    # for "demo", the whole loop opens the generated frames too, and not the folder of this name
     assert frames_of_source("demo")[1].startswith("16 generated frames")
     assert frames_of_source("./demo")[1].startswith("1 of 1 photos of --source")
 
@@ -91,7 +91,7 @@ def test_a_picture_of_any_form_keeps_its_proportions_and_its_middle(shape: tuple
 def test_a_large_picture_is_averaged_and_not_thinned_out() -> None:
     picture = np.zeros((1920, 2560, 3), np.uint8)
     picture[:, ::4] = 200
-    # of each 4 pixels, one is light
+    # one of 4 pixels is 200 and the others are 0, so the average is 50
     assert np.all(camera_frame(picture) == 50)
 
 

@@ -31,12 +31,12 @@ NOTHING_TOLD = Conditions(None, None, None, None, None)
 
 
 def rounds(number: int) -> RunLength:
-    """The shortest warm-up, and this number of measured rounds."""
+    """Returns a run length with the shortest warm-up and this number of measured rounds."""
     return RunLength(warmup_runs=0, num_runs=number, min_secs=0, max_secs=60)
 
 
 class FakePredictor:
-    """A predictor that takes the time it is told; it records the calls and their frames."""
+    """A predictor that states a given latency. It records its calls and their frames."""
 
     def __init__(self, name: str, calls: list[tuple[str, int]], invoke_ms: float = 1.0) -> None:
         self.name, self.calls, self.invoke_ms = name, calls, invoke_ms
@@ -96,7 +96,7 @@ def test_the_interval_is_wider_where_neighbours_resemble_each_other() -> None:
 
 
 def pink(random: np.random.Generator, length: int) -> NDArray[np.float64]:
-    """1/f noise of deviation 1: it drifts by the same amount over any length of time."""
+    """Returns 1/f noise with a standard deviation of 1. It drifts by the same amount over any length of time."""
     frequency = np.fft.rfftfreq(length)
     frequency[0] = np.inf
     parts = random.normal(size=(2, len(frequency))) / np.sqrt(frequency)
@@ -105,7 +105,10 @@ def pink(random: np.random.Generator, length: int) -> NDArray[np.float64]:
 
 
 def share_of_pairs_that_agree(times_ms: NDArray[np.float64], runs: int) -> float:
-    """The share of pairs of runs that agree; the runs are cut out of one series, with pauses of half a run."""
+    """Returns the share of pairs of runs whose intervals overlap.
+
+    The runs are cut out of one series. After each run, there is a pause that is half as long as the run.
+    """
     steps = len(times_ms) // runs
     found = [median_interval(part[: 2 * steps // 3].tolist()) for part in np.split(times_ms, runs)]
     pairs = list(combinations(found, 2))
@@ -218,7 +221,8 @@ def test_the_machine_is_looked_at_before_during_and_after(monkeypatch: pytest.Mo
     found = measure([FakePredictor("A", calls)], numbered_frames(1), rounds(4), look=lambda: NOTHING_TOLD)
     assert found.conditions == (NOTHING_TOLD,) * 6
     assert found.latencies[0].total.n == 4
-    assert len(calls) == found.warmup_runs + 2 * 4  # one round after each look is not counted
+    # each of the 4 counted rounds is followed by a look, and by a round that is not counted
+    assert len(calls) == found.warmup_runs + 2 * 4
 
 
 def test_the_processor_time_of_each_model_is_its_own() -> None:
@@ -255,14 +259,14 @@ def test_opencv_has_one_thread_while_measuring_and_its_own_number_afterwards() -
 
 def test_a_warm_up_is_steady_at_a_difference_of_two_per_cent() -> None:
     class Slowing(FakePredictor):
-        """Takes 100 ms for 32 rounds, then ``later`` for good."""
+        """Takes 100 ms in each of the first 32 rounds, and ``later`` ms in all further rounds."""
 
         def __init__(self, later: float) -> None:
             super().__init__("slowing", [])
             self.later = later
 
         def predict(self, frame_bgr: NDArray[np.uint8]) -> Prediction:
-            # 0.5 ms of each prediction are outside the network
+            # each prediction takes 0.5 ms outside the network
             self.invoke_ms = 99.5 if len(self.calls) < 32 else self.later - 0.5
             return super().predict(frame_bgr)
 
@@ -271,12 +275,14 @@ def test_a_warm_up_is_steady_at_a_difference_of_two_per_cent() -> None:
 
 
 def test_the_interval_of_the_median_is_that_of_its_method() -> None:
-    """The bootstrap of blocks alone where only chance varies, and more where the machine wanders."""
+    """If only chance varies, the interval is that of the block bootstrap. If the machine drifts, it is wider."""
     numbers = np.arange(600)
     chance = 5 + 0.05 * np.random.default_rng(7).normal(size=600)
     wandering = chance + 0.3 * np.sin(numbers / 40)
     assert median_interval(chance.tolist()) == pytest.approx((4.9912035, 4.9975497), abs=1e-6)
-    # 1.96 times 0.2185, the deviation of the medians of 16 windows, beside the 0.185 and 0.135 of the bootstrap
+    # The bootstrap interval reaches 0.185 below and 0.135 above the median. The deviation of the medians of 16 windows
+    # is 0.2185. With 1.96 times this value added in quadrature, both ends would lie outside the measured latencies. So
+    # the ends are the shortest and the longest latency.
     assert median_interval(wandering.tolist()) == pytest.approx((4.6238429, 5.3822626), abs=1e-6)
     assert median_interval(chance[:20].tolist()) == pytest.approx((4.9753897, 5.0030355), abs=1e-6)
 
@@ -293,7 +299,7 @@ def test_a_warm_up_that_never_becomes_steady_ends_after_30_s_or_the_limit(
     clock = [100.0]
 
     class OneSecond(FakePredictor):
-        """Takes a second of a clock that nobody waits for."""
+        """Takes one second of a simulated clock."""
 
         def predict(self, frame_bgr: NDArray[np.uint8]) -> Prediction:
             clock[0] += 1
@@ -305,7 +311,7 @@ def test_a_warm_up_that_never_becomes_steady_ends_after_30_s_or_the_limit(
 
 
 class OnAClock(FakePredictor):
-    """Takes ``secs`` of a clock that nobody waits for, of which 1.5 ms are told as the times of its steps."""
+    """Takes ``secs`` seconds of a simulated clock, and states 1.5 ms as the total time of its steps."""
 
     def __init__(self, clock: list[float], secs: float) -> None:
         super().__init__("A", [])
@@ -325,7 +331,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 def test_what_the_measuring_adds_is_a_share_of_the_predictions(clock: list[float]) -> None:
     found = take_rounds([OnAClock(clock, 0.001), OnAClock(clock, 0.003)], numbered_frames(2), rounds(5))
-    # a round takes 4 ms, of which 3 ms are told by the predictors
+    # A round takes 4 ms. The two predictors state 3 ms, so that the measuring adds 1 ms, which is a third of 3 ms.
     assert found.harness == pytest.approx(1 / 3)
     assert found.secs == pytest.approx(0.02)
     assert len(found.timings) == 5
@@ -343,7 +349,9 @@ def test_the_machine_is_looked_at_every_two_seconds_and_each_look_is_kept_in_ord
     length = RunLength(warmup_runs=0, num_runs=7, min_secs=0, max_secs=60)
     found = measure([predictor], numbered_frames(1), length, look=look)
     assert found.latencies[0].total.n == 7
-    # after the third second, and after the third second after the uncounted round that follows
+    # The first and the last look are before and after the rounds. A round takes one second, and a look follows when
+    # more than two seconds have passed, which is after three rounds. The round after a look is not counted, and the
+    # time to the next look begins after it. So there are two looks during the 7 counted rounds.
     assert [one.temperature_c for one in found.conditions] == [0, 1, 2, 3]
 
 

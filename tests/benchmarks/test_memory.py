@@ -40,7 +40,7 @@ def test_a_model_costs_a_part_of_the_process_it_runs_in(model_path: Path) -> Non
     assert found.model_mb is not None
     assert found.steady_mb is not None
     assert model_path.stat().st_size / 1e6 / 2 < found.model_mb < found.peak_mb
-    # Linux brings the two counters up to date at different moments
+    # Linux updates the two counters at different moments, so they may differ a little
     assert found.model_mb < found.steady_mb < found.peak_mb + 1
 
 
@@ -74,7 +74,7 @@ def test_where_nothing_can_be_read_nothing_is_guessed(
 
 
 class StartingClassifier:
-    """Takes 4 ms for its first frame and 2 ms for each later one, and records what it is given."""
+    """Takes 4 ms for its first frame and 2 ms for each later frame. It records its arguments."""
 
     load_ms = 7.0
     opened: tuple[Any, dict[str, Any]]

@@ -41,7 +41,7 @@ def test_a_name_cannot_be_markup(report: BenchmarkReport) -> None:
 
 
 def test_the_page_opens_with_the_fastest_and_the_most_accurate_model(report: BenchmarkReport) -> None:
-    # medians of 4.5 and 8.5 ms: 0.4 + 4 + 0.1 and 0.4 + 8 + 0.1
+    # the medians are 0.4 + 4 + 0.1 = 4.5 ms and 0.4 + 8 + 0.1 = 8.5 ms
     told = answer(with_scores(report, 0.7, 0.8))
     assert told.startswith("The fastest is alpha, 1 thread: 4.50 ms")
     assert "1.9 times as fast as a-model" in told
@@ -73,7 +73,8 @@ def test_a_point_of_the_plot_lies_at_its_figures(report: BenchmarkReport) -> Non
     plot = accuracy_plot(with_scores(report, 0.7, 0.8)).partition("<ol>")[0]
     svg = ElementTree.fromstring(plot)
     (x1, y1), (x2, y2) = ((float(one.attrib["cx"]), float(one.attrib["cy"])) for one in svg.iter("circle"))
-    # from 0 at x = 48 to 1.08 * 8.5 ms at 346; from 0.58 at y = 226 to 0.87 at 30
+    # The horizontal axis goes from 0 ms at x = 48 to 1.08 * 8.5 = 9.18 ms at x = 346. The vertical axis goes from 0.58
+    # at y = 226 to 0.87 at y = 30.
     assert (x1, x2) == pytest.approx((48 + 298 * 4.5 / 9.18, 48 + 298 * 8.5 / 9.18), abs=0.06)
     assert (y1, y2) == pytest.approx((226 - 196 * 0.12 / 0.29, 226 - 196 * 0.22 / 0.29), abs=0.06)
     intervals = [one for one in svg.iter("line") if one.attrib["class"] == "interval"]
@@ -118,7 +119,7 @@ def test_the_axes_have_round_numbers_at_their_places_and_each_point_is_named(rep
     plot, _, names = accuracy_plot(with_scores(report, 0.7, 0.8)).partition("<ol>")
     svg = ElementTree.fromstring(plot)
     texts = {one.text: one.attrib for one in svg.iter("text")}
-    # a quarter of 9.18 ms is 2.3 ms, and the next round number is 2.5; from x = 48, 298 wide
+    # A quarter of 9.18 ms is 2.3 ms, and the next round number is 2.5. The axis begins at x = 48 and is 298 wide.
     across = {text: 48 + 298 * float(text) / 9.18 for text in ("0", "2.5", "5", "7.5")}
     assert {text: float(texts[text]["x"]) for text in across} == pytest.approx(across, abs=0.06)
     # a quarter of the range from 0.578 to 0.862 is 0.07, and the next round number is 0.1

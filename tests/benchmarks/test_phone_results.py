@@ -57,7 +57,8 @@ def test_figures_are_those_of_numpy_without_the_warm_up() -> None:
     found = [total[name] for name in ("median", "p90", "p99")]
     assert found == pytest.approx(np.quantile(times_ms, (0.5, 0.9, 0.99)))
     assert row["latency"]["invoke"]["median"] == pytest.approx(total["median"] / 2)
-    # ranks 100.5 ± 1.96 * sqrt(201) / 2 = 86.6 and 114.4, outwards
+    # The ends have the ranks 100.5 ± 1.96 * sqrt(201) / 2 = 86.6 and 114.4, which are rounded to 86 and 115, so that
+    # the interval becomes wider.
     assert (total["low"], total["high"]) == tuple(np.sort(times_ms)[[86, 115]])
 
 

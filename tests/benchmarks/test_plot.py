@@ -33,7 +33,7 @@ def test_a_plot_is_written_whole_in_the_format_of_its_name(
     if suffix == ".png":
         image = cv2.imread(str(target))
         assert image.std() > 5
-        # two panels of 8 x 4.2 inches at 150 dots per inch, and what the names of the models need
+        # two panels of 8 x 4.2 inches at 150 dots per inch have 1200 x 1260 pixels; names of models may need more room
         assert image.shape[:2] == pytest.approx((1260, 1200), rel=0.15)
 
 
@@ -42,7 +42,7 @@ def test_a_name_is_no_formula(report: BenchmarkReport, tmp_path: Path) -> None:
     rows = (replace(report.rows[0], model="$x^y^z$\x1b"), *report.rows[1:])
     save_plot(replace(report, rows=rows, data="$a^b^c$"), tmp_path / "plot.svg")
     drawn = (tmp_path / "plot.svg").read_text()
-    # one in each of the two panels
+    # the name of the model is written once in each of the two panels
     assert drawn.count(r"<!-- $x^y^z$\x1b: ") == 2
     assert "; $a^b^c$. For research" in drawn
 
@@ -103,7 +103,7 @@ def test_each_model_has_its_colour_and_its_interval(
     ]
     assert below.get_xlabel() == "median latency from a 640x480 frame to the decision, ms"
     intervals = [(line.get_color(), *line.get_data()) for line in above.lines[:2]]
-    # the medians are 4.5 and 8.5 ms, the accuracy of both is 0.75 with an interval from 0.6 to 0.85
+    # The medians are 4.5 and 8.5 ms. Both models have the accuracy 0.75, with an interval from 0.6 to 0.85.
     assert [(colour, list(x), list(y)) for colour, x, y in intervals] == [
         ("#0072b2", [4.5, 4.5], [0.6, 0.85]),
         ("#d55e00", [8.5, 8.5], [0.6, 0.85]),
@@ -117,7 +117,10 @@ def test_each_model_has_its_colour_and_its_interval(
 def test_the_front_is_a_step_and_a_marker_is_as_large_as_its_file(
     report: BenchmarkReport, tmp_path: Path, saved_figures: list[Any]
 ) -> None:
-    """Three models: slow and good, fast and bad, and slower and no better than the second."""
+    """There are three models. The first is slow and good, the second is fast and bad.
+
+    The third is slower than the second, and not better, so it is not on the front.
+    """
     first = report.rows[0]
     rows = []
     for name, ms, value, megabytes in (("good", 36.0, 0.9, 4), ("fast", 4.0, 0.6, 1), ("bad", 9.0, 0.5, 0.1)):
@@ -133,11 +136,11 @@ def test_the_front_is_a_step_and_a_marker_is_as_large_as_its_file(
     *_, step = above.lines
     assert (step.get_drawstyle(), step.get_linestyle()) == ("steps-post", "--")
     assert [list(one) for one in step.get_data()] == [[4, 36], [0.6, 0.9]]
-    # 60 square points a megabyte, but at least 25
+    # the area of a marker is 60 pt² per megabyte of the model file, and at least 25 pt²
     assert [one.get_sizes().tolist() for one in above.collections[:3]] == [[240], [60], [25]]
     filled = [one.get_facecolor()[0].tolist()[:3] != [1, 1, 1] for one in above.collections[:3]]
     assert filled == [True, True, False]
-    # 36 ms are more than 8 times 4 ms
+    # the largest latency, 36 ms, is more than 8 times the smallest, 4 ms, so that the axis is logarithmic
     assert above.get_xscale() == "log"
     assert above.get_xlim() == pytest.approx((4 / 1.3, 36 * 1.3))
     names = {one.get_text(): one.get_position() for one in above.texts}

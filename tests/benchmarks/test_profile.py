@@ -48,7 +48,7 @@ def test_a_cut_op_reads_as_one_op_and_carries_only_its_own_weights(model_path: P
 
 
 def test_weights_that_are_unpacked_go_along_with_the_op_that_reads_them() -> None:
-    """A convolution whose float16 filter is unpacked by a DEQUANTIZE, as float16 models have it."""
+    """As in float16 models, a DEQUANTIZE unpacks the float16 filter of a convolution."""
     from ai_edge_litert import schema_py_generated as schema
 
     from dermedge.benchmarks.profile import _unpacking
@@ -110,7 +110,7 @@ def _subgraph(model: bytes) -> Any:
 
 
 def _float16_network(schema: Any) -> Any:
-    """A `ModelT` of a float16 matrix, its unpacking, and the product with an input of 4 numbers."""
+    """Returns a `ModelT` that unpacks a float16 matrix, and multiplies it by an input of 4 numbers."""
 
     def tensor(name: str, shape: list[int], dtype: int, buffer: int) -> Any:
         made = schema.TensorT()
@@ -145,7 +145,7 @@ def _float16_network(schema: Any) -> Any:
 
 
 class OnAClock:
-    """An op that takes 10 ms in its first five runs and ``later_ms`` afterwards, on a clock that nobody waits for."""
+    """An op that takes 10 ms in each of its first five runs, and ``later_ms`` afterwards, on a simulated clock."""
 
     def __init__(self, clock: list[float], later_ms: float) -> None:
         self.clock, self.later_ms, self.runs = clock, later_ms, 0
@@ -162,7 +162,8 @@ def test_ops_take_turns_and_their_first_five_runs_do_not_count(
     clock = [5.0]
     monkeypatch.setattr("dermedge.benchmarks.profile.perf_counter", lambda: clock[0])
     monkeypatch.setattr("dermedge.benchmarks.profile.perf_counter_ns", lambda: round(clock[0] * 1e9))
-    # a round takes 20 ms at first and 5 ms later: after 0.1 s of warm-up, 0.1 s are left for 20 rounds
+    # Each of the first five rounds takes 20 ms, and each later round takes 5 ms. So the warm-up takes 0.1 s. If the
+    # limit is 0.199 s, about 0.1 s is left, which is enough for 20 rounds.
     found = _take_turns([OnAClock(clock, 2), None, OnAClock(clock, 3)], max_secs)
     expected = [2.0, 0.0, 3.0] if max_secs else [10.0, 0.0, 10.0]
     assert len(found) == rounds

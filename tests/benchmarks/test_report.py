@@ -110,7 +110,7 @@ ROWS_OF_ALPHA = (
     "| melanoma | 0.900 | 0.900 |",
     "| nevus | 0.600 | 0.600 |",
 )
-# The beginnings of the titles.
+# The titles of the tables begin with these words.
 TITLES = (
     "Latency in ms from a 640x480 frame to the decision. The models were me",
     "Time of each step. pre, invoke, post: median ms of preprocessing, netw",
@@ -283,7 +283,7 @@ def test_a_profile_sums_kinds_and_names_the_ten_slowest_ops(report: BenchmarkRep
     others = (OpTime(11, "ADD", (1, 4), 0, 0.4), OpTime(12, "CUSTOM", (1, 4), 0, None))
     profiled = replace(report.rows[0], profile=Profile((*ops, *others), 10.0, 7))
     lines = to_markdown(replace(report, rows=(profiled,))).splitlines()
-    # 6.6 ms of convolutions and 0.4 ms of an addition
+    # the convolutions take 6.6 ms, and the addition takes 0.4 ms
     assert (
         "Ops of alpha, 1 thread, each timed by itself. The medians add up to 7.00 ms, which is 70% of the median of "
         "the whole network, 10.00 ms. The ops and the whole network were timed alternately, 7 times each. 1 of 13 ops "

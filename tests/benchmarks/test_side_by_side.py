@@ -25,7 +25,7 @@ HOT = Conditions(80.0, 1500.0, "ondemand", ("throttled",), None)
 
 @pytest.fixture
 def models(make_view_model: Any, tmp_path: Path) -> tuple[Path, Path]:
-    """Two networks that differ in nothing but their bytes."""
+    """Two files of the same network. The second file has one more byte at its end."""
     first = make_view_model(architecture="a-network")
     second = tmp_path / "second.tflite"
     second.write_bytes(first.read_bytes() + b" ")
@@ -34,7 +34,10 @@ def models(make_view_model: Any, tmp_path: Path) -> tuple[Path, Path]:
 
 @pytest.fixture
 def parts(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """Measures nothing: each part tells what it was asked for. The loops are told with their durations."""
+    """Replaces the parts of the benchmark, so that nothing is measured. The value holds what each part was asked for.
+
+    Under ``loops`` are the measured loops, with their durations.
+    """
     asked: dict[str, Any] = {"loops": []}
 
     def measure(classifiers: Sequence[Any], frames: Any, run_length: RunLength, progress: Any) -> Measurement:

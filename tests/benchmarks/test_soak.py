@@ -27,7 +27,7 @@ from dermedge.edge.results import FrameResult
 
 @pytest.fixture
 def found() -> SoakRun:
-    """Twenty windows in which memory grows by one MB each, and nothing else moves."""
+    """Twenty windows. The memory grows by one MB from window to window, and nothing else has a trend."""
     windows = tuple(
         SoakWindow(
             30.0 * n + 15, 8.0 + 0.1 * (n % 3), 12.0, 100.0 - n % 2, 70.0 + n, None, None, 0.01, 3000, 30
@@ -64,7 +64,7 @@ def test_what_falls_is_called_a_drift_too(found: SoakRun) -> None:
 def test_a_series_of_few_levels_drifts_in_its_own_direction(
     found: SoakRun, first: float, then: float, direction: str
 ) -> None:
-    # a sensor of half degrees shows the second level ever more often; most pairs of its values are equal
+    # A sensor with steps of half a degree shows the second level more and more often. Most pairs of values are equal.
     second = np.random.default_rng(0).random(60) < np.linspace(0, 1, 60)
     windows = tuple(
         replace(found.windows[0], at_s=30.0 * n, temperature_c=then if is_second else first)
@@ -116,7 +116,7 @@ def test_each_panel_names_its_unit_although_one_before_it_was_not_measured(
     panels = dict(zip(SERIES, figure.axes, strict=True))
     assert not panels["latency_ms"].lines
     minutes, memory = panels["memory_mb"].lines[0].get_data()
-    # the middles of windows of half a minute
+    # each window takes half a minute, and its point is drawn at its middle
     assert list(minutes) == [0.25 + 0.5 * n for n in range(20)]
     assert list(memory) == [70.0 + n for n in range(20)]
     assert figure.axes[-1].get_xlabel() == "minutes"
@@ -125,7 +125,7 @@ def test_each_panel_names_its_unit_although_one_before_it_was_not_measured(
 def test_a_stopped_soak_says_after_how_many_minutes(found: SoakRun) -> None:
     # 20 windows of 30 seconds
     assert "stopped after 10.0 of 10 minutes" in to_text(replace(found, stopped=True))
-    # with less than a frame a second, the windows are longer than was asked for
+    # if less than one frame arrives in a second, the windows take longer than the duration that was asked for
     slow = tuple(replace(one, at_s=45.0 * n + 22.5) for n, one in enumerate(found.windows[:4]))
     assert "stopped after 3.0 of 10 minutes" in to_text(replace(found, stopped=True, windows=slow))
 
@@ -155,7 +155,7 @@ def test_a_soak_is_kept_window_by_window_and_after_ctrl_c(
     assert len(rows) == len(kept["windows"]) == 3
     assert kept["schema"] == "dermedge-soak/1"
     assert kept["stopped"] is True
-    assert kept["drifts"]["fps"] is None  # of three windows
+    assert kept["drifts"]["fps"] is None  # three windows are too few for a drift
     assert float(rows[0]["fps"]) > 0
 
 
@@ -193,7 +193,7 @@ def test_what_a_soak_cannot_do_is_one_line(
 def test_windows_begin_after_the_warm_up_and_each_has_its_own_frames(
     make_result: Callable[[], FrameResult], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A frame every 0.4 s of a clock that nobody waits for, so three frames fill a window of a second."""
+    """On a simulated clock, a frame comes every 0.4 s, so three frames fill a window of one second."""
     clock, made = [100.0], []
 
     def results(open_again: object, classifier: object) -> Iterator[tuple[FrameResult, float]]:
@@ -228,7 +228,7 @@ def test_windows_begin_after_the_warm_up_and_each_has_its_own_frames(
         lambda run: kept.append(len(run.windows)),
         said.append,
     )
-    # three seconds are over in the third window, which ends after 3.6 s
+    # The run takes three seconds. They end during the third window, which ends after 3.6 s.
     assert (kept, found.stopped, found.window_s) == ([1, 2, 3], False, 1.0)
     assert said == [f"soak: {minutes} of 0.05 minutes" for minutes in ("0.0", "0.0", "0.1")]
     assert (found.model, found.num_threads, found.source, found.command) == (
@@ -279,10 +279,10 @@ def test_the_trend_goes_through_the_middle_and_a_tiny_change_looks_small(
     save_plot(found, tmp_path / "soak.png")
     panels = dict(zip(SERIES, saved_figures[0].axes, strict=True))
     _, trend = panels["memory_mb"].lines
-    # from 70 to 89 MB
+    # the trend goes from 70 to 89 MB, and the axis has a margin of a tenth of this range at both ends
     assert [list(one) for one in trend.get_data()] == [[0.25, 9.75], pytest.approx([70.0, 89.0])]
     assert panels["memory_mb"].get_ylim() == pytest.approx((70 - 1.9, 89 + 1.9))
-    # 99 to 100 frames a second: an axis of a tenth of the largest value
+    # The rates are 99 and 100 frames a second. The axis covers at least a tenth of the largest value, which is 10.
     assert panels["fps"].get_ylim() == pytest.approx((94.5, 104.5))
     assert panels["memory_mb"].get_title(loc="left").startswith("memory: +19.00 MB [+19.00, +19.00], p = ")
     assert panels["memory_mb"].get_title(loc="left").endswith("drift: rises")

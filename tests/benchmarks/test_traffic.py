@@ -26,8 +26,8 @@ def test_each_operator_reads_its_inputs_and_weights_and_writes_its_output(
     editor.set_outputs([editor.reshape(normalized, "flat", (1, 12))], ["flat"])
     path = tmp_path / "tiny.tflite"
     path.write_bytes(editor.to_bytes())
-    # cast: 12 bytes to 12 floats; convolution: 12 floats, 9 weights and 3 biases to 12 floats; reshape: 12 floats and
-    # two int32 to 12 floats
+    # The cast reads 12 bytes and writes 12 floats. The convolution reads 12 floats, 9 weights and 3 biases, and writes
+    # 12 floats. The reshape reads 12 floats and two int32, and writes 12 floats.
     assert bytes_moved(path) == (12 + 48) + (48 + 36 + 12 + 48) + (48 + 8 + 48)
 
 

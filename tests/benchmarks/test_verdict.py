@@ -92,7 +92,7 @@ def test_a_model_is_marked_for_times_that_stray(times_ms: list[float], said: str
         ({}, 0.05, None),
         ({}, -0.05, None),
         ({}, 0.06, "noisy: from the first half of the run to the second, the median changed by +6%"),
-        # a machine that becomes faster was slow before
+        # if the machine becomes faster during a run, it was too slow at the beginning, so the run is marked too
         ({}, -0.06, "noisy: from the first half of the run to the second, the median changed by -6%"),
     ],
 )

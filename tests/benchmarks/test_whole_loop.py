@@ -103,11 +103,11 @@ def test_the_first_eight_results_do_not_count_and_the_loop_ends_after_its_time(
     monkeypatch.setattr(whole_loop, "results", results)
     found = measure_loop(lambda: None, None, 9.0, said.append)  # type: ignore[arg-type,return-value]
     assert found is not None
-    # results 8 to 17: nine seconds apart
+    # The results 8 to 17 count. The first and the last of them are nine seconds apart.
     assert (found.frames, found.fps, found.dropped) == (10, 1, 18)
     assert said == ["the whole loop: frame 1", "the whole loop: frame 9"]
     assert ended == [True]
-    # two frames at least, since one frame has no rate
+    # at least two frames are measured, because one frame has no rate
     found = measure_loop(lambda: None, None, 0.0)  # type: ignore[arg-type,return-value]
     assert found is not None
     assert found.frames == 2
@@ -133,12 +133,12 @@ def test_the_images_of_the_loop_are_not_kept(
     found = measure_loop(lambda: None, None, 50.0)  # type: ignore[arg-type,return-value]
     assert found is not None
     assert found.frames == 51
-    # the loop still holds the last one
+    # the loop still holds the last frame, and no other
     assert most == 1
 
 
 class Once(FrameSource):
-    """A source of one frame, after one that cannot be decoded."""
+    """A source of two frames. The first one cannot be decoded."""
 
     is_live = True
 

@@ -16,7 +16,7 @@ from dermedge.edge.model.shipped import SHIPPED
 
 
 class Recorded:
-    """Stands in for the programs: records the calls, and writes results with these faults."""
+    """Takes the place of the programs. It records the calls, and writes results with the given faults."""
 
     def __init__(self, report: BenchmarkReport, *faults: str) -> None:
         self.ran: list[str] = []

@@ -92,7 +92,10 @@ def test_the_audit_is_timed_on_drawn_photos(labelled_set: Path, tmp_path: Path) 
 
 @pytest.fixture
 def few_real(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Links to 24 photos of each of three classes: variations of drawn circles would be duplicates of one another."""
+    """Links to 24 photos of each of three classes.
+
+    Generated photos cannot be used, because variations of drawn circles would be duplicates of one another.
+    """
     folder = tmp_path_factory.mktemp("few")
     for name in ("basal cell carcinoma", "dermatofibroma", "nevus"):
         (folder / name).mkdir()
@@ -109,7 +112,8 @@ def test_a_training_on_many_photos_is_measured_beside_one_on_few(few_real: Path,
     assert all([x for x, _ in series] == [40, 80] for series in found.values())
     assert all(cost > 0 for series in found.values() for _, cost in series)
     few_mb, many_mb = (cost for _, cost in found["cache on disk"])
-    # train and val of them at 128 pixels
+    # The cache holds the photos of train and val, with 128 x 128 pixels of 3 bytes each. These are less than all
+    # photos, and more than half of them.
     assert few_mb < 40 * 128 * 128 * 3 / 1e6 < 2 * few_mb
     assert few_mb < many_mb < 80 * 128 * 128 * 3 / 1e6 < 2 * many_mb
     assert {path.name for path in tmp_path.iterdir()} == {"photos.csv", "photos.md", "photos.png"}

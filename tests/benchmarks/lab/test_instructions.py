@@ -50,5 +50,6 @@ def test_a_shipped_model_is_counted_alike_in_two_processes(
     plugin = build_plugin(tmp_path)
     found = count(CountedModel("fast", "int8", FAST_MODEL), "cortex-a76", plugin)
     assert found.spread < 0.001
-    # at least a hundredth of an instruction a multiply-accumulate, of which it has some 100 million
+    # The model has about 100 million multiply-accumulates. One instruction computes at most 100 of them, so that the
+    # inference takes at least a million instructions.
     assert 1_000_000 < found.invoke < found.predict < found.loop < 1_000_000_000

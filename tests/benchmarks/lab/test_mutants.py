@@ -132,7 +132,7 @@ def test_the_users_of_a_name_are_found_by_way_of_other_names_and_modules() -> No
 
 
 def test_a_mutant_is_the_source_but_for_the_mistake() -> None:
-    # more bytes than characters before the change
+    # the text before the change has more bytes than characters, because of é and ä
     source = "name = 'é: two words'\nvalue = (ä + 2) * 3\n"
     [mutant] = [one for one in mutants_of(source) if one.what == "arithmetic" and one.before == "ä + 2"]
     assert mutant.source == "name = 'é: two words'\nvalue = (((ä) - (2))) * 3\n"
@@ -171,14 +171,14 @@ def test_the_tests_of_a_file_import_it_or_are_beside_it_and_import_its_users() -
     assert find_tests(Path("train/data/user.py"), imports) == (farther, user)
     assert find_tests(Path("train/cli/other.py"), imports) == (other,)
     assert find_tests(Path("train/data/nobody.py"), imports) == ()
-    # a module without tests of its own or in its folder gets the tests of the modules that import it
+    # If neither the module nor its folder has tests, the tests of the modules that import it are chosen.
     del imports[far], imports[user]
     assert find_tests(Path("train/data/law.py"), imports) == (farther,)
 
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project whose package is a link, with a law that its tests hold in part."""
+    """A project whose package is a symbolic link. Its tests check only a part of what its function does."""
     root = tmp_path_factory.mktemp("project")
     for name, content in {
         "dermedge/__init__.py": "",
@@ -210,7 +210,7 @@ HALF, ALL, NOTHING, FAILS = (
 
 @pytest.fixture(scope="module")
 def runner(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestRunner]:
-    """Runs the tests of a copy of the project, without the large libraries, which take seconds to import."""
+    """Runs the tests of a copy of the project, without the large libraries, because their import takes seconds."""
     folder = tmp_path_factory.mktemp("runner")
     small = folder / "forked_tests.py"
     source = Path(forked_tests.__file__).read_text()
@@ -253,7 +253,7 @@ def test_all_tests_of_the_files_are_chosen_where_no_test_executes_the_line(recor
         return choose_tests(recording, LAW_FILE, mutant, files, {LAW_FILE: LAW})
 
     assert chosen(mutant, files) == [HALF]
-    # a test of another file, too, if it alone executes the line
+    # If only tests of other files execute the line, these tests are chosen.
     assert chosen(mutant, []) == [HALF]
     assert set(chosen(replace(mutant, statement=range(99, 100)), files)) == {HALF, ALL, NOTHING}
     assert chosen(replace(mutant, statement=range(99, 100)), []) == []
@@ -299,7 +299,7 @@ def test_a_mutant_that_never_ends_is_stopped(
 
 
 def test_tests_that_run_end_with_the_experiment(runner: TestRunner, tmp_path: Path) -> None:
-    """As after Ctrl-C in the middle of a mutant."""
+    """Ctrl-C in the middle of a mutant has the same effect."""
     endless = tmp_path / "test_endless.py"
     endless.write_text(
         "import os, pathlib, time\n\ndef test_endless():\n"

@@ -36,7 +36,7 @@ HERE = {lock: Path(sys.executable) for way in PEERS.values() for lock in way.loc
 
 
 def quiet(text: str) -> None:
-    """Progress that nobody reads."""
+    """Takes the progress messages, and ignores them."""
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def origin(model_path: Path) -> Circumstances:
 def peers_here(
     model: Path, names: list[str], monkeypatch: pytest.MonkeyPatch, runs: int = 4
 ) -> list[PeerResult]:
-    """Runs these peers on three frames in the environment of the tests; peers without their packages fail there."""
+    """Runs these peers on three frames in the environment of the tests. A peer fails if its packages are missing."""
     monkeypatch.setattr(dermedge.benchmarks.lab.peers, "PEERS", {name: PEERS[name] for name in names})
     return measure_peers(model, frames_of_source("demo")[0][:3], 1, runs, HERE, {}, quiet)
 
@@ -66,7 +66,7 @@ def test_peers_that_run_agree_and_others_say_why(model_path: Path, monkeypatch: 
         assert peers[name].failure is None
         assert peers[name].agreement == 1
         assert peers[name].latency is not None
-        assert peers[name].latency.n == 6  # whole turns of 3 frames
+        assert peers[name].latency.n == 6  # only whole turns of 3 frames count
     assert peers["litert"].furthest == peers["litert-invoke"].furthest == 0
     assert (peers[OURS].ratio, peers[OURS].ratio_low, peers[OURS].ratio_high) == (1, 1, 1)
     assert peers[LIMIT].cores is not None
@@ -95,7 +95,7 @@ def test_a_peer_that_dies_keeps_what_it_has_and_the_others_go_on(
     def dying(worker: Any) -> dict[str, Any]:
         name = worker.process.args[3]
         asked[name] = asked.get(name, 0) + 1
-        # one turn is for its start
+        # The peer takes one turn when it starts, and then the warm-up turns. It dies in its second counted turn.
         if name == "litert" and asked[name] > 1 + WARMUP_TURNS + 1:
             worker.process.kill()
         return turn(worker)
@@ -199,7 +199,7 @@ def test_ncnn_gets_the_float_network_of_the_file() -> None:
 
 
 def _dequantized(onnx: Any) -> Any:
-    """A small network in the form of tf2onnx --dequantize, with a third output that is not of the classes."""
+    """Returns a small network as tf2onnx --dequantize writes it. Its third output does not belong to the classes."""
     floats, uint8, make = onnx.TensorProto.FLOAT, onnx.TensorProto.UINT8, onnx.helper
     axes = onnx.numpy_helper.from_array(np.array([2, 3]), "axes")
     constants = [

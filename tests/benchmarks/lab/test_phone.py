@@ -15,7 +15,7 @@ def built(tmp_path: Path) -> Path:
     """A folder with what every app has."""
     for name in ("index.html", "files.js"):
         (tmp_path / name).write_text("")
-    # a browser that is never started
+    # This file stands for a browser. It is never started.
     (tmp_path / "chromium").touch(0o755)
     return tmp_path
 

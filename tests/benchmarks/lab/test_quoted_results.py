@@ -28,7 +28,7 @@ def quoted_results() -> list[Path]:
 
 
 def other_models(path: Path) -> list[str]:
-    """Rows of a result that have the name of a shipped model, but were measured on another file."""
+    """Returns the rows of a result that have the name of a shipped model, but were measured on another file."""
     rows = json.loads(path.read_text(encoding="utf-8"))["rows"]
     measured = ((row["model"].removesuffix(" --tta"), row["sha256"]) for row in rows)
     return [name for name, sha256 in measured if name in SHIPPED and not is_shipped(name, sha256)]

@@ -10,7 +10,7 @@ from dermedge.benchmarks.lab import cli
 from dermedge.benchmarks.lab.screenshots import SIZES, THEMES, photograph
 from dermedge.edge.errors import ToolError
 
-# Writes its own arguments in place of an image.
+# This program stands for the browser. Instead of an image, it writes the arguments that it was called with.
 BROWSER = """#!/bin/sh
 for word; do
   case "$word" in --screenshot=*) echo "$@" > "${word#--screenshot=}";; esac

@@ -11,7 +11,7 @@ from dermedge.benchmarks.lab.unknown import NO_CLASS, NO_LESION, compare_scores
 from dermedge.benchmarks.lab.unknown_scores import SCORES, Answered, Reference
 from dermedge.train.data.catalogue import NONE_OF_THESE, Photo
 
-# Class 0 lies at (+-1, 10), class 1 at (10, +-1).
+# The features of class 0 are (1, 10) and (-1, 10), those of class 1 are (10, 1) and (10, -1).
 KNOWN = Reference(
     np.array([[1.0, 10.0], [-1.0, 10.0], [10.0, 1.0], [10.0, -1.0]] * 5), np.array([0, 0, 1, 1] * 5)
 )
@@ -31,7 +31,8 @@ def test_scores_of_logits_are_those_worked_out_by_hand() -> None:
 
 
 def test_a_distance_counts_in_units_of_the_spread_within_the_classes() -> None:
-    # within the classes both variances are 1/2, with 1/2000 added and no covariance: (0, 10) is a class mean
+    # (0, 10) is the mean of class 0. Within the classes, each feature has the variance 1/2, to which 1/2000 is added,
+    # and the covariance is 0.
     at_mean, beside, far = score("Mahalanobis distance", [[0, 10], [3, 10], [0, 14]])
     assert at_mean == pytest.approx(0)
     assert beside == pytest.approx(9 / (0.5 * 1.001))
@@ -50,7 +51,7 @@ def test_the_relative_distance_takes_off_that_of_all_photos() -> None:
 def test_cosines_ignore_the_length_of_features() -> None:
     near, diagonal = score("nearest class mean, by cosine", [[0, 99], [2, 2]])
     assert (near, diagonal) == pytest.approx((-1, -np.sqrt(0.5)))
-    # ten of the twenty photos are at (+-1, 10)
+    # the ten nearest of the twenty photos are those of class 0, at (1, 10) and (-1, 10)
     assert score("ten nearest photos, by cosine", [[0, 7]]) == pytest.approx([-10 / np.sqrt(101)])
 
 
