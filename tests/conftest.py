@@ -21,7 +21,7 @@ from filelock import FileLock
 from dermedge.edge.model.manifest import Manifest, attach
 from dermedge.edge.model.shipped import DEFAULT_MODEL
 
-# (name, a function that writes a path) -> the path
+# The arguments are a name, and a function that writes a file or folder to a path. The result is this path.
 MadeOnce = Callable[[str, Callable[[Path], object]], Path]
 
 # Tests that run at the same time share the processor's cores.
@@ -30,12 +30,13 @@ if IS_ONE_OF_MANY:
     for _library in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
         os.environ.setdefault(_library, "1")
 
-# A background job of a script ignores Ctrl-C, and so do its children. Tests of Ctrl-C need the usual handler.
+# If pytest runs as a background job of a script, it ignores Ctrl-C, and so would the processes that it starts. The
+# tests of Ctrl-C need the usual handler.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# BGR of a blob on skin; far enough apart that a tiny network learns them in seconds.
+# The colours (BGR) of a blob on skin. They differ so much that a tiny network learns them in seconds.
 BLOBS = {"brown": (40, 70, 120), "red": (60, 60, 210), "blue": (190, 90, 60)}
-# Classes of the tiny model that tells the view.
+# Classes of the tiny model that tells close-ups from dermoscopic photos.
 VIEW_LABELS = ("melanoma", "nevus", "none of these")
 
 
@@ -48,7 +49,7 @@ def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session", autouse=True)
 def cache_of_the_tests(shared_folder: Path) -> None:
-    """Gives the tests a cache of their own, so that they leave the user's alone."""
+    """Gives the tests a cache folder of their own, so that they do not change the user's cache."""
     os.environ["XDG_CACHE_HOME"] = str(shared_folder / "cache")
 
 
@@ -60,7 +61,10 @@ def model_path() -> Path:
 
 @pytest.fixture(scope="session")
 def real_data() -> Path:
-    """The folder of real photos, which are not part of the project: DERMEDGE_DATA, or beside the checkout."""
+    """The folder of real photos, which are not part of the project.
+
+    The environment variable DERMEDGE_DATA names it. If it is not set, the folder lies beside the checkout.
+    """
     beside = Path(__file__).resolve().parents[2] / "shared" / "data"
     path = Path(os.environ.get("DERMEDGE_DATA", beside))
     if not (path / "metadata").is_dir():
@@ -104,7 +108,7 @@ def make_labelled_set() -> Callable[..., Path]:
 def made_once(shared_folder: Path) -> MadeOnce:
     """A function (name, make) that returns a path which ``make`` writes once in a run of all tests.
 
-    The processes of pytest-xdist share what is there, so that no test may change it.
+    The processes of pytest-xdist share the written file or folder, so no test may change it.
     """
 
     def at(name: str, make: Callable[[Path], object]) -> Path:
@@ -290,7 +294,7 @@ def _add_view(root: Any, graph: Any, quantization: tuple[float, int] | None, kin
         _operator(root, "LOGISTIC", [first + 1], [first + 2]),
         _operator(root, "RESHAPE", [0, first + 4], [first + 3]),
     ]
-    # not in the order of their names, as converters leave them
+    # converters do not write the outputs in the order of their names, so this network does not either
     graph.outputs = [first + 2, *graph.outputs, first + 3]
 
 
@@ -313,7 +317,10 @@ def _tensor(
 
 
 def _operator(root: Any, name: str, inputs: list[int], outputs: list[int]) -> Any:
-    """An operator of this name, builtin if TFLite has one, whose code is added to the model."""
+    """Returns an operator of this name, and adds its code to the model.
+
+    The operator is a builtin one if TFLite has a builtin operator of this name. Otherwise, it is a custom operator.
+    """
     from ai_edge_litert import schema_py_generated as schema
 
     code = schema.OperatorCodeT()

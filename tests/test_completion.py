@@ -14,7 +14,8 @@ from dermedge.completion import SHELLS, completion_script
 from dermedge.edge.model.shipped import SHIPPED
 from dermedge.edge.sources.framing import FLIPS
 
-# Does what bash does at TAB: the function that is registered for the command fills COMPREPLY.
+# Does what bash does when TAB is pressed: it calls the function that is registered for the command. This function
+# fills COMPREPLY.
 TAB = """
 source ./script
 COMP_WORDS=({words}) COMP_CWORD={last}

@@ -76,7 +76,7 @@ class Block:
 
     @property
     def commands(self) -> list[list[str]]:
-        """The words of each command, without comments, the path of the program, and the file that it prints into."""
+        """The words of each command. Comments, the path of the program, and a redirection into a file are left out."""
         lines = self.text.replace("\\\n", " ").splitlines()
         found = [shlex.split(line.partition(" > ")[0], comments=True) for line in lines]
         return [[Path(words[0]).name, *words[1:]] for words in found if words]
@@ -120,7 +120,7 @@ def parse_options(words: list[str]) -> None:
     commands = {"dermedge": (cli.VERBS, 1), "python": (lab.EXPERIMENTS, len(LABORATORY))}
     names, at = commands[words[0]]
     if len(words) == at:
-        return  # lists what there is
+        return  # without a verb or the name of an experiment, the command lists them
     assert words[at] in names, f"there is no '{words[at]}'"
     is_verb = words[0] == "dermedge"
     main = import_module(cli.VERBS[words[at]][0] if is_verb else f"dermedge.benchmarks.lab.{words[at]}").main
@@ -129,7 +129,7 @@ def parse_options(words: list[str]) -> None:
 
 
 def check_installation(words: list[str]) -> None:
-    """Extras that a command installs exist."""
+    """Checks that the extras that a command installs exist."""
     known = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     named = [
         name for word in words for found in re.findall(r"^\.\[(.*)\]$", word) for name in found.split(",")
@@ -168,7 +168,7 @@ def test_commands_run(block: Block, sandbox: Path) -> None:
 
 
 def run_script(block: Block, folder: Path) -> list[str]:
-    """Runs a block of Python as a script of its own; the lines that it printed."""
+    """Runs a block of Python as a script of its own, and returns the lines that it printed."""
     (folder / "example.py").write_text(block.text, encoding="utf-8")
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     done = subprocess.run(
@@ -313,7 +313,7 @@ def test_the_program_without_dermedge_decides_as_dermedge_does(own_program: Path
 
 
 class FloatModel:
-    """An interpreter of a network whose output, the evidence, is not quantized."""
+    """An interpreter of a network. Its only output is the evidence, which is not quantized."""
 
     def get_input_details(self) -> list[dict[str, Any]]:
         return [{"index": 0}]
@@ -351,7 +351,7 @@ def test_the_photos_of_an_export_of_the_phone_app_are_written(sandbox: Path) -> 
     assert (sandbox / "phone" / "0000.jpg").read_bytes() == jpeg
 
 
-# Prints the digest of the input for the image of each vector, which docs/own-program.md describes.
+# Prints the digest of the network's input for the image of each vector. docs/own-program.md describes the vectors.
 DIGESTS = """
 import java.math.BigInteger;
 import java.security.MessageDigest;
@@ -487,7 +487,10 @@ FIVE_CLASSES = ROOT / "benchmarks/results/test-split-3/evaluation.json"
 
 
 def confusion_matrix(name: str) -> tuple[list[str], list[list[int]]]:
-    """The classes, and the answers to the photos of each true class of a model's test split."""
+    """Returns the classes, and how often each class was the answer to the photos of each true class.
+
+    The photos are those of the model's test split.
+    """
     path = ALL_CLASSES if "nine" in name else FIVE_CLASSES
     evaluation = json.loads(path.read_text(encoding="utf-8"))
     [matrix] = [one["confusion_matrix"] for one in evaluation["models"] if one["name"] == name]
@@ -624,7 +627,7 @@ def test_the_readme_is_short() -> None:
 
 
 def source_text() -> str:
-    """All code of the product, with strings that go over several lines in one piece."""
+    """Returns all code of the product. The parts of a string that is written on several lines are joined."""
     folders = ("dermedge", "edge", "train", "convert", "benchmarks")
     paths = [ROOT / "setup.py", *(path for folder in folders for path in (ROOT / folder).rglob("*.py"))]
     text = "\n".join(path.read_text(encoding="utf-8") for path in paths)

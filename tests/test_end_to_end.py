@@ -12,7 +12,8 @@ pytest.importorskip("tensorflow")
 from dermedge import cli
 from dermedge.edge.photos import find_photo_files
 
-# Enough epochs for a network that is better than chance on its proof set; otherwise nothing is delivered.
+# With this number of photos, the network becomes better than chance on its proof set. A network that is not better is
+# not delivered.
 PHOTOS_PER_CLASS = 20
 
 

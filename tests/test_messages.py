@@ -18,11 +18,12 @@ CLASSES = {
     for name, kind in vars(errors).items()
     if isinstance(kind, type) and issubclass(kind, errors.DermedgeError) and name != "MissingExtra"
 }
-# A cure begins after one of these marks, is a list of the allowed values, or is made by the code around the message.
+# A message tells what to do if it contains one of these. Some of them come before the cure, others before a list of
+# the allowed values. The names in braces are values for which the code around the message makes the cure.
 CURE = re.compile(
     r"; |[.?] [A-Z]|Known: |There are: |must be |: run `|\{(_?cure|check|problem|reason|_seen_instead)\b"
 )
-# The beginnings of messages without a cure, because only the program that failed can tell what to do.
+# Messages with these beginnings have no cure of ours, because only the program that failed can tell what to do.
 WITHOUT = (
     "cannot read the table '{text.path}': {error}",  # the error has the cure
     "{name} failed: ",

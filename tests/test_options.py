@@ -1,6 +1,6 @@
 """The options of every verb are a promise: their names, metavars, types, defaults and choices are pinned.
 
-After a change that is meant, write the table anew: python tests/test_options.py
+If you change an option on purpose, write the table anew: python tests/test_options.py
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ MODULES = (
 
 
 def parsers() -> Iterator[argparse.ArgumentParser]:
-    """Every parser, and those of the verbs below it."""
+    """Returns all parsers: these, and those of the verbs below them."""
     waiting = [module.parser() for module in MODULES]
     while waiting:
         parser = waiting.pop()
@@ -61,7 +61,7 @@ def parsers() -> Iterator[argparse.ArgumentParser]:
 
 
 def described(action: argparse.Action, parser: argparse.ArgumentParser) -> dict[str, Any]:
-    """What is kept of an option: all but its help, whose text may change."""
+    """Returns what is pinned of an option. The help is left out, because its text may change."""
     group = next((one for one in parser._mutually_exclusive_groups if action in one._group_actions), None)
     values = {
         "kind": type(action).__name__.strip("_").removesuffix("Action"),
@@ -82,12 +82,12 @@ def described(action: argparse.Action, parser: argparse.ArgumentParser) -> dict[
 
 
 def _relative(default: object) -> str:
-    """The text of a default; a path of this checkout begins at its root."""
+    """Returns the text of a default. A path of this checkout is relative to the root of the checkout."""
     return str(default).removeprefix(f"{PINNED.parents[1]}/")
 
 
 def options() -> dict[str, dict[str, Any]]:
-    """'dermedge run --source' -> what is kept of the option."""
+    """Returns what is pinned of every option. A key is, for example, 'dermedge run --source'."""
     return {
         f"{parser.prog} {' '.join(action.option_strings) or action.dest}": described(action, parser)
         for parser in parsers()

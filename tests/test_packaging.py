@@ -49,7 +49,8 @@ ABSENT_ON_A_DEVICE = (
     "jinja2",
 )
 
-# Runs dermedge with the arguments after the first, which names the packages that cannot be imported.
+# Runs dermedge as if some packages were not installed. The first argument names these packages, separated by commas.
+# The other arguments go to dermedge.
 WITHOUT = """
 import sys
 
@@ -127,7 +128,7 @@ def archives(tracked: list[Path], tmp_path_factory: pytest.TempPathFactory) -> A
 def installed(
     request: pytest.FixtureRequest, archives: Archives, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
-    """A folder like site-packages, into which pip installed one of the archives without what it needs."""
+    """A folder like site-packages, into which pip installed one of the archives without the packages that it needs."""
     target = tmp_path_factory.mktemp("site-packages")
     done = pip_install(getattr(archives, request.param), target)
     assert done.returncode == 0, done.stderr
@@ -135,7 +136,7 @@ def installed(
 
 
 def build(kind: str, source: Path, folder: Path) -> str:
-    """Builds a ``wheel`` or an ``sdist`` of a source tree into a folder; returns what that printed."""
+    """Builds a ``wheel`` or an ``sdist`` of a source tree into a folder, and returns what the build printed."""
     code = f"import sys; from setuptools import build_meta; build_meta.build_{kind}(sys.argv[1])"
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     done = subprocess.run(
@@ -158,7 +159,7 @@ def pip_install(what: Path, target: Path) -> subprocess.CompletedProcess[str]:
 
 
 def run_installed(site: Path, arguments: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
-    """``python -m dermedge`` in a folder, from what was installed in another."""
+    """Runs ``python -m dermedge`` in a folder. The package is imported from another folder, where it was installed."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(site), os.environ.get("PYTHONPATH", "")])}
     command = [sys.executable, "-m", "dermedge", *arguments]
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
@@ -206,7 +207,7 @@ def test_the_version_is_written_once() -> None:
 def test_the_wheel_holds_every_tracked_file_of_its_packages_and_no_laboratory(
     archives: Archives, tracked: list[Path]
 ) -> None:
-    # experiments and the measurements of machines are records of the repository, not parts of the program
+    # The folders lab and results hold experiments and measurements of machines. These are not parts of the program.
     parts = {
         f"dermedge/{path}"
         for path in tracked
@@ -217,7 +218,7 @@ def test_the_wheel_holds_every_tracked_file_of_its_packages_and_no_laboratory(
     }
     there = {name for name in contents(archives.wheel) if ".dist-info/" not in name}
     assert parts | own <= there
-    # which may hold a new file that is not yet under version control, but no other folder
+    # The wheel may hold a new file that is not yet under version control, but no file of these two folders.
     assert not [name for name in there if "/lab/" in name or "/results/" in name]
 
 
@@ -288,7 +289,7 @@ def test_a_copy_without_links_is_refused_with_the_cure(archives: Archives, tmp_p
     copy = tmp_path / "copy"
     shutil.copytree(archives.source, copy, symlinks=True)
     for folder in FOLDERS:
-        # as git writes a link where it may not make one
+        # where git may not make a symbolic link, it writes a file that holds the target of the link
         (copy / "dermedge" / folder).unlink()
         (copy / "dermedge" / folder).write_text(f"../{folder}")
     done = pip_install(copy, tmp_path)
@@ -408,7 +409,7 @@ def test_hints_name_the_versions_of_python_that_pyproject_demands_a_package_for(
         for one in requirements(["train"])
         if one.marker and "python_version" in str(one.marker)
     }
-    # tflite-runtime, which ends with Python 3.11, has no marker
+    # tflite-runtime has no marker, although its last wheels are those for Python 3.11
     assert {**limited, "tflite-runtime": ((3, 11),)} == PYTHONS
 
 

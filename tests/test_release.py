@@ -33,9 +33,9 @@ ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 DEMO = ["run", "--source", "demo", "--max-frames", "20", "--json"]
 SECONDS_TO_END = 300
-# uv of this environment, or of the machine.
+# The uv of this environment comes first, then the uv of the machine.
 UVS = (Path(sys.executable).parent / "uv", shutil.which("uv"))
-# Files that an installer writes beside those of a wheel.
+# Files that an installer adds to those of a wheel.
 OF_INSTALLERS = {"RECORD", "INSTALLER", "REQUESTED", "direct_url.json"}
 
 
@@ -43,12 +43,12 @@ class QuietHandler(SimpleHTTPRequestHandler):
     """Lists folders, as an index of packages does (PEP 503), and delivers files."""
 
     def log_message(self, *_: object) -> None:
-        """Nothing: the output is that of the tests."""
+        """Prints nothing, because only the tests may print."""
 
 
 @contextmanager
 def served(folder: Path) -> Iterator[str]:
-    """The address of a folder while it is served to this machine alone."""
+    """Serves a folder to this machine alone; the value is its address."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(QuietHandler, directory=str(folder)))
     thread = Thread(target=server.serve_forever, daemon=True)
     thread.start()
@@ -61,7 +61,7 @@ def served(folder: Path) -> Iterator[str]:
 
 
 def needed(requirements: Iterable[str], found: dict[str, Distribution]) -> dict[str, Distribution]:
-    """Adds the installed packages that meet requirements here, with all that they need, to those that were found.
+    """Adds installed packages to those that were found: those that meet the requirements, and all that these need.
 
     Raises:
         PackageNotFoundError: one is not installed.
@@ -75,7 +75,7 @@ def needed(requirements: Iterable[str], found: dict[str, Distribution]) -> dict[
 
 
 def wheel_name(distribution: PathDistribution) -> str:
-    """The name of the wheel that a package was installed from, as its tags say."""
+    """Returns the name of the wheel that a package was installed from. The tags in its metadata give the name."""
     tags = re.findall(r"^Tag: (\S+)-(\S+)-(\S+)$", distribution.read_text("WHEEL") or "", flags=re.MULTILINE)
     parts = [".".join(dict.fromkeys(part)) for part in zip(*tags, strict=True)]
     name = canonicalize_name(distribution.name).replace("-", "_")
@@ -83,7 +83,7 @@ def wheel_name(distribution: PathDistribution) -> str:
 
 
 def remake_wheel(distribution: Distribution, folder: Path) -> None:
-    """Writes an installed package as a wheel, uncompressed, without the commands that it brings."""
+    """Writes an installed package as an uncompressed wheel, without the command-line programs of the package."""
     files = [one for one in distribution.files or () if ".." not in one.parts and one.suffix != ".pyc"]
     kept = [one for one in files if not (one.parent.suffix == ".dist-info" and one.name in OF_INSTALLERS)]
     [metadata] = [one for one in kept if one.parent.suffix == ".dist-info" and one.name == "METADATA"]
@@ -112,7 +112,7 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 def build_wheel(folder: Path, source: Path) -> None:
-    """The wheel of this checkout, built from a copy, without isolation, which needs a network."""
+    """The wheel of this checkout. It is built from a copy, and without isolation, because isolation needs a network."""
     for name in ("dermedge", "setup.py", "pyproject.toml", "README.md", "LICENSE", "NOTICE"):
         path = ROOT / name
         skipped = shutil.ignore_patterns("__pycache__", "node_modules", "results", "lab")
@@ -125,7 +125,7 @@ def build_wheel(folder: Path, source: Path) -> None:
 def run(
     command: list[str], folder: Path, status: int = 0, **variables: str
 ) -> subprocess.CompletedProcess[str]:
-    """A command in a folder, with no setting of pip or uv but these variables."""
+    """Runs a command in a folder. Of the settings of pip and uv, only these variables are set."""
     kept = {
         name: value
         for name, value in os.environ.items()

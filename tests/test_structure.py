@@ -16,7 +16,7 @@ MOST_LINES = 50
 
 
 def product_files() -> list[Path]:
-    """The modules of the product; dermedge/ holds links to the other folders, which count once."""
+    """Returns the modules of the product. Each occurs once, although dermedge/ holds links to the other folders."""
     files = list((ROOT / "dermedge").glob("*.py"))
     for folder in FOLDERS[1:]:
         files += [path for path in (ROOT / folder).rglob("*.py") if LABORATORY not in path.parents]

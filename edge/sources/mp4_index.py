@@ -50,7 +50,7 @@ def _index(handle: BinaryIO) -> bytes:
             handle.seek(position + start)
             return handle.read(min(max(size - start, 0), _MOST_INDEX_BYTES))
         position += size
-        # a file that is neither MP4 nor QuickTime may seem to state any size, such as one that no file can have
+        # in a file that is neither MP4 nor QuickTime, the size may be any number, even an impossible one
         if size < start or position > file_bytes:
             return b""
         handle.seek(position)

@@ -38,7 +38,7 @@ def test_jpeg_of_a_lower_quality_is_smaller() -> None:
 
 
 def png_that_claims(width: int, height: int, rows: bytes = b"") -> bytes:
-    """A grayscale PNG with this header and these rows, however many the header promises."""
+    """Returns a grayscale PNG with this header and these rows. The header may promise another number of rows."""
 
     def chunk(name: bytes, content: bytes) -> bytes:
         return (
@@ -114,7 +114,7 @@ def test_a_photo_of_every_suffix_is_read(suffix: str, tmp_path: Path) -> None:
     path = tmp_path / f"photo{suffix}"
     path.write_bytes(content)
     assert is_photo_file(path)
-    # a GIF has a palette of its own
+    # a GIF has a palette of at most 256 colours, so its pixels may differ more
     assert np.abs(read_picture(path).astype(int) - image).max() <= (50 if encoder == ".gif" else 8)
 
 
@@ -122,13 +122,14 @@ def test_a_photo_of_an_iphone_is_read_and_blue_comes_first() -> None:
     pytest.importorskip("pi_heif")
     image = read_picture(Path(__file__).with_name("photo.heic")).astype(int)
     assert image.shape == (48, 64, 3)
-    # green at the left, red above and blue below, as they were drawn: B, G, R
+    # The photo was drawn green at the left, red at the upper right and blue at the lower right. The colours below are
+    # (B, G, R).
     for row, column, colour in ((24, 8, (60, 180, 40)), (10, 45, (40, 40, 200)), (38, 45, (190, 60, 30))):
         assert np.abs(image[row, column] - colour).max() <= 25
 
 
 class FreedPhoto:
-    """A HEIC photo whose memory is used for something else when pi-heif has freed the photo."""
+    """A HEIC photo whose memory gets other contents as soon as pi-heif frees the photo."""
 
     def __init__(self) -> None:
         self.size = (3, 1)
@@ -233,7 +234,7 @@ def test_opencv_prints_nothing_about_a_damaged_photo(
 
 
 class HeifPhoto:
-    """A HEIC photo as pi-heif opens it, whose size is told, and whose pixels are few."""
+    """A HEIC photo as pi-heif opens it. It states the size that the test sets, but has only a few pixels."""
 
     def __init__(self, width: int, height: int) -> None:
         self.size = (width, height)

@@ -144,8 +144,9 @@ class PlacedProtocol(H11Protocol):
     def _expire(self) -> None:
         """Closes the connection after the time limit, or gives the client more time.
 
-        The client gets more time if the connection is proved, and the client is still sending the body of a request.
-        The same request can have proved the connection, because the server accepts a request when it has the head.
+        The client gets more time if the server has accepted a request on this connection, and the client is still
+        sending the body of a request. Both may be the same request: the server accepts a request as soon as it has the
+        head.
         """
         is_sending = self.conn.their_state is h11.SEND_BODY
         if is_sending and self.client is not None and self._places.has_proved(self.client):

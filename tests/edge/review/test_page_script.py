@@ -143,7 +143,7 @@ def test_a_class_that_is_not_listed_and_a_lesion_are_typed(visit: Callable[..., 
     assert [one["focus"] for one in seen[:2]] == ["other", "other"]
     assert [one["isPrevented"] for one in seen[:3]] == [True, False, True]
     assert (seen[3]["focus"], seen[4]["focus"], seen[4]["lesion"]) == ("lesion", "title", "right arm")
-    # Escape brings back what the server knows
+    # Escape restores the lesion that the server has stored
     assert (seen[5]["lesion"], seen[5]["focus"]) == ("left arm", "title")
 
 

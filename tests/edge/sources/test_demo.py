@@ -29,7 +29,8 @@ def test_the_demo_is_a_live_source_of_640_by_480() -> None:
 def test_the_frames_of_the_demo_follow_each_other_in_time_as_those_of_a_camera() -> None:
     with open_source("demo") as source:
         frames = [frame for frame in (source.read(), source.read()) if frame]
-    # the first frame takes longer to paint, which must not look like motion
+    # The first frame takes longer to paint than the second. This delay must not appear in the times of the frames,
+    # because it would look like motion.
     assert [frame.at_s for frame in frames] == [0.0, 1 / 30]
     assert frames[0].captured_at < frames[1].captured_at
     assert not any(frame.is_photo for frame in frames), "its answers settle over time"
@@ -87,13 +88,17 @@ def test_the_frames_say_that_they_are_generated() -> None:
 
 
 PINNED = Path(__file__).with_name("demo_frames.npz")
-# Levels by which the mean of a block may differ on another processor. Another OpenCV has other fonts: there, most
-# blocks differ by less than a level.
+# With the same version of OpenCV, the mean of a block may differ by at most ROUNDING levels, because processors round
+# differently. Another version may draw other fonts. With any version, at least the share MOST of the means must differ
+# by at most A_LEVEL.
 ROUNDING, A_LEVEL, MOST = 0.05, 1.0, 0.9
 
 
 def block_means() -> NDArray[np.float64]:
-    """Means [16, 12, 16, 3] of blocks of 40 x 40 pixels: of a frame at each station, and of one on the way on."""
+    """Returns the mean colours of blocks of 40 x 40 pixels, float64 [16, 12, 16, 3].
+
+    The first axis is the frames: for each station, one frame at the station, and one on the way to the next station.
+    """
     numbers = [first + after for first in stations() for after in (40, 100)]
     frames = np.stack([demo.generate(number) for number in numbers]).astype(np.float64)
     return frames.reshape(len(numbers), 12, 40, 16, 40, 3).mean(axis=(2, 4))
