@@ -159,7 +159,8 @@ def with_fold(photos: Iterable[Photo], fold: int, folds: int, seed: int) -> tupl
     for group, stratum in _strata(ordered).items():
         strata[stratum].append(group)
     # The groups of all strata form one sequence. With n folds, each fold gets every n-th group of the sequence. If each
-    # stratum were divided alone, the first folds would get the remaining groups of every stratum.
+    # stratum were divided separately, and its number of groups were not a multiple of n, the extra groups of every
+    # stratum would go to the first folds.
     dealt = [group for stratum in sorted(strata) for group in _shuffled(strata[stratum], seed)]
     held_out = set(dealt[fold::folds])
     return tuple(

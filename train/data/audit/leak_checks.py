@@ -1,4 +1,8 @@
-"""Checks for photos, lesions and persons that are in two splits, for those in two datasets, and for duplicates."""
+"""Checks for leaks between splits, for overlaps of datasets, and for duplicates.
+
+A photo, a lesion or a person in two splits is a leak. A photo or a lesion in two datasets is an overlap. Duplicates are
+searched within one split and class.
+"""
 
 from __future__ import annotations
 
