@@ -54,12 +54,13 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
 @pytest.mark.parametrize(
     ("spent_s", "done", "line"),
     [
-        # 20 of 100 steps in 20 seconds: the other 80 take 80 seconds
+        # 20 of 100 steps took 20 seconds, so the other 80 take 80 seconds.
         (20, 20, "reading: 20 %, 80 s left"),
-        # half of the steps in 89 and in 90 seconds
+        # Half of the steps took 89 or 150 seconds, and the other half takes as long. From 90 seconds on,
+        # minutes are shown.
         (89, 50, "reading: 50 %, 89 s left"),
         (150, 50, "reading: 50 %, 2 min left"),
-        # 6 seconds, and 4 seconds, which are not worth a word
+        # The time left is 6 seconds, and then 4 seconds, which are too few to be shown.
         (294, 98, "reading: 98 %, 6 s left"),
         (196, 98, "reading: 98 %"),
         (50, 0, "reading: 0 %"),
@@ -73,7 +74,7 @@ def test_the_time_left_is_that_of_the_steps_left_at_the_speed_so_far(
     clock.now += spent_s
     show(done, 100)
     told = terminal.taken()
-    # the line begins anew, covers what it showed before, and is left after the last step
+    # The line is written again from its beginning, and covers what it showed before. After the last step, it stays.
     assert told.startswith("\r")
     assert told[1:].rstrip() == line
     assert len(told.rstrip("\n")) == 79

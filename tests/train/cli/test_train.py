@@ -68,7 +68,7 @@ def test_every_setting_comes_from_its_own_option() -> None:
 
 
 def test_defaults_of_a_run_and_its_plan_on_the_training_photos(capsys: pytest.CaptureFixture[str]) -> None:
-    # ten photos are in train: ten epochs of 640 samples reach the smallest number of 6,400
+    # Ten photos are in train. Ten epochs of 640 samples reach the minimum of 6,400 samples.
     found = settings("--data one")
     assert (found.epochs, found.photos_per_epoch, found.qat_epochs, found.batch_size) == (10, 640, 2, 32)
     assert (found.learning_rate, found.qat_learning_rate, found.seed, found.size) == (3e-4, 1e-5, 0, 192)
@@ -164,7 +164,7 @@ def test_a_source_that_is_tested_is_the_test_split(
         ("two", "test"),
         ("three", "train"),
     }
-    # the counts that are printed are those after the change
+    # The printed counts are those after the change.
     told = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert told == [
         ["photos", "train", "val", "test"],
@@ -180,7 +180,7 @@ def test_the_folded_batch_norms_of_a_file_are_not_trained(tmp_path: Path, weight
     trained = Recipe(train_batch_norms=True)
     with pytest.raises(OptionError, match=f"the batch norms of '{weights}' cannot be trained"):
         train._check_batch_norms(weights, trained)
-    # a run that started from a run that started from the file
+    # The second run starts from the first one, which started from the file.
     for number, start in enumerate((weights, str(tmp_path / "0"))):
         RunFolder(tmp_path / str(number)).create(replace(settings("--data one"), weights=start), CATALOGUE)
     with pytest.raises(OptionError, match=r"the batch norms of '.*1' cannot be trained"):
@@ -219,7 +219,7 @@ def test_a_class_without_a_training_photo_is_named(tmp_path: Path, monkeypatch: 
     options = parser().parse_args(["--data", "x", "--keep-parts"])
     with pytest.raises(DataError, match=r"the class 'b' has no photo in train, .* move photos of this class"):
         train._catalogue(options, tmp_path / "run")
-    # a cross-validation also learns the photos of val
+    # A cross-validation also trains on the photos of val.
     options = parser().parse_args(["--data", "x", "--keep-parts", "--folds", "2"])
     assert train._catalogue(options, tmp_path / "run").photos == photos
 
@@ -328,7 +328,7 @@ def test_a_finished_run_is_not_trained_again_and_a_worker_assists(
         train._train_all(tmp_path, guard, guard)
     assert steps == ["train fold-2", "report 2 folds", "assist fold-1", "assist fold-2"]
     assert "fold-1' is already finished" in capsys.readouterr().out
-    # a run alone has no folds to report
+    # A single run has no folds to report.
     steps.clear()
     monkeypatch.setattr(distribution, "is_chief", lambda strategy: True)
     train._train_all(runs[1].path, guard, guard)

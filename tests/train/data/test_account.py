@@ -91,7 +91,7 @@ def test_views_of_a_lesion_are_told_as_a_series(ends: tuple[str, str]) -> None:
 def test_sets_are_counted_where_there_are_several() -> None:
     assert lines(file(), file(), file(source="other"))[0] == "datasets: set 2, other 1"
     assert lines(file(origin=ON_TABLE)) == []
-    # classes of equal size come by name
+    # Classes with equally many photos are sorted by name.
     assert lines(file("b"), file("a")) == ["classes from folder names of 'set': a 1, b 1"]
 
 

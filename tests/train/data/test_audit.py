@@ -292,22 +292,22 @@ def test_the_traps_of_the_real_sets_are_found(
         inside = re.search(r"\((\d+) ", one["where"])
         return one["count"], int(inside[1]) if inside else 0
 
-    # part of nevus are actinic keratoses, byte-identical to files of the other folder
+    # Some photos in 'nevus' are byte-identical to files in 'actinic keratosis'.
     assert line("one photo, two labels", "'actinic keratosis'", "'nevus'")[1] >= 50
     assert line("label against the table", "in 'nevus'", "actinic keratosis")[0] >= 50
     # nearly all seborrheic keratoses are byte-identical to files in melanoma
     count, equal = line("one photo, two labels", "'melanoma'", "'seborrheic keratosis'")
     assert equal >= 0.9 * len(list((real_data / "kaggle9").glob("*/seborrheic keratosis/*.jpg")))
     assert count >= equal
-    # the same file, and other photos of the same lesion, in Train and Test
+    # Train and Test share files. They also share lesions, with different photos.
     assert line("one photo, two splits", "test and train of kaggle9")[1] >= 10
     assert line("one lesion, two splits", "test and train of kaggle9")[0] >= 2
-    # hundreds are in HAM10000 too, under the same id
+    # Hundreds of photos are in HAM10000 too, under the same id.
     count, same_id = line("one photo, two sets", "ham10000", "kaggle9")
     assert count == same_id >= 300
-    # an id that comes at several sizes is one photo
+    # Files of one id that differ in size are one photo.
     assert line("one photo, two sets", "isic2019 and isic2019_84px")[1] >= 1
-    # the source tells the class, and a small one is blurred
+    # All photos of isic2019 show one class, so the source reveals the class. The photos of isic2019_84px are small.
     assert line("set of one class", "isic2019: ", "melanoma")[0] == 1
     assert line("small set", "isic2019_84px: 84 pixels")[0] == 1
     assert content["not_looked_at"] == {}
@@ -329,7 +329,7 @@ def test_a_sort_into_benign_and_malignant_contradicts_where_it_is_wrong(tmp_path
     truths = ["nv", "df", "bkl", "mel", "bcc", "akiec"]
     rows = []
     for number, truth in enumerate(truths):
-        # the melanoma of number 3 lies in the wrong folder; akiec may be either
+        # Photo 3, a melanoma, lies in the wrong folder. An akiec may be in either folder.
         folder = "benign" if number in (0, 1, 2, 3) else "malignant"
         save(root / folder / f"ISIC_{number:07}.png", lesion(number))
         rows.append(f"HAM_{number},ISIC_{number:07},{truth}")

@@ -69,7 +69,11 @@ def material(
     digests: str = "",
     features: Sequence[int] = (),
 ) -> AuditMaterial:
-    """Photos of which ``same`` are one; a letter of ``digests`` for each, or none of which are equal."""
+    """The material of an audit of these photos.
+
+    Each tuple of ``same`` holds the numbers of the files of one photo. Equal letters of ``digests`` mean
+    equal files. Without ``digests``, no two files are equal.
+    """
     count = len(photos)
     prints = SimpleNamespace(
         digests=list(digests) or [f"digest {number}" for number in range(count)],
@@ -97,7 +101,7 @@ def test_a_class_is_of_one_set_above_nine_tenths() -> None:
         "1 class with more than 90% of the files from one of 2 datasets",
         (("nevus: 10 of 11 files from a", 1),),
     )
-    # one set alone tells nothing, and photos without a label are of no class
+    # With one dataset, the check has no meaning. Photos without a label belong to no class.
     assert check_one_source(material(many(10, source="a", reference="nevus"))) is None
     assert check_one_source(material([*many(10, source="a"), *many(1, 10, source="b")])) is None
 
@@ -120,7 +124,7 @@ def test_a_set_is_of_one_class_above_nine_tenths() -> None:
     assert check_set_of_one_class(material(many(5, source="a", reference="nevus"))) is None
     one_class = [*many(5, source="a", reference="nevus"), *many(5, 5, source="b", reference="nevus")]
     assert check_set_of_one_class(material(one_class)) is None
-    # of one dataset alone, it tells nothing
+    # With one dataset, the check has no meaning.
     assert check_set_of_one_class(material(known[:11])) is None
 
 
@@ -437,10 +441,10 @@ def test_shapes_that_differ() -> None:
         "1 photo stored whole in one file and cropped in another",
         (("300x300 in set and 400x300 in set", 1),),
     )
-    # a photo that was turned upright is not cut
+    # A photo that was turned upright does not count as cropped.
     turned = [photos[0], replace(photos[0], name="set/turned.jpg", width=300, height=400)]
     assert check_cut(material(turned, [replace(squashed, squashed=False, degrees=90)])) is None
-    # sides that differ by rounding are not cut
+    # Sides that differ by rounding do not make a crop.
     barely = Match(1, 2, 0.9, 50, 0, False, False)
     assert check_cut(material(photos, [barely])) is None
     wider = [photos[0], photos[1], replace(photos[2], width=310)]
@@ -469,7 +473,7 @@ def test_how_two_files_are_known_to_be_one_photo() -> None:
     assert tested.likeness(1, 0) == "similarity 0.88, squashed, rotated or mirrored"
     assert tested.likeness(1, 2) == "the same id, 400x300 and 200x300"
     assert material(photos).likeness(0, 1) == "both duplicate a third file"
-    # files that cannot be read have no digest, and are not equal for that
+    # The empty digests of files that cannot be read do not make these files equal.
     assert material(photos[:2], digests="aa").equal(0, 1)
     assert not replace(material(photos[:2]), prints=cast(Any, SimpleNamespace(digests=["", ""]))).equal(0, 1)
 
@@ -532,7 +536,7 @@ def test_the_page_of_an_audit_shows_thirty_places_and_nine_examples(long_audit: 
     assert len(thumbnails) == 9
     image = cv2.imdecode(np.frombuffer(base64.b64decode(thumbnails[0]), np.uint8), cv2.IMREAD_COLOR)
     assert image.shape == (150, 100, 3)
-    # two of 32 places, and two of 11 examples
+    # The page leaves out two of the 32 places, and two of the 11 examples.
     assert len(re.findall(r"\b2 more\b", page)) == 2
 
 

@@ -120,9 +120,10 @@ def test_one_picture_under_two_diagnoses_of_one_class_is_left_out_and_an_open_na
     root = folders(
         tmp_path / "set", {"cat": 8, "dog": 8, "bcc": 6, "vasc": 1, "akiec": 1, "actinic keratosis": 1}
     )
-    # all but cats and dogs are "none of these", but a lesion is not both a carcinoma and an angioma
+    # All lesions become "none of these". Still, the labels of one photo contradict each other, because a
+    # lesion is not both a carcinoma and an angioma.
     put_picture(root / "vasc" / "copy.jpg", "bcc 0")
-    # akiec may be an actinic keratosis
+    # The labels akiec and actinic keratosis do not contradict each other, because akiec includes actinic keratosis.
     put_picture(root / "akiec" / "copy.jpg", "actinic keratosis 0")
     catalogue = build_catalogue([root], ["cat", "dog"])
     assert catalogue.left_out == {"the label contradicts that of a duplicate of the photo": 2}
@@ -134,7 +135,7 @@ def test_one_picture_under_two_diagnoses_of_one_class_is_left_out_and_an_open_na
 def test_one_picture_in_two_classes_is_left_out_even_if_one_name_includes_the_other(tmp_path: Path) -> None:
     root = folders(tmp_path / "set", {"malignant": 8, "melanoma": 8})
     put_picture(root / "melanoma" / "copy.jpg", "malignant 0")
-    # with every label a class, a network would learn both for the same photo
+    # With every label as a class, a network would learn two classes for the same photo.
     catalogue = build_catalogue([root], ["all"])
     assert catalogue.left_out == {"the label contradicts that of a duplicate of the photo": 2}
 
@@ -146,7 +147,7 @@ def test_a_contradicting_copy_costs_two_photos_and_not_two_lesions(tmp_path: Pat
     put_picture(root / "nv" / "nv0.jpg", "mel 0")
     catalogue = build_catalogue([root])
     assert catalogue.left_out == {"the label contradicts that of a duplicate of the photo": 2}
-    # it may be one lesion after all: they stay together
+    # The two lesions may be one after all. So their photos stay together.
     lesions = [p for p in catalogue.photos if Path(p.path).stem in ("mel1", "mel4", "nv1", "nv4")]
     assert len(lesions) == 4
     assert len({(photo.group, photo.split) for photo in lesions}) == 1
@@ -377,7 +378,7 @@ def test_every_stratum_is_cut_at_its_shares(count: int) -> None:
 
 def test_new_photos_fill_up_the_splits_that_lack_most() -> None:
     photos = [Photo(f"{i}.jpg", str(i), "", str(i), "x", "x", "s") for i in range(100)]
-    # all of the earlier ones were trained on
+    # All earlier photos were in train.
     later = split_by_group(photos, 0, [replace(photo, split="train") for photo in photos[:50]])
     assert all(photo.split == "train" for photo in later if int(photo.image_id) < 50)
     assert Counter(photo.split for photo in later) == {"train": 65, "val": 15, "test": 20}
@@ -533,7 +534,7 @@ def test_the_cure_for_a_class_of_few_photos_works(tmp_path: Path) -> None:
     root = folders(tmp_path / "set", {"cat": 9, "dog": 9, "cow": 2})
     with pytest.raises(DataError, match=r"class 'cow' has 2 photos.*remove all photos of the class"):
         build_catalogue([root])
-    # as "none of these", the cows are as few
+    # As "none of these", the two cows are still too few.
     with pytest.raises(DataError, match="class 'none of these' has 2 photos"):
         build_catalogue([root], ["cat", "dog"])
     shutil.rmtree(root / "cow")
@@ -633,7 +634,7 @@ def test_a_catalogue_is_read_where_its_photos_have_moved(tmp_path: Path) -> None
     (tmp_path / "here").rename(tmp_path / "there")
     with pytest.raises(DataError, match=r"not found: 24 photos of the catalogue, .*--data FOLDER"):
         check_photos(read_catalogue(table))
-    # the folders themselves, or the one above them
+    # --data may name the folders themselves or the one above them.
     for data in ([tmp_path / "there" / "more", tmp_path / "there" / "set"], [tmp_path / "there"]):
         photos = read_catalogue(table, data)
         check_photos(photos)
@@ -653,7 +654,7 @@ def test_photos_that_were_replaced_are_noticed(tmp_path: Path) -> None:
 
 
 def test_an_earlier_catalogue_keeps_a_lesion_that_has_another_name_now(tmp_path: Path) -> None:
-    # one lesion has the names of two tables; the earlier catalogue knows one of them, and none of the files
+    # Two tables give names to one lesion. The earlier catalogue knows one of the names, but none of the files.
     root = tmp_path / "set"
     for number in range(40):
         put_picture(root / f"ISIC_{number:07}.png", f"photo {number}")

@@ -66,11 +66,11 @@ def test_equal_files_without_any_structure_are_one_photo(tmp_path: Path) -> None
         cv2.imwrite(str(path), np.full((40, 60, 3), level, np.uint8))
     steps: list[tuple[int, int]] = []
     found = find_duplicates(paths, progress=lambda *step: steps.append(step))
-    # three steps of reading, and then those of the search
+    # The first three steps read the files. The other steps belong to the search.
     assert steps == sorted(steps)
     assert steps[:3] == [(1, 6), (2, 6), (3, 6)]
     assert steps[-1] == (6, 6)
-    # nothing in them can be compared, but the bytes can
+    # The photos have no features to compare, but their bytes can be compared.
     assert found.near == []
     assert found.of_one_photo == found.equal == [[0, 2]]
 

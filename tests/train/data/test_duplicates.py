@@ -109,7 +109,10 @@ def test_an_augmented_export_of_real_photos_is_joined(real_data: Path, tmp_path:
 
 @pytest.mark.slow
 def test_photos_of_milk10k_are_found_in_ham10000(real_data: Path) -> None:
-    """A sample of what feature matching at full size found: brighter, cut otherwise, up to four times as large."""
+    """A sample of the pairs that feature matching at full size found.
+
+    They differ in brightness and crop, and in size by a factor of up to four.
+    """
     with (Path(__file__).parent / "milk10k_in_ham10000.csv").open() as handle:
         pairs = [
             [real_data / source / "images" / f"{row[source]}.webp" for source in ("milk10k", "ham10000")]
@@ -316,7 +319,7 @@ def test_real_copies_are_found_and_real_neighbours_are_not(
     others = [match for match in matches if ids[match.first] != ids[match.second]]
     strangers = [match for match in others if lesions[match.first] != lesions[match.second]]
 
-    # augmented copies of real photos: mirrored, at 96 pixels, compressed hard
+    # The copies of real photos are augmented: they are mirrored, scaled to 96 pixels and compressed hard.
     rng = np.random.default_rng(0)
     chosen = rng.choice(len(paths), 400, replace=False)
     copies = []
@@ -339,7 +342,7 @@ def test_real_copies_are_found_and_real_neighbours_are_not(
             f"mirrored, small and compressed: {found} of 400 found"
         )
     assert count_found(across, matches) >= 0.99 * len(across)
-    # three pairs; each was inspected, and shows one lesion under two names
+    # These are three pairs. Each was inspected, and shows one lesion under two names.
     assert len(strangers) <= 3
     assert len(others) >= 40
     assert found >= 0.97 * 400
@@ -351,7 +354,8 @@ def test_a_mirrored_keypoint_points_the_other_way() -> None:
 
 
 def test_a_photo_is_made_smaller_by_averages() -> None:
-    # two squares of 4 x 4 pixels, each black but for its rim, which a bilinear step would leave out
+    # Two squares of 4 x 4 pixels lie side by side. Only their first row is bright, and bilinear interpolation
+    # would leave it out.
     square = np.zeros((4, 4), np.uint8)
     square[0] = 200
     smaller = photo_prints._shrunk(np.hstack([square, square]), 2)
@@ -364,7 +368,8 @@ def test_the_map_between_two_photos_is_refined_where_they_overlap() -> None:
     scene = cv2.GaussianBlur(rng.integers(0, 256, (120, 160), dtype=np.uint8), (0, 0), 3)
     scene = cv2.normalize(scene, None, 0, 255, cv2.NORM_MINMAX)
     one = np.ascontiguousarray(scene[20:100, 30:130])
-    # the first photo lies 30 pixels right and 20 pixels down in the second one; the given map is 1.5 pixels off
+    # The first photo lies 30 pixels right and 20 pixels down in the second one. The given map is 1.5 pixels
+    # off in both directions.
     given = np.array([[1, 0, 31.5], [0, 1, 18.5]], np.float32)
     refined = duplicates._refined(one, scene, given)
     assert np.abs(refined - [[1, 0, 30], [0, 1, 20]]).max() < 0.2

@@ -49,7 +49,7 @@ def test_what_is_left_out_is_counted_by_its_reason(tmp_path: Path) -> None:
         *(".hidden.jpg", ".git/x.jpg", "notes.txt", "noend", "Thumbs.db", ".DS_Store"),
     )
     found = find_files([root])
-    # a mask or thumbnail is one if its photo is there, too; masks of the archive are known by their names
+    # A mask or thumbnail counts as one if its photo is there, too. A mask of the archive is known by its name alone.
     kept = [photo.name for photo in found.photos]
     assert kept == [
         "set/ISIC_0000002_segmentation_of.png",

@@ -39,7 +39,7 @@ def test_photos_are_grouped_by_names_links_ids_and_duplicates() -> None:
     ]
     links = [("lesion",), ("lesion", "person"), (), (), (), (), (), ("person",), ("person",)]
     found = [one.group for one in with_groups(photos, links, [[6, 3]])]
-    # the first name in the alphabet names the group: k, j, g and i are linked; h is a duplicate of c
+    # A group has the first of its names in the alphabet. Here k, j, g and i are linked, and h is a duplicate of c.
     assert found == ["g", "g", "h", "h", "e", "e", "h", "g", "g"]
     alone = [one.group for one in with_groups(photos, [()] * 9)]
     assert alone == ["k", "j", "shared", "shared", "e", "e", "h", "g", "i"]

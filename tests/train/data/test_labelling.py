@@ -34,7 +34,7 @@ def test_the_facts_of_a_table_and_of_folders(tmp_path: Path) -> None:
     assert (told.folder, told.part, told.in_table, told.reference) == ("nevus", "val", True, "melanoma")
     assert told.photo.patient_id
     assert told.photo.patient_id in told.links
-    # what the table leaves out
+    # The folders give what the table leaves out.
     plain = found["n1.jpg"]
     assert (plain.photo.source, plain.photo.age, plain.part) == ("set", "", "")
     assert (plain.reference, plain.links) == ("nevus", ())
@@ -118,7 +118,7 @@ def test_labels_are_counted_for_the_table_that_they_are_from(tmp_path: Path) -> 
     names = ["nevus/n0.jpg", "nevus/n1.jpg", "squamous cell carcinoma/s0.jpg"]
     table = "path,label\nn0.jpg,melanoma\nn1.jpg,nevus\ns0.jpg,akiec\n"
     labelled(tmp_path / "set", names, table)
-    # the folder of s0 is more specific than the table
+    # The folder of s0 states a more specific diagnosis than the table.
     assert any(
         line.startswith("labels from 'table.csv'") and line.endswith(": 2 photos")
         for line in label_files([tmp_path / "set"]).account

@@ -48,7 +48,7 @@ def test_a_part_that_is_given_itself_states_the_part_and_the_folder_above_names_
     root: str, source: str, part: str
 ) -> None:
     assert placed(("nevus", "melanoma"), root)["nevus"] == Placement(source, part, "nevus", "")
-    # a folder within goes before it
+    # The name of a folder within the given one goes before that of the given one.
     assert placed(("test/nevus", "melanoma"), root)["test/nevus"] == Placement(source, "test", "nevus", "")
 
 
@@ -69,7 +69,7 @@ def test_persons_that_are_given_one_by_one_are_placed_as_if_the_folder_above_wer
     paths = [Path("/data/set") / name for name in names]
     alone = [FoundPhoto(path / "1.jpg", path.parent, (path.name,)) for path in paths]
     found = read_layout(alone, [False] * len(alone))
-    # fewer than five persons cannot be split, and may be datasets
+    # Fewer than five persons are too few for splits, so the folders may be datasets instead.
     assert (found == list(placed(tuple(names)).values())) == (count >= 5)
     assert found[0].source == ("set" if count >= 5 else "patient_0")
 
@@ -87,7 +87,7 @@ def test_a_class_folder_that_is_given_itself_is_the_class() -> None:
         ("nevus/left arm/patient_07", "set/patient_07"),
         ("patient_07/nevus", "set/patient_07"),
         ("nevus/2021-05", "set/nevus/2021-05"),
-        # containers and parts are no groups
+        # Folders that are containers or parts do not make groups.
         ("nevus/images", ""),
         ("nevus/train", ""),
         ("nevus/images/left arm", "set/nevus/left arm"),
@@ -111,14 +111,14 @@ def test_a_class_folder_in_a_folder_of_the_same_name_is_no_group(labels_from: st
 def test_one_folder_that_holds_all_is_the_root() -> None:
     found = placed(("download/nevus", "download/melanoma"))
     assert found["download/nevus"] == Placement("download", "", "nevus", "")
-    # but not if it is a diagnosis and the folders below are none
+    # The folder is not the root if its name is a diagnosis and those of the folders below are not.
     found = placed(("nevus/arm", "nevus/leg"))
     assert found["nevus/arm"] == Placement("set", "", "nevus", "set/nevus/arm")
 
 
 @pytest.mark.parametrize(
     ("people", "photos", "are_persons"),
-    # at least eight folders, with a median of at most twelve photos
+    # Persons are assumed for at least eight folders, with a median of at most twelve photos.
     [(8, 12, True), (7, 12, False), (8, 13, False)],
 )
 def test_many_folders_of_few_photos_above_the_classes_are_persons(
@@ -131,10 +131,10 @@ def test_many_folders_of_few_photos_above_the_classes_are_persons(
     assert found == (
         Placement("set", "", "nevus", "set/anna") if are_persons else Placement("anna", "", "nevus", "")
     )
-    # the median counts: one person of many photos changes nothing
+    # The median decides, so one person with many photos changes nothing.
     more = placed({**counts, "anna/nevus": 500})["anna/nevus"]
     assert more == found
-    # an option says which folder is the class, and then no folder above is a person
+    # An option says which folder is the class. So the folder above is not a person.
     assert placed(counts, labels_from=PARENT)["anna/nevus"] == Placement("anna", "", "nevus", "")
 
 
@@ -147,11 +147,11 @@ def test_an_option_chooses_the_first_or_the_last_folder(
 ) -> None:
     found = placed(("one/two", "other/three"), labels_from=labels_from)["one/two"]
     assert (found.class_name, found.source) == (class_name, source)
-    # whatever its name means, but for a part
+    # The option makes a folder the class whatever its name means, unless the name is that of a part.
     insisted = placed(("train/patient_1/patient_2", "nevus"), labels_from=labels_from)
     expected = {FOLDER: "patient_1", PARENT: "patient_2"}[labels_from]
     assert insisted["train/patient_1/patient_2"].class_name == expected
-    # the class is not a group at the same time
+    # The folder that gives the class does not give the group too.
     assert (
         insisted["train/patient_1/patient_2"].group
         == {FOLDER: "set/patient_2", PARENT: "set/patient_1"}[labels_from]
@@ -180,26 +180,27 @@ def test_known_diagnoses_decide_which_of_two_levels_is_the_class() -> None:
     assert placed(("clinic/nevus", "home/melanoma"))["clinic/nevus"] == Placement("clinic", "", "nevus", "")
     found = placed(("nevus/clinic", "melanoma/home"))["nevus/clinic"]
     assert found == Placement("set", "", "nevus", "set/nevus/clinic")
-    # no name is known: the first is the class, unless the same names recur below
+    # No name is a known diagnosis. So the upper folder is the class, unless the same names occur again below
+    # other folders.
     assert placed(("ring/x", "scar/y"))["ring/x"] == Placement("set", "", "ring", "set/ring/x")
     with pytest.raises(
         DataError, match=r"can be read in two ways.*--labels-from folder.*--labels-from parent"
     ):
         placed(("ring/x", "scar/x", "ring/y", "scar/y"))
-    # two of four names recur, which is no more than half
+    # Two of the four lower names occur again, and this is not more than half.
     assert placed(("ring/x", "scar/x", "ring/y", "scar/y", "ring/z", "scar/w"))["ring/x"].class_name == "ring"
 
 
 @pytest.mark.parametrize(
     "classes",
     [
-        # unpacked archives
+        # These folders come from unpacked archives.
         {"nevus/nevus": "nevus", "melanoma/melanoma": "melanoma"},
         {"clinic/nevus/nevus": "nevus", "clinic/melanoma/melanoma": "melanoma"},
         {"train/nevus/nevus": "nevus", "test/nevus/nevus": "nevus"},
         {"nevus/nevus/left arm": "nevus", "melanoma/melanoma/back": "melanoma"},
         {"nevus/train/nevus": "nevus", "melanoma/train/melanoma": "melanoma"},
-        # a dataset that has the name of one of its classes
+        # These datasets have the name of one of their classes.
         {"acne/acne": "acne", "acne/rosacea": "rosacea"},
         {"melanoma/melanoma": "melanoma", "melanoma/nevus": "nevus"},
         {"melanoma/train/melanoma": "melanoma", "melanoma/train/benign": "benign"},

@@ -24,7 +24,7 @@ _SIDE = 24
 
 
 def put_photo(path: Path, seed: str = "") -> Path:
-    """A photo that is like no other but those of the same seed, which is its path if not given."""
+    """A photo that resembles only photos with the same seed. The seed is the path if none is given."""
     path.parent.mkdir(parents=True, exist_ok=True)
     noise = np.random.default_rng(list((seed or str(path)).encode())).integers(0, 256, (12, 12, 3), np.uint8)
     photo = cv2.resize(noise, (_SIDE, _SIDE), interpolation=cv2.INTER_CUBIC)
@@ -145,7 +145,7 @@ def test_persons_below_classes_are_groups(tmp_path: Path) -> None:
     put_photos(root, {f"malignant/patient_{n:02}/left_arm": 2 for n in range(5, 12)}, "mark")
     seen = Understood(root)
     assert seen.labels == {"benign": 12, "malignant": 14}
-    # patient_05 has both, and is one person
+    # patient_05 has photos of both classes, and is one person.
     assert len(set(seen.groups.values())) == 12
     assert seen.says("groups from", "12 folders of lesions or persons")
 
@@ -606,7 +606,7 @@ def test_milk10k_with_its_three_tables(tmp_path: Path) -> None:
         ("70", "male", "3", "head and neck")
     }
     assert {p.view for p in seen.catalogue.photos} == {"dermoscopic", "close-up"}
-    # the close-up is in the group of its dermoscopic photo
+    # The close-up is in the group of its dermoscopic photo.
     assert seen.groups["ISIC_0001005.jpg"] == seen.groups["ISIC_0002005.jpg"]
     (root / "MILK10k_Training_Supplement.csv").unlink()
     assert Understood(root).labels == seen.labels
@@ -624,7 +624,7 @@ def test_roboflow_as_a_table_a_part(tmp_path: Path) -> None:
     seen = Understood(root)
     assert seen.labels == {"Benign mole": 18, "melanoma": 18}
     assert find_leaks(seen.catalogue.photos) == []
-    # a photo that was exported several times is one group
+    # Several exports of one photo are one group.
     assert len(set(seen.groups.values())) == 24
 
 
@@ -774,7 +774,7 @@ def test_a_table_overrides_folders_and_says_for_how_many(tmp_path: Path) -> None
     assert seen.labels == {"nevus": 10, "malignant": 10}
     assert seen.says("states another diagnosis than the folder for 10 photos (in the folders: benign 10)")
     assert Understood(root, labels_from="folder").labels == {"benign": 10, "malignant": 10}
-    # the table alone tells one class
+    # The table alone states only one class.
     assert "two classes or more; found: nevus" in stopped(root, labels_from="table")
 
 
@@ -816,7 +816,7 @@ def test_a_folder_that_tells_more_than_an_open_table_is_believed(tmp_path: Path)
     put_ids(root / "nevus", isic(11, 8))
     rows = [f"HAM_{n},{name},akiec" for n, name in enumerate(isic(1, 20))]
     put_table(root / "ham.csv", "lesion_id,image_id,dx", rows)
-    # a nevus is no akiec: there the table is believed
+    # The folder states nevus, and the table contradicts it with akiec. Then the table is believed.
     assert Understood(root).labels == {"squamous cell carcinoma": 8, "akiec": 8}
 
 
@@ -841,7 +841,7 @@ def test_folders_of_lesions_may_have_the_name_of_the_class_and_a_number(tmp_path
 
 
 def test_a_folder_a_lesion_is_told_apart_from_small_classes(tmp_path: Path) -> None:
-    # as PH2 comes: a folder a lesion, with the photo and its mask in folders of their own
+    # PH2 has a folder for each lesion. In it, the photo and its mask have folders of their own.
     root = tmp_path / "PH2Dataset"
     for number in range(2, 14):
         name = f"IMD{number:03}"
@@ -914,7 +914,7 @@ def test_parts_below_a_folder_make_it_a_set(tmp_path: Path) -> None:
     seen = Understood(put_photos(tmp_path / "set", folders))
     assert seen.labels == {"red": 12, "blue": 12}
     assert seen.sources == {"one": 12, "two": 12}
-    # a part below a class does not make it a set
+    # The part below a class does not make the class a dataset.
     inside = put_photos(
         tmp_path / "inside", {f"{c}/train/{n}": 2 for c in ("red", "blue") for n in ("may", "june")}
     )
@@ -942,9 +942,9 @@ def test_a_table_beside_a_folder_that_holds_none_of_its_photos_is_refused(tmp_pa
     said = stopped(old, new / "review.csv")
     assert f"'{new / 'review.csv'}' names none of the photos" in said
     assert f"such as '{new}'" in said
-    # the cure
+    # The cure that the message names works.
     assert sum(Understood(old, new).labels.values()) == 16
-    # the folder of the table is searched already, because it is given, or because only the table is given
+    # The folder of the table is already searched, because it is given or because the table alone is given.
     wrong = put_table(old / "wrong.csv", "image,label", ["gone.jpg,nevus"])
     for paths in ([wrong], [old, wrong], [tmp_path, wrong]):
         assert stopped(*paths).endswith(

@@ -66,7 +66,7 @@ def test_a_photo_whose_digest_is_known_is_looked_up_without_its_file(tmp_path: P
 def test_as_many_matches_as_chance_gives_are_no_learned_photos(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, known: int, held_out: int, shared: int, found: int
 ) -> None:
-    # the keys of the photos are their numbers, so that no other photo matches
+    # The key of a photo is its number. So only shared numbers match.
     monkeypatch.setattr(learned_module, "_key", lambda path, digest: int(digest))
     photos = [photo(tmp_path / "x.jpg", str(number)) for number in range(held_out)]
     record = np.concatenate([np.arange(shared), 2**31 + np.arange(known - shared)]).astype(">u4").tobytes()
@@ -105,7 +105,7 @@ def test_the_record_has_the_name_that_shipped_models_hold_it_by() -> None:
     learned = read_associated(nine, "learned-photos.bin")
     assert LEARNED_NAME == "learned-photos.bin"
     assert learned is not None
-    # sorted numbers of four bytes, each once
+    # The numbers have four bytes each, are sorted, and occur only once.
     keys = np.frombuffer(learned, ">u4").astype(np.int64)
     assert len(keys) > 1000
     assert (np.diff(keys) > 0).all()

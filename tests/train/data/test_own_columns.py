@@ -204,11 +204,11 @@ def test_columns_of_zeros_and_ones_are_classes_only_if_nearly_each_row_has_one_1
     facts, account = read(tmp_path / "classes", header, "{},p1,1,0", "{},p2,0,1")
     assert diagnoses(facts) == ["ring", "scar"] * 4
     assert account.unused == ()
-    # symptoms: half of the photos have one of them
+    # Half of the photos have neither ring nor scar, so the columns are symptoms and not classes.
     facts, account = read(tmp_path / "symptoms", header, "{},p1,1,0", "{},p2,0,0")
     assert diagnoses(facts) == [None] * 8
     assert account.unused == ("ring", "scar")
-    # or both
+    # The columns are also symptoms if half of the photos have both.
     facts, _ = read(tmp_path / "both", header, "{},p1,1,0", "{},p2,1,1")
     assert diagnoses(facts) == [None] * 8
 
@@ -221,7 +221,7 @@ def test_a_column_of_persons_names_the_person_and_a_column_of_lesions_the_lesion
     assert all(one.patient_id and not one.lesion_id for one in facts)
     facts, _ = read(tmp_path / "lesions", "image,label,lesion id", "{},nevus,A")
     assert all(one.lesion_id and not one.patient_id for one in facts)
-    # a case may be either
+    # A case may be a lesion or a person.
     facts, _ = read(tmp_path / "cases", "image,label,case id", "{},nevus,A")
     assert not any(one.lesion_id or one.patient_id for one in facts)
     assert all(one.groups for one in facts)
@@ -231,7 +231,7 @@ def test_of_two_label_columns_the_one_of_diagnoses_is_read(tmp_path: Path) -> No
     rows = ["{},ring,nevus"] * 3 + ["{},nevus,nevus"]
     facts, _ = read(tmp_path / "few", "image,label,dx", *rows)
     assert diagnoses(facts) == ["nevus"] * 8
-    # half of the cells are diagnoses: both columns are, and the first one is used
+    # Half of the cells of the first column are diagnoses. So both columns state diagnoses, and the first one is used.
     rows = ["{},ring,nevus", "{},nevus,nevus"]
     facts, _ = read(tmp_path / "half", "image,label,dx", *rows)
     assert diagnoses(facts) == ["ring", "nevus"] * 4

@@ -33,7 +33,8 @@ def index_of(*names: str) -> PhotoIndex:
     [
         ("1.png", [2]),
         ("1.jpg", [0, 1]),
-        # without a suffix, all of the name; the folders choose, those directly above first
+        # A cell without a suffix must hold the whole name before the suffix. Among equal names, the folders
+        # in the cell decide, beginning with the one directly above the photo.
         ("1", [0, 1, 2]),
         ("x/1", [0, 1]),
         ("b/x/1", [1]),
@@ -42,13 +43,13 @@ def index_of(*names: str) -> PhotoIndex:
         ("set/b/x/1.jpg", [1]),
         ("elsewhere/x/1.jpg", [0, 1]),
         ("/other/place/b/y/1.png", [2]),
-        # a folder that is not directly above the photo counts only with those between
+        # A folder further up counts only if the cell also names the folders between it and the photo.
         ("b/1.jpg", [0, 1]),
         ("12", [3]),
         ("12.0", [3]),
         ("mole one", [6]),
         ("MOLE ONE.JPG", [6]),
-        # a published id is all of its files, whatever stands around it
+        # A published id means all of its files, whatever stands around the id.
         ("ISIC_0000007", [4, 5]),
         ("isic_0000007", [4, 5]),
         # the name as a web address writes it
@@ -71,9 +72,9 @@ def test_among_equals_the_photos_below_the_folder_of_the_table_are_meant() -> No
     index = index_of("a/1.jpg", "b/1.jpg", "b/c/1.jpg")
     assert index.find("1.jpg", ROOT / "b" / "labels.csv") == [1, 2]
     assert index.find("1.jpg", ROOT / "b" / "c" / "labels.csv") == [2]
-    # a table elsewhere prefers none
+    # A table in another place prefers no photo.
     assert index.find("1.jpg", Path("/tables/labels.csv")) == [0, 1, 2]
-    # what the cell says goes before where the table is
+    # The folder in the cell goes before the folder of the table.
     assert index.find("a/1.jpg", ROOT / "b" / "labels.csv") == [0]
 
 
@@ -88,10 +89,10 @@ def test_a_table_is_about_the_photos_if_it_names_a_tenth_of_them_or_of_its_rows(
     assert index.named_in(text(*names[:10], *(f"x{at}" for at in range(200)))) == frozenset(range(10))
     # the line above the names of the columns may have fewer cells than the rows below
     assert index.named_in(text(*(f"{name},nevus" for name in names))) == frozenset(range(100))
-    # a short table may name few of the photos: two of its twenty rows
+    # A short table may name few of the photos. Two of its twenty rows are enough.
     assert index.named_in(text(*names[:2], *(f"x{at}" for at in range(18)))) == {0, 1}
     assert index.named_in(text(*names[:1], *(f"x{at}" for at in range(18)))) == frozenset()
-    # numbers are ages and counts
+    # Mere numbers may be ages and counts, so they name no photos.
     assert index_of("1.jpg", "2.jpg").named_in(text("1", "2")) == frozenset()
 
 

@@ -93,7 +93,7 @@ def test_one_lesion_under_several_names_is_one_group(files: tuple[LabelledFile, 
     # a close-up is in the group of its dermoscopic photo
     lesions = [sets for sets in sources.values() if "milk10k" in sets]
     assert sum("milk10k_close_up" in sets for sets in lesions) > 0.85 * len(lesions)
-    # HAM10000 and MILK10k share lesions by the archive's ids
+    # HAM10000 and MILK10k have lesions in common, as the archive's ids show.
     assert sum({"ham10000", "milk10k"} <= sets for sets in sources.values()) > 500
     ids: dict[str, set[int]] = {}
     for photo, group in zip(photos, group_of, strict=True):

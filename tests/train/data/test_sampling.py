@@ -34,7 +34,7 @@ def test_within_a_class_the_sample_is_random_and_the_same_each_time() -> None:
     some = photos(100)
     chosen = [int(one.path.stem.split()[1]) for one in sample_evenly(some, 20)]
     assert chosen == [int(one.path.stem.split()[1]) for one in sample_evenly(some, 20)]
-    # photos of one lesion or day often follow each other; 20 at random are spread over all hundred
+    # Photos of one lesion or day often follow each other. So the 20 random photos must be spread over all hundred.
     assert min(chosen) < 25
     assert max(chosen) > 75
     assert chosen != sorted(chosen)

@@ -136,7 +136,8 @@ def test_photos_of_one_person_lesion_or_folder_of_a_patient_are_one_group(tmp_pa
         path = folder / f"{number}.png"
         path.parent.mkdir(exist_ok=True)
         assert cv2.imwrite(str(path), np.full((8, 8, 3), 20 * number, np.uint8))
-        # photos 0 and 1 show one lesion, 1 to 3 one person, 4 and 5 another person, and 6 and 7 nothing in common
+        # Photos 0 and 1 show one lesion. Photos 1 to 3 show one person, and photos 4 and 5 another one.
+        # Photos 6 and 7 have nothing in common.
         lesion = ("l0", "l0", "l2", "l3", "", "", "", "")[number]
         person = ("", "p1", "p1", "p1", "p4", "p4", "", "")[number]
         rows.append(f"{number}.png,{('nevus', 'melanoma')[number % 2]},{lesion},{person}")

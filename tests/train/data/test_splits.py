@@ -39,12 +39,12 @@ def sizes(photos: tuple[Photo, ...]) -> tuple[int, int, int]:
 @pytest.mark.parametrize(
     ("groups", "expected"),
     [
-        # 15 % of the groups are in val, and 20 % in test
+        # Val gets 15 % of the groups, and test 20 %.
         (100, (65, 15, 20)),
         (20, (13, 3, 4)),
-        # 1.05 and 1.4
+        # Of seven groups, 15 % are 1.05 and 20 % are 1.4. Both are rounded to 1.
         (7, (5, 1, 1)),
-        # from five groups on, each split gets at least one
+        # From five groups on, each split gets at least one group.
         (5, (3, 1, 1)),
         (2, (2, 0, 0)),
     ],
@@ -88,19 +88,20 @@ def test_a_photo_that_is_known_by_any_of_its_names_keeps_its_split(name: str) ->
         old = replace(photo("old", split=split), **{name: known[name]})
         [found] = split_by_group([photo("new", **facts)], 0, [old])
         assert found.split == split
-        # what is empty in both photos does not make them one
+        # Two photos are not one photo because the same facts are empty in both.
         plain = split_by_group([photo("new")], 0, [photo("old", split="test")])
         assert plain[0].split == "train"
 
 
 @pytest.mark.parametrize("order", list(itertools.permutations(("train", "val", "test"))))
 def test_what_was_held_out_once_stays_held_out(order: tuple[str, ...]) -> None:
-    # three photos of one lesion, of which each was in another split
+    # The three photos show one lesion, and each was in another split.
     earlier = [photo(f"old {split}", split=split, lesion_id="L") for split in order]
     assert split_by_group([photo("new", lesion_id="L")], 0, earlier)[0].split == "test"
     held = [one for one in earlier if one.split != "test"]
     assert split_by_group([photo("new", lesion_id="L")], 0, held)[0].split == "val"
-    # and so do groups whose photos are known by different lesions
+    # The same holds for a group with photos of three lesions, of which each was in another split: the whole
+    # group goes to test.
     new = [photo(f"new {split}", lesion_id=split, group="one") for split in order]
     apart = [photo(f"old {split}", split=split, lesion_id=split) for split in order]
     assert {one.split for one in split_by_group(new, 0, apart)} == {"test"}
@@ -112,17 +113,18 @@ def test_groups_whose_split_is_known_count_as_part_of_the_share() -> None:
     cut = split_by_group(photos, 0, earlier)
     assert {one.split for one in cut if one.path in {old.path for old in earlier}} == {"train"}
     assert sizes(cut) == (13, 3, 4)
-    # of the six groups that are left here, two complete val, and four are in test
+    # Six groups are left. Two of them complete val, and four get into test.
     earlier.append(replace(photos[13], split="val"))
     assert sizes(split_by_group(photos, 0, earlier)) == (13, 3, 4)
 
 
 def test_a_class_of_many_small_sources_is_in_each_split_and_known_groups_stay() -> None:
-    # eight sources with one group each: 0.15 and 0.2 of a group are no group, but 1.2 and 1.6 of eight are
+    # Each source has one group, and 15 % or 20 % of one group are no group. Of all eight groups, they are 1.2
+    # and 1.6, which are rounded to 1 and 2.
     photos = [one for source in "abcdefgh" for one in some(1, source=source)]
     assert sizes(split_by_group(photos, 0)) == (5, 1, 2)
     known = [replace(one, split="train") for one in photos[:7]]
-    # only one group may move; val is filled first
+    # Only one group may move. It goes to val, because val is filled first.
     cut = split_by_group(photos, 0, known)
     assert {one.split for one in cut if one.source != "h"} == {"train"}
 
@@ -146,7 +148,7 @@ def test_each_group_is_held_out_by_one_fold_and_folds_are_alike() -> None:
         assert [one.path for one in cut] == [one.path for one in photos]
     assert folds[0] == with_fold(photos, 0, 3, 5)
     assert folds[0] != with_fold(photos, 0, 3, 6)
-    # seven groups in three folds
+    # Seven groups are divided into three folds.
     assert [sizes(with_fold(some(7), fold, 3, 0))[1] for fold in range(3)] == [3, 2, 2]
 
 
@@ -170,7 +172,7 @@ def test_a_part_that_nobody_states_is_taken_from_train_alone() -> None:
     photos = [*some(20, "a"), *some(10, "b")]
     kept, left_out = with_parts_kept(photos, ["train"] * 20 + ["test"] * 10, 0)
     counts = Counter((one.label, one.split) for one in kept)
-    # 15 % of the 20 groups; those that would be tested stay in train
+    # Val gets 15 % of the 20 groups. The groups that would otherwise get into test stay in train.
     assert counts == {("a", "train"): 17, ("a", "val"): 3, ("b", "test"): 10}
     assert left_out == 0
     assert [one.path for one in kept] == sorted(one.path for one in photos)
@@ -222,7 +224,7 @@ def test_each_name_that_lies_in_two_splits_is_a_leak(name: str) -> None:
     shared = [replace(one, **{name: "shared"}) for one in apart]
     assert find_leaks(shared) == ["shared"]
     assert find_leaks([shared[0], replace(shared[1], split="train")]) == []
-    # what is empty is no name
+    # Photos with an empty name of the lesion do not share a lesion.
     assert find_leaks([replace(one, lesion_id="") for one in apart]) == []
 
 

@@ -205,7 +205,7 @@ def test_your_own_table_with_all_its_columns(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("first", "second", "believed"),
     [
-        # ISIC 2019 tells what HAM10000's akiec leaves open
+        # ISIC 2019 states the diagnosis that HAM10000's akiec leaves open.
         (
             "lesion_id,image_id,dx\nL,{},akiec",
             "image,MEL,NV,BCC,AK,BKL,DF,VASC,SCC\n{},0,0,0,0,0,0,0,1",
@@ -217,9 +217,9 @@ def test_your_own_table_with_all_its_columns(tmp_path: Path) -> None:
             "image,MEL,NV,BCC,AKIEC,BKL,DF,VASC\n{},1,0,0,0,0,0,0",
             "nevus",
         ),
-        # a person's own table goes before all
+        # A person's own table goes before all other tables.
         ("image,MEL,NV,BCC,AK,BKL,DF,VASC,SCC\n{},1,0,0,0,0,0,0,0", "image,label\n{},my own", "my own"),
-        # but one that leaves the diagnosis open tells less than any
+        # But a table that leaves the diagnosis open goes after all others.
         ("isic_id,target,patient_id\n{},1,IP_1", "isic_id,diagnosis_full\n{},Nevus", "nevus"),
     ],
 )

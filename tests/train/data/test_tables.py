@@ -40,7 +40,7 @@ def orders(tables: Mapping[str, str]) -> list[dict[str, str]]:
 @pytest.mark.parametrize(
     ("tables", "label", "winner"),
     [
-        # one's own table goes before ISIC 2019, and ISIC 2019 before HAM10000
+        # A person's own table goes before ISIC 2019, and ISIC 2019 goes before HAM10000.
         (
             {"ham.csv": f"{HAM}L,{ID},nv,,,\n", "isic.csv": f"{ISIC_2019}{ID},1,0,0,0,0,0,0,0,0\n"},
             "mel",
@@ -51,7 +51,7 @@ def orders(tables: Mapping[str, str]) -> list[dict[str, str]]:
             "melanoma",
             "own.csv",
         ),
-        # but what is specific goes before what is open
+        # A specific diagnosis goes before an open one, whatever the table.
         ({"ham.csv": f"{HAM}L,{ID},nv,,,\n", "own.csv": f"image,label\n{ID},malignant\n"}, "nv", "ham.csv"),
     ],
 )
@@ -77,7 +77,7 @@ def test_tables_of_one_rank_leave_it_undecided_until_a_better_one_decides(tmp_pa
     better = {**both, "own.csv": f"image,label\n{ID},melanoma\n"}
     found = facts_of(tmp_path / "better", better)
     assert (found.diagnosis, found.undecided) == ("melanoma", False)
-    # a worse table that agrees with one of the two decides nothing
+    # A table of lower rank decides nothing, even if it agrees with one of the two labels.
     own = {"own.csv": f"image,label\n{ID},melanoma\n{ID},nevus\n"}
     worse = {**own, "ham.csv": f"{HAM}L,{ID},nv,,,\n"}
     assert facts_of(tmp_path / "worse", worse).undecided
@@ -87,9 +87,9 @@ def test_names_of_lesions_and_persons_hold_as_far_as_their_publisher_means_them(
     pad = "patient_id,lesion_id,img_id,diagnostic,age,gender,region,fitspatrick\n"
     rows = [
         ("ham.csv", f"{HAM}HAM_0000007,{ID},nv,,,\n", ["HAM_0000007"], "HAM_0000007", ""),
-        # a number alone is one of the table's own
+        # The number of a case means a lesion only within this dataset, so the name of the dataset is put before it.
         ("derm7pt.csv", f"case_num,diagnosis,derm,clinic\n7,nevus,{ID},x\n", ["derm7pt 7"], "derm7pt 7", ""),
-        # a lesion of PAD-UFES-20 has a number for each person
+        # In PAD-UFES-20, the number of a lesion belongs to a person, so the name of the person is put before it.
         (
             "pad.csv",
             f"{pad}PAT_9,651,{ID},NEV,,,,\n",
@@ -97,7 +97,8 @@ def test_names_of_lesions_and_persons_hold_as_far_as_their_publisher_means_them(
             "PAT_9 lesion 651",
             "PAT_9",
         ),
-        # in a table of one's own, a publisher's name holds everywhere, and any other name in its folder
+        # In a person's own table, a publisher's name of a lesion holds everywhere. Any other name holds only
+        # in the folder of the table.
         ("here/own.csv", f"image,label,lesion\n{ID},nevus,HAM_0000007\n", ["HAM_0000007"], "HAM_0000007", ""),
         (
             "here/own.csv",
@@ -227,7 +228,7 @@ def test_facts_of_people_are_those_of_the_first_table_and_of_the_first_column(tm
     # HAM10000 holds dermoscopic photos alone, which no column says
     alone = facts_of(tmp_path / "one", {"ham.csv": tables["ham.csv"]})
     assert alone.people == {"age": "50", "sex": "male", "site": "trunk", "view": "dermoscopic"}
-    # an empty cell leaves the next column to tell
+    # If a cell is empty, the next column is read.
     rest = {"archive.csv": f"{archive}{ID},Benign,,,,lower extremity,\n"}
     assert facts_of(tmp_path / "rest", rest).people == {"site": "lower extremity"}
     special = {"archive.csv": f"{archive}{ID},Benign,,,head/neck,lower extremity,\n"}
@@ -353,7 +354,7 @@ def test_a_row_about_a_folder_that_is_not_given_says_nothing_about_a_photo_of_th
         [f"{tmp_path.name} patient P1"],
     )
     assert not found.facts[0].undecided
-    # where no row agrees better, the folder may have been renamed
+    # No row fits the second photo better, and its folder may have been renamed. So the row is used.
     assert found.facts[1].diagnosis == "melanoma"
     assert found.accounts[0].strangers == 1
 

@@ -31,7 +31,7 @@ def test_labels_that_are_never_answered_are_not_named() -> None:
 
 
 def test_a_right_or_a_weak_network_has_no_better_order() -> None:
-    # three photos are too few to tell: in some resamples, all are of the class that is right
+    # Three photos are too few to tell, because in some resamples all are of the class that is right.
     assert found([0, 1, 2], [0, 2, 1]) is None
     assert found([0, 1, 2] * 10, [0, 1, 2] * 10) is None
     # b and c are told apart by chance alone

@@ -65,7 +65,7 @@ def test_the_sum_is_right_at_temperature_1_too() -> None:
     for before, after in zip(LOGITS.tolist(), answers.raw_probabilities.tolist(), strict=True):
         melanoma, nevus, keratosis, none = softmax(before)
         assert after == pytest.approx((nevus, melanoma, keratosis + none))
-    # without a merge, the logits are the same at each temperature
+    # Without a merge of classes, the temperature does not change the logits.
     plain = model().answers(model().outputs([]))
     assert plain.raw_probabilities.tolist() == [pytest.approx(softmax(row)) for row in LOGITS.tolist()]
 
@@ -126,7 +126,7 @@ def test_models_with_and_without_further_classes_get_the_same_labels() -> None:
     expected = [softmax((0.5, 1.0), 3.0), softmax((3.0, 0.0), 1.7)]
     assert answers.probabilities.tolist() == [pytest.approx((*one, 0.0)) for one in expected]
     assert answers.index.tolist() == [1, 0]
-    # without "none of these" in any model, none gets it
+    # If no model has "none of these", no model gets it.
     assert [one.labels for one in merge_classes_of_all([two, two], ["melanoma", "nevus"])] == [
         ("melanoma", "nevus")
     ] * 2

@@ -198,7 +198,7 @@ def test_the_page_is_whole_in_itself_and_says_what_it_is_not(
     assert page.tags.count("svg") == 4
     assert len(values["stress"]["results"]) == 21
     assert values["stress"]["photos"] == 4
-    # a photo and its heat map for each mistake, for the shipped model tells where
+    # Each mistake has a photo and its heat map, because the shipped model has a heat map.
     assert page.tags.count("img") == 2 * len(values["models"][0]["mistakes"])
 
 
@@ -253,7 +253,7 @@ def test_a_foreign_model_is_scored_with_given_labels_and_without_a_class_for_non
     assert figures["accuracy"]["value"] >= 0
     assert "<b>green</b>" in page.text
     assert "nan" not in page.text
-    # a class without photos has no recall; what cannot apply is not shown at all
+    # A class without photos has no recall. Figures that cannot apply are not shown at all.
     assert "not measured" in page.text
     said = capsys.readouterr().out
     assert "caution: no scored photo shows the class 'white'" in said
@@ -283,7 +283,7 @@ def test_photos_that_a_model_has_learned_from_are_counted(
 ) -> None:
     photos = sorted(lesions.rglob("*.png"))
     digests = [hashlib.sha256(photo.read_bytes()).hexdigest()[:16] for photo in photos[:3]]
-    # without a digest the photo itself is read
+    # Without a digest, the photo itself is read.
     learned = learned_photos(
         Photo(str(photo), photo.stem, "", "", "", "", "", digest=digest)
         for photo, digest in zip(photos[:4], [*digests, ""], strict=True)
@@ -337,7 +337,7 @@ def test_how_the_folder_was_understood_comes_first_and_can_be_chosen(
 ) -> None:
     data = tmp_path / "lesions"
     shutil.copytree(lesions / "set", data)
-    # a table calls each nevus a melanoma
+    # The table states that each nevus is a melanoma.
     rows = [f"nevus/{photo.name},melanoma" for photo in sorted((data / "nevus").iterdir())]
     (data / "labels.csv").write_text("\n".join(["path,label", *rows]) + "\n")
     firsts = []

@@ -57,7 +57,7 @@ def draw(tmp_path: Path) -> Callable[[Sequence[tuple[int, int]]], list[LabelledP
 def test_the_worst_mistakes_are_shown_first_and_eight_of_each_kind(
     draw: Callable[[Sequence[tuple[int, int]]], list[LabelledPhoto]],
 ) -> None:
-    # nine melanomas are missed, nine nevi taken for melanoma; two answers are right
+    # Nine melanomas are missed, and nine nevi are taken for melanoma. Two answers are right.
     missed = [(0, 10 + number) for number in range(9)]
     wrong = [(1, 80 + number) for number in range(9)]
     made = evaluate([model()], draw([*missed, *wrong, (0, 90), (1, 10)]), "data")
@@ -91,7 +91,7 @@ def test_the_critical_class_is_the_one_asked_for_or_that_of_the_first_models_ale
     plain = model("plain")
     alerting = replace(model("alerting"), thresholds={"alert": {"label": "nevus", "threshold": 0.5}})
     assert evaluate([alerting, plain], photos, "data").truth.critical == "nevus"
-    # the alert of another model does not count, and melanoma is what must not be missed
+    # The alert of the second model does not count. Without an alert, melanoma is the class that must not be missed.
     assert evaluate([plain, alerting], photos, "data").truth.critical == "melanoma"
     assert evaluate([alerting], photos, "data", critical="melanoma").truth.critical == "melanoma"
     with pytest.raises(
@@ -108,7 +108,7 @@ def test_a_mistake_has_the_probability_of_the_answer_and_not_the_highest_one(
     photos = [replace(one, entry=replace(one.entry, diagnosis="melanoma in situ")) for one in draw([(0, 60)])]
     [scored] = evaluate([declining], photos, "data").models
     assert {one.truth for one in scored.mistakes} == {"melanoma in situ"}, "the diagnosis, and not its class"
-    # declined from 0.3 on, although melanoma is more probable
+    # The model declines from a probability of 0.3 on, although melanoma is more probable.
     assert {
         (one.answer, round(one.probability, 6), round(one.critical or 0, 6)) for one in scored.mistakes
     } == {("none of these", 0.4, 0.6)}
@@ -129,7 +129,8 @@ def test_more_evidence_is_hotter(draw: Callable[[Sequence[tuple[int, int]]], lis
     [mistake] = [one for one in scored.mistakes if one.kind == "most confident mistakes"]
     assert mistake.heat is not None
     shown = cv2.imdecode(np.frombuffer(mistake.heat, np.uint8), cv2.IMREAD_COLOR).astype(int)
-    # where there is no evidence, the photo; where there is most, six tenths of the brightest colour, a pale yellow
+    # Where there is no evidence, the photo is unchanged. Where there is most evidence, six tenths are the
+    # brightest colour, a pale yellow, and four tenths are the photo.
     assert np.abs(shown[-10, -10] - (0, 70, 30)).max() <= 6
     brightest = cv2.applyColorMap(np.full((1, 1), 255, np.uint8), cv2.COLORMAP_INFERNO)[0, 0]
     assert np.abs(shown[5, 5] - (0.6 * brightest + 0.4 * np.array((0, 70, 30)))).max() <= 12
@@ -181,12 +182,13 @@ def test_stress_changes_each_photo_and_counts_flips(
     found = {(one.perturbation, one.severity): one for one in made.strains}
     assert len(found) == len(made.strains) == 21
     assert {one.model for one in made.strains} == {"model"}
-    # all are taken for melanoma; at 1.6 times the light, all for nevi: one class is right before, the other after
+    # All photos are taken for melanoma. At 1.6 times the light, all are taken for nevi. So one of the two
+    # classes is right before and after.
     assert found["brighter", "1.3 times"].flips.value == 0
     assert found["brighter", "1.6 times"].flips.value == 1
     assert found["brighter", "1.6 times"].gain.value == 0
     assert {severity for name, severity in found if name == "rotation"} == {"15°", "45°", "90°"}
-    # of melanomas alone, all are right before and none is after
+    # If all photos show melanomas, all answers are right before, and none is right after.
     worse = evaluate([tested], photos[:2], "data", stress_photos=2).strains
     [brighter] = [one for one in worse if (one.perturbation, one.severity) == ("brighter", "1.6 times")]
     assert (brighter.gain.value, brighter.flips.value) == (-1, 1)
@@ -202,18 +204,19 @@ def test_each_photo_is_disturbed_at_random_in_its_own_way_and_photos_stay_in_the
         return frame
 
     monkeypatch.setattr("dermedge.train.evaluation.evaluate.perturbed", disturb)
-    # 36 of 50 photos, more than are in memory at the same time; each is known by its level of red
+    # The stress test takes 36 of the 50 photos, which is more than are in memory at the same time. The level
+    # of red identifies a photo.
     photos = draw([(number // 25, 10 + number) for number in range(50)])
     made = evaluate([model("a"), model("b")], photos, "data", stress_photos=36)
     first = asked[:36]
     assert {(name, step) for _, name, step, _ in first} == {("blur", 0)}
-    # 18 photos of each class
+    # The 36 photos are 18 of each class.
     assert len({level for level, *_ in first}) == 36
     assert sum(level < 35 for level, *_ in first) == 18
     assert [seed for *_, seed in first] == list(range(36))
     # each severity disturbs the same photos with the same seeds
     assert [(level, seed) for level, *_, seed in asked[36:72]] == [(level, seed) for level, *_, seed in first]
-    # what is not changed has no effect, on either model
+    # Photos that are not changed show no effect, for either model.
     assert {(one.gain.value, one.flips.value) for one in made.strains} == {(0, 0)}
     assert [one.model for one in made.strains[:2]] == ["a", "b"]
 
@@ -229,7 +232,7 @@ def test_models_of_one_report_have_the_same_classes_and_different_files(
         models_of_files([ours, other])
     with pytest.raises(OptionError, match="is given twice"):
         models_of_files([ours, Classifier(model_path)])
-    # two files of one name are told apart by their paths
+    # The paths tell two files of the same name apart.
     (tmp_path / "folder").mkdir()
     again = tmp_path / "folder" / model_path.name
     again.write_bytes(model_path.read_bytes())

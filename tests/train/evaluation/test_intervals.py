@@ -31,7 +31,7 @@ def test_the_level_is_95_percent() -> None:
 def test_six_of_six_is_not_certain() -> None:
     right = np.ones(6, bool)
     found = intervals.share_score(right, right, alone(6))
-    # 6 / (6 + 1.96^2)
+    # The lower bound of 6 of 6 is 6 / (6 + 1.96^2).
     assert (found.value, found.low, found.high) == pytest.approx((1, 0.6097, 1), abs=1e-4)
     none = intervals.share_score(~right, right, alone(6))
     assert (none.value, none.low, none.high) == pytest.approx((0, 0, 1 - 0.6097), abs=1e-4)
@@ -39,7 +39,7 @@ def test_six_of_six_is_not_certain() -> None:
 
 def test_photos_of_one_lesion_count_once() -> None:
     assert intervals.effective_size(np.array([0, 0, 0, 1, 1, 1])) == pytest.approx(2)
-    # lesions of 3 and 1 photos: 4^2 / (3^2 + 1^2)
+    # Two lesions have 3 photos and 1 photo. Their effective number is 4^2 / (3^2 + 1^2).
     assert intervals.effective_size(np.array([0, 0, 0, 1])) == pytest.approx(1.6)
     assert intervals.effective_size(np.array([], int)) == 0
     right = np.array([True, False] * 10)
@@ -56,7 +56,9 @@ def test_only_the_lesions_among_count() -> None:
 
 
 def test_the_mean_of_recalls_is_worked_out_by_hand() -> None:
-    # distances below 0.3 and 0.4, above 0.1 and 0.2: roots of 0.25 and of 0.05, over 2
+    # The lower bounds are 0.3 and 0.4 below the values, so that of the mean is sqrt(0.3^2 + 0.4^2) / 2 = 0.25
+    # below it. The upper bounds are 0.1 and 0.2 above the values, so that of the mean is sqrt(0.05) / 2 above
+    # it.
     found = intervals.mean_score([Score(0.9, 0.6, 1.0), Score(0.7, 0.3, 0.9), NOT_MEASURED])
     assert (found.value, found.low, found.high) == pytest.approx((0.8, 0.8 - 0.25, 0.8 + np.sqrt(0.05) / 2))
     assert intervals.mean_score([NOT_MEASURED]) is NOT_MEASURED
@@ -68,7 +70,7 @@ def test_f1_carries_the_interval_of_the_overlap_over() -> None:
     truths = np.array([True, True, True, False, False])
     answers = np.array([True, True, False, True, False])
     found = intervals.f1_score(truths, answers, alone(5))
-    # 2 of 4: F1 = 2 * 2 / (3 + 3)
+    # Four photos are of the class or are answered so, and two of these are both. So F1 is 2 * 2 / (3 + 3).
     low, high = intervals.wilson(0.5, 4)
     assert found.value == pytest.approx(2 / 3)
     assert (found.low, found.high) == pytest.approx((2 * low / (1 + low), 2 * high / (1 + high)))

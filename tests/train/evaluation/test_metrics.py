@@ -18,7 +18,7 @@ ALONE = [str(index) for index in range(300)]
 
 
 def once(photos: int) -> np.ndarray:
-    """Draws without resamples but one, for values alone."""
+    """Draws with a single resample, in which every photo occurs once. They are for tests of values alone."""
     return np.ones((2, photos))
 
 
@@ -62,17 +62,17 @@ def test_a_bootstrap_is_of_whole_lesions_and_repeats() -> None:
         values, np.ones(300, bool), metrics.lesion_draws([str(n // 30) for n in range(300)])
     )
     assert alone.value == shared.value == pytest.approx(149.5)
-    # the 95 % interval of a mean of 300 independent values
+    # The width is that of the 95 % interval of a mean of 300 independent values.
     assert alone.high - alone.low == pytest.approx(2 * 1.96 * values.std() / np.sqrt(300), rel=0.15)
     assert shared.high - shared.low > 2 * (alone.high - alone.low)
     assert metrics.mean(values, np.ones(300, bool), metrics.lesion_draws(ALONE)) == alone
 
 
 def test_the_interval_of_resamples_is_the_middle_95_percent() -> None:
-    # 0, 1 … 1000: 2.5 % lie below 25, and 2.5 % above 975
+    # Of the values 0, 1 … 1000, 2.5 % lie below 25, and 2.5 % lie above 975.
     found = metrics.score_of(np.array([400.0, *np.arange(1001)]))
     assert (found.value, found.low, found.high) == (400, 25, 975)
-    # resamples without the score are left out, and without any there is none
+    # Resamples without the score are left out. If none has it, nothing is measured.
     gaps = metrics.score_of(np.array([400.0, *np.arange(1001), *[np.nan] * 500]))
     assert (gaps.low, gaps.high) == (25, 975)
     assert metrics.score_of(np.array([0.5, np.nan])) is metrics.NOT_MEASURED
@@ -87,10 +87,10 @@ def test_a_resample_draws_as_many_lesions_as_there_are_and_some_again() -> None:
     assert (draws[0] == 1).all()
     starts = np.cumsum([0, *sizes[:-1]])
     of_lesions = draws[1:, starts]
-    # all photos of a lesion come alike often
+    # In a resample, all photos of a lesion occur equally often.
     assert np.array_equal(np.repeat(of_lesions, sizes, axis=1), draws[1:])
     assert (of_lesions.sum(axis=1) == 8).all()
-    # with replacement, a lesion is left out with a chance of (7/8)^8
+    # Eight lesions are drawn with replacement, so a lesion is left out with a probability of (7/8)^8.
     assert np.mean(of_lesions == 0) == pytest.approx((7 / 8) ** 8, abs=0.03)
     assert len(metrics.lesion_draws(list("abc"))) == 1001
     assert np.array_equal(draws, metrics.lesion_draws(groups, resamples=400))
@@ -140,7 +140,8 @@ def test_an_area_is_the_probability_that_a_positive_photo_is_above_a_negative_on
 
 
 def test_the_sensitivity_is_the_best_that_still_keeps_the_specificity() -> None:
-    # 10 negatives at 0, 1 … 9: a threshold of 9 lets one of them pass, which is 90 %
+    # The 10 negatives have the evidence 0, 1 … 9. A threshold of 9 lets one of them pass, which is a
+    # specificity of 90 %.
     evidence = np.concatenate([np.arange(10.0), [7.5, 9.0, 9.5, 0.5]])
     positive = np.arange(14) >= 10
     for specificity, expected in ((0.9, 0.5), (0.8, 0.75), (1.0, 0.25)):
@@ -148,12 +149,13 @@ def test_the_sensitivity_is_the_best_that_still_keeps_the_specificity() -> None:
 
 
 def test_calibration_error_is_the_one_worked_out_by_hand() -> None:
-    # bins of 1/15: two photos at 0.9 of which one is right (0.4 off), two at 0.5 of which none is (0.5 off)
+    # Two photos are in the bin of 0.9. One is right, so the bin is 0.4 off. Two photos are in the bin of 0.5.
+    # None is right, so the bin is 0.5 off.
     confidence, right = np.array([0.9, 0.9, 0.5, 0.5]), np.array([True, False, False, False])
     assert metrics.calibration_error(confidence, right, once(4)).value == pytest.approx(
         (2 * 0.4 + 2 * 0.5) / 4
     )
-    # the photo of class 0 weighs as much as the three of class 1: the bin of 0.9 holds 1 + 1/3
+    # The photo of class 0 weighs as much as the three of class 1 together. So the bin of 0.9 has a weight of 1 + 1/3.
     weights = metrics.class_balanced(np.array([0, 1, 1, 1]), once(4))
     assert weights[0] == pytest.approx([1, 1 / 3, 1 / 3, 1 / 3])
     expected = (abs(0.9 * 4 / 3 - 1) + 0.5 * 2 / 3) / 2
@@ -161,7 +163,7 @@ def test_calibration_error_is_the_one_worked_out_by_hand() -> None:
 
 
 def test_a_bin_holds_its_upper_edge_and_not_its_lower() -> None:
-    # bins end at 3/15 = 0.2 and at 6/15 = 0.4: 0.2 lies with 0.19, and 0.21 with 0.26
+    # Bins end at 3/15 = 0.2 and at 6/15 = 0.4. So 0.2 is in the bin of 0.19, and 0.21 in that of 0.26.
     for confidence, photos in (
         ([0.19, 0.2], [2]),
         ([0.2, 0.21], [1, 1]),
@@ -170,7 +172,7 @@ def test_a_bin_holds_its_upper_edge_and_not_its_lower() -> None:
     ):
         bins = metrics.reliability(np.array(confidence), np.array([True, False]))
         assert [one.photos for one in bins] == photos, confidence
-    # 15 bins: 14 of 15 middles apart, and both ends within
+    # Each of the 15 bins holds its own middle. The first bin also holds 0, and the last one also holds 1.
     middles = (np.arange(15) + 0.5) / 15
     assert [one.photos for one in metrics.reliability(np.array([0.0, *middles, 1.0]), np.ones(17, bool))] == [
         2,
@@ -181,9 +183,9 @@ def test_a_bin_holds_its_upper_edge_and_not_its_lower() -> None:
 
 def test_errors_of_photos_in_one_bin_cancel_and_in_two_bins_add_up() -> None:
     right = np.array([True, False])
-    # one bin: mean confidence 0.5, half right
+    # Both photos are in one bin. Its mean confidence is 0.5, and half of its photos are right.
     assert metrics.calibration_error(np.array([0.49, 0.51]), right, once(2)).value == pytest.approx(0)
-    # two bins: 0.4 off and 0.6 off
+    # The photos are in two bins. One bin is 0.4 off, and the other 0.6.
     assert metrics.calibration_error(np.array([0.6, 0.6 + 1e-9]), right, once(2)).value == pytest.approx(0.5)
 
 
@@ -232,7 +234,7 @@ def test_risk_grows_with_what_is_answered_beyond_the_sure_ones() -> None:
     confidence = np.array([0.6, 0.9, 0.8, 0.6])
     wrong = np.array([True, False, True, False])
     coverage, risk = metrics.risk_coverage(confidence, wrong)
-    # the two of 0.6 are answered together
+    # The two photos with 0.6 are answered together.
     assert coverage == pytest.approx([0.25, 0.5, 1])
     assert risk == pytest.approx([0, 0.5, 0.5])
 
@@ -242,7 +244,7 @@ def test_mcnemar_is_the_two_sided_binomial_of_the_photos_that_one_alone_names() 
     other = np.array([False] * 8 + [True] * 2 + [True] * 30)
     found = metrics.mcnemar(first, other)
     assert (found.first_only, found.other_only) == (8, 2)
-    # 2 * (1 + 10 + 45) / 2**10
+    # Of 2^10 outcomes, 1 + 10 + 45 have at most two photos of one kind. The test is two-sided, so they count twice.
     assert found.p_value == pytest.approx(112 / 1024)
     assert metrics.mcnemar(first, first).p_value == 1
     assert metrics.mcnemar(other, first).p_value == pytest.approx(found.p_value)

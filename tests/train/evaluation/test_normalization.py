@@ -71,7 +71,7 @@ def photos(folder: Path, labels: Sequence[str], swapped: bool = False) -> list[L
 def test_the_one_that_explains_the_labels_is_chosen_and_shown(tmp_path: Path) -> None:
     found, table = find(partial(photos, tmp_path))
     assert found == "caffe"
-    # the title is wrapped, by the length of the path
+    # The title is wrapped at a place that depends on the length of the path.
     assert "24 photos; the best is --normalization caffe" in " ".join(table.split())
     assert all(name in table for name in FOREIGN)
 
@@ -91,9 +91,11 @@ def test_many_photos_of_two_lesions_do_not_tell_the_normalization(tmp_path: Path
             for at, one in enumerate(made)
         ]
 
-    # eight lesions of each of two colours, all right: at least 8 / (8 + 1.96^2) = 0.68 of each is right
+    # There are eight lesions of each of two colours, and all answers are right. The lower bound of each
+    # recall is 8 / (8 + 1.96^2) = 0.68.
     assert find(partial(of_two_colours, 8))[0] == "caffe"
-    # one lesion of each: at least 0.21 of each, and so at least 1 - 0.79 / sqrt(2) = 0.44 on average
+    # There is one lesion of each colour. The lower bound of each recall is 0.21, so that of their mean is 1 -
+    # 0.79 / sqrt(2) = 0.44. This is below chance (0.5).
     with pytest.raises(DataError, match="no better than chance on these 16 photos"):
         find(partial(of_two_colours, 1))
 
@@ -112,7 +114,7 @@ def test_a_photo_that_cannot_be_decoded_is_left_out(tmp_path: Path) -> None:
 def test_among_equals_the_surest_is_chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(COLOURS, "blue", (60, 60, 200))
     monkeypatch.setitem(COLOURS, "red", (200, 60, 60))
-    # the labels are now those of a network that takes red first, whatever the scale of its pixels
+    # The labels now fit any network that takes red first, whatever the scale of its pixels.
     assert find(partial(photos, tmp_path))[0] == "pixels"
 
 
@@ -120,7 +122,7 @@ class Told:
     """A network of two classes whose probabilities of the true class are given for each normalization."""
 
     labels = LABELS[:2]
-    # (of photos that are answered right, of photos that are answered wrong)
+    # The values are the probability for photos that are answered right, and that for photos that are answered wrong.
     probabilities: ClassVar[dict[str, tuple[float, float]]] = {}
     wrong = 4
 
@@ -135,7 +137,7 @@ class Told:
         pass
 
     def predict(self, image_bgr: NDArray[np.uint8]) -> Any:
-        # the photos come with one of each class in turn
+        # The photos come in turns, one of each class.
         of_truth = self._wrong if self._asked < self.wrong else self._right
         index = self._asked % 2
         self._asked += 1
@@ -147,9 +149,9 @@ class Told:
 @pytest.mark.parametrize(
     ("first", "second"),
     [
-        # as many right answers: the wrong ones of the second are less sure
+        # Both have equally many right answers. The second is less sure of its wrong ones.
         ((0.9, 0.01), (0.9, 0.4)),
-        # all answers of the second are right, if barely
+        # All answers of the second are right, but only just.
         ((0.99, 0.49), (0.51, 0.51)),
     ],
 )
@@ -175,7 +177,7 @@ def test_evaluate_tries_a_foreign_file_and_scores_it_with_what_it_found(
     for label, colour in COLOURS.items():
         (tmp_path / "photos" / label).mkdir(parents=True)
         for number in range(8):
-            # no two photos are duplicates of one another
+            # No photo is a duplicate of another one.
             image = np.array(colour, np.uint8) ^ rng.integers(0, 32, (16, 16, 3), dtype=np.uint8)
             cv2.imwrite(str(tmp_path / "photos" / label / f"{number}.png"), image)
     options = ["--labels", tmp_path / "labels.txt", "--data", tmp_path / "photos", "--normalization", "auto"]

@@ -33,7 +33,7 @@ from dermedge.train.evaluation.plots import (
 )
 
 PINNED = Path(__file__).with_name("plots.zip")
-# Points by which a coordinate may differ on another processor.
+# A coordinate may differ by this many points on another processor.
 ROUNDING = 0.02
 STEPS = np.linspace(0, 1, 1001)
 CURVES = [Curve("plain", STEPS, STEPS**0.5), Curve("$x$ critical", STEPS, STEPS**0.25, True)]

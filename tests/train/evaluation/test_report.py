@@ -110,7 +110,7 @@ def test_sets_that_hold_all_classes_for_more_than_half_of_the_photos_say_nothing
     def sets(cat: float, dog: float) -> dict[str, Any]:
         return {"conformal": {"coverage": 0.9, "thresholds": {"cat": cat, "dog": dog}}}
 
-    # each photo has probabilities of 0.8 and 0.2
+    # The probabilities of each photo are 0.8 and 0.2.
     assert cautions(evaluation((10, 10), sets(0.1, 0.1))) == [
         "100% of the prediction sets of pets contain all classes, and so do not narrow the answer down"
     ]
@@ -176,7 +176,7 @@ def test_the_page_opens_with_the_verdict_and_shows_equal_figures_once() -> None:
 def test_a_worse_model_is_reported_as_worse() -> None:
     base = evaluation((10, 10))
     logits = np.array(base.models[0].answers.logits)
-    # four photos of cats are dogs to the other model
+    # The other model takes four photos of cats for dogs.
     logits[:4] = logits[:4, ::-1]
     other = Answers(logits, LABELS, None, 1.0, {})
     worse = compare(("pets", "other"), base.truth, base.models[0].answers, other)
@@ -252,7 +252,7 @@ def test_the_text_names_what_each_model_reaches(lesions: Evaluation) -> None:
     lines = to_text(lesions).splitlines()
     assert lines[0] == "photos: 30 photos of 30 lesions; 95 % confidence intervals are in brackets"
     heads = next(line for line in lines if "right" in line and "…" in line)
-    # cut to 20 characters at its beginning
+    # The name is cut at its beginning, to 20 characters.
     assert heads.endswith("  …of a very long name")
     [recall] = [line for line in lines if line.startswith("melanoma (10)")]
     assert re.findall(r"\d\.\d+ \[", recall) == ["1.000 [", "0.800 ["]
@@ -382,7 +382,7 @@ def test_the_verdict_is_of_the_best_model_and_tells_its_alert(lesions: Evaluatio
     assert text.startswith("right has the highest balanced accuracy of 1.000 (95 % confidence interval: ")
     assert text.endswith("Random guessing reaches 0.33.")
     alone = replace(lesions, models=lesions.models[1:])
-    # 10 of 10 melanomas are at 0.25 or more; of the others, none is
+    # All 10 melanomas have a probability of melanoma of 0.25 or more. No other photo has.
     assert verdict(alone).startswith("a model of a very long name has a balanced accuracy of 0.933 (95 % ")
     assert verdict(alone).endswith(
         " The alert is on for 100\u00a0% of the photos of melanoma and for 0\u00a0% of all other photos."

@@ -30,7 +30,7 @@ from dermedge.train.evaluation.slices import age_band, slice_values
 pytest.importorskip("sklearn")
 
 LABELS = ("melanoma", "nevus", NONE_OF_THESE)
-# diagnosis, p(melanoma), p(nevus), p(none of these)
+# Each row has the diagnosis, p(melanoma), p(nevus) and p(none of these).
 PHOTOS = (
     ("melanoma", 0.7, 0.2, 0.1),
     ("melanoma", 0.3, 0.6, 0.1),
@@ -112,7 +112,7 @@ def test_the_three_balanced_accuracies_are_those_worked_out_by_hand() -> None:
     melanoma, nevus, none = 2 / 4, 1 / 2, 3 / 4
     assert found["balanced_accuracy"] == pytest.approx((melanoma + nevus + none) / 3)
     assert found["balanced_accuracy_end_to_end"] == pytest.approx((melanoma + nevus) / 2)
-    # without "none of these", the declined ones are a melanoma (right) and a nevus (right)
+    # Without "none of these", the answers to the declined melanoma and the declined nevus are right.
     assert found["balanced_accuracy_named"] == pytest.approx((3 / 4 + 2 / 2) / 2)
     assert found["accuracy"] == pytest.approx(6 / 10)
 
@@ -122,7 +122,8 @@ def test_what_is_declined_is_told_apart_by_what_it_is() -> None:
     assert found["declined_named"] == pytest.approx(2 / 6)
     assert found["declined_other"] == pytest.approx(1 / 2)
     assert found["declined_no_lesion"] == 1
-    # of the pairs with p(none) of 0.1 0.1 0.6 0.1 0.1 0.8: 0.7 wins 5 of 6, 0.1 ties 4; 0.9 wins all
+    # The named lesions have a p(none) of 0.1, 0.1, 0.6, 0.1, 0.1 and 0.8. The other lesion with 0.7 is above
+    # 5 of these 6, and the one with 0.1 ties with 4. The photo without a lesion, with 0.9, is above all.
     assert found["decline_auroc_other"] == pytest.approx((5 + 4 / 2) / 12)
     assert found["decline_auroc_no_lesion"] == 1
 
@@ -130,14 +131,15 @@ def test_what_is_declined_is_told_apart_by_what_it_is() -> None:
 def test_melanoma_is_ranked_among_the_lesion_classes_and_among_all() -> None:
     found = values(answers_of(ROWS))
     assert found["critical_auroc_named"] == 1
-    # of 24 pairs, 0.6 of the vascular lesion is above the two 0.3
+    # In 2 of 24 pairs, the vascular lesion with 0.6 is above a melanoma with 0.3.
     assert found["critical_auroc_all"] == pytest.approx(22 / 24)
     assert found["critical_sensitivity_named"] == 1
     assert found["critical_sensitivity_all"] == 0.5
 
 
 def test_among_the_named_classes_melanoma_is_ranked_by_its_share_of_them() -> None:
-    # p(melanoma) alone would rank the nevus first; its share of the two named classes is 0.5, the melanoma's 0.75
+    # p(melanoma) alone would rank the nevus first. But the share of melanoma in the two named classes is 0.5
+    # for the nevus, and 0.75 for the melanoma.
     rows = [(0.3, 0.1, 0.6), (0.4, 0.4, 0.2)]
     found = values(answers_of(rows), truth_of(["melanoma", "nevus"]))
     assert found["critical_auroc_named"] == 1
@@ -158,14 +160,15 @@ def test_thresholds_decline_alert_and_mark_as_the_device_does() -> None:
     assert found["declined_named"] == pytest.approx(1 / 6)
     assert found["alert_sensitivity"] == 1
     assert found["alert_specificity"] == pytest.approx(5 / 6)
-    # not declined are all but the nevus of 0.8 and the clothing; the share of the answer among melanoma and
-    # nevus is 0.78, 0.67, 0.75, 0.89, 0.89, 0.67, 0.67, 0.6
+    # Only the nevus with 0.8 and the clothing are declined. For the other eight, the share of the answer in
+    # melanoma and nevus is 0.78, 0.67, 0.75, 0.89, 0.89, 0.67, 0.67 and 0.6.
     assert found["uncertain"] == pytest.approx(4 / 10)
     assert found["answered"] == pytest.approx(4 / 10)
     assert found["risk_answered"] == 0
-    # the true class is in the sets of all four melanomas, the first nevus, two of the four others
+    # The prediction sets of all four melanomas, of the first nevus, and of two of the four other photos hold
+    # the true class.
     assert found["conformal_coverage"] == pytest.approx(7 / 10)
-    # sizes: 1 2 2 1 1 1 1 2 1 1
+    # The sets have the sizes 1, 2, 2, 1, 1, 1, 1, 2, 1 and 1.
     assert found["conformal_size"] == pytest.approx(13 / 10)
 
 
@@ -210,11 +213,12 @@ def test_photos_of_one_class_alone_have_no_area_and_no_crash() -> None:
 
 
 def test_named_classes_that_all_have_probability_zero_count_equally() -> None:
-    # logits of hundreds, as from pixels with a wrong normalization
+    # A wrong normalization may give such large logits.
     logits = np.array([[0.0, 0.0, 2000.0], [0.0, 9.0, 2000.0], [2.0, 0.0, 0.0]])
     answers = Answers(logits, LABELS, NONE_OF_THESE, 1.0, {})
     card = make_card(truth_of(["melanoma", "nevus", "nevus"]), answers)
-    # the shares of melanoma: 1/2 of nothing, 1/2 of nothing, and 0.88
+    # The first two photos have nothing for melanoma and nevus, so the share of melanoma is 1/2. The share of
+    # the third one is 0.88.
     assert card.figures["critical_auroc_named"].value == 0.25
 
 
@@ -249,7 +253,7 @@ def test_groups_of_people_have_their_own_figures_and_unknown_is_a_group() -> Non
         "male": 2,
         "not known": 1,
     }
-    # of the two men's melanomas, none is answered so
+    # Neither of the two men's melanomas is answered as a melanoma.
     assert slices["sex"]["male"].figures["accuracy"].value == 0
     assert slices["skin tone"]["5, very light"].figures["accuracy"].value == pytest.approx(1 / 2)
 
@@ -315,7 +319,7 @@ def test_more_photos_of_the_same_lesions_change_no_score_and_no_interval() -> No
     answers = replace(answers_of(ROWS, **ALL_THRESHOLDS), temperature=1.5)
     one, three = make_card(TRUTH, answers), make_card(TRUTH.where(times), answers.where(times))
     for name, score in one.figures.items():
-        # a sum over three times as many photos is rounded differently
+        # A sum over three times as many photos has other rounding errors.
         assert astuple(three.figures[name]) == pytest.approx(astuple(score), abs=1e-9, nan_ok=True), name
     for label, card in one.classes.items():
         again = three.classes[label]
@@ -336,22 +340,24 @@ def test_macro_means_count_classes_without_a_score_as_0() -> None:
     # no photo shows a nevus, and no answer is "none of these"
     rows = [(0.8, 0.1, 0.1), (0.2, 0.7, 0.1), (0.6, 0.3, 0.1)]
     found = values(answers_of(rows), truth_of(["melanoma", "melanoma", NONE_OF_THESE]))
-    # recalls: 1/2, undefined, 0; precisions: 1/2, 0, undefined; F1: 2/4, 0, 0
+    # In the order of the classes, the recalls are 1/2, undefined and 0. The precisions are 1/2, 0 and
+    # undefined. The F1 scores are 2/4, 0 and 0.
     assert found["balanced_accuracy"] == pytest.approx(1 / 4)
     assert found["macro_recall"] == pytest.approx((1 / 2) / 3)
     assert found["macro_precision"] == pytest.approx((1 / 2) / 3)
     assert found["macro_f1"] == pytest.approx((2 / 4) / 3)
-    # two melanomas, three answers of melanoma with two hits: the recalls differ from the precisions
+    # Two photos show melanomas, and three answers are melanoma, of which two are right. So the recalls differ
+    # from the precisions.
     rows = [(0.8, 0.1, 0.1), (0.8, 0.1, 0.1), (0.8, 0.1, 0.1), (0.1, 0.8, 0.1)]
     found = values(answers_of(rows), truth_of(["melanoma", "melanoma", "nevus", "nevus"]))
     assert found["macro_recall"] == pytest.approx((1 + 1 / 2) / 3)
     assert found["macro_precision"] == pytest.approx((2 / 3 + 1) / 3)
-    # an F1 score that is undefined counts as 0, too
+    # An undefined F1 score counts as 0, too.
     assert found["macro_f1"] == pytest.approx((4 / 5 + 2 / 3) / 3)
 
 
 def test_reliability_is_told_before_and_after_the_temperature_and_rows_are_true_classes() -> None:
-    # at temperature 2, the root of each probability counts: 0.9 to 0.1 becomes 3 to 1
+    # At temperature 2, the square roots of the probabilities count, so that 0.9 to 0.1 becomes 3 to 1.
     answers = Answers(np.log(np.array([(0.9, 0.1), (0.9, 0.1)])), ("a", "b"), None, 2.0, {})
     card = make_card(truth_of(["a", "b"], ("a", "b")), answers)
     assert [(one.photos, round(one.confidence, 6), one.accuracy) for one in card.bins_before] == [

@@ -18,7 +18,7 @@ from dermedge.train.evaluation.stress import (
 )
 
 RNG = np.random.default_rng(3)
-# a spot with an edge off the middle, and a little texture
+# The frame shows a spot with an edge, off the middle, and a little texture.
 Y, X = np.mgrid[:240, :320]
 SPOT = 90 * ((X - 140) ** 2 + (Y - 100) ** 2 < 60**2) + RNG.normal(0, 4, X.shape)
 FRAME = np.stack([150 - SPOT + shade for shade in (0, 20, 60)], axis=-1).astype(np.uint8)
@@ -74,7 +74,8 @@ def test_a_quarter_turn_of_a_square_loses_nothing() -> None:
 def test_a_blur_is_in_thousandths_of_the_shorter_side() -> None:
     block = np.zeros((250, 400, 3), np.uint8)
     block[115:136, 190:211] = 255
-    # 16 thousandths of 250 pixels are 4; a block of 21 pixels has the variance (21^2 - 1) / 12 itself
+    # The standard deviation of the blur is 16 thousandths of 250 pixels, which are 4. The variance of the
+    # block of 21 pixels without blur is (21^2 - 1) / 12.
     weight = blur(block, 16, RNG).astype(float)[..., 0]
     rows, columns = np.indices(weight.shape)
     for axis, middle in ((rows, 125), (columns, 200)):
@@ -96,7 +97,7 @@ def test_compression_has_the_quality_that_was_asked_for() -> None:
 
 def test_a_rotation_is_anticlockwise_in_degrees_about_the_centre() -> None:
     dot = np.zeros((201, 201, 3), np.uint8)
-    # 60 pixels right of the centre
+    # The dot is 60 pixels right of the centre.
     dot[99:102, 159:162] = 255
     rows, columns = np.nonzero(rotate(dot, 30, RNG)[..., 0] > 127)
     assert (columns.mean(), rows.mean()) == pytest.approx((100 + 60 * np.cos(np.pi / 6), 100 - 30), abs=0.7)
@@ -124,7 +125,7 @@ def test_strokes_have_their_colour_width_and_number(
         if len(rows) < 50:
             continue
         assert np.median(one[rows, columns], axis=0).tolist() == list(colour_bgr)
-        # strokes lie within the centre square of 400 pixels, and are as wide as it says
+        # The strokes lie within the square of 400 pixels at the centre. They are as wide as ``width`` says.
         assert columns.min() >= 100 - 60
         assert columns.max() <= 500 + 60
         covered = len(rows) / np.hypot(np.ptp(rows) + 1, np.ptp(columns) + 1)
@@ -139,7 +140,8 @@ def test_ink_lies_in_a_ring_about_the_middle_of_the_centre_square() -> None:
     for seed in range(20):
         rows, columns = strokes(white, add_ink(white, 1, np.random.default_rng(seed)))
         distances = np.hypot(rows - 200, columns - 300)
-        # radii of 0.36 to 0.46 of 400 pixels; a curve bends towards the middle, and has a width
+        # The radii are 0.36 to 0.46 of 400 pixels. The limits are wider, because a curve bends towards the
+        # middle and has a width.
         assert distances.min() > 0.33 * 400
         assert distances.max() < 0.48 * 400
         angles.append(np.arctan2(np.mean(rows) - 200, np.mean(columns) - 300))

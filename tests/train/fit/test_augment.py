@@ -77,7 +77,7 @@ def test_equal_states_give_equal_variations_and_others_do_not() -> None:
 def test_rotation_is_in_degrees_anticlockwise_about_the_centre() -> None:
     matrix = motion_matrix(101, 90, 1, NO_SHIFT, mirrored=False)
     assert to(matrix, 50, 50) == (50, 50)
-    # what was right of the centre is now above it
+    # A point right of the centre is now above it.
     assert to(matrix, 70, 50) == (50, 30)
     third = motion_matrix(101, 30, 1, NO_SHIFT, mirrored=False)
     x, y = to(third, 70, 50)
@@ -188,7 +188,8 @@ def test_white_balance_takes_a_tint_and_keeps_the_mean_light() -> None:
 def test_white_balance_of_a_channel_that_is_black_everywhere_stays_finite() -> None:
     with np.errstate(all="raise"):
         balanced = balance_white(flat(100, 100, 0))
-    # one is added to all levels: 101, 101 and 1 all become their mean of 67.7, and one is taken off again
+    # One is added to all levels. The channels of 101, 101 and 1 all become their mean of 67.7. Then one is
+    # subtracted again.
     assert np.abs(balanced.astype(int) - 66).max() <= 1
 
 
@@ -200,11 +201,11 @@ def test_shrinking_takes_fine_detail_and_keeps_the_size() -> None:
     assert shrink(image, rng(), how).shape == image.shape
     assert min(spreads) < 5
     assert max(spreads) > 20
-    # the old size is among the sizes
+    # The sampled sizes include the old one.
     assert any(
         np.array_equal(shrink(image, rng(seed), replace(how, shrink_pixels=60)), image) for seed in range(40)
     )
-    # at its own size nothing changes
+    # At its own size, the image does not change.
     assert np.array_equal(shrink(image, rng(), replace(how, shrink_pixels=64)), image)
     assert np.array_equal(shrink(noise(16), rng(), how), noise(16))
 

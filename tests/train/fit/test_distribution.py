@@ -117,7 +117,11 @@ def start_two_workers(start: Start, *options: str) -> list[subprocess.Popen[str]
 
 
 def assert_learned_the_same(run: RunFolder, single: RunFolder) -> None:
-    """Up to the order of float sums; tfmot's activation ranges are means over the replicas' shares."""
+    """The results are equal up to the order of float sums.
+
+    The activation ranges of tfmot differ a little more, because they are means over the parts that the
+    replicas get.
+    """
     rows, expected = run.history(), single.history()
     assert [(row["stage"], row["epoch"]) for row in rows] == [("float", "1"), ("float", "2"), ("qat", "1")]
     for row, other in zip(rows, expected, strict=True):
@@ -162,7 +166,7 @@ def test_two_workers_learn_what_one_process_does(
     assert sum(line.startswith(("float epoch", "qat ")) for line in told.splitlines()) == 3
     assert other == ""
     assert_learned_the_same(RunFolder(run), single_run)
-    # the other worker's copy has gone
+    # The copy of the other worker is deleted.
     assert sorted(path.name for path in run.parent.iterdir()) == [".cache", "run"]
 
 
@@ -263,7 +267,7 @@ def test_each_replica_gets_its_own_share_of_each_batch_in_order() -> None:
     made: list[tf.data.Dataset] = []
 
     def distribute(read: Callable[[object], tf.data.Dataset]) -> None:
-        # two machines, each with one of two replicas
+        # There are two machines, and each has one of the two replicas.
         for machine in range(2):
             made.append(
                 read(
@@ -317,7 +321,7 @@ def test_dropout_is_seeded_by_the_run_the_epoch_and_the_layer() -> None:
         layer._random_generator._generator = Generator()
     for seed, sample in ((0, 0), (0, 1), (1, 0), (0, 0)):
         reseed_dropout(network, seed, sample)
-    # two layers, four calls; the last repeats the first
+    # Four calls seed two layers each. The last call repeats the first one.
     assert seeds[6:] == seeds[:2]
     assert len(set(seeds[:6])) == 6
 

@@ -39,7 +39,7 @@ def test_every_photo_outside_the_test_split_is_held_out_once(
     assert 0.5 < pooled["low"] <= pooled["value"] <= pooled["high"] <= 1
     assert len(told["figures"]["balanced_accuracy"]["folds"]) == 3
     assert "3 folds" in capsys.readouterr().out
-    # resumed when all is done: the figures again, and no training
+    # The training is complete. So --resume reports the figures again, and trains nothing.
     history = runs[0].history_path.stat().st_mtime_ns
     assert cli.main(["train", "--resume", str(path)]) == 0
     assert runs[0].history_path.stat().st_mtime_ns == history
@@ -89,7 +89,7 @@ def photo(name: str, label: str, split: str, group: str = "") -> Photo:
     return Photo(f"/photos/{name}.png", name, "", group or name, diagnosis, label, "clinic", split)
 
 
-# name of the photo, class, and the classes from the largest logit to the smallest
+# Each row has the name of the photo, its class, the classes from the largest logit to the smallest, and the lesion.
 FIRST_FOLD = (
     ("m1", MELANOMA, (MELANOMA, NEVUS, NONE), "lesion"),
     ("m2", MELANOMA, (NEVUS, MELANOMA, NONE), "lesion"),
@@ -138,21 +138,24 @@ def test_the_report_of_the_folds_is_on_all_held_out_photos_and_worked_out_by_han
     report = json.loads((tmp_path / "cross-validation.json").read_text())
     assert report["command"] == "dermedge train"
     found = report["figures"]
-    # recalls of melanoma, nevus and none: 1/2, 1, 1 in the first fold; 0, 0, 1 in the second; 1/3, 1/3, 1 in both
+    # The recalls of melanoma, nevus and none are 1/2, 1 and 1 in the first fold, 0, 0 and 1 in the second
+    # one, and 1/3, 1/3 and 1 in both together.
     balanced = found["balanced_accuracy"]
     assert balanced["pooled"]["value"] == pytest.approx(5 / 9)
     assert [one["value"] for one in balanced["folds"]] == pytest.approx([5 / 6, 1 / 3])
-    # among the named classes alone: 1/2 and 1, then 1 and 1/2, and 2/3 of both classes
+    # If only the named classes count, the recalls of melanoma and nevus are 1/2 and 1 in the first fold, 1
+    # and 1/2 in the second one, and 2/3 and 2/3 in both together.
     named = found["balanced_accuracy_named"]
     assert named["pooled"]["value"] == pytest.approx(2 / 3)
     assert [one["value"] for one in named["folds"]] == pytest.approx([3 / 4, 3 / 4])
-    # half of 8 photos; two of them show one lesion, so they count as 8^2 / (2^2 + 6) = 6.4 photos
+    # Half of the 8 answers are right. Two photos show one lesion, so the 8 photos count as 8^2 / (2^2 + 6) =
+    # 6.4 photos.
     accuracy = found["accuracy"]["pooled"]
     half = 1.96 / (1 + 1.96**2 / 6.4) * math.sqrt(0.25 / 6.4 + 1.96**2 / (4 * 6.4**2))
     assert [accuracy[end] for end in ("low", "value", "high")] == pytest.approx(
         [0.5 - half, 0.5, 0.5 + half], abs=1e-4
     )
-    # the standard deviation of 5/6 and 1/3 is half of their distance
+    # The standard deviation of 5/6 and 1/3 is half of their difference.
     line = next(line for line in told if line.startswith("balanced accuracy  "))
     assert "0.556 [" in line
     assert line.endswith("standard deviation over the folds 0.250")
@@ -166,7 +169,7 @@ def test_a_figure_that_a_fold_lacks_is_left_out_of_the_spread(
     told: list[str] = []
     runs = finished_folds(tmp_path)
     for run in runs[1:]:
-        # no photo of another lesion is left, so that this fold has no AUROC of declining
+        # No photo of another lesion is left, so this fold has no AUROC of declining.
         photos = tuple(photo for photo in run.photos() if photo.label != NONE)
         Catalogue(photos, LABELS, {}).save(run.catalogue_path)
     report_folds(tmp_path, runs, told.append)

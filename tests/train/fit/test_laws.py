@@ -24,10 +24,10 @@ def loss_of(shares: list[float], targets: list[float], logits: list[float]) -> f
 
 
 def test_the_loss_adds_the_logarithm_of_the_shares_to_the_logits() -> None:
-    # equal logits: the adjusted probabilities are the shares themselves
+    # With equal logits, the adjusted probabilities are the shares themselves.
     assert loss_of([0.9, 0.1], [1.0, 0.0], [0.0, 0.0]) == pytest.approx(-math.log(0.9), rel=1e-5)
     assert loss_of([0.9, 0.1], [0.0, 1.0], [0.0, 0.0]) == pytest.approx(-math.log(0.1), rel=1e-5)
-    # logits of ln 3 and 0: 3 * 0.9 to 0.1
+    # With logits of ln 3 and 0, the adjusted probabilities are in the ratio of 3 * 0.9 to 0.1.
     assert loss_of([0.9, 0.1], [1.0, 0.0], [math.log(3), 0.0]) == pytest.approx(math.log(2.8 / 2.7), rel=1e-4)
 
 
@@ -36,7 +36,7 @@ def test_a_rare_class_must_have_the_larger_logit_for_the_same_loss() -> None:
 
 
 def test_with_equal_shares_the_loss_is_plain_cross_entropy_and_takes_soft_targets() -> None:
-    # probabilities of 0.75 and 0.25
+    # The logits mean probabilities of 0.75 and 0.25.
     expected = -(0.6 * math.log(0.75) + 0.4 * math.log(0.25))
     assert loss_of([0.5, 0.5], [0.6, 0.4], [math.log(3), 0.0]) == pytest.approx(expected, rel=1e-5)
 
@@ -62,7 +62,7 @@ def test_the_answers_of_a_teacher_are_weighted_by_the_shares() -> None:
 def test_the_learning_rate_rises_linearly_and_falls_as_half_a_cosine() -> None:
     rate = WarmupCosine(peak=0.8, steps=100, warmup=20)
     assert [float(rate(step)) for step in (0, 9, 19)] == pytest.approx([0.04, 0.4, 0.8])
-    # a quarter, half and all of the 80 steps of the fall
+    # The rate falls for 80 steps. After the first of these values, a quarter, half and all of the fall are over.
     assert [float(rate(step)) for step in (20, 40, 60, 100)] == pytest.approx(
         [0.8, 0.4 * (1 + math.sqrt(0.5)), 0.4, 0.0], abs=1e-6
     )
@@ -83,7 +83,7 @@ def test_an_average_follows_the_weights_with_its_decay() -> None:
     for value in (20.0, 40.0):
         weight.assign([[value]])
         average.update()
-    # the first steps' decays are 2/11 and 3/12, below 0.5
+    # The decays of the first two steps are 2/11 and 3/12, which are below 0.5.
     after_one = 10 * 2 / 11 + 20 * 9 / 11
     after_two = after_one * 3 / 12 + 40 * 9 / 12
     with average.applied():
@@ -111,7 +111,7 @@ def test_the_moving_statistics_of_batch_norms_are_averaged_too() -> None:
     norm.moving_mean.assign([11.0])
     norm.gamma.assign([12.0])
     average.update()
-    # the decay of the first step is 2/11; the averages begin at a mean of 0 and a gamma of 1
+    # The decay of the first step is 2/11. The averages begin at a mean of 0 and a gamma of 1.
     with average.applied():
         assert float(norm.moving_mean.numpy()[0]) == pytest.approx(9.0)
         assert float(norm.gamma.numpy()[0]) == pytest.approx(10.0)
@@ -120,7 +120,7 @@ def test_the_moving_statistics_of_batch_norms_are_averaged_too() -> None:
 
 def test_logits_come_in_the_order_of_the_images_and_from_normalized_pixels() -> None:
     class Mean:
-        """A network that tells the mean of each image."""
+        """A network whose logit is the mean of each image."""
 
         def predict_on_batch(self, images: np.ndarray) -> np.ndarray:
             assert len(images) <= 64
@@ -141,14 +141,14 @@ def test_guessing_exceeds_the_bound_of_chance_in_one_of_twenty_sets() -> None:
         right = rng.integers(0, 3, len(truth)) == truth
         scores.append(np.mean([right[truth == label].mean() for label in range(3)]))
     assert 0.03 < np.mean(np.array(scores) > bound) < 0.07
-    # two classes of 25 photos: 0.5 + 1.645 * sqrt(2 * 0.25 / 25) / 2
+    # Each of the two classes has 25 photos, so the bound is 0.5 + 1.645 * sqrt(2 * 0.25 / 25) / 2.
     assert chance_bound([25, 25]) == pytest.approx(0.5 + 1.645 * math.sqrt(0.02) / 2, abs=1e-4)
 
 
 @pytest.mark.parametrize(
     ("photos", "plan"),
     [
-        # the shipped models: 18 epochs of 4,000 photos out of 5,059
+        # The shipped models had 18 epochs of 4,000 samples from 5,059 photos.
         (5_059, Plan(18, 4_000, 3e-4)),
         (40, Plan(10, 640, 3e-4)),
         (1_000, Plan(14, 1_000, 3e-4)),
@@ -164,7 +164,7 @@ def test_what_is_given_stays_in_the_plan() -> None:
     assert plan_training(40, False, epochs=3) == Plan(3, 40, 1e-3)
     assert plan_training(1_000, True, photos_per_epoch=500) == Plan(28, 500, 3e-4)
     assert plan_training(1_000, True, 0, 7, 1e-2) == Plan(0, 7, 1e-2)
-    # one epoch, even if it has more samples than the whole training would have
+    # There is at least one epoch, even if it has more samples than the whole training would have.
     assert plan_training(100, True, photos_per_epoch=50_000) == Plan(1, 50_000, 3e-4)
     assert "10 epochs of 640 photos, in total 160 times the number of training photos (40)" in plan_training(
         40, True

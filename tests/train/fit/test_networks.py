@@ -49,8 +49,8 @@ def test_amounts_are_added_to_the_logits_for_good(architecture: str) -> None:
 
 
 def test_efficientnet_lite_has_the_published_sizes() -> None:
-    # the published 4,652,008 and 6,092,072 parameters, less the 1,281,000 of the ImageNet classes, and with
-    # the two moving statistics of every batch norm, which these count as parameters
+    # The published 4,652,008 and 6,092,072 parameters include 1,281,000 for the classes of ImageNet. They do
+    # not include the moving statistics of the batch norms, which are not trainable.
     lite0, lite2 = (efficientnet_lite(keras.Input((64, 64, 3)), *shape) for shape in ((1.0, 1.0), (1.1, 1.2)))
     trainable = [sum(int(np.prod(v.shape)) for v in one.trainable_variables) for one in (lite0, lite2)]
     assert trainable == [4_652_008 - 1_281_000, 6_092_072 - 1_281_000]
@@ -61,7 +61,8 @@ def test_efficientnet_lite_has_the_published_sizes() -> None:
 def test_efficientnet_lite0_has_the_published_blocks() -> None:
     network = efficientnet_lite(keras.Input((224, 224, 3)))
     depthwise = [layer for layer in network.layers if isinstance(layer, keras.layers.DepthwiseConv2D)]
-    # kernel, stride and channels of each block; the repeats of a stage have stride 1
+    # Each tuple has the kernel, the stride and the channels of a block. The repeats of a block within a stage
+    # have stride 1.
     assert [(one.kernel_size[0], one.strides[0], one.input_shape[-1]) for one in depthwise] == [
         (3, 1, 32),
         *((3, 2, 96), (3, 1, 144)),
@@ -76,7 +77,7 @@ def test_efficientnet_lite0_has_the_published_blocks() -> None:
     assert {float(layer.max_value) for layer in layers if isinstance(layer, keras.layers.ReLU)} == {6.0}
     norms = [layer for layer in layers if isinstance(layer, keras.layers.BatchNormalization)]
     assert {layer.epsilon for layer in norms} == {1e-3}
-    # all but the first block of a stage add their input
+    # In each stage, all blocks but the first one add their input.
     assert sum(isinstance(layer, keras.layers.Add) for layer in layers) == 1 + 1 + 2 + 2 + 3
     trunk = efficientnet_lite(keras.Input((224, 224, 3)), trunk_only=True)
     assert trunk.output_shape == (None, 7, 7, 1152)
@@ -88,7 +89,7 @@ def test_three_tenths_are_dropped_before_the_classes(architecture: str) -> None:
     rates = [layer.rate for layer in network.layers if isinstance(layer, keras.layers.Dropout)]
     assert rates == [0.3]
     if architecture == "mobilenet_v2":
-        # a quarter of the 32 filters of the first convolution
+        # The first convolution has 32 filters at full width, and a quarter of these here.
         assert network.layers[1].filters == 8
     with pytest.raises(OptionError, match="--imgsz is 31; it must be from 32 to 1024"):
         build_network(architecture, 31, 5)
@@ -108,7 +109,8 @@ def test_the_plain_network_has_four_convolutions_and_two_dense_layers() -> None:
 
 @pytest.mark.parametrize(
     ("filters", "width", "expected"),
-    # to the next multiple of 8; 9.5 and 10.2 would lose more than a tenth as 8
+    # The number is rounded to the nearest multiple of 8. But 9.5 and 10.2 become 16, because 8 would be more
+    # than a tenth less.
     [
         (32, 1.0, 32),
         (16, 1.1, 16),
@@ -168,7 +170,7 @@ def test_imagenet_weights_come_from_a_package(size: int) -> None:
     network = build_network(architecture, 64, 3, "imagenet")
     fresh = efficientnet_lite(keras.Input((64, 64, 3)), **shape)
     take_pytorch_weights(fresh, read_imagenet_weights(size))
-    # all but the classifier, which ImageNet does not give
+    # All weights are equal except those of the classifier, which ImageNet does not give.
     taken, published = network.get_weights(), fresh.get_weights()
     assert len(taken) == len(published) + 2
     assert all(np.array_equal(one, other) for one, other in zip(taken, published, strict=False))

@@ -65,7 +65,7 @@ def test_a_parent_that_learned_what_the_run_holds_out_is_refused(
         DataError, match=f"the {role} '.*parent' has learned lesions that are in .* They have 1 photo in"
     ):
         check_parents(config, [photo("one", split)])
-    # another photo of a lesion that the parent has seen
+    # The second photo shows a lesion that the parent has learned from another photo.
     with pytest.raises(DataError, match=r"2 photos in these splits, for instance 'another'"):
         check_parents(config, [photo("one", split), photo("another", split, "lesion of two")])
 
@@ -128,7 +128,7 @@ def test_photos_that_a_parent_learned_are_known_after_their_folder_was_renamed(
     renamed = replace(photo("other/one", "test"), digest="one")
     with pytest.raises(DataError, match="They have 1 photo in these splits, for instance 'other/one'"):
         check_parents(child(role, path), [renamed])
-    # photos of old catalogues, which have no digest, are not taken for one photo
+    # Photos of old catalogues have no digest, and are not taken for one photo because of that.
     check_parents(child(role, path), [replace(photo("three", "test"), digest="")])
 
 

@@ -182,7 +182,7 @@ def test_a_parent_that_is_still_there_is_not_taken_for_another_of_its_name(tmp_p
     start = str(tmp_path / "first" / "start")
     run.create(replace(CONFIG, weights=start, teachers=(start,)), Catalogue((), ("a", "b"), {}))
     assert (run.config().weights, run.config().teachers) == (start, (start,))
-    # only if it is gone, the one beside the run is meant
+    # The folder beside the run is used only if the recorded one is gone.
     (tmp_path / "first" / "start").rmdir()
     assert run.config().weights == str(tmp_path / "second" / "start")
 

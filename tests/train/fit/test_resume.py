@@ -103,7 +103,7 @@ def test_a_killed_run_that_moved_with_its_photos_ends_as_one_that_did_not(
     assert "nosuch', which does not exist" in capsys.readouterr().err
     assert cli.main(["train", "--resume", str(run), "--data", str(second / name)]) == 0
     assert are_equal(run, whole_run)
-    # what comes next finds the photos without being told again
+    # The next command finds the photos without being told again.
     assert cli.main(["evaluate", str(run), "--output", str(tmp_path / "scores")]) == 0
 
 
@@ -147,7 +147,7 @@ def test_missing_data_is_told_before_anything_else(
 
 
 def swallowing(function: Callable[..., object]) -> Callable[..., object]:
-    """The function, during which Ctrl-C comes and is lost."""
+    """Returns the function so that it first receives Ctrl-C, and loses it."""
 
     def interrupted(*arguments: object, **named: object) -> object:
         with contextlib.suppress(KeyboardInterrupt):

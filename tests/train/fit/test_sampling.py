@@ -19,7 +19,7 @@ def photos(counts: dict[tuple[str, str], int]) -> list[Photo]:
     ]
 
 
-# roots of 3, 500 and 20: 1.732, 22.361, 4.472
+# The square roots of 3, 500 and 20 are 1.732, 22.361 and 4.472.
 UNEVEN = photos({("rare", "s1"): 3, ("common", "s1"): 500, ("common", "s2"): 20})
 
 
@@ -29,7 +29,8 @@ def times(some: list[Photo], count: int, recipe: Recipe | None = None, seed: int
 
 
 def test_by_default_classes_and_strata_come_by_the_root_of_their_size() -> None:
-    # classes of 3 and 520 photos: 1.732 to 22.804, and within the larger one 22.361 to 4.472
+    # The classes have 3 and 520 photos, and are sampled in the ratio of 1.732 to 22.804. The strata of the
+    # larger class are sampled in the ratio of 22.361 to 4.472.
     sampled = times(UNEVEN, 1000)
     assert sampled["rare s1"] in (70, 71)
     assert sampled["common s1"] in (774, 775)
@@ -43,7 +44,7 @@ def test_by_default_classes_and_strata_come_by_the_root_of_their_size() -> None:
         (Recipe(class_power=1), 5.74, 165.7, 828.5),
         (Recipe(class_power=1, stratum_power=1), 5.74, 38.2, 956.0),
         (Recipe(class_power=0, stratum_power=0), 500, 250, 250),
-        # strata alone: 1.732, 4.472 and 22.361 of 28.565
+        # The strata alone decide. They get 1.732, 4.472 and 22.361 of 28.565.
         (Recipe(classes_first=False), 60.6, 156.6, 782.8),
         (Recipe(classes_first=False, stratum_power=0), 333.3, 333.3, 333.3),
     ],
@@ -72,7 +73,7 @@ def test_evenly_means_all_classes_alike_often() -> None:
 def test_a_diagnosis_within_a_class_is_a_stratum_of_its_own() -> None:
     others = [replace(photo, diagnosis="d" if at < 4 else "e") for at, photo in enumerate(UNEVEN[3:503])]
     indices = sample_balanced([*UNEVEN[:3], *others], 400, np.random.default_rng(0))
-    # 200 of this class, by the roots of 4 and 496
+    # This class gets 200 samples. Its strata share them in the ratio of the square roots of 4 and 496.
     assert abs(sum(3 <= index < 7 for index in indices) - 200 * 2 / (2 + 22.27)) < 1
 
 

@@ -27,7 +27,7 @@ from dermedge.train.fit.run_folder import Config, RunFolder
 from dermedge.train.fit.run_networks import save_weights
 from dermedge.train.fit.training import Trainer, describe_epoch
 
-# Training photos of each class, each of its own lesion.
+# The number of training photos of each class. Each photo shows a lesion of its own.
 COUNTS = {"common": 16, "rare": 4}
 CONFIG = Config(
     architecture="cnn",
@@ -76,7 +76,8 @@ def rate_at(model: keras.Model, step: int) -> float:
 
 @pytest.mark.parametrize(("stage", "peak", "epochs"), [("float", 0.2, 5), ("qat", 0.03, 3)])
 def test_each_stage_has_its_own_peak_and_length(tmp_path: Path, stage: str, peak: float, epochs: int) -> None:
-    # 28 photos of one class and 14 of the other, in batches of 4, of which the first quarter warms up
+    # An epoch samples 28 photos of one class and 14 of the other, in 10 batches of 4. The learning rate warms
+    # up in the first quarter of all steps.
     model = compiled(trainer_of(tmp_path, replace(CONFIG, photos_per_epoch=42)), stage)
     steps = 10 * epochs
     warmup = steps // 4
@@ -95,7 +96,7 @@ def test_a_stage_ends_with_its_last_step_even_if_its_epochs_have_different_numbe
     trainer = trainer_of(tmp_path, replace(CONFIG, photos_per_epoch=40, epochs=30, qat_epochs=30))
     first = {"float": 0, "qat": 30}[stage]
     steps = [len(trainer._batches(epoch)) for epoch in range(first, first + 30)]
-    # 26 or 27 photos of one class and 13 or 14 of the other
+    # An epoch samples 26 or 27 photos of one class, and 13 or 14 of the other.
     assert set(steps) == {9, 10}
     model = compiled(trainer, stage)
     assert rate_at(model, sum(steps)) == pytest.approx(0, abs=1e-7)
@@ -113,7 +114,7 @@ def test_a_long_stage_warms_up_for_60_steps_and_weights_decay(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("recipe", "shares"),
     [
-        # classes are sampled by the roots of 16 and 4
+        # Classes are sampled in the ratio of the square roots of 16 and 4.
         (Recipe(), [4 / 6, 2 / 6]),
         (Recipe(class_power=1), [16 / 20, 4 / 20]),
         (Recipe(logit_adjustment=False), [0.5, 0.5]),
@@ -135,7 +136,8 @@ def test_calibration_is_on_training_photos_as_they_are_with_classes_alike_often(
     assert np.ptp(images, axis=(1, 2, 3)).max() == 0, "unaugmented"
     levels = Counter(round(float(image[0, 0, 0]) * 127.5 + 128) for image in images)
     rare = {level: count for level, count in levels.items() if level % 8 == 4}
-    # half of 20 are of the rare class; the photos held out, of levels 36 and 44 or 128 and 136, are not among them
+    # Half of the 20 images are of the rare class. The held-out photos have the levels 36, 44, 128 and 136,
+    # and are not among them.
     assert sum(rare.values()) == 10
     assert set(rare) == {4, 12, 20, 28}
     assert max(level for level in levels if level % 8 == 0) < 128
@@ -145,7 +147,8 @@ class ByGrey:
     """A network whose first logit rises with the grey level of an image, and whose second one is 0."""
 
     def predict_on_batch(self, images: np.ndarray) -> np.ndarray:
-        # levels of 36 and 44 (rare) and of 128 and 136 (common) are left of 0, at 0 and right of 0
+        # The first logit is below 0 at the levels 36 and 44 (rare), 0 at level 128 (common), and above 0 at
+        # level 136 (common).
         first = images[:, 0, 0, 0] * 127.5
         return np.stack([first, np.zeros_like(first)], axis=1)
 
@@ -155,8 +158,8 @@ def test_the_validation_scores_are_on_the_photos_held_out_without_the_adjustment
     # the held-out photos have the levels 128 and 136 (common), and 36 and 44 (rare)
     assert sorted(int(one[0, 0, 0]) for one in trainer.val_pixels) == [36, 44, 128, 136]
     found = trainer._validate(ByGrey())  # type: ignore[arg-type]
-    # the logits of the first class are 0, 8, -92 and -84: one common photo is undecided, which counts as the first
-    # class, and the other three are right
+    # The first logits are 0, 8, -92 and -84. The common photo with 0 is undecided, which counts as the first
+    # class. The answers to the other three photos are right.
     losses = [math.log(2), math.log(1 + math.exp(-8)), math.log1p(math.exp(-92)), math.log1p(math.exp(-84))]
     assert found == {
         "val_loss": pytest.approx(sum(losses) / 4, abs=1e-5),
@@ -166,7 +169,8 @@ def test_the_validation_scores_are_on_the_photos_held_out_without_the_adjustment
     trainer.val_photos.append(trainer.val_photos[0])
     trainer.val_pixels = np.concatenate([trainer.val_pixels, np.full((1, 32, 32, 3), 0, np.uint8)])
     found = trainer._validate(ByGrey())  # type: ignore[arg-type]
-    # a black common photo is taken for a rare one: 4 of 5 photos, 2 of 3 common ones and both rare ones
+    # A black photo of the common class is taken for a rare one. So 4 of 5 photos are right: 2 of 3 common
+    # ones, and both rare ones.
     assert found["val_accuracy"] == pytest.approx(4 / 5)
     assert found["val_balanced_accuracy"] == pytest.approx((2 / 3 + 1) / 2, abs=1e-5)
     trainer.val_photos.clear()
@@ -196,7 +200,7 @@ def test_an_epoch_has_its_own_samples_and_its_row_in_the_history(
     rate = SimpleNamespace(numpy=lambda: 0.0123456)
     model = SimpleNamespace(fit=fit, optimizer=SimpleNamespace(learning_rate=rate))
     row = trainer._fit_epoch(model, stage, 1, None)  # type: ignore[arg-type]
-    # the second epoch of the second stage comes after the five epochs of the first one
+    # The first stage has five epochs. This is the second epoch of the second stage.
     assert asked == [
         ("batches", sample),
         ("dropout", 3, sample),
@@ -276,7 +280,8 @@ def test_only_the_float_stage_is_averaged_with_the_decay_of_the_recipe(tmp_path:
     average = trainer._average(model, "float")
     assert average is not None
     model.weights[0].assign([[8.0]])
-    # the decay of step t is at most (1 + t) / (10 + t): 2/11 in the first step, and 0.25 from the second one on
+    # The decay of step t is at most (1 + t) / (10 + t). So it is 2/11 in the first step, and 0.25 from the
+    # second one on.
     average.update()
     average.update()
     with average.applied():
@@ -289,7 +294,7 @@ def test_only_the_float_stage_is_averaged_with_the_decay_of_the_recipe(tmp_path:
 def test_scores_no_better_than_guessing_are_warned_about(tmp_path: Path) -> None:
     trainer = trainer_of(tmp_path)
     assert trainer.warning() is None, "nothing was trained yet"
-    # two held-out photos of each of two classes: 0.5 + 1.645 * sqrt(2 * 0.25 / 2) / 2
+    # Each of the two classes has two held-out photos, so the bound is 0.5 + 1.645 * sqrt(2 * 0.25 / 2) / 2.
     bound = 0.5 + 1.645 / 4
     row = {"stage": "float", "epoch": 1, "loss": 0.5}
     for score, warned in ((bound - 0.001, True), (bound + 0.001, False)):
@@ -342,7 +347,7 @@ def test_a_teacher_that_learned_the_shares_of_the_classes_teaches_equally_freque
     recipe = Recipe(logit_adjustment=adjusted, class_power=1.0)
     teacher = trainer_of(tmp_path / "teacher", replace(CONFIG, recipe=recipe)).run
     network = build_network("cnn", 32, 2)
-    # this network answers with the shares among the samples: 16 of 20 and 4 of 20
+    # The answers of this network are the shares among the samples, 16 of 20 and 4 of 20.
     for weight in network.weights:
         weight.assign(tf.zeros_like(weight))
     network.weights[-1].assign(np.log([0.8, 0.2]))
