@@ -37,7 +37,7 @@ from dermedge.edge.sources.frame import Frame
 from dermedge.edge.sources.latest import Arrival, LatestFrame
 from dermedge.edge.states import ANSWERED, State
 
-# A busy machine is slow, and nothing is wrong with the law that is tested on it.
+# hypothesis would fail a test that takes too long. On a busy machine, this is no sign of a fault.
 settings.register_profile("dermedge", deadline=None)
 settings.load_profile("dermedge")
 
@@ -45,14 +45,14 @@ LABELS = ("melanoma", "nevus", "none of these")
 
 
 def numbered_image(number: int, height: int = 48, width: int = 64) -> NDArray[np.uint8]:
-    """A picture whose grey level tells its number."""
+    """Returns a gray image. Its level is 10 times its number, so that a test can read the number."""
     return np.full((height, width, 3), 10 * number, np.uint8)
 
 
 def lesion_image(
     number: int = 0, centre: tuple[int, int] = (320, 240), radius: int = 120
 ) -> NDArray[np.uint8]:
-    """A drawn lesion, 640 x 480, that the quality gate lets pass; each number has a grain of its own."""
+    """Returns a drawn lesion, 640 x 480, which passes the quality gate. Each number gives other noise."""
     image = np.full((480, 640, 3), (158, 180, 222), np.uint8)
     cv2.circle(image, centre, radius, (60, 80, 120), -1, cv2.LINE_AA)
     structure = cv2.resize(
@@ -66,7 +66,8 @@ class ScriptedCamera:
     """A live source that delivers ``count`` frames when told to, and then ends or raises.
 
     Args:
-        gates: an event a frame that `read` waits for before it delivers; none means at once.
+        gates: one event for each frame; `read` waits for it before it delivers the frame. Without events, `read` never
+            waits.
     """
 
     is_live = True
@@ -97,7 +98,7 @@ class ScriptedCamera:
 
 
 class StubClassifier:
-    """Says "nevus" of every frame, with an evidence map that is hot in its upper left cell."""
+    """Answers "nevus" to every frame. The evidence map is hot in its upper left cell."""
 
     labels = LABELS
     input_size = 32
@@ -125,7 +126,7 @@ class StubClassifier:
 
 
 def a_prediction() -> Prediction:
-    """70 % nevus, whose evidence lies in the upper left of 2 x 2 cells."""
+    """Returns the answer nevus with 70 %. Its evidence lies in the upper left of 2 x 2 cells."""
     evidence = np.zeros((2, 2, 3), np.float32)
     evidence[0, 0, 1] = 8
     return Prediction(
@@ -141,7 +142,7 @@ def a_prediction() -> Prediction:
 
 @pytest.fixture
 def make_classification() -> Callable[..., Classification]:
-    """A function that makes classifications; its keywords replace the values of a usual one."""
+    """A function that makes classifications. Its keywords replace values of an ordinary classification."""
 
     def make(height: int = 480, width: int = 640, number: int = 7, **changes: Any) -> Classification:
         side = min(height, width)
@@ -165,7 +166,7 @@ def make_classification() -> Callable[..., Classification]:
 
 @pytest.fixture
 def make_result(make_classification: Callable[..., Classification]) -> Callable[..., FrameResult]:
-    """A function that makes results: an answer, or, with ``classification=None``, what its keywords say."""
+    """A function that makes results. A result is an answer unless ``classification=None``; keywords set its fields."""
 
     def make(**changes: Any) -> FrameResult:
         classification = changes.pop("classification", make_classification())
@@ -198,7 +199,7 @@ def make_lost(make_result: Callable[..., FrameResult]) -> Callable[..., FrameRes
 
 @pytest.fixture
 def noted_classification(make_classification: Callable[..., Classification]) -> Classification:
-    """One that is uncertain, with the alert of melanoma on."""
+    """A classification that is uncertain, with the melanoma alert."""
     prediction = a_prediction()
     decision = replace(prediction.decision, uncertain=True, alert=True)
     return make_classification(
@@ -209,7 +210,9 @@ def noted_classification(make_classification: Callable[..., Classification]) -> 
 
 @pytest.fixture
 def make_deciding_model(tmp_path: Path) -> Callable[..., Path]:
-    """A function that gives the shipped network of five classes other thresholds, and none that is not named.
+    """A function that writes the shipped network of five classes with other thresholds.
+
+    Thresholds that are not given are removed.
 
     With ``has_none=False`` no class stands for "none of these".
     """
@@ -228,7 +231,7 @@ def make_deciding_model(tmp_path: Path) -> Callable[..., Path]:
 
 @pytest.fixture(scope="session")
 def golden_answers(model_path: Path) -> dict[str, NDArray[Any]]:
-    """What the shipped network answers to the golden pictures on this machine."""
+    """The answers of the shipped network to the golden images on this machine."""
     with Classifier(model_path) as classifier:
         return answers(classifier)
 
@@ -239,7 +242,7 @@ def make_golden(
 ) -> Callable[..., Path]:
     """A function that gives the shipped network a golden test with the answers of this machine.
 
-    Its keywords replace keys of it; ``shift`` is added to the first level of the evidence of each picture.
+    Its keywords replace keys of the golden test. ``shift`` is added to the first level of the evidence of each image.
     """
 
     def make(shift: int = 0, **changes: Any) -> Path:
@@ -273,7 +276,7 @@ def classifier() -> type[StubClassifier]:
 
 
 def write_video(path: Path, images: Sequence[NDArray[np.uint8]]) -> Path:
-    """A real video of these, ten a second."""
+    """Writes a real video of these images, ten a second."""
     height, width = images[0].shape[:2]
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 10, (width, height))
     for image in images:
@@ -301,7 +304,10 @@ def lesion_video(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def next_of() -> Callable[..., object]:
-    """A function (latest frame, what is wanted, or any frame) that waits for the first such read."""
+    """A function that reads from a `LatestFrame` until a condition is met, and returns what it read.
+
+    Without a condition, it waits for a frame.
+    """
 
     def wait(
         latest: LatestFrame, wanted: Callable[[object], bool] = lambda found: isinstance(found, Arrival)
@@ -318,7 +324,7 @@ def next_of() -> Callable[..., object]:
 
 @pytest.fixture
 def pictures(tmp_path: Path) -> Path:
-    """A folder with b.png and, a folder deeper, c.jpg, besides a file that is no picture."""
+    """A folder with b.png, with a file that is not an image, and with a folder that holds c.jpg."""
     folder = tmp_path / "pictures"
     (folder / "deeper").mkdir(parents=True)
     cv2.imwrite(str(folder / "b.png"), numbered_image(1))
@@ -329,7 +335,7 @@ def pictures(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def usual_hangup() -> Iterator[None]:
-    """SIGHUP ends this process and its children, as it does unless pytest was started by `nohup`."""
+    """SIGHUP ends this process and its children. Otherwise, they would ignore it if `nohup` started pytest."""
     before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
     yield
     signal.signal(signal.SIGHUP, before)
@@ -369,7 +375,10 @@ def run_page_script(node: str) -> Callable[..., Any]:
 
 @pytest.fixture
 def stopped_clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[ModuleType], list[float]]:
-    """A function that gives a module a clock of its own: a list whose only item is the time in seconds, 50 at first."""
+    """A function that replaces the clock of a module.
+
+    It returns a list. Its only item is the time in seconds, which is 50 at first, and changes only if the test sets it.
+    """
 
     def stop(module: ModuleType) -> list[float]:
         now = [50.0]

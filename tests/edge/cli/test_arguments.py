@@ -51,7 +51,7 @@ def test_the_default_runtime_and_number_of_threads_can_be_asked_for_by_name() ->
 @pytest.mark.parametrize(
     "command",
     [
-        ["predict", ""],  # as a script gives it whose variable is not set
+        ["predict", ""],  # a script gives an empty argument if its variable is not set
         ["predict", "photo.jpg", "--explain", ""],
         ["predict", "photo.jpg", "--model="],
         ["data", "catalogue", "", "--output", "a.csv"],

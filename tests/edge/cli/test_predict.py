@@ -84,7 +84,10 @@ def test_csv_and_jsonl_tell_the_same(
 
 @pytest.fixture
 def deciding_model(make_deciding_model: Callable[..., Path]) -> Path:
-    """Declines everything, with the alert on, and rules out all classes but nevus and melanoma."""
+    """A model that answers "none of these" to every photo, with the melanoma alert.
+
+    All its prediction sets are nevus and melanoma.
+    """
     of_classes = dict.fromkeys(read_manifest(FIVE_CLASSES_MODEL).labels, 1)
     alert = {"label": "melanoma", "threshold": 0, "sensitivity": 0.9}
     conformal = {"coverage": 0.9, "thresholds": {**of_classes, "melanoma": 0, "nevus": 0}}
@@ -99,7 +102,8 @@ def test_the_thresholds_decide_in_every_format(
         assert predict(deciding_model, pictures, "--sets", "--format", name) == 0
         lines = capsys.readouterr().out.splitlines()
         said[name] = [line for line in lines if line.strip() != "close-up: less certain"]
-    # two photos below a head; in the table, each with its prediction set in the line below
+    # The table and the CSV have a header and then the two photos. In the table, the prediction set of a photo is in the
+    # line below it. JSON has no header.
     assert [len(lines) for lines in said.values()] == [5, 3, 2]
     for line in said["table"][1::2]:
         assert "  none of these  " in line
@@ -221,7 +225,7 @@ def test_an_output_that_would_replace_a_photo_or_an_input_is_refused(
     (tmp_path / "names.txt").write_text("a\nb\n")
     before = {path: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
     given = [pictures, tmp_path / "photo_without_suffix", "--labels", tmp_path / "names.txt"]
-    # as the shell expands `dermedge predict --output *.jpg`
+    # the shell expands `dermedge predict --output *.jpg` in this way
     assert predict(model_path, *given, "--output", tmp_path / name) == 2
     assert f"--output '{tmp_path / name}' is the name of a photo, a model or an" in capsys.readouterr().err
     assert {path: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()} == before

@@ -28,7 +28,7 @@ from dermedge.edge.model.manifest import digest
 from dermedge.edge.photos import encode_image
 
 ROOT = Path(dermedge.__file__).resolve().parents[1]
-# The longest silence of a terminal before the test goes on, and fails.
+# If a terminal stays silent for this time, the test stops waiting, and fails.
 READ_TIMEOUT_S = 30
 
 
@@ -37,7 +37,7 @@ def run(model: Path, *arguments: object) -> int:
 
 
 def only_error(capsys: pytest.CaptureFixture[str]) -> str:
-    """Standard error, which must be one line of ours; nothing may have been printed besides."""
+    """Returns standard error, which must be one line of dermedge. Standard output must be empty."""
     captured = capsys.readouterr()
     assert captured.out == ""
     [line] = captured.err.splitlines()
@@ -125,7 +125,7 @@ def test_the_picture_of_the_surest_lesion_is_saved_and_named_last(
 def test_a_run_without_an_answer_says_that_it_saves_nothing(
     model_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The file of an earlier run stayed there, and seemed to be the result of this run."""
+    """Earlier, the run said nothing. A file of an earlier run stayed, and seemed to be the result of this run."""
     black, saved = tmp_path / "black.png", tmp_path / "best.png"
     cv2.imwrite(str(black), np.zeros((480, 640, 3), np.uint8))
     saved.write_bytes(b"earlier")
@@ -284,7 +284,7 @@ def test_a_wrong_number_of_labels_is_one_line(
 def started(
     model: Path, *arguments: object, terminal: int | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """`dermedge run --source demo` in a process of its own, that is ended whatever happens."""
+    """Runs `dermedge run --source demo` in a process of its own. The process is ended even if the test fails."""
     command = [sys.executable, "-m", "dermedge", "run", "--model", str(model), "--source", "demo"]
     process = subprocess.Popen(
         [*command, *map(str, arguments)],
@@ -301,7 +301,7 @@ def started(
 
 
 def wait_for_a_classification(process: subprocess.Popen[bytes]) -> None:
-    """Reads JSON lines up to one of a frame that the quality gate did not reject."""
+    """Reads JSON lines until a line is about a frame that the quality gate did not reject."""
     assert process.stdout is not None
     while json.loads(process.stdout.readline())["defect"] is not None:
         pass
@@ -321,7 +321,7 @@ def test_ctrl_c_ends_with_130_after_the_summary_and_the_picture(model_path: Path
 
 
 def test_ctrl_c_while_a_stalled_camera_is_waited_for_says_so_and_then_ends(model_path: Path) -> None:
-    """The exit waits until the thread has left the camera. Earlier, no signal ended this wait."""
+    """At the exit, the run waits until the thread has left the camera. Earlier, no signal ended this wait."""
     program = f"""
 import sys, time
 from dermedge import cli
@@ -432,7 +432,7 @@ def test_a_closed_standard_output_is_no_failure(model_path: Path) -> None:
 @pytest.mark.parametrize("asked", ["--help", "--version", "inspect --help"])
 def test_help_to_a_full_disk_is_one_line(asked: str) -> None:
     command = f"{sys.executable} -m dermedge {asked} >/dev/full"
-    # argparse passes over what fails at once
+    # If Python buffers its output, the full disk is noticed only at the end. argparse itself ignores errors of writing.
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": ""}
     ended = subprocess.run(["sh", "-c", command], stderr=subprocess.PIPE, text=True, env=environment)
     assert ended.returncode == 2
@@ -481,7 +481,7 @@ def test_the_terminal_is_restored_when_a_signal_ends_it(
 
 
 def read_until(descriptor: int, wanted: bytes) -> bytes:
-    """What a pseudo terminal shows up to and with ``wanted``."""
+    """Reads the output on a pseudo terminal until it contains ``wanted``, and returns the output."""
     content = b""
     while wanted not in content and select.select([descriptor], [], [], READ_TIMEOUT_S)[0]:
         content += os.read(descriptor, 65536)
@@ -489,7 +489,7 @@ def read_until(descriptor: int, wanted: bytes) -> bytes:
 
 
 class Webcam:
-    """What a webcam that has one mode gives to OpenCV, which says that it has set any other."""
+    """A webcam with a single mode, as OpenCV shows it: `set` returns True for every other mode, but changes nothing."""
 
     def __init__(self, *_: object) -> None:
         self._rng = np.random.default_rng(0)
@@ -536,7 +536,7 @@ def test_what_a_camera_really_delivers_is_said_and_recorded(
     [
         (30000 / 1001, "29.97", ""),
         (30.0, "60", "; the camera did not accept: --fps 60.0"),
-        # this driver does not report its rate
+        # a driver that does not report its rate gives 0
         (0.0, "30", ""),
     ],
 )

@@ -25,7 +25,7 @@ COUNTS = FrameCounts(
 
 @pytest.fixture
 def make(make_classification: Callable[..., Classification]) -> Callable[..., Classification]:
-    """A function (number) that gives a classification whose steps take that many times 1, 2, 3, 4 and 5 ms."""
+    """A function (number) that makes a classification. Its steps take ``number`` times 1, 2, 3, 4 and 5 ms."""
 
     def give(
         number: float, probabilities: tuple[float, ...] = (0.2, 0.7, 0.1), **changes: Any
@@ -54,7 +54,7 @@ def test_a_summary_has_rate_counts_medians_and_the_last_answer(
         session.add(make_result(classification=make(number), counts=COUNTS))
         clock[0] += 2.0
     session.add(make_result(classification=None, counts=COUNTS, answer=None))
-    # three frames in four seconds: two intervals of two seconds
+    # there are two intervals of two seconds between the three frames, so the rate is 0.5
     assert summary(session).splitlines() == [
         "3 frames of 40x30 classified, 0.5 a second, 7 dropped, 2 repeated, camera lost once",
         "5 frames rejected: 4 moving, 1 too dark",

@@ -135,7 +135,7 @@ def test_a_manifest_that_names_too_few_classes_is_refused(model_path: Path, tmp_
 
 
 def turned(frame: np.ndarray) -> list[np.ndarray]:
-    """The frame, its mirror image, and both turned by 180 degrees."""
+    """Returns the frame, its mirror image, and each of the two turned by 180 degrees."""
     mirrored = frame[:, ::-1]
     return [np.ascontiguousarray(one) for one in (frame, mirrored, np.rot90(frame, 2), np.rot90(mirrored, 2))]
 
@@ -170,7 +170,7 @@ def test_the_size_of_an_input_that_is_no_square_is_its_shorter_side(
 
 
 def test_the_time_of_all_four_inferences_is_told(model_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = itertools.count(step=1_000_000)  # a millisecond passes between two looks at it
+    clock = itertools.count(step=1_000_000)  # one millisecond passes between two readings
     with Classifier(model_path, tta=True) as classifier:
         monkeypatch.setattr("dermedge.edge.model.classifier.perf_counter_ns", lambda: next(clock))
         timing = classifier.predict(FRAME).timing
@@ -261,7 +261,10 @@ def test_a_map_of_the_image_beside_a_single_probability_is_no_evidence(
 
 
 def with_the_input_as_output(network: bytes) -> bytes:
-    """The network with a copy of the image as a second output, as a segmentation network has a map as well."""
+    """Returns the network with a copy of the image as a second output.
+
+    A segmentation network has such an output: a map as large as the image.
+    """
     from ai_edge_litert import schema_py_generated as schema
 
     from dermedge.convert.to_tflite.share_buffers import pack

@@ -23,7 +23,7 @@ FRAME = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
 
 
 def mutated(content: bytes, rng: np.random.Generator) -> bytes:
-    """A copy with one to eight changed bytes, or cut off, or with a piece of it lost or written twice."""
+    """Returns a damaged copy: it ends too early, a piece is written twice, or one to eight bytes are changed."""
     copy, kind = bytearray(content), int(rng.integers(4))
     start = int(rng.integers(len(copy)))
     if kind == 0:
@@ -31,7 +31,7 @@ def mutated(content: bytes, rng: np.random.Generator) -> bytes:
     if kind == 1:
         size = int(rng.integers(1, 4096))
         return bytes(copy[:start] + copy[start : start + size] + copy[start:])
-    # half of the changes in the last 8 kB, where the manifest lies
+    # In half of these cases, only the last 8 kB are changed, because they hold the manifest.
     low = len(copy) - 8192 if kind == 2 else 0
     for place in rng.integers(low, len(copy), int(rng.integers(1, 9))):
         copy[place] ^= int(rng.integers(1, 256))
@@ -76,7 +76,7 @@ def test_a_changed_weight_is_refused_before_the_runtime_sees_it(
 
 
 def rebuilt(network: bytes, change: Callable[[Any], None]) -> bytes:
-    """The network after ``change`` was called with its tables."""
+    """Calls ``change`` with the tables of the network, and returns the changed network."""
     from ai_edge_litert import schema_py_generated as schema
 
     from dermedge.convert.to_tflite.share_buffers import pack

@@ -76,7 +76,7 @@ def test_more_melanoma_never_ends_the_alert_and_the_answer_has_no_say_in_it(
 def test_whether_an_answer_is_uncertain_does_not_depend_on_none(
     values: list[float], other: float, least: float
 ) -> None:
-    """Nothing is declined at a threshold of 1, so that only the share among the named classes counts."""
+    """At a threshold of 1, the answer is never "none of these". So only the shares of the named classes count."""
     named = softmax(values[:NONE])
     for none in (values[NONE], other):
         decision = decided(softmax([*values[:NONE], none]), none=1.0, uncertain=least)

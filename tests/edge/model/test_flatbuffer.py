@@ -31,7 +31,10 @@ Tensor = tuple[str, tuple[int, ...], int, bool]  # name, shape, type, whether it
 def make_model(
     tensors: list[Tensor], operators: list[tuple[str, list[int], list[int]]], outputs: list[int]
 ) -> bytes:
-    """A .tflite of these tensors, whose first is the input, and operators (name, inputs, outputs)."""
+    """Returns a .tflite with these tensors and operators. The first tensor is the input.
+
+    An operator is (name, inputs, outputs).
+    """
     buffers: list[Any] = [schema.BufferT()]
     made = []
     for name, shape, dtype, is_constant in tensors:
@@ -64,7 +67,7 @@ def make_model(
 
 
 def the_only_operator(tensors: list[Tensor], name: str, output: int) -> Any:
-    """The operator of a model that has one, which reads all tensors but its output."""
+    """Returns the operator of a model that has only one. It reads all tensors except its output."""
     inputs = [index for index in range(len(tensors)) if index != output]
     [one] = read_graph(make_model(tensors, [(name, inputs, [output])], [output]), "m").operators
     return one
@@ -97,7 +100,7 @@ def test_the_published_networks_have_their_published_cost(name: str, millions: f
     path = Path(os.environ.get("DERMEDGE_DATA", beside)).parent / "reference_models" / f"{name}.tflite"
     if not path.is_file():
         pytest.skip(f"no {path.name}")
-    # their papers and model cards say 14 and 300 million
+    # the papers and the model cards of these networks state 14 and 300 million
     macs = sum(one.macs for one in read_graph(path.read_bytes(), path).operators)
     assert macs / 1e6 == pytest.approx(millions, abs=0.05)
 

@@ -34,7 +34,7 @@ def foreign(name: str) -> Path:
 
 
 def direct(path: Path, image: np.ndarray) -> tuple[np.ndarray, float, int]:
-    """What the runtime itself computes of an input: the first output's levels, its scale and zero point."""
+    """Lets the runtime itself compute the first output. Returns the levels, the scale and the zero point."""
     from importlib import import_module
 
     content = path.read_bytes()

@@ -1,4 +1,4 @@
-"""The golden test: the same pictures everywhere, and what is said of answers that moved."""
+"""The golden test: its images are the same on every machine, and answers that have changed are reported."""
 
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ from dermedge.edge.model.manifest import attach, read_manifest
 from dermedge.edge.model.runtime import choose_runtime
 from dermedge.edge.model.shipped import SHIPPED
 
-# Of all pictures; the same on x86-64 and arm64, with NumPy 1 and 2. Another digest needs another DRAWING.
+# The digest of all golden images. It is the same on x86-64 and arm64, and with NumPy 1 and 2. If it changes, DRAWING
+# must change too.
 DIGEST = "e950f7497d6d0a0bace42ceb9b33bcd07a15005ae9e99192e0e340b1c587c95e"
 
 
@@ -126,7 +127,7 @@ def test_the_view_may_differ_by_one_step_of_its_logit_and_the_classes_not_at_all
     with Classifier(SHIPPED["dermedge-nine-192"]) as classifier:
         levels = allowed_levels(classifier)
     expected = {"close_up": np.full((12, 1), 120, np.uint8), "probabilities": np.full((12, 2), 120, np.uint8)}
-    # 256 * (sigmoid(14 / 255) - 0.5) = 3.5 levels
+    # a step of the logit, 14 / 255, changes the probability by at most 256 * (sigmoid(14 / 255) - 0.5) = 3.5 levels
     near = {"close_up": expected["close_up"] + np.uint8(4), "probabilities": expected["probabilities"]}
     assert compare(expected, near, levels) == ()
     [moved] = compare(expected, near | {"close_up": expected["close_up"] - np.uint8(5)}, levels)
@@ -143,7 +144,7 @@ def test_the_step_of_the_logit_is_that_of_the_file(tmp_path: Path) -> None:
     changed = model.replace(step, struct.pack("<f", 30 / 255))
     path.write_bytes(attach(changed, read_manifest(SHIPPED["dermedge-nine-192"])))
     with Classifier(path) as classifier:
-        # 256 * 0.25 * 30 / 255 = 7.5 levels
+        # the slope of the sigmoid is at most 0.25, so a step of 30 / 255 is at most 256 * 0.25 * 30 / 255 = 7.5 levels
         assert allowed_levels(classifier) == {"close_up": 8}
 
 

@@ -118,7 +118,7 @@ def test_a_conversion_after_the_last_operator_hides_nothing(name: str, head: Hea
 
 
 def followed_by(network: bytes, name: str) -> bytes:
-    """The network with one more operator after its output."""
+    """Returns the network with one more operator after its output."""
     from ai_edge_litert import schema_py_generated as schema
 
     from dermedge.convert.to_tflite.share_buffers import pack
@@ -203,7 +203,7 @@ def test_with_a_manifest_and_no_evidence_the_graph_decides_what_the_outputs_are(
     with Classifier(path) as classifier:
         outputs = classifier.raw_outputs(FRAME)["probabilities"].dequantize()
         probabilities = classifier.predict(FRAME).probabilities
-    # the logits are nowhere negative and sum to 1, as probabilities do
+    # these logits could be mistaken for probabilities, because none is negative and their sum is 1
     assert outputs.sum() == pytest.approx(1, abs=0.01)
     exponents = np.sqrt(outputs) if is_softmax else np.exp(outputs / 2)
     assert probabilities == pytest.approx(tuple(exponents / exponents.sum()))

@@ -30,16 +30,17 @@ def test_heat_is_evidence_for_the_class_less_the_mean_of_the_others() -> None:
     heat = heat_map(prediction_with(evidence, 1))
     assert heat is not None
     assert (heat.shape, heat.dtype) == ((2, 2), np.float32)
-    # leads of 4 - 2, 1 - 1, 1 - 4.5 and 6 - 2: the largest one is 1, and none is below 0
+    # The leads of the four cells are 4 - 2, 1 - 1, 1 - 4.5 and 6 - 2. They are divided by the largest lead, and a
+    # negative lead becomes 0.
     assert heat.tolist() == [[0.5, 0], [0, 1]]
-    # the same evidence for another class: leads of 1 - 3.5, 0 - 1.5, 9 - 0.5 and 1 - 4.5
+    # for another class, the same evidence gives the leads 1 - 3.5, 0 - 1.5, 9 - 0.5 and 1 - 4.5
     other = heat_map(prediction_with(evidence, 0))
     assert other is not None
     assert other.tolist() == [[0, 0], [1, 0]]
 
 
 def test_noise_is_not_hot() -> None:
-    """Full heat is a lead of two logits at least."""
+    """A cell is fully hot only if its lead is at least two logits."""
     for lead, heat in ((0.5, 0.25), (1.98, 0.99), (2.0, 1.0), (8.0, 1.0)):
         found = heat_map(prediction_with(np.array([[[0, lead, 0]]], np.float32), 1))
         assert found is not None

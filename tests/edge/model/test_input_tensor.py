@@ -32,7 +32,7 @@ def open_network(make_network: Callable[..., bytes], tmp_path: Path) -> Callable
 
 
 def written(classifier: Classifier, frame: np.ndarray = FRAME) -> np.ndarray:
-    """What the network's input tensor holds for a frame, with its batch."""
+    """Returns the contents of the network's input tensor for a frame, with the axis of the batch."""
     classifier.infer(classifier.crop(frame))
     [details] = classifier.interpreter.get_input_details()
     return np.array(classifier.interpreter.tensor(details["index"])())

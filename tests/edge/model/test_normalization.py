@@ -9,13 +9,13 @@ from dermedge.edge.model.normalization import FOREIGN, NORMALIZATIONS
 
 RGB = (200, 30, 90)
 IMAGE = np.array(RGB, np.uint8).reshape(1, 1, 3)
-# name -> the values of the colour above, in the order that the network takes
+# For each name: the normalized values of the colour above, in the channel order of the network.
 EXPECTED = {
     "dermedge": ((200 - 128) / 127.5, (30 - 128) / 127.5, (90 - 128) / 127.5),
     "pixels": (200, 30, 90),
     "unit": (200 / 255, 30 / 255, 90 / 255),
     "symmetric": (200 / 127.5 - 1, 30 / 127.5 - 1, 90 / 127.5 - 1),
-    # means and deviations of ImageNet: 0.485, 0.456, 0.406 and 0.229, 0.224, 0.225, times 255
+    # the means of ImageNet are 0.485, 0.456, 0.406, and the deviations are 0.229, 0.224, 0.225, for values from 0 to 1
     "imagenet": tuple(
         (value / 255 - mean) / std
         for value, mean, std in zip(RGB, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), strict=True)
@@ -37,7 +37,7 @@ def test_a_colour_becomes_the_values_that_were_published(name: str) -> None:
     assert (found.dtype, found.shape) == (np.float32, (1, 1, 3))
     assert found.flags["C_CONTIGUOUS"]
     assert found[0, 0].tolist() == pytest.approx(EXPECTED[name], rel=1e-4)
-    # the same within a graph, whose tensors this array stands for
+    # `on_tensor` computes the same values within a graph; here, an array takes the place of a tensor
     in_graph = NORMALIZATIONS[name].on_tensor(IMAGE.astype(np.float32))
     assert in_graph[0, 0].tolist() == pytest.approx(EXPECTED[name], rel=1e-4)
     assert in_graph.dtype == np.float32

@@ -21,11 +21,11 @@ TASKS = Path("/proc/self/task")
 
 
 def threads_of_opening(model: Path, num_threads: int) -> int:
-    """How many threads the process has more while the model is open."""
+    """Returns how many threads the process starts for the open model."""
     before = len(list(TASKS.iterdir()))
     with Classifier(model, num_threads=num_threads) as classifier:
         assert classifier.num_threads == num_threads
-        # tflite-runtime starts its threads when they are needed first
+        # tflite-runtime starts its threads only at the first inference
         classifier.predict(np.zeros((64, 64, 3), np.uint8))
         return len(list(TASKS.iterdir())) - before
 
@@ -33,7 +33,7 @@ def threads_of_opening(model: Path, num_threads: int) -> int:
 @pytest.mark.skipif(not TASKS.is_dir(), reason="this system does not list the threads of a process")
 def test_the_runtime_gets_the_number_of_threads(model_path: Path) -> None:
     one, two, four = (threads_of_opening(model_path, number) for number in (1, 2, 4))
-    # the caller's own thread computes too; tflite-runtime has two pools
+    # The caller's own thread computes too, so one thread needs no other. tflite-runtime has two thread pools.
     assert (one, four) == (0, 3 * two)
     assert two in (1, 2)
 

@@ -21,7 +21,7 @@ VECTORS = json.loads((Path(__file__).parents[1] / "calibration_vectors.json").re
 LABELS = ("melanoma", "nevus", "none of these")
 SETS = {"coverage": 0.9, "thresholds": dict.fromkeys(LABELS, 0.9)}
 ALERT = {"label": "melanoma", "threshold": 0.0}
-# Uniform images whose mean tells the tiny network that they are dermoscopic, or close-ups.
+# The tiny network takes an image with a high mean for a close-up. So it takes the dark one for a dermoscopic image.
 DARK, BRIGHT = (np.full((8, 8, 3), level, np.uint8) for level in (100, 156))
 
 

@@ -1,4 +1,4 @@
-"""What is no image classifier is named for what it is; labels tell classes apart."""
+"""A message says what a network is if it is not an image classifier; classes with the same name get a number each."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PLACES = json.loads((Path(__file__).parents[1] / "outputs_vectors.json").read_te
 
 
 class Described:
-    """An interpreter of which only the tensors are known: (shape, type) each."""
+    """An interpreter that knows only the shapes and types of its tensors."""
 
     def __init__(
         self, inputs: list[tuple[list[int], Any]], outputs: list[list[int]], dtype: Any = np.float32

@@ -8,8 +8,9 @@ import pytest
 
 from dermedge.edge.model.tables import Table
 
-# The root lies at 12. Its vtable at 4 is 6 bytes long, so it has one field, 4 bytes behind the beginning of the table.
-# The two bytes behind the vtable belong to nobody, but would be the position of a second field.
+# The root table begins at byte 12, and its vtable at byte 4. The vtable is 6 bytes long, so the table has one field.
+# The field lies 4 bytes after the beginning of the table. The two bytes after the vtable are unused. A reader that goes
+# beyond the end of the vtable would take them for the position of a second field.
 HEAD = struct.pack("<I HHH H", 12, 6, 8, 4, 4)
 ROOT = struct.pack("<i I", 12 - 4, 4)
 

@@ -15,14 +15,14 @@ from dermedge.edge.model.tuning import Choice, cache_folder, measure, tuned, tun
 
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The file of what is remembered, in a cache of its own."""
+    """The file that holds the measured choices, in a cache folder of the test."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     return cache_folder() / tuning.FILE
 
 
 @pytest.fixture
 def times(monkeypatch: pytest.MonkeyPatch) -> dict[int, float]:
-    """Threads -> milliseconds that are measured for them, on a machine of four cores."""
+    """For each number of threads, the milliseconds that are measured. The machine has four cores."""
     times = {1: 20.0, 2: 12.0, 4: 11.5}
     monkeypatch.setattr(tuning.os, "cpu_count", lambda: 4)
     monkeypatch.setattr(tuning, "_invoke_ms", lambda model, threads, runtime: times[threads])
@@ -133,7 +133,7 @@ def test_more_threads_must_save_a_tenth(times: dict[int, float], model_path: Pat
 @pytest.mark.parametrize(
     ("durations_ms", "runs", "median_ms"),
     [
-        # twenty runs at most, and the first two inferences are not counted
+        # at most twenty runs are measured, and the first two inferences are not counted
         ([50, 50, *[1, 9, 2] * 10], 20, 2.0),
         # no run begins after a quarter of a second
         ([50, 50, *[100, 120, 140] * 10], 3, 120.0),
@@ -146,7 +146,7 @@ def test_the_time_is_the_median_of_a_few_inferences(
     clock_ns, done, opened = [0], [0], []
 
     class Interpreter:
-        """Each inference takes the next of the durations, on a clock that nobody waits for."""
+        """On a simulated clock, each inference takes the next of the durations."""
 
         def invoke(self) -> None:
             clock_ns[0] += durations_ms[done[0]] * 1_000_000

@@ -14,12 +14,12 @@ from dermedge.edge.errors import ModelError
 from dermedge.edge.model.unpacking import unpack
 
 NAME, MOST_BYTES = "notes.txt", 1000
-# Places of the unpacked size in the header of a file and in its entry of the directory.
+# The positions of the unpacked size: in the header of a file, and in the entry of the file in the central directory.
 SIZE_IN_HEADER, SIZE_IN_DIRECTORY = 22, 24
 
 
 def packed(content: bytes, method: int, claimed_bytes: int | None = None) -> bytes:
-    """A zip with one file, which claims to have so many bytes."""
+    """Returns a zip with one file. The zip claims that the unpacked file has this number of bytes."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", method) as archive:
         archive.writestr(NAME, content)

@@ -1,7 +1,7 @@
-"""Run inside a virtual machine with the kernel's vivid camera: what a real device does to a loop.
+"""Runs in a virtual machine with the kernel's vivid camera, and shows what a real device does to a loop.
 
-Freezes, stalls, unplugs and plugs the camera, and prints one JSON object an event: what was done, and the
-frame or the outage that came of it.
+The program freezes, stalls, unplugs and plugs the camera. For each event, it prints a JSON object: what was done, and
+the frame or the outage that followed.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from dermedge.edge.sources.video_devices import identified
 DEVICE = "/dev/video0"
 DRIVER = Path("/sys/bus/platform/drivers/vivid")
 VIDIOC_S_CTRL = 0xC008561C
-# Settings of vivid: the text over its frames is a counter (0) or nothing (2), and frames may be left out.
+# The numbers of two settings of vivid. TEXT is the text over its frames: 0 is a counter, and 2 is no text.
+# DROPPED_PERCENT is the share of frames that are left out.
 TEXT, DROPPED_PERCENT = 0x00F0F001, 0x00F0F040
 PATIENCE_S = 60
 
@@ -35,7 +36,7 @@ def tell(event: str, **values: object) -> None:
 
 
 def tell_next(event: str, latest: LatestFrame, kind: type, saying: str = "") -> None:
-    """Tells the next frame, or the next outage that says this."""
+    """Prints the next frame or, if ``kind`` is `Outage`, the next outage whose reason contains ``saying``."""
     deadline = time.monotonic() + PATIENCE_S
     while time.monotonic() < deadline:
         found = latest.read()
@@ -77,7 +78,7 @@ def main() -> None:
         tell_next("gone", latest, Outage, "cannot open")
         (DRIVER / "bind").write_text("vivid.0")
         tell_next("plugged in", latest, Arrival)
-        # while a process holds the old device, the next one gets another number
+        # while a process holds the old device open, the new device gets another number
         with open(DEVICE, "rb"):
             (DRIVER / "unbind").write_text("vivid.0")
             tell_next("unplugged again", latest, Outage, "stopped delivering")

@@ -13,7 +13,7 @@ from dermedge.edge.sources.open import open_source
 
 
 def main(spec: str, seconds: float) -> None:
-    """Reads until the end, an error, or a time limit in seconds."""
+    """Reads frames until the pipeline ends, an error occurs, or the time limit in seconds is over."""
     until = time.monotonic() + seconds
     try:
         with open_source(spec) as source, LatestFrame(source) as latest:

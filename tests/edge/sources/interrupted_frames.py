@@ -19,7 +19,7 @@ HANGS_S = 20.0
 
 
 class Interrupted(BaseException):
-    """Raised by the signal, in whatever the consumer does at that moment."""
+    """The signal raises this exception, at whatever place the consumer is at that moment."""
 
 
 class FastCamera(FrameSource):

@@ -26,7 +26,7 @@ METHODS = (
 
 
 def signatures(folder: Path) -> dict[str, object]:
-    """Version and methods of an unpacked source distribution; a property is marked by an @."""
+    """Returns the version and the methods of an unpacked source distribution. A property is marked by an @."""
     module = ast.parse((folder / "picamera2" / "picamera2.py").read_text(encoding="utf-8"))
     [camera] = [one for one in module.body if isinstance(one, ast.ClassDef) and one.name == "Picamera2"]
     methods = {one.name: one for one in camera.body if isinstance(one, ast.FunctionDef)}

@@ -1,4 +1,4 @@
-"""A capture that may hang is read by a thread, which is left alone when it does."""
+"""A thread reads a capture that may hang. If it hangs, the thread is abandoned."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from dermedge.edge.sources.gstreamer import AbandonableCapture, PipelineCapture
 
 
 class FakeCapture:
-    """A capture that counts its frames, and hangs at one of them until it is let go."""
+    """A capture that counts its frames. At one of them, it hangs until the test releases it."""
 
     def __init__(self, hangs_at: int | None = None) -> None:
         self.hangs_at, self.number, self.is_released = hangs_at, 0, False

@@ -2,8 +2,8 @@
 
     DERMEDGE_VM=/tmp/vm python -m pytest tests/edge/sources/test_camera_in_vm.py
 
-boots a Debian kernel by ../shared/boards/vm_with_camera.sh, which keeps its files in that folder; it needs
-qemu, root, and a minute.
+boots a Debian kernel by ../shared/boards/vm_with_camera.sh, which keeps its files in the folder DERMEDGE_VM. The test
+needs qemu and root, and takes about a minute.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Flipping an image and cutting its middle out."""
+"""Images are flipped, and their middle is cut out."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_a_zoom_keeps_the_middle_rows_and_columns() -> None:
 
 
 class Told(FrameSource):
-    """A camera that tells what it delivers, and notes when it is closed."""
+    """A camera that states its size, rate and format, and records that it was closed."""
 
     is_live = True
 

@@ -19,7 +19,7 @@ NEEDS = "import cv2; assert cv2.videoio_registry.hasBackend(cv2.CAP_GSTREAMER)"
 WIDTH, HEIGHT, FPS = 320, 240, 15
 TEST_PICTURE = f"is-live=true pattern=ball ! video/x-raw,width={WIDTH},height={HEIGHT},framerate={FPS}/1"
 TO_BGR = "videoconvert ! video/x-raw,format=BGR ! appsink"
-# Format of the raw frames that come through standard input.
+# The format of the raw frames that are written to standard input.
 FROM_PIPE = f"fdsrc fd=0 ! rawvideoparse format=bgr width={WIDTH} height={HEIGHT} framerate={FPS}/1"
 
 
@@ -39,7 +39,7 @@ def start(pipeline: str, seconds: float) -> subprocess.Popen[bytes]:
 
 
 def events_of(process: subprocess.Popen[bytes]) -> list[dict[str, Any]]:
-    """The events until the end; nothing but our lines may be printed."""
+    """Returns the events until the program ends. It may print nothing but these lines."""
     output, errors = process.communicate(timeout=60)
     assert (process.returncode, errors) == (0, b"")
     return [json.loads(line) for line in output.splitlines()]
@@ -50,7 +50,7 @@ def numbers(events: list[dict[str, Any]]) -> Iterator[int]:
 
 
 def test_frames_of_a_pipeline_come_in_order_and_after_its_end_it_is_opened_again() -> None:
-    """A pipeline is a camera: that it ends is an outage."""
+    """A pipeline counts as a camera, so its end is an outage."""
     events = events_of(start(f"videotestsrc num-buffers=20 {TEST_PICTURE} ! {TO_BGR}", 5))
     assert {tuple(one["shape"]) for one in events if one["event"] == "frame"} == {(HEIGHT, WIDTH, 3)}
     seen = list(numbers(events))
@@ -83,7 +83,7 @@ def test_a_pipeline_that_stalls_is_lost_within_seconds_and_does_not_hold_the_end
 
 
 def events_of_open(process: subprocess.Popen[bytes]) -> list[dict[str, Any]]:
-    """As `events_of`, with standard input held open."""
+    """Does the same as `events_of`, but keeps standard input open."""
     assert process.stdin is not None
     stdin, process.stdin = process.stdin, None
     with stdin:
@@ -98,7 +98,7 @@ def test_a_pipeline_that_cannot_be_is_one_line_with_what_to_look_at() -> None:
 
 @pytest.mark.parametrize("format_", ["BGR", "GRAY8", "BGRx", "BGRA"])
 def test_the_colours_of_a_frame_are_right(format_: str) -> None:
-    # the pattern is plain red: 76 or 81 in gray, depending on the range of the levels
+    # The pattern is plain red. In gray, red is 76 or 81, depending on the range of the levels.
     picture = (
         f"videotestsrc num-buffers=3 pattern=solid-color foreground-color=0xffff0000 {TEST_PICTURE[25:]}"
     )

@@ -1,4 +1,4 @@
-"""What a web server that delivers no video tells about the reason."""
+"""If a web server delivers no video, its answer tells the reason."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_the_servers_answer_becomes_advice(host: str, path: str, advice: str | N
             "digest",
             "me:p%40ss",
             None,
-        ),  # the password may be right: FFmpeg can show it in this way, and we cannot
+        ),  # the password may be right, because FFmpeg supports Digest, and this check does not
     ],
 )
 def test_the_password_of_an_address_is_tried(host: str, path: str, pair: str, advice: str | None) -> None:

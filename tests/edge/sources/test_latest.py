@@ -97,11 +97,11 @@ def test_a_signal_at_any_moment_ends_the_consumer() -> None:
 
 
 class Interrupted(BaseException):
-    """Raised by a signal."""
+    """A signal raises this exception."""
 
 
 class Stuck:
-    """A live source whose read ends a moment after a signal, as in a stream that stalls."""
+    """A live source whose `read` ends a moment after a signal, like that of a stalled stream."""
 
     is_live = True
 
@@ -123,7 +123,7 @@ class Stuck:
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this system has no timers that send signals")
 def test_a_signal_at_the_exit_does_not_close_a_source_that_the_thread_still_reads() -> None:
-    """Earlier, two Ctrl-C while a stream stalled ended in a segmentation fault."""
+    """Earlier, pressing Ctrl-C twice while a stream stalled caused a segmentation fault."""
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         source.is_interrupted.set()
@@ -157,7 +157,7 @@ def test_files_are_read_in_order_in_the_consumer_s_own_thread(video: Path) -> No
 
 
 class Slow:
-    """A live source whose frames come after these pauses, and which then stays silent."""
+    """A live source. Its frames come after the given pauses. After the last frame, no other comes."""
 
     is_live = True
 
@@ -197,7 +197,7 @@ def test_a_pause_does_not_make_a_fast_camera_slow(monkeypatch: pytest.MonkeyPatc
 
 
 class Told:
-    """A live source that does in turn what the test says: delivers a frame, is lost, or ends."""
+    """A live source whose steps the test puts into a queue. A step is a frame, the loss of the source, or its end."""
 
     is_live = True
 
@@ -206,7 +206,7 @@ class Told:
         self.taken = threading.Semaphore(0)
 
     def read(self) -> Frame | None:
-        # all earlier steps have been handed on
+        # when the thread reads again, it has passed on all earlier steps
         self.taken.release()
         step = self.steps.get(timeout=30)
         if isinstance(step, SourceLost):
@@ -214,7 +214,7 @@ class Told:
         return step
 
     def say(self, *steps: Frame | SourceLost | None) -> None:
-        """Returns when the reader has handed on all steps and asks for the next."""
+        """Returns when the reader has passed on all steps, and asks for the next one."""
         for step in steps:
             assert self.taken.acquire(timeout=5)
             self.steps.put(step)
@@ -264,7 +264,7 @@ def test_a_consumer_that_waits_is_woken_at_once(
 
 
 class Clock:
-    """Stands for the module time; it does not run by itself."""
+    """Takes the place of the module time. The time changes only if the test changes it."""
 
     def __init__(self) -> None:
         self.now_s = 100.0
@@ -283,7 +283,7 @@ class Feed:
         self.number = 0
 
     def after(self, *intervals_s: float) -> list[int]:
-        """The numbers of the frames that a fast consumer gets, if frames come after these intervals."""
+        """Delivers a frame after each of these intervals. Returns the numbers of those that a fast consumer gets."""
         taken = []
         for interval_s in intervals_s:
             self.clock.now_s += interval_s
@@ -294,7 +294,7 @@ class Feed:
         return taken
 
     def wait(self, seconds: float) -> list[int]:
-        """The number of the frame that may be delivered after this many seconds; None if there is none."""
+        """Lets this many seconds pass. Returns the number of the frame that may be delivered now, or an empty list."""
         self.clock.now_s += seconds
         arrival = self.latest.newer()
         return [arrival.frame.number] if arrival else []
@@ -376,7 +376,7 @@ def test_a_slow_source_may_be_silent_for_three_of_its_intervals_but_not_for_more
 
 
 def waits(latest: LatestFrame, *arrivals: float) -> list[float]:
-    """How long frames that arrive at these times wait for a newer one."""
+    """Returns how many seconds each frame waits for a newer one. The frames arrive at the given times."""
     found = []
     for at_s in arrivals:
         found.append(round(latest._hold_back_s(at_s), 6))
@@ -386,9 +386,10 @@ def waits(latest: LatestFrame, *arrivals: float) -> list[float]:
 
 def test_after_a_stall_frames_wait_until_they_come_as_usual_again(camera: type) -> None:
     latest = LatestFrame(camera(1))
-    # ten frames a second
+    # the camera delivers ten frames a second
     assert waits(latest, 5.0, 5.1, 5.2, 5.3) == [0, 0, 0, 0]
-    # after a stall of half a second, two frames from a buffer, which wait for three quarters of an interval
+    # After a stall of half a second, the first frame comes, and then two frames from a buffer. All three wait for three
+    # quarters of the usual interval.
     assert waits(latest, 5.8, 5.81, 5.82) == [0.075] * 3
     assert waits(latest, 5.92, 6.02) == [0, 0]
 

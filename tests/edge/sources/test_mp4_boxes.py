@@ -1,4 +1,4 @@
-"""The playing time and the transfer function that the boxes of an MP4 state, written by hand (ISO/IEC 14496-12)."""
+"""The boxes of an MP4 state the playing time and the transfer function. They are written by hand (ISO/IEC 14496-12)."""
 
 from __future__ import annotations
 
@@ -19,13 +19,16 @@ def box(kind: bytes, content: bytes) -> bytes:
 
 
 def movie_header(timescale: int, version: int = 0) -> bytes:
-    """Times of creation and change, the time units of a second, and the rest, which is not read."""
+    """Returns the box mvhd: times of creation and change, the number of time units in a second, and unread fields."""
     times = struct.pack(">QQ", 11, 12) if version else struct.pack(">II", 11, 12)
     return box(b"mvhd", bytes([version, 0, 0, 0]) + times + struct.pack(">I", timescale) + bytes(80))
 
 
 def edit_list(*entries: tuple[int, int], version: int = 0) -> bytes:
-    """Entries of (duration, start of the media), each at the usual rate; the start -1 is a pause."""
+    """Returns an edit list with entries (duration, start in the media). If the start is -1, the entry is a pause.
+
+    Every entry plays at the normal rate.
+    """
     layout = ">Qqhh" if version else ">Iihh"
     packed = b"".join(struct.pack(layout, *entry, 1, 0) for entry in entries)
     return box(b"elst", bytes([version, 0, 0, 0]) + struct.pack(">I", len(entries)) + packed)
@@ -39,7 +42,8 @@ def file_of(tmp_path: Path, *boxes: bytes) -> Path:
 
 @pytest.mark.parametrize("version", [0, 1])
 def test_the_longest_track_plays_the_sum_of_its_edits(version: int, tmp_path: Path) -> None:
-    # 2 s and 1.5 s of the media, with a pause that shows nothing; the other track plays 1 s
+    # The first track plays 2 s and 1.5 s of the media. The pause of 1 s between them does not count. The other track
+    # plays 1 s.
     first = edit_list((1200, 0), (600, -1), (900, 300), version=version)
     path = file_of(
         tmp_path, movie_header(600, version), box(b"trak", first), box(b"trak", edit_list((600, 0)))
@@ -67,8 +71,8 @@ def test_what_states_no_time_is_not_guessed(tmp_path: Path) -> None:
 )
 @pytest.mark.parametrize("kind", [b"nclx", b"nclc"])
 def test_pq_and_hlg_are_hdr(transfer: int, expected: bool, kind: bytes, tmp_path: Path) -> None:
-    # primaries, transfer function, matrix
-    # nclx ends with the range of the levels
+    # Both kinds have three numbers: the primaries, the transfer function and the matrix. After them, nclx also has the
+    # range of the levels.
     ending = b"\x00" if kind == b"nclx" else b""
     colours = box(b"colr", kind + struct.pack(">HHH", 9, transfer, 9) + ending)
     assert is_hdr(file_of(tmp_path, movie_header(600), colours)) is expected
@@ -100,7 +104,7 @@ def test_the_index_is_found_behind_a_box_of_any_size(tmp_path: Path) -> None:
         b"",
         b"no",
         FTYP,
-        # a size of 0 reaches to the end of the file; one below that of its own head is damage
+        # A box of size 0 reaches to the end of the file. A size that is smaller than the head of the box is damage.
         FTYP + struct.pack(">I4s", 0, b"mdat") + b"moov",
         FTYP + struct.pack(">I4s", 7, b"mdat") + box(b"moov", b"not found"),
         FTYP + struct.pack(">I4sQ", 1, b"mdat", 15) + box(b"moov", b"not found"),
@@ -125,7 +129,7 @@ def test_an_index_that_claims_too_much_is_read_in_part(
 
 def test_a_raw_stream_of_h264_has_no_index(tmp_path: Path) -> None:
     path = tmp_path / "test.h264"
-    # as `rpicam-vid -o test.h264` writes it: a start code, and then the sequence parameters
+    # `rpicam-vid -o test.h264` writes such a file. It has a start code, and then the sequence parameters.
     path.write_bytes(bytes.fromhex("00000001 67640028 ac2b402802dd0808 00000001 68ee3cb0") + bytes(100))
     assert read_index(path) == b""
     assert not is_hdr(path)

@@ -1,4 +1,4 @@
-"""The grammar of --source, and what each kind does when something is missing."""
+"""The grammar of --source, and what each kind of source does if something is missing."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def test_a_size_for_a_source_that_has_its_own_is_refused(option: str) -> None:
 
 
 class FakeCapture:
-    """The methods of cv2.VideoCapture that LiveCapture calls; ``refused`` properties cannot be set."""
+    """Has the methods of cv2.VideoCapture that LiveCapture calls. The properties in ``refused`` cannot be set."""
 
     def __init__(self, refused: tuple[int, ...] = ()) -> None:
         self.refused = refused
@@ -150,7 +150,7 @@ class FakeCapture:
 
 @pytest.fixture
 def make_capture(monkeypatch: pytest.MonkeyPatch) -> Callable[..., FakeCapture]:
-    """A function that puts a FakeCapture where OpenCV's would be opened, and lets it settle at once."""
+    """A function that replaces OpenCV's capture by a FakeCapture, which needs no time to settle."""
 
     def make(refused: tuple[int, ...] = ()) -> FakeCapture:
         capture = FakeCapture(refused)
@@ -189,7 +189,7 @@ def test_what_a_camera_delivers_is_read_back(make_capture: Callable[..., FakeCap
     capture.properties[cv2.CAP_PROP_FPS] = 0.5
     capture.set = lambda key, value: True  # type: ignore[method-assign]
     assert open_source("0", fps=1).delivery() == Delivery(1920, 1080, 0.5, "Y16")
-    # V4L2 takes what it likes, and OpenCV says that it has set what was asked for
+    # V4L2 may choose other values, although OpenCV says that it has set the requested ones
     capture.properties = {cv2.CAP_PROP_FRAME_WIDTH: 640, cv2.CAP_PROP_FRAME_HEIGHT: 480}
     silent = open_source("0", 1920, 1080, 30, pixel_format="MJPG", flip="both")
     assert silent.delivery() == Delivery(640, 480, None, "")
@@ -215,7 +215,7 @@ def test_locks_keep_what_the_automatics_had_found(make_capture: Callable[..., Fa
 
 
 def test_a_camera_settles_for_a_second_before_its_exposure_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A camera of four frames a second, on a clock that nobody waits for, whose exposure rises with each frame."""
+    """On a simulated clock, the camera delivers four frames a second. Its exposure rises with each frame."""
     clock = [50.0]
 
     class Settling(FakeCapture):
@@ -229,7 +229,7 @@ def test_a_camera_settles_for_a_second_before_its_exposure_is_kept(monkeypatch: 
     source = CameraCapture("0", capture, "", CameraMode(lock_exposure=True))
     assert capture.count == 4
     assert capture.properties[cv2.CAP_PROP_EXPOSURE] == 161
-    # the frames of this second do not count
+    # the frames of the first second are not counted, so the number of this frame is 0
     frame = source.read()
     assert frame is not None
     assert frame.number == 0
@@ -250,7 +250,7 @@ def test_a_stream_may_take_five_seconds_to_open_and_three_for_a_frame_and_two_th
     assert frame is not None
     assert frame.name == "RTSP://Camera/One"
     limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, 5000, cv2.CAP_PROP_READ_TIMEOUT_MSEC, 3000]
-    # FFmpeg knows schemes in lower case alone, and returns a frame late for each further thread
+    # FFmpeg knows schemes only in lower case. With each further thread, its frames come one frame later.
     threads = [cv2.CAP_PROP_N_THREADS, 2]
     assert asked == [("rtsp://me:Secret@Camera/One", cv2.CAP_FFMPEG, limits + threads)]
     monkeypatch.delattr(cv2, "CAP_PROP_N_THREADS")
@@ -263,7 +263,7 @@ def test_a_stream_may_take_five_seconds_to_open_and_three_for_a_frame_and_two_th
     [
         (5, 0.0, False),
         (6, 0.0, True),
-        # fewer parts, but for a second
+        # fewer parts are damaged, and the stream is lost only if this lasts for a second
         (2, 0.4, False),
         (2, 0.5, True),
     ],

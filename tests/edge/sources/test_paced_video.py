@@ -1,4 +1,4 @@
-"""A video at its own speed, on a clock that nobody waits for."""
+"""A video is read at its own speed, here on a simulated clock."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dermedge.edge.sources.video import PacedVideo
 
 
 class SleepingClock:
-    """Stands for the module ``time``; sleeping moves it on."""
+    """Takes the place of the module ``time``. Only `sleep` lets time pass."""
 
     def __init__(self) -> None:
         self.now, self.slept = 100.0, list[float]()

@@ -15,7 +15,7 @@ from dermedge.edge.sources.photo_files import PhotoFiles, open_folder
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A folder with two plain photos of 4 x 6 pixels, the second one in a folder of its own."""
+    """A folder with two photos of 4 x 6 pixels in a single colour. The second photo is in a folder of its own."""
     (tmp_path / "b").mkdir()
     for name, bgr in (("a.png", (10, 100, 200)), ("b/c.png", (30, 20, 10))):
         assert cv2.imwrite(str(tmp_path / name), np.full((4, 6, 3), bgr, np.uint8))

@@ -37,24 +37,25 @@ def memory_of(image_bgr: np.ndarray, pixel_format: str) -> np.ndarray:
         return np.dstack([image_bgr, np.full(image_bgr.shape[:2], 255, np.uint8)])
     if pixel_format == "XBGR8888":
         return np.dstack([image_bgr[..., ::-1], np.full(image_bgr.shape[:2], 255, np.uint8)])
-    # planar: luma in rows of a stride, then the two chromas at half the size, two of their rows in one
+    # This format is planar. The luma comes first, in rows with padding. Then come the two chroma planes, which are half
+    # as wide and half as high. One row of the array holds two of their rows.
     height, width = image_bgr.shape[:2]
     planes = cv2.cvtColor(image_bgr, cv2.COLOR_BGR2YUV_I420)
     array = np.full(
         (height * 3 // 2, width + (-width) % STRIDE), 77, np.uint8
-    )  # 77: what lies in the padding
+    )  # the padding is filled with 77
     array[:height, :width] = planes[:height]
-    halves = array.reshape(height * 3, -1)  # each row of the stride as two
+    halves = array.reshape(height * 3, -1)  # each row becomes two
     chroma = planes[height:].reshape(height, width // 2)
     halves[2 * height :, : width // 2] = chroma
     return array
 
 
 class FakePicamera2:
-    """picamera2 0.3.38 as far as PiCamera uses it.
+    """Has the parts of picamera2 0.3.38 that PiCamera uses.
 
     Attributes:
-        delivers: the format that becomes of the one that was asked for.
+        delivers: the format that the camera delivers, which may differ from the requested one.
         has: the controls that the camera has.
     """
 
@@ -113,7 +114,7 @@ class FakePicamera2:
 
 @pytest.fixture
 def install(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[FakePicamera2]]:
-    """A function that installs a FakePicamera2 with these attributes, and gives the list of those made."""
+    """A function that installs a FakePicamera2 with these attributes. It returns the list of all created objects."""
 
     def install(**attributes: Any) -> list[FakePicamera2]:
         made: list[FakePicamera2] = []
@@ -139,7 +140,7 @@ def test_the_fake_has_the_signatures_of_the_real_package(name: str) -> None:
     assert isinstance(ours, property) == real.startswith("@property")
     function = ours.fget if isinstance(ours, property) else ours
     parameters = [f"{one}".replace('"', "'") for one in inspect.signature(function).parameters.values()]
-    # libcamera, whose default this is, exists on a Raspberry Pi alone
+    # this default is an object of libcamera, which exists only on a Raspberry Pi
     expected = real.removeprefix("@property ").replace("libcamera.Transform()", "None")
     assert f"({', '.join(parameters)})" == expected
 
@@ -173,7 +174,7 @@ def test_frames_are_blue_first_and_without_padding_whatever_the_format(
     assert frame is not None
     assert frame.number == 0
     assert frame.image_bgr.shape == (240, width, 3)
-    # YUV of eight bits loses a level or two
+    # in YUV of eight bits, rounding changes a colour by one or two levels
     assert np.abs(frame.image_bgr.astype(int) - COLOUR_BGR).max() <= 2
 
 

@@ -1,4 +1,4 @@
-"""A live source that freezes, dies and comes back; scripted, and as a real server on the loopback."""
+"""A live source freezes, dies and comes back. It is scripted, or a real server on the loopback address."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ FRAME_S = 0.1
 
 
 def noisy(seed: int) -> NDArray[np.uint8]:
-    """A frame of a grey wall with a sensor's noise; no two are equal."""
+    """Returns a frame of a grey wall with the noise of a sensor. No two frames are equal."""
     return np.random.default_rng(seed).integers(90, 110, (48, 64, 3)).astype(np.uint8)
 
 
 class Clock:
-    """Time that passes only by sleeping, and by frames."""
+    """A clock whose time passes only while the program sleeps, and with each frame."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 1000.0
@@ -43,7 +43,7 @@ class Clock:
 
 
 class Camera:
-    """Delivers these images, ten a second of the clock, and then dies."""
+    """Delivers these images, ten in each second of the clock, and then dies."""
 
     is_live = True
 
@@ -69,7 +69,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 def until_frame(source: Reconnecting) -> tuple[Frame | None, list[str]]:
-    """The next frame, and the reasons of the outages before it."""
+    """Reads until a frame comes, and returns it with the reasons of the outages before it."""
     reasons: list[str] = []
     while True:
         try:
@@ -191,9 +191,9 @@ class Stream:
     """An MJPEG server on the loopback.
 
     Attributes:
-        mode: what it does with its viewers: ``live`` sends them noise 50 times a second, ``frozen`` one
-            image over and over, ``corrupt`` no images, ``glitching`` every third part damaged, ``stalled`` nothing
-            more, ``photo`` answers each request with one JPEG, and ``dead`` hangs up.
+        mode: what the server sends to its viewers. ``live``: 50 different noise images a second. ``frozen``: the same
+            image over and over. ``corrupt``: only damaged images. ``glitching``: every third image is damaged.
+            ``stalled``: nothing more. ``photo``: one JPEG for each request. ``dead``: it closes the connections.
     """
 
     def __init__(self) -> None:
@@ -274,7 +274,7 @@ def test_a_stream_that_fails_is_told_and_comes_back_with_its_server(
     with open_source(stream.address) as source, LatestFrame(source) as latest:
         next_of(latest)
         stream.mode = mode
-        # on a busy machine, silence may be reported first
+        # on a busy machine, an outage because of silence may be reported before the expected one
         next_of(latest, lambda found: isinstance(found, Outage) and reason in found.reason)
         stream.mode = "live"
         assert isinstance(next_of(latest), Arrival)

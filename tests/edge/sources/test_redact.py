@@ -22,7 +22,7 @@ from dermedge.edge.errors import DermedgeError
 from dermedge.edge.sources.open import open_source
 from dermedge.edge.sources.redact import without_secrets
 
-# The user is admin and the password holds SECRET in each of them.
+# In each of them, the user is admin, and the password contains SECRET.
 WITH_SECRETS = [
     ("rtsp://admin:SECRET@10.0.0.5:554/stream", "rtsp://10.0.0.5:554/stream"),
     ("rtsp://admin@10.0.0.5/stream", "rtsp://10.0.0.5/stream"),
@@ -138,7 +138,7 @@ def test_no_error_of_an_address_shows_one(spec: str, options: dict) -> None:
 
 
 class Camera(BaseHTTPRequestHandler):
-    """Sends noise as a motion JPEG, whoever asks."""
+    """Sends noise as a motion JPEG. It asks for no password."""
 
     def do_GET(self) -> None:
         self.send_response(200)

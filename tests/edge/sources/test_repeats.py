@@ -14,7 +14,7 @@ def test_an_equal_image_is_a_repeat() -> None:
     assert equals_last(IMAGE, IMAGE.copy())
 
 
-# pixels on the grid of every 16th one, and between its lines
+# some of these pixels lie on the grid of every 16th row and column, and the others lie between
 @pytest.mark.parametrize("pixel", [(0, 0, 0), (16, 32, 1), (1, 0, 2), (17, 33, 0), (39, 49, 2)])
 def test_one_byte_makes_another_image(pixel: tuple[int, int, int]) -> None:
     changed = IMAGE.copy()

@@ -23,7 +23,7 @@ NEEDS = "import gi; gi.require_version('GstRtspServer', '1.0')"
 
 
 class Server:
-    """The server's process, which may be started again at the same port."""
+    """The process of the server. It can be started again at the same port."""
 
     def __init__(self) -> None:
         with socket.create_server(("127.0.0.1", 0)) as free:

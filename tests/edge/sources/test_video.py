@@ -25,22 +25,23 @@ from dermedge.edge.sources.open import open_source
 from dermedge.edge.sources.video import VideoFile
 
 HERE = Path(__file__).parent
-# 50 and 12 frames of 160 x 120, each another one for a player; FFmpeg wrote them with its flags ilme and ildct.
+# Two interlaced videos with 50 and 12 frames of 160 x 120 pixels. A player shows different frames. FFmpeg wrote the
+# videos with its flags ilme and ildct.
 INTERLACED = (HERE / "interlaced.ts", HERE / "interlaced.mp4")
-# 12 frames; the time to the next one is 200, 40 and 40 ms in turn.
+# 12 frames. The intervals between them are 200, 40 and 40 ms, over and over.
 VARIABLE = HERE / "variable_rate.mp4"
-# 50 frames, of which ten in the middle were cut out of the file.
+# 50 frames. Ten of them, in the middle, were cut out of the file.
 HOLE = HERE / "hole.ts"
-# 40 frames, of which an edit list hides the first 15.
+# 40 frames. An edit list hides the first 15.
 TRIMMED = HERE / "trimmed.mp4"
-# 3 frames of HDR video; its index states HLG.
+# 3 frames of HDR video. The index of the file states the transfer function HLG.
 HDR = HERE / "hdr.mov"
 # 3 frames in AV1, which OpenCV's own wheels do not decode.
 AV1 = HERE / "av1.mp4"
 
 
 def decodes(path: Path) -> bool:
-    """Whether this OpenCV decodes a video; version 5.0.0 returns the same memory for each frame of interlaced ones."""
+    """Tells whether this OpenCV decodes a video. Version 5.0.0 returns the same memory for each interlaced frame."""
     capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
     first, second = capture.read()[1], capture.read()[1]
     return not np.array_equal(first, second)
@@ -229,7 +230,7 @@ def test_a_damaged_stretch_is_told_and_what_can_be_read_after_it_is(
 
 
 def test_a_hole_in_a_transport_stream_is_told_although_its_end_is_there() -> None:
-    """It states no number of frames, and OpenCV reads on behind the hole."""
+    """A transport stream does not state its number of frames, and OpenCV continues to read after the hole."""
     frames, error = frames_until_error(HOLE)
     assert f"is damaged or truncated: {frames[-1].number + 1} of about 50 frames" in error
     assert frames[-1].at_s == pytest.approx(1.96)
@@ -289,7 +290,7 @@ def test_run_of_an_interlaced_video_answers_nothing_and_ends_with_2(
 
 
 class Broadcast(BaseHTTPRequestHandler):
-    """Sends the interlaced transport stream in its own time, over and over."""
+    """Sends the interlaced transport stream at its own speed, again and again."""
 
     def do_GET(self) -> None:
         self.send_response(200)
@@ -333,7 +334,7 @@ def test_an_interlaced_stream_is_a_lost_camera_that_says_why_and_gives_no_frame(
 
 
 class Recorded:
-    """A capture of images whose positions, rate and number are told; a position of None cannot be decoded."""
+    """A capture whose positions, frame rate and number of frames the test sets. A frame at None cannot be decoded."""
 
     def __init__(self, positions_s: Sequence[float | None], fps: float, count: int) -> None:
         self.left, self.at_s = list(positions_s), 0.0
@@ -376,7 +377,7 @@ def times(video: VideoFile) -> list[float | None]:
 
 def test_a_video_without_times_and_rate_has_25_frames_a_second(recorded: Callable[..., VideoFile]) -> None:
     assert times(recorded([0.0] * 4, 0.0, 0)) == pytest.approx([0, 0.04, 0.08, 0.12])
-    # a time that goes back is replaced by one of the rate
+    # if a time goes back, it is replaced by the time that the frame rate gives
     assert times(recorded([2.0, 2.1, 1.0, 2.5], 10.0, 0)) == pytest.approx([2, 2.1, 2.2, 2.5])
 
 
@@ -412,7 +413,7 @@ def test_one_long_gap_is_damage_and_many_short_ones_are_a_lower_rate(
     gap = [0.1 * number for number in (*range(25), *range(75, 100))]
     with pytest.raises(SourceError, match=r"50 of about 100 frames could be decoded, the last one at 9\.9 s"):
         times(recorded(gap, 10.0, 100))
-    # a tenth may be missing anywhere
+    # up to a tenth of the frames may be missing, even in one piece
     small = [0.1 * number for number in (*range(25), *range(34, 100))]
     assert len(times(recorded(small, 10.0, 100))) == 91
 

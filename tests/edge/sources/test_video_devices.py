@@ -1,4 +1,4 @@
-"""Cameras by links and by what sysfs tells of them, in trees of temporary files."""
+"""Cameras are found by links, and by what sysfs tells about them. The tests use trees of temporary files."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MODE = CameraMode()
 
 
 class Machine:
-    """A tree of /dev and of /sys, into which cameras are plugged."""
+    """A machine with its own /dev and /sys, into which a test plugs cameras."""
 
     def __init__(self, folder: Path) -> None:
         self.dev = folder / "dev"
@@ -32,7 +32,7 @@ class Machine:
     def plug(
         self, number: int, port: str = "1-1", serial: str = "", product: str = "0825", index: int = 0
     ) -> Path:
-        """Plugs a USB camera into a port; its node."""
+        """Plugs a USB camera into a port, and returns its node."""
         device = self.sys / "devices" / "usb1" / port
         interface = device / f"{port}:1.0"
         entry = interface / "video4linux" / f"video{number}"
@@ -56,7 +56,7 @@ class Machine:
 
 
 class Node:
-    """A cv2.VideoCapture of a node, open if the node is there."""
+    """A cv2.VideoCapture of a node. It is open if the node exists."""
 
     def __init__(self, machine: Machine, target: int | str) -> None:
         self.target = target
@@ -85,7 +85,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
 
 @pytest.fixture
 def opened(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> list[int | str]:
-    """The calls to open a camera, in order."""
+    """The calls that open a camera, in their order."""
     asked: list[int | str] = []
 
     def open_node(target: int | str, *_: object) -> Node:
@@ -153,7 +153,7 @@ def test_a_device_of_any_other_name_is_opened_by_its_path(machine: Machine, open
 def test_a_camera_is_found_under_another_number(
     port: str, serial: str, machine: Machine, opened: list[int | str]
 ) -> None:
-    """At its port, by its serial number, or as the only one of its model."""
+    """It is found by its port, by its serial number, or because it is the only camera of its model."""
     node = machine.plug(0, serial=serial)
     machine.plug(1, port="1-9", product="9999")
     open_again = CameraOpener("0", MODE)
@@ -212,7 +212,7 @@ def test_a_camera_that_sysfs_does_not_know_is_opened_by_its_number(
 
 @pytest.fixture
 def make_node(machine: Machine) -> Callable[[int], Path]:
-    """A function that makes a node of which sysfs tells nothing, as in a container."""
+    """A function that makes a node that is not in sysfs, as in a container."""
 
     def make(number: int) -> Path:
         node = machine.dev / f"video{number}"
