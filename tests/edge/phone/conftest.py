@@ -25,13 +25,14 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[2]
 PHOTOS = 20
 VISIT_TIMEOUT_S = 240
-# What visit.mjs ends with where a browser was silent for too long; seen once, on a busy machine.
+# visit.mjs ends with the status HUNG if a browser is silent for too long. This happened once, on a busy machine, so the
+# visit is tried again.
 HUNG, ATTEMPTS = 75, 2
 
 
 @pytest.fixture(scope="session")
 def node_modules(node: str) -> Path:
-    """The tests' own packages, whose presence also says that a registry of npm packages may be asked."""
+    """The npm packages of the tests. If they are installed, the tests may also ask a registry of npm packages."""
     path = HERE / "node_modules"
     if not path.is_dir():
         pytest.skip("no npm packages for the tests: `make test-phone` installs them")
@@ -46,7 +47,7 @@ def app(node_modules: Path, model_path: Path, tmp_path_factory: pytest.TempPathF
 
 @pytest.fixture(scope="session")
 def photos(request: pytest.FixtureRequest) -> Callable[[int], list[NDArray[np.uint8]]]:
-    """A function that gives so many real photos, evenly drawn, or else the golden drawings."""
+    """A function (count) that gives real photos from all parts of the folder, or else the golden images."""
 
     def give(count: int) -> list[NDArray[np.uint8]]:
         try:
@@ -61,7 +62,7 @@ def photos(request: pytest.FixtureRequest) -> Callable[[int], list[NDArray[np.ui
 
 @pytest.fixture(scope="session")
 def camera_picture(make_lesion: Callable[..., NDArray[np.uint8]]) -> NDArray[np.uint8]:
-    """What the camera shows: a drawn lesion, 640 x 480."""
+    """The image that the camera shows: a drawn lesion, 640 x 480."""
     return make_lesion()
 
 
@@ -78,7 +79,7 @@ def chromium(node_modules: Path) -> str:
 def pictures(
     photos: Callable[[int], list[NDArray[np.uint8]]], tmp_path_factory: pytest.TempPathFactory
 ) -> list[Path]:
-    """Real photos, or else the golden drawings, as PNG files, which every decoder reads alike."""
+    """Real photos, or else the golden images. They are PNG files, which every decoder reads in the same way."""
     folder = tmp_path_factory.mktemp("pictures")
     paths = []
     for number, photo in enumerate(photos(PHOTOS)):
@@ -89,7 +90,7 @@ def pictures(
 
 @pytest.fixture(scope="session")
 def shots(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the screenshots go: DERMEDGE_SHOTS, or a folder of the tests."""
+    """The folder for the screenshots: DERMEDGE_SHOTS, or a temporary folder if the variable is not set."""
     path = Path(os.environ.get("DERMEDGE_SHOTS", tmp_path_factory.mktemp("shots")))
     path.mkdir(parents=True, exist_ok=True)
     return path
@@ -97,7 +98,7 @@ def shots(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def browse(node: str, app: Path, pictures: list[Path], shots: Path) -> Callable[..., dict[str, Any]]:
-    """A function that runs a script beside this file, which visits the served app, and returns what it saw.
+    """A function that runs a script beside this file, and returns what it saw. The script visits the served app.
 
     ``options`` go to the script, ``serving`` to `dermedge phone serve`, and ``around`` before the command.
     """
@@ -134,7 +135,7 @@ def browse(node: str, app: Path, pictures: list[Path], shots: Path) -> Callable[
 
 @pytest.fixture(scope="session")
 def classified(app: Path, pictures: list[Path]) -> list[dict[str, Any]]:
-    """Label and levels of each image by Python, as the scripts of the browsers tell them."""
+    """Python's label and levels for each image, in the form that the scripts of the browsers print."""
     results = []
     with Classifier(app / "model.tflite") as classifier:
         for image in map(read_picture, pictures):
@@ -147,7 +148,7 @@ def classified(app: Path, pictures: list[Path]) -> list[dict[str, Any]]:
 
 @pytest.fixture(scope="session")
 def first_title(app: Path, pictures: list[Path]) -> str:
-    """The page's title for the first image, by Python's prediction."""
+    """The title that the page must show for the first image, according to Python's prediction."""
     with Classifier(app / "model.tflite") as classifier:
         prediction = classifier.predict(read_picture(pictures[0]))
         said = classifier.headline(prediction)

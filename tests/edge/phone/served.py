@@ -8,14 +8,14 @@ from dermedge.edge.phone.serve import HEADERS
 
 
 def print_report(handler: BaseHTTPRequestHandler) -> None:
-    """A line "report" and the report's JSON."""
+    """Prints a line with "report" and the JSON of the report."""
     body = handler.rfile.read(int(handler.headers["Content-Length"]))
     print("report", body.decode(), flush=True)
     handler.send_response(204)
     handler.end_headers()
 
 
-# to the same origin, which the policy and the service worker let through
+# The reports go to the same origin, because the policy and the service worker allow only requests to it.
 HEADERS["Content-Security-Policy"] += "; report-uri /report"
 BaseHTTPRequestHandler.do_POST = print_report  # type: ignore[attr-defined]
 sys.exit(cli.main(sys.argv[1:]))

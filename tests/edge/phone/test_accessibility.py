@@ -122,7 +122,7 @@ def _request() -> ConversionRequest:
 def found(
     node: str, chromium: str, labelled_set: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, Any]:
-    """What axe.mjs saw on each page that `lab screenshots` photographs, and on two reports of conversions."""
+    """The findings of axe.mjs on each page of `lab screenshots`, and on two reports of conversions."""
     seen: dict[str, Any] = {}
     made = tmp_path_factory.mktemp("conversions")
     conversions = [

@@ -18,7 +18,8 @@ from dermedge.edge.model.manifest import Manifest, attach, read_manifest
 
 DOCS = Path(__file__).resolve().parents[3] / "docs" / "android.md"
 TIMEOUT_S = 120
-# Prints whether the plain JVM opens the file as a zip, whether Android's rule lets it, and what the recipe reads.
+# Prints whether the plain JVM opens the file as a zip, whether Android's rule allows it, and what the class of the
+# document reads.
 READER = """
 import java.io.File;
 import java.nio.ByteBuffer;
@@ -44,7 +45,7 @@ public final class Reader {
 
 
 def indented_block(containing: str) -> str:
-    """The block of code in the document that contains a text."""
+    """Returns the block of code that contains a text."""
     blocks = re.findall(
         r"(?:^ {4}.*\n(?:^\n(?= {4}))*)+", DOCS.read_text(encoding="utf-8"), flags=re.MULTILINE
     )
@@ -105,5 +106,5 @@ def test_unpacking_when_the_app_is_built_gives_the_manifest(converted: Path, tmp
     text = (folder / "dermedge.json").read_text(encoding="utf-8")
     manifest = Manifest.from_json(text, converted)
     assert manifest == read_manifest(converted)
-    # what the Kotlin of the document takes
+    # the Kotlin code of the document needs these
     assert [one["index"] for one in manifest.outputs if len(one["shape"]) == 4] == [1]

@@ -23,9 +23,9 @@ HOSTS = ["192.168.1.7", "fd00::7", "pi.local"]
 
 
 def handshake(context: ssl.SSLContext, authority: Authority, host: str) -> list[str]:
-    """The names in the certificate that a phone, which trusts the authority and wants ``host``, verified.
+    """Returns the names in the certificate of the server, which a phone has verified.
 
-    The TLS handshake is in memory.
+    The phone trusts the authority, and asks for ``host``. The TLS handshake is in memory.
     """
     to_phone, to_server = ssl.MemoryBIO(), ssl.MemoryBIO()
     phone_context = ssl.create_default_context(cadata=authority.certificate.decode())
@@ -53,7 +53,10 @@ def certificate_of(authority: Authority) -> x509.Certificate:
 def forged(
     authority: Authority, folder: Path, name: x509.GeneralName, through: bool = False
 ) -> ssl.SSLContext:
-    """What someone who has the authority's key could serve as another host: directly, or through an authority below."""
+    """Returns what a thief of the authority's key could serve as another host.
+
+    The certificate is signed by the authority itself or, if ``through`` is true, by an authority below it.
+    """
     issuer = certificate_of(authority).subject
     issuer_key = serialization.load_pem_private_key(authority.key, None)
     chain = b""
@@ -150,7 +153,7 @@ def test_it_is_kept_for_each_host_and_its_key_is_the_owner_s(tmp_path: Path) -> 
 
 
 def test_the_one_for_a_host_called_ca_is_kept_too(tmp_path: Path) -> None:
-    """Earlier versions wrote an authority into ca.pem. This file is deleted at each start."""
+    """Earlier versions wrote an authority into ca.pem, so each start deletes this file."""
     assert open_authority(tmp_path, "ca") == open_authority(tmp_path, "ca")
 
 

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from dermedge.edge.model.classifier import Classifier
 from dermedge.edge.model.manifest import digest
 
-# The images of the camera bear their numbers in bits: marks in the corners of the centre square, outside
-# the reticle, dark for 0 and light for 1. In pixels of a square of that side, the middles of the marks.
+# Each image of the camera shows its number in bits. A bit is a mark near a corner of the centre square, outside the
+# reticle. A dark mark is 0, and a light one is 1. These are the middles of the marks in pixels, for a square of the
+# given side.
 MARKS = {"across": [16, 44, 72, 408, 436, 464], "down": 16, "side": 480}
 MARK_HALF, DARK, LIGHT = 12, 60, 220
 
@@ -25,7 +26,7 @@ Browse = Callable[..., dict[str, Any]]
 
 
 def numbered(image: Image, number: int) -> Image:
-    """A copy, 640 x 480, with the marks of that number."""
+    """Returns a copy of the image, 640 x 480, with the marks of this number."""
     copy = image.copy()
     for bit, x in enumerate(MARKS["across"]):
         middle = (image.shape[1] - MARKS["side"]) // 2 + x
@@ -35,7 +36,7 @@ def numbered(image: Image, number: int) -> Image:
 
 
 def number_of(square: Image) -> int:
-    """What the marks of a centre square of any size stand for."""
+    """Returns the number that the marks of a centre square show. The square may have any size."""
     scale = square.shape[0] / MARKS["side"]
     row = round(MARKS["down"] * scale)
     lights = [square[row, round(x * scale)].mean() > (DARK + LIGHT) / 2 for x in MARKS["across"]]
@@ -44,7 +45,7 @@ def number_of(square: Image) -> int:
 
 @pytest.fixture(scope="session")
 def camera_video(camera_picture: Image, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What the camera shows, with a number on each image: a video as Chromium's fake camera takes it."""
+    """A video of the camera's image for the fake camera of Chromium. Each frame shows its number."""
     path = tmp_path_factory.mktemp("camera") / "camera.y4m"
     height, width = camera_picture.shape[:2]
     with path.open("wb") as video:
@@ -64,7 +65,7 @@ def visit(browse: Browse, chromium: str, camera_video: Path) -> dict[str, Any]:
 def test_the_page_names_what_the_camera_shows(
     visit: dict[str, Any], app: Path, camera_picture: Image
 ) -> None:
-    # the camera delivers YUV with half the resolution in colour
+    # the camera delivers YUV images, whose colours have half the resolution
     yuv = cv2.cvtColor(numbered(camera_picture, 0), cv2.COLOR_BGR2YUV_I420)
     with Classifier(app / "model.tflite") as classifier:
         expected = classifier.predict(cv2.cvtColor(yuv, cv2.COLOR_YUV2BGR_I420))
@@ -72,7 +73,7 @@ def test_the_page_names_what_the_camera_shows(
         named = classifier.labels.index(said.nearest or expected.label)
     words, share, _ = visit["camera"].rsplit(" ", 2)
     assert words == said.text
-    # the browser rounds the colours in another way
+    # the percentages may differ a little, because the browser rounds the colours in another way
     assert int(share) == pytest.approx(100 * expected.probabilities[named], abs=5)
 
 

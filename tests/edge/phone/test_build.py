@@ -33,7 +33,7 @@ def gzipped(path: Path) -> int:
 
 
 def test_two_apps_on_one_web_site_are_two_apps_to_the_phone() -> None:
-    """The id of an app is relative to the web site, and not to the folder (W3C, Web Application Manifest)."""
+    """The id of an app is relative to the web site, not to the folder (W3C, Web Application Manifest)."""
 
     def app_id(manifest_url: str) -> str:
         manifest = json.loads((PAGE / "manifest.webmanifest").read_text())

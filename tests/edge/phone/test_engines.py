@@ -11,12 +11,12 @@ import pytest
 
 from dermedge.edge.quality import HINTS
 
-# Debian's, where the processor's folder stands for any.
+# The path of Debian's program. The asterisk stands for the folder of the processor's architecture.
 MINI_BROWSER = "*/webkit2gtk-4.1/MiniBrowser"
 
 
 def command_of(engine: str) -> tuple[str, tuple[str, ...]]:
-    """A browser, and what its visit has to run in; skips where it is missing."""
+    """Returns the path of a browser, and the command that the visit must run in. If it is missing, skips the test."""
     cure = "`make test-phone` installs it where it can"
     if engine == "firefox":
         firefox = shutil.which("firefox-esr")
@@ -46,7 +46,7 @@ def test_the_page_names_a_photo_also_when_the_server_is_gone(visit: dict[str, An
 def test_a_camera_s_picture_is_judged_and_a_missing_camera_is_named(visit: dict[str, Any]) -> None:
     title, hint = visit["camera"]
     if visit["engine"] == "firefox":
-        # which makes up images of one colour
+        # Firefox has a fake camera, whose images have a single colour
         assert title == "searching"
         assert hint in HINTS.values()
     else:
@@ -56,5 +56,5 @@ def test_a_camera_s_picture_is_judged_and_a_missing_camera_is_named(visit: dict[
 def test_nothing_is_asked_of_anyone_else_and_the_policy_is_not_breached(visit: dict[str, Any]) -> None:
     assert visit["reports"] == []
     assert visit["asked"] == []
-    # and a breach would have been heard
+    # this breach was made on purpose, and shows that a breach would be reported
     assert visit["breach"] == "img-src: http://foreign.invalid/picture.png"

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-# Nothing is sent there: it tells which of this machine's addresses would be used.
+# A socket is connected to this address to find out which address of this machine would be used. Nothing is sent.
 ELSEWHERE = ("192.0.2.1", 9)
 
 
 def own_address() -> str:
-    """This machine's address on its network, or the loopback where it has none."""
+    """Returns the address of this machine on its network, or the loopback address if there is no network."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
             probe.connect(ELSEWHERE)
@@ -29,7 +29,7 @@ def own_address() -> str:
 def visit(
     browse: Callable[..., dict[str, Any]], chromium: str, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, Any]:
-    """What https.mjs saw, with an authority that was made for it."""
+    """What https.mjs saw. The certificate authority was made for this test."""
     if shutil.which("certutil") is None:
         pytest.skip("no certutil; `make test-phone` installs it where it can")
     for module in ("cryptography", "segno"):

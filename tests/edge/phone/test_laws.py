@@ -25,7 +25,7 @@ Stamped = tuple[Image, float | None]
 
 
 def measure(node: str, pictures: Sequence[Stamped], size: int = GRID) -> dict[str, Any]:
-    """What the page measures of what a network of a size sees of BGR images at their times."""
+    """Returns the page's measures of BGR images with their times, for a network with this input size."""
     heads = [{"height": one.shape[0], "width": one.shape[1], "at_s": at_s} for one, at_s in pictures]
     pixels = b"".join(cv2.cvtColor(one, cv2.COLOR_BGR2RGBA).tobytes() for one, _ in pictures)
     done = subprocess.run(
@@ -39,7 +39,7 @@ def measure(node: str, pictures: Sequence[Stamped], size: int = GRID) -> dict[st
 
 
 def measured_by_python(pictures: Sequence[Stamped], size: int) -> list[dict[str, Any]]:
-    """What `measure` should give: its numbers are approximate."""
+    """Returns the expected result of `measure`. Its numbers are approximate."""
     gate = QualityGate()
     results = []
     for image, at_s in pictures:

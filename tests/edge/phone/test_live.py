@@ -48,7 +48,7 @@ class Frames(FrameSource):
 
 
 def tinted(image: Image, *gains: float) -> Image:
-    """The image with its blue, green and red multiplied."""
+    """Returns the image with its blue, green and red multiplied by these factors."""
     return np.clip(image * np.array(gains), 0, 255).astype(np.uint8)
 
 
@@ -59,18 +59,18 @@ def frames(make_lesion: Callable[..., Image]) -> list[Stamped]:
     light = iter(np.linspace(0.6, 1, 30))
     scenes: list[tuple[float, Callable[[], Image]]] = [
         (1.2, lambda: next(lesions)),
-        # another class, for less and for more than the time that an answer stays
+        # another class comes: first for a shorter time, and then for a longer time than an answer stays
         (0.3, lambda: tinted(next(lesions), 0.9, 1.12, 0.82)),
         (0.5, lambda: next(lesions)),
         (1.0, lambda: tinted(next(lesions), 0.9, 1.12, 0.82)),
-        # a defect within the grace, and one beyond it
+        # one defect is shorter than the grace time, and another one is longer
         (0.2, lambda: cv2.GaussianBlur(next(lesions), (0, 0), 9)),
         (0.3, lambda: tinted(next(lesions), 0.9, 1.12, 0.82)),
         (0.6, lambda: np.full((480, 640, 3), 150, np.uint8)),
         (0.9, lambda: tinted(next(lesions), 0.6, 0.62, 0.53)),
         (0.6, lambda: tinted(next(lesions), 0.95, 0.72, 0.60)),
         (0.9, lambda: tinted(next(lesions), 0.6, 0.62, 0.53)),
-        # the light rises, so that the view of a frame changes before the view of all frames does
+        # the images become brighter; the view of a single frame changes before the smoothed view does
         (3.0, lambda: tinted(next(lesions), *[next(light)] * 3)),
         (0.7, lambda: make_lesion(7)[:, 70:571]),
     ]
@@ -83,7 +83,10 @@ def frames(make_lesion: Callable[..., Image]) -> list[Stamped]:
 
 
 def model_of(kind: str, make_view_model: Callable[..., Path]) -> Path:
-    """A tiny network: of a size with the view, of a smaller size than the gate's, or with probabilities alone."""
+    """Returns a tiny network of a kind.
+
+    "view" tells the view. "no view" has probabilities alone. Any other kind has an input smaller than the gate's.
+    """
     quantized = {"dtype": "uint8", "quantization": (1 / 16, 128)}
     thresholds = {**ALERT, "none": 0.8, "uncertain": 0.4}
     if kind == "no view":
@@ -140,7 +143,7 @@ def still_by_python(model: Path, frames: Sequence[Stamped]) -> Iterator[dict[str
 def by_the_page(
     node: str, app: dict[str, Any], outputs: dict[str, Any], frames: Sequence[Stamped]
 ) -> dict[str, Any]:
-    """What live.mjs tells of the frames, then of a lost camera, and of the last frame once more."""
+    """Returns the output of live.mjs for the frames, then a lost camera, and then the last frame again."""
     heads: list[dict[str, Any]] = [
         {"height": image.shape[0], "width": image.shape[1], "at_s": at_s, "still": number % 10 == 0}
         for number, (image, at_s) in enumerate(frames)
@@ -191,7 +194,8 @@ def test_frames_are_answered_as_by_the_device(
     assert (anew["state"], anew["hint"]) == ("reading", "hold still")
     assert told["still"] == list(still_by_python(model, frames[::10]))
     if kind == "view":
-        # the frames are such that a mistake would show
+        # The frames have both views and several classes, with and without the alert. Otherwise, a mistake could be
+        # overlooked.
         answers = [one["answer"] for one in expected if one["answer"]]
         assert {one["view"] for one in answers} == {"close-up", "dermoscopic"}
         assert len({one["label"] for one in answers}) >= 2
@@ -204,7 +208,7 @@ def test_frames_are_answered_as_by_the_device(
 
 
 def mirrored(app: dict[str, Any], name: str, levels: NDArray[np.uint8]) -> list[int]:
-    """The levels of an output; those of the close-up count down from 255, so that each output has its own scale."""
+    """Returns the levels of close_up, counted down from 255, so that its scale is not that of the other outputs."""
     if name != "close_up":
         return levels.ravel().tolist()
     app[name] |= {"scale": -1 / 256, "zero_point": 255}
@@ -212,7 +216,7 @@ def mirrored(app: dict[str, Any], name: str, levels: NDArray[np.uint8]) -> list[
 
 
 def write_no_litert(folder: Path) -> None:
-    """In place of the download: the page's runtime is not needed here."""
+    """Writes empty files instead of downloading LiteRT.js, because these tests do not need it."""
     folder.mkdir()
     for name in build._LITERT.values():
         (folder / name).write_bytes(b"")

@@ -1,4 +1,4 @@
-"""The network on LiteRT.js puts out the levels that it puts out in Python, and so says the same."""
+"""On LiteRT.js, the network computes the same levels as in Python, and so the page gives the same answers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from dermedge.edge.quality import HINTS, QualityGate
 
 HERE = Path(__file__).resolve().parent
 PHOTOS, FEW_PHOTOS = 200, 30
-# In one process of Node, so that memory does not grow with their number.
+# One process of Node classifies at most this number of images, so that it does not need too much memory.
 AT_ONCE = 50
 
 # Options of `make_network`.
@@ -48,7 +48,7 @@ def classify(node: str, app: Path, pictures: Sequence[Image]) -> Iterator[dict[s
 
 
 def classified_by_python(app: Path, pictures: Sequence[Image]) -> Iterator[dict[str, Any]]:
-    """What `classify` should give: probabilities and heat maps are approximate."""
+    """Returns the expected result of `classify`. Its probabilities and heat maps are approximate."""
     gate = QualityGate()
     with Classifier(app / "model.tflite") as classifier:
         for picture in pictures:

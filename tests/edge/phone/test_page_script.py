@@ -10,7 +10,7 @@ import pytest
 
 from dermedge.edge.phone.build import PAGE
 
-# Okabe and Ito's orange, blue and green
+# The orange, blue and green of Okabe and Ito's palette.
 ORANGE, BLUE, GREEN = "#e69f00", "#56b4e9", "#009e73"
 NOTES = "melanoma alert, close-up: less certain"
 
@@ -39,7 +39,7 @@ def test_the_camera_is_asked_for_small_frames_from_behind_and_its_controls_are_o
     assert seen["offered"] == [False, False]
     started = seen["started"]
     assert (started["title"], started["run"], started["isKeepOff"]) == ("searching", "Freeze", True)
-    # the worker begins anew, and gets no frame before the video has one
+    # the worker is reset, and gets no frame before the video has one
     assert seen["posts"] == ["reset"]
 
 
@@ -58,7 +58,7 @@ def test_an_answer_is_shown_with_its_notes_bars_and_colour(seen: dict[str, Any])
         ["", "none of these", 0.1, GREEN, "10 %"],
     ]
     assert (answer["areBarsHidden"], answer["colour"]) == (False, ORANGE)
-    # 448 of the 480 rows
+    # the network sees 448 of the 480 rows
     assert answer["crop"] == pytest.approx(448 / 480)
     assert (answer["isKeepOff"], answer["isWhereOff"]) == (False, False)
 
@@ -74,18 +74,18 @@ def test_an_answer_that_stays_keeps_its_frame_and_an_old_result_is_ignored(seen:
 def test_the_heat_map_goes_from_black_to_yellow_and_is_opaque_where_it_is_hot(seen: dict[str, Any]) -> None:
     is_hidden, pixels, is_hidden_again = seen["heat"]
     assert (is_hidden, is_hidden_again) == (False, True)
-    # Inferno at 0, 1/2, 1 and 1/4, with 0.55 of 255 as the largest opacity
+    # The colours are Inferno's at the heats 0, 1/2, 1 and 1/4. The largest opacity is 0.55 * 255.
     assert pixels == [*(0, 0, 4, 0), *(188, 55, 84, 70), *(252, 255, 164, 140), *(87, 16, 110, 35)]
 
 
 def test_focus_torch_and_zoom_are_passed_to_the_camera(seen: dict[str, Any]) -> None:
-    # the middle of the square is the middle of the frame; a quarter down is a quarter of the height
+    # The middle of the square is the middle of the frame. A quarter of its height is a quarter of the frame's height.
     focus = {"focusMode": "single-shot", "pointsOfInterest": [{"x": 0.5, "y": 0.25}]}
     assert seen["applied"] == [focus, {"torch": True}, {"torch": False}, {"zoom": 2.5}]
 
 
 def test_torch_and_zoom_show_what_the_camera_does(seen: dict[str, Any]) -> None:
-    # when the camera opened, on, off, refused, and when the camera opened again
+    # The states are those when the camera opened, after on, after off, after a refusal, and when it opened again.
     assert seen["torch"] == ["false", "true", "false", "false", "false"]
     assert seen["zoomAfterFreeze"] == "2.5", "the camera stayed open, and kept its zoom"
 
@@ -108,7 +108,7 @@ def test_a_frozen_frame_is_kept_with_its_answer_and_listed_exported_and_erased(s
             "probabilities": {"melanoma": 0.616, "nevus": 0.284, "none of these": 0.1},
         }
     ]
-    # the newest first; the others have no headline, as entries of earlier versions
+    # The newest entry comes first. The others have no headline, like the entries of earlier versions.
     assert [words for words, _ in seen["history"]] == ["nevus 70 %", "nevus 91 %", f"melanoma 62 %, {NOTES}"]
     assert seen["history"][1][1] == seen["local"]
     assert seen["exported"][1:] == [["nevus", "data:old"], ["melanoma", "data:image/jpeg 0.9"]]
@@ -133,7 +133,7 @@ def test_the_times_of_a_hundred_answers_can_be_exported(seen: dict[str, Any]) ->
     assert seen["nearly"]["hint"] == ""
     assert seen["nearly"]["title"] == "not clear; nearest: melanoma 30 %"
     total, invoke = seen["latency"]["total"], seen["latency"]["invoke"]
-    # of 134 answers, 32 warm up
+    # the first 32 of the 134 answers are the warm-up
     assert (total["n"], total["median"], invoke["median"]) == (102, 40, 7)
 
 

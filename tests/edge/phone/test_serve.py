@@ -32,7 +32,7 @@ from dermedge.edge.phone.serve import (
 
 @pytest.fixture
 def built(tmp_path: Path) -> Path:
-    """A folder with what every app has, and a file beside it that is nobody's business."""
+    """A folder with the files that every app has. A file beside it must not be served."""
     folder = tmp_path / "app"
     folder.mkdir()
     (folder / "index.html").write_text("<p>page</p>" * 100)
@@ -44,7 +44,7 @@ def built(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def authority(tmp_path: Path) -> Authority:
-    """A fresh one."""
+    """A new certificate authority."""
     pytest.importorskip("cryptography")
     return open_authority(tmp_path / "authority", LOOPBACK)
 
@@ -111,7 +111,7 @@ def test_a_phone_that_trusts_the_authority_is_served_and_another_is_not(
         assert ask(f"https://{LOOPBACK}:{port}/", trusting).status == 200
         with pytest.raises(urllib.error.URLError, match="CERTIFICATE_VERIFY_FAILED"):
             ask(f"https://{LOOPBACK}:{port}/", ssl.create_default_context())
-        # and that one held up nobody
+        # the connection that failed delayed nobody
         assert ask(f"https://{LOOPBACK}:{port}/", trusting).status == 200
 
 

@@ -42,7 +42,7 @@ def test_a_new_build_removes_earlier_ones_and_no_other_app_of_the_same_web_site(
 def test_the_store_of_an_earlier_version_is_removed_by_its_own_app_alone(
     run_page_script: Callable[..., Any],
 ) -> None:
-    """Earlier versions named their stores without the address of the app."""
+    """In earlier versions, the name of a store did not contain the address of the app."""
     caches = {
         "dermedge-4567": ["https://pi.local/app/", "https://pi.local/app/page.js"],
         "dermedge-89ab": ["https://pi.local/app/other/", "https://pi.local/app/other/page.js"],

@@ -12,7 +12,7 @@ from dermedge.edge.phone.build import PAGE
 def test_photos_with_more_pixels_than_a_canvas_of_an_iphone_are_read_whole(
     run_page_script: Callable[..., Any],
 ) -> None:
-    """The canvas stays empty above 16.8 million pixels, and an empty image is black."""
+    """A canvas with more than 16.8 million pixels stays empty, and an empty image is black."""
     frame, photo, odd = (640, 480), (5712, 4284), (4285, 5712)
     told = run_page_script(
         Path(__file__).with_name("worker_canvas.mjs"), PAGE / "worker.js", [frame, photo, odd]

@@ -1,4 +1,4 @@
-"""A recording of drawn lesions, and a page in a real Chromium that is told what to press."""
+"""A recording of drawn lesions, and a page in a real Chromium, whose keys a test presses."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ import pytest
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 PATIENCE_S = 30.0
 LABELS = ("melanoma", "nevus", "none of these")
-# What the keyboard sends with a key, for Chromium's own actions.
+# The text that the keyboard sends with a key. Chromium's own actions need it.
 TEXTS = {"Enter": "\r", "Tab": "", "Escape": ""}
 CODES = {"Enter": 13, "Tab": 9, "Escape": 27}
 
 
 def _pipe() -> tuple[int, int]:
-    """A pipe whose ends are not 3 and 4, which are Chromium's."""
+    """Returns a pipe. Its file descriptors are not 3 and 4, because Chromium uses these two for its protocol."""
     ends = os.pipe()
     moved = [fcntl.fcntl(end, fcntl.F_DUPFD_CLOEXEC, 20) for end in ends]
     for end in ends:
@@ -37,7 +37,7 @@ def _pipe() -> tuple[int, int]:
 
 
 class Browser:
-    """One page of a headless Chromium, by its debugging protocol over pipes."""
+    """One page of a headless Chromium, which is controlled by its debugging protocol over pipes."""
 
     def __init__(self, profile: Path) -> None:
         read_end, self._write_end = _pipe()
@@ -160,7 +160,9 @@ def write_photo(path: Path, number: int) -> None:
 
 @pytest.fixture
 def make_recording(tmp_path: Path) -> Callable[..., Path]:
-    """A function (photos of each session...) that writes sessions as `run --record` does; the folder of all.
+    """A function (number of photos of each session...) that writes sessions as `run --record` does.
+
+    It returns the folder of all sessions.
 
     Each photo is answered "nevus". The probability grows with the number of the photo, from 0.5.
     """

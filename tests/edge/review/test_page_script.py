@@ -42,7 +42,7 @@ def status(decided: int = 0, photo: dict[str, Any] | None = PHOTO, **more: Any) 
 
 @pytest.fixture
 def visit(run_page_script: Callable[..., Any]) -> Callable[..., Any]:
-    """A function (answers of the server, keys that are pressed) that returns what the page asked and showed."""
+    """A function (answers of the server, pressed keys) that returns what the page requested and showed."""
 
     def load(answers: Sequence[Any], *keys: dict[str, Any]) -> Any:
         harness = Path(__file__).with_name("page_script.mjs")

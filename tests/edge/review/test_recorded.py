@@ -21,7 +21,7 @@ LABELS = ["melanoma", "nevus", "none of these"]
 
 
 def write_session(folder: Path, lines: list[dict[str, Any]], name: str = "20261129T200000Z") -> Path:
-    """A session with a photo for each line that names one."""
+    """Writes a session. There is a photo for each line that names one."""
     session = folder / name
     session.mkdir(parents=True)
     (session / "session.json").write_text(json.dumps({"model_sha256": "ab", "labels": LABELS}))
