@@ -35,7 +35,7 @@ from dermedge.edge.model.manifest import attach, read_manifest
 
 
 def loads(**modules: Any) -> Callable[[str], Any]:
-    """An import function: it returns these modules, raises those that are exceptions, and knows no others."""
+    """Returns an import function. It returns these modules, but raises one that is an exception. It knows no others."""
 
     def load(name: str) -> Any:
         module = modules.get(name.split(".")[0])
@@ -108,7 +108,7 @@ def test_two_opencvs_are_told_with_the_commands_that_leave_one() -> None:
         ),
         SyntaxError("source code string cannot contain null bytes"),
         OSError(8, "Exec format error"),
-        SimpleNamespace(),  # the folder that is left where one of two packages was uninstalled
+        SimpleNamespace(),  # if one of two packages of this name was uninstalled, an empty folder is left
     ],
 )
 def test_a_damaged_package_is_a_fault_and_no_traceback(damaged: Any) -> None:
@@ -206,7 +206,7 @@ def test_no_camera_is_a_warning(tmp_path: Path) -> None:
 
 @pytest.fixture
 def raspberry(tmp_path: Path) -> Path:
-    """The firmware's file of a board."""
+    """The file in which the firmware of a board states its model."""
     path = tmp_path / "model"
     path.write_text("Raspberry Pi 4 Model B Rev 1.4\0")
     return path
@@ -313,7 +313,8 @@ def test_a_model_without_a_golden_test_is_run_all_the_same(model_path: Path, tmp
     ("shift", "pixels", "statuses", "said"),
     [
         (0, None, {OK}, "all 12 golden images get the same answers"),
-        # tflite-runtime's own kernels are the reason there; XNNPACK's would be at fault
+        # With tflite-runtime, the difference is a warning, because its own kernels explain it. With XNNPACK, the same
+        # difference is a fault.
         (2, None, {FAULT, WARNING}, "evidence differs for 12 of 12 images, by 2 levels at most"),
         (0, "0" * 64, {FAULT}, "the preprocessing computes other network inputs than at the conversion"),
     ],

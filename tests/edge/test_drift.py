@@ -19,7 +19,7 @@ HOUR_S = 3600
 def feed(
     meter: DriftMeter, from_s: int, to_s: int, label: str, probability: float, blurred_of_10: int
 ) -> None:
-    """One frame per second; this many of ten are out of focus, and the others get this class."""
+    """Adds one frame per second. Of ten frames, ``blurred_of_10`` are out of focus, and the others get the label."""
     for second in range(from_s, to_s):
         if second % 10 < blurred_of_10:
             meter.rejected(Defect.BLURRED, second)

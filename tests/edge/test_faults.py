@@ -31,7 +31,7 @@ from dermedge.edge.views.jsonlines import JsonLinesView
 
 
 class Feed(FrameSource):
-    """A live source of images and errors, one a `read`, that goes on with the last one for ever."""
+    """A live source that gives one image or error for each `read`. It repeats the last one for ever."""
 
     is_live = True
 
@@ -53,7 +53,7 @@ class Feed(FrameSource):
 
 
 def road_to(state: State, lesion: NDArray[np.uint8]) -> tuple[list[Any], dict[str, Any]]:
-    """Images and errors that lead to a state, and the options of the model with which it is reached."""
+    """Returns images and errors that lead to a state, and the options that the model needs to reach this state."""
     roads: dict[State, tuple[list[Any], dict[str, Any]]] = {
         State.SEARCHING: ([np.zeros_like(lesion)], {}),
         State.HOLD_STILL: ([cv2.GaussianBlur(lesion, (0, 0), 12)], {}),
@@ -67,7 +67,7 @@ def road_to(state: State, lesion: NDArray[np.uint8]) -> tuple[list[Any], dict[st
 
 
 class Signalling(JsonLinesView):
-    """Sends this process a signal when a state is shown."""
+    """A view that sends a signal to this process when it shows a given state."""
 
     def __init__(self, state: State, number: signal.Signals) -> None:
         super().__init__()
@@ -117,7 +117,7 @@ def test_pictures_that_change_their_size_are_read_on(classifier: type) -> None:
     sizes = [(480, 640), (240, 320), (720, 1280), (1, 1), (48, 64)]
     steps = [rng.integers(0, 256, (*size, 3), dtype=np.uint8) for size in sizes]
     feed = Feed(steps)
-    feed.is_live = False  # each of them
+    feed.is_live = False  # so that no image is dropped
     seen = []
     with Pipeline(feed, classifier()) as results:
         for result in results:

@@ -103,7 +103,8 @@ def test_the_content_is_on_the_disk_before_the_file_takes_its_name(
 
     def noted_fsync(descriptor: int) -> None:
         done.append(("fsync", os.fstat(descriptor).st_ino))
-        os.write(descriptor, b"")  # Windows flushes only files that are open for writing
+        # This fails unless the file is open for writing. Windows flushes only such files.
+        os.write(descriptor, b"")
         fsync(descriptor)
 
     def noted_replace(source: Path, target: Path) -> None:
@@ -118,7 +119,7 @@ def test_the_content_is_on_the_disk_before_the_file_takes_its_name(
 
 
 def test_a_folder_must_be_writable_and_searchable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # root may do everything, so the answer of the system is made up
+    # root has all permissions, so the test replaces the answer of the system
     monkeypatch.setattr(os, "access", lambda path, mode: mode == os.W_OK)
     with pytest.raises(StorageError, match="you have no permission"):
         check_writable(tmp_path / "new")

@@ -147,7 +147,7 @@ def test_the_tool_that_made_the_environment_is_known_by_its_files(
     monkeypatch.setattr(
         installation, "find_spec", lambda name: object() if has_pip and name == "pip" else None
     )
-    # as the package lies where it was unpacked, without the files of a checkout
+    # the package lies where pip unpacked it, without the files of a checkout
     monkeypatch.setattr(installation.dermedge, "__file__", str(prefix / "lib" / "dermedge" / "__init__.py"))
     found = this_installation.__wrapped__()
     assert (found.python, found.manager) == (str(prefix / "bin" / "python"), manager)

@@ -1,4 +1,4 @@
-"""How fast a run goes and how old its frames are, on a clock that nobody waits for."""
+"""How fast a run goes and how old its frames are, on a simulated clock."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from dermedge.edge.sources.frame import Frame, FrameSource
 
 
 class Forty(FrameSource):
-    """Forty frames, each of which is 40 ms old when it comes; the first few take a while."""
+    """Delivers forty frames, each 40 ms after its capture. The first ``slow`` frames take ``frame_s`` seconds each."""
 
     is_live = False
 
@@ -36,7 +36,7 @@ class Forty(FrameSource):
 
 @pytest.fixture
 def slept(monkeypatch: pytest.MonkeyPatch) -> tuple[list[float], list[float]]:
-    """The clock, and the times that were slept."""
+    """The simulated clock, and the durations of all calls of `sleep`."""
     clock, slept = [50.0], list[float]()
 
     def sleep(secs: float) -> None:
@@ -54,7 +54,8 @@ def test_at_most_four_frames_a_second_are_classified_and_a_late_one_is_not_made_
     with Pipeline(Forty(clock), classifier(), max_fps=4, gated=False) as results:  # type: ignore[arg-type]
         found = list(results)
     assert len(found) == 40
-    # five frames come at 51 to 55 s, the sixth at once, each later one a quarter of a second on, and so the end
+    # Five frames come at 51 to 55 s, and the sixth comes at 55 s too. Each later frame comes a quarter of a second
+    # after the one before, and the end comes a quarter of a second after the last frame.
     assert pauses == [0.25] * 35
     assert clock[0] == 55 + 35 * 0.25
     ages = {round(one.classification.frame_age_ms, 6) for one in found if one.classification}
@@ -62,7 +63,8 @@ def test_at_most_four_frames_a_second_are_classified_and_a_late_one_is_not_made_
     rates = [one.fps for one in found]
     assert rates[0] is None
     assert rates[4] == 1
-    # over the last 31 frames: from 51 to 61.25 s, from 55 to 62.25 s, and from 55 to 62.5 s
+    # The rate is that of the last 31 frames, which have 30 intervals. They go from 51 to 61.25 s, from 55 to 62.25 s,
+    # and from 55 to 62.5 s.
     assert [rates[at] for at in (30, 34, 35)] == pytest.approx([30 / 10.25, 30 / 7.25, 4])
     assert rates[-1] == 4
 
@@ -90,7 +92,7 @@ def test_an_answer_at_the_confidence_itself_is_certain(
 def test_the_changes_of_a_run_are_of_its_answers_and_of_its_rejected_frames(
     slept: tuple[list[float], list[float]], classifier: Callable[[], object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A frame each 4 s, so 30 of them in the two minutes that are over, and every third one is too dark."""
+    """There is one frame in 4 s, so the past two minutes have 30 frames. Every third frame is too dark."""
 
     class Third:
         count = 0

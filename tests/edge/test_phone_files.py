@@ -14,7 +14,7 @@ import pytest
 
 from dermedge.edge.phone.build import PAGE, Build, build_app
 
-# Writes the package of LiteRT.js where npm would, and what it was asked.
+# Takes the place of npm. It writes the package of LiteRT.js where npm would write it, and records its arguments.
 NPM = """#!/bin/sh
 echo "$@" > "$ASKED"
 ls >> "$ASKED"
@@ -48,7 +48,7 @@ def test_the_app_has_the_files_that_its_pages_load(build: Build, tmp_path: Path,
     app = build.folder
     assert app == tmp_path / "app"
     assert {path.name: path.read_text() for path in (app / "litert").iterdir()} == {
-        # workers have no import maps
+        # workers have no import maps, so the path of the import is changed
         "index.js": 'import { a } from "./wasm-utils.js";',
         "litert_wasm_compat_internal.js": "loader",
         "litert_wasm_compat_internal.wasm": "machine code",
@@ -68,7 +68,7 @@ def test_the_app_has_the_files_that_its_pages_load(build: Build, tmp_path: Path,
     assert all((app / path.name).read_bytes() == path.read_bytes() for path in PAGE.iterdir())
     assert "Apache License" in (app / "licences.txt").read_text()
     asked, *inputs = (tmp_path / "asked").read_text().splitlines()
-    # no script of a package is run
+    # npm must not run the scripts of the packages
     assert asked.split()[:2] == ["ci", "--ignore-scripts"]
     assert inputs == ["package-lock.json", "package.json"]
     there = sorted(path.relative_to(app).as_posix() for path in app.rglob("*") if path.is_file())
@@ -83,7 +83,7 @@ def test_the_page_checks_the_digests_of_model_and_machine_code(build: Build) -> 
     assert described["sha256"] == {name: sha256(build.folder / name) for name in ("model.tflite", wasm)}
     assert "golden" not in described["manifest"]
     assert described["manifest"]["input_size"] == 192
-    # the logits are the mean of the evidence, so that no head is taken off
+    # the page gets the logits as the mean of the evidence, so it needs no description of a head
     assert described["head"] is None
     assert described["close_up"] == {"shape": [1], "scale": 1 / 256, "zero_point": 0}
     for name in ("probabilities", "evidence"):
@@ -111,14 +111,14 @@ def test_the_icons_have_the_sizes_that_the_manifest_of_the_page_states(build: Bu
         assert one["sizes"] == f"{icon.shape[1]}x{icon.shape[0]}"
         size = icon.shape[0]
         skin, lesion = icon[0, 0], icon[size // 2, size // 2]
-        # blue first: skin is light and reddish, the lesion dark brown
+        # In BGR, the skin is light and reddish, and the lesion is dark brown.
         assert skin.tolist() == [196, 212, 236]
         assert lesion.tolist() == [58, 78, 128]
         drawn = np.abs(icon.astype(int) - skin).max(axis=2) > 60
         # the distance of the outermost drawn pixel from the middle, as a share of the side
         rows, columns = np.nonzero(drawn)
         reach = np.hypot(rows - size / 2, columns - size / 2).max() / size
-        # of a maskable icon, only the middle 80 % may be visible
+        # a phone may show only the middle 80 % of a maskable icon, so its drawing is smaller
         assert reach == pytest.approx(0.3 if one.get("purpose") == "maskable" else 0.42, abs=0.025), one[
             "src"
         ]

@@ -165,14 +165,14 @@ def test_a_reading_has_the_smoothed_probabilities_and_their_decision(
             smoothed = [result.classification.prediction for result in results if result.classification]
     expected = Smoother()
     for number, (one, other) in enumerate(zip(alone, smoothed, strict=True)):
-        # the times in a video file are rounded
+        # the results may differ a little, because the times in a video file are rounded
         assert other.probabilities == pytest.approx(expected.add(one.probabilities, number / 10), rel=1e-12)
         assert other.label == model.labels[other.decision.index]
         assert other.logits == one.logits
 
 
 class Stills:
-    """The frames of a video as images that stand alone."""
+    """Delivers the frames of a video as single photos."""
 
     is_live = False
 
@@ -217,7 +217,7 @@ def test_a_source_that_cannot_be_opened_closes_the_model(monkeypatch: pytest.Mon
 
 
 class Stamped:
-    """Gray frames, 20 a second of their own clock, for some seconds."""
+    """Delivers gray frames for some seconds. The times of the frames state 20 frames a second."""
 
     is_live = False
     fps = 20
@@ -236,7 +236,7 @@ class Stamped:
 
 
 def shown_of(source: Stamped, model: object, **options: bool) -> list[tuple[str, str | None]]:
-    """Title and state of each result."""
+    """Returns the title and the state of each result."""
     with Pipeline(source, model, **options) as results:  # type: ignore[arg-type]
         return [
             (title_of(result), result.shown.headline.text if result.shown else None) for result in results
@@ -258,7 +258,7 @@ def test_a_tremor_that_spoils_every_other_frame_changes_neither_title_nor_bars(
 
 
 class Wavering:
-    """Probabilities at the border of two classes: the leading class changes with every frame."""
+    """A classifier at the border of two classes. The class with the highest probability changes at every frame."""
 
     def __init__(self, stub: Any, change_s: float = 1e9) -> None:
         self._stub, self._frames, self._change = stub, 0, change_s * Stamped.fps
@@ -278,7 +278,7 @@ class Wavering:
 
 
 def titles(model: Any, seconds: float) -> list[str]:
-    """The titles in the order of their coming, without repetitions."""
+    """Returns the titles in the order in which they appear, without repetitions."""
     titles = [title for title, _ in shown_of(Stamped(seconds), model, gated=False)]
     return [title for index, title in enumerate(titles) if index == 0 or title != titles[index - 1]]
 
@@ -294,7 +294,7 @@ def test_another_answer_is_shown_when_it_stays(classifier: type) -> None:
 
 
 class Doubtful:
-    """Frames at the border of the two views: each frame by itself would be of another view than the one before."""
+    """A classifier at the border of the two views. By itself, each frame has another view than the frame before."""
 
     def __init__(self, stub: Any) -> None:
         self._stub, self._frames = stub, 0
@@ -324,7 +324,7 @@ def test_frames_at_the_border_of_two_views_keep_the_first_one(classifier: type) 
 
 
 class Brightening(Stamped):
-    """The same, with one bright frame, and bright from the middle on."""
+    """The same frames, but frame 10 is bright, and all frames from the middle on are bright."""
 
     def read(self) -> Frame | None:
         frame = super().read()
@@ -367,7 +367,7 @@ def test_none_more_probable_than_the_answer_is_no_plain_answer(
 
 
 class ScriptedLatest:
-    """Stands for LatestFrame: what it delivers, in order."""
+    """Takes the place of LatestFrame, and delivers the items of ``script`` in order."""
 
     script: ClassVar[list[Arrival | Outage]] = []
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from dermedge.edge.preprocess import MAX_TRIM, Preprocessor, crop_region, normalize, to_input
 
-# Measured on x86-64 with OpenCV 4.11 and 5.0, and on emulated arm64 (cortex-a72) with 5.0.
+# The values were measured on x86-64 with OpenCV 4.11 and 5.0, and on emulated arm64 (cortex-a72) with OpenCV 5.0.
 VECTORS = {
     (480, 640, 160): "97d04692e9fde0ca",
     (480, 640, 224): "4f34a8c84573addd",
@@ -36,7 +36,7 @@ def test_the_result_is_the_same_on_every_processor(height: int, width: int, size
 
 
 def pattern(height: int, width: int, seed: int) -> np.ndarray:
-    """The drawing that tests/edge/phone/laws.test.mjs repeats: xorshift of each value's number."""
+    """Returns an image whose values are the xorshift of their numbers. tests/edge/phone/laws.test.mjs draws it too."""
     bits = np.arange(height * width * 3, dtype=np.uint32) + np.uint32(1 + seed * 7919)
     bits ^= bits << np.uint32(13)
     bits ^= bits >> np.uint32(17)
@@ -88,7 +88,7 @@ def test_buffers_for_earlier_sizes_of_photos_are_freed() -> None:
     preprocess = Preprocessor(32)
     tracemalloc.start()
     try:
-        for side in range(800, 840):  # the half of each takes 0.5 MB
+        for side in range(800, 840):  # an image of half this width and height takes 0.5 MB
             preprocess(noise(side, side))
         kept, _ = tracemalloc.get_traced_memory()
     finally:

@@ -1,4 +1,4 @@
-"""The quality gate: each defect by a drawn lesion that has it, laws of the measures, and real photos."""
+"""The quality gate: a drawn lesion for each defect, laws of the measures, and real photos."""
 
 from __future__ import annotations
 
@@ -38,11 +38,14 @@ def defect_of(image: Image, size: int = 192) -> Defect | None:
 
 
 def lesion(centre: tuple[float, float] = (0.5, 0.5), radius: float = 0.25) -> Image:
-    """A spot on skin; its centre is that in the middle square, in sides of it, as is its radius."""
+    """Returns a spot on skin, uint8 [480, 640, 3] BGR.
+
+    The centre and the radius are fractions of the side of the middle square. (0.5, 0.5) is the middle of the image.
+    """
     image = np.full((480, 640, 3), (158, 180, 222), np.uint8)
     x, y = int(80 + 480 * centre[0]), int(480 * centre[1])
     cv2.circle(image, (x, y), int(480 * radius), (60, 80, 120), -1, cv2.LINE_AA)
-    # skin and lesion have structure some pixels wide, which a lens shows when it is in focus
+    # Skin and lesion have structures that are a few pixels wide. A lens in focus shows such structures.
     rng = np.random.default_rng(0)
     grain = cv2.resize(rng.normal(0, 9, (160, 213)), (640, 480), interpolation=cv2.INTER_CUBIC)
     return np.clip(image + grain[..., None], 0, 255).astype(np.uint8)
@@ -157,7 +160,7 @@ def test_more_of_what_must_not_be_high_never_mends_a_picture(name: str, one: flo
 
 
 def test_real_photos_pass_and_their_degraded_copies_do_not(real_data: Path) -> None:
-    """A few of each source; `python -m dermedge.benchmarks.lab quality` counts over many."""
+    """The test takes a few photos of each source. `python -m dermedge.benchmarks.lab quality` takes many."""
     paths = find_photo_files(real_data / "ham10000")[:60] + find_photo_files(real_data / "isic2017")[:60]
     photos = [read_picture(path) for path in paths]
     passed = [photo for photo in photos if defect_of(photo) is None]
@@ -172,7 +175,8 @@ def test_real_photos_pass_and_their_degraded_copies_do_not(real_data: Path) -> N
 
 
 def test_the_middle_of_the_reticle_is_that_of_the_image() -> None:
-    # pixels of a row of 4 lie 3, 1, 1 and 3 quarters of the radius from the middle
+    # In a row of 4, the pixels lie 3/4, 1/4, 1/4 and 3/4 of the radius from the middle. The expected values are 16
+    # times the sum of two squares of these, such as 9 + 9 = 18.
     radii = quality._squared_radii(4)
     assert (radii * 16).tolist() == [[18, 10, 10, 18], [10, 2, 2, 10], [10, 2, 2, 10], [18, 10, 10, 18]]
     assert np.array_equal(quality._squared_radii(9), quality._squared_radii(9)[::-1, ::-1])
@@ -181,7 +185,8 @@ def test_the_middle_of_the_reticle_is_that_of_the_image() -> None:
 def test_the_light_is_the_level_above_which_lie_few_pixels() -> None:
     counts = [0.0] * 64
     counts[63], counts[62], counts[50] = 3.0, 4.0, 10.0
-    # bins of 4 grey levels: 3 pixels lie in the lightest, 7 in the two lightest, 17 from the bin of 200 on
+    # A bin holds 4 grey levels. The lightest bin has 3 pixels, the two lightest bins have 7, and the bins from level
+    # 200 on have 17.
     for lighter, level in (
         (2.0, 252.0),
         (3.0, 248.0),

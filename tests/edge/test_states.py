@@ -1,4 +1,4 @@
-"""The machine of states: its laws, and sequences of real images and of faults driven through it."""
+"""The state machine: its laws, and its states for sequences of real images and of faults."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ events = st.one_of(
 
 
 def drive(machine: StateMachine, steps: Iterable[tuple[str, float]]) -> list[State]:
-    """The states of a state machine after each of these events at these times."""
+    """Returns the state of a state machine after each of these events, which occur at these times."""
     states = []
     for event, at_s in steps:
         if event == "lost":
@@ -100,7 +100,7 @@ def test_the_vectors_of_the_view_that_the_phone_app_shares(vector: dict[str, Any
 
 def test_the_view_changes_at_0_6_and_at_0_4_and_stays_between() -> None:
     tracker = ViewTracker()
-    # frames that are far apart are not smoothed together
+    # the frames are so far apart in time that they are not smoothed
     views = [tracker.add(close_up, 100.0 * n) for n, close_up in enumerate((0.5, 0.6, 0.41, 0.4, 0.59, 0.6))]
     assert views == [CLOSE_UP, CLOSE_UP, CLOSE_UP, DERMOSCOPIC, DERMOSCOPIC, CLOSE_UP]
 
@@ -127,7 +127,7 @@ def test_a_bad_picture_alone_is_held_still_for_or_searched_from_with_its_hint(de
 
 
 def answering(until_s: float = 1.0) -> StateMachine:
-    """A machine that has had good images since 0 and answers."""
+    """Returns a state machine that answers, because it has had good images since 0 s."""
     machine = StateMachine()
     drive(machine, [("answer", at_s) for at_s in np.linspace(0, until_s, 11).tolist()])
     return machine
@@ -225,9 +225,9 @@ def test_a_step_comes_through_by_the_same_law_at_any_frame_rate(
 
 
 class Script:
-    """A live source that delivers images ten a second of its own clock, and raises errors among them."""
+    """A source that delivers images, ten in each second of its own clock. Between them, it raises errors."""
 
-    is_live = False  # no thread, so that no image is dropped
+    is_live = False  # a live source would be read by a thread, which may drop images
     fps = 10
 
     def __init__(self, steps: Sequence[NDArray[np.uint8] | SourceError]) -> None:
@@ -273,7 +273,7 @@ def is_worth_an_answer(model: Classifier, photo: NDArray[np.uint8]) -> bool:
 
 @pytest.fixture(scope="module")
 def photo(model: Classifier, real_data: Path) -> NDArray[np.uint8]:
-    """A real photo that is worth an answer."""
+    """A real photo that passes the quality gate."""
     photos = map(read_picture, find_photo_files(real_data / "ham10000"))
     return next(photo for photo in photos if is_worth_an_answer(model, photo))
 
@@ -326,7 +326,7 @@ def test_another_picture_of_a_folder_is_answered_for_itself(
 
 
 class Lossy(Script):
-    """A live source of grainy images whose camera is lost between some of them."""
+    """A live source of noisy images. Between some of them, the camera is lost."""
 
     is_live = True
 

@@ -42,9 +42,9 @@ def test_a_name_is_shortened_in_its_middle_to_a_hundred_characters() -> None:
     table = TextTable("t", ("model", "ms"), ((name, "12.5"),))
     *_, line = table.to_text().splitlines()
     assert len(line) == 100
-    # 94 for the name: one for the dots, and 62 of the other 93 for its end
+    # The name has 94 characters. One is the "…", and 62 of the other 93 show the end of the name.
     assert line == "a" * 31 + "…" + "aa" + "b" * 60 + "  12.5"
-    # a name keeps twelve characters, however wide the rest is
+    # the name keeps at least twelve characters, even if the other columns are too wide
     assert aligned_lines([("abcdefghijklmnop", "x" * 30)], 20) == ["abcd…jklmnop  " + "x" * 30]
 
 

@@ -100,7 +100,7 @@ def test_the_metrics_have_their_names_types_labels_and_units(
         'dermedge_frames_rejected_total{defect="too dark"} 1',
         "dermedge_fps 29.5",
         "dermedge_temperature_celsius 61.5",
-        # 2.5 and 6.25 ms
+        # these are 2.5 and 6.25 ms
         "dermedge_invoke_seconds 0.0025",
         "dermedge_frame_age_seconds 0.00625",
     ]
@@ -115,7 +115,7 @@ def test_a_headline_stands_for_a_second_before_another_follows_it(
     board = Board({}, tmp_path, False)
 
     def put(title: str | None, secs: float) -> list[str]:
-        """The headlines of the history, the newest first, after a result; the time goes on afterwards."""
+        """Shows a result, and returns the headlines of the history, the newest first. Then ``secs`` seconds pass."""
         if title is None:
             board.put(make_result(classification=None, state=State.SEARCHING))
         else:
@@ -124,12 +124,12 @@ def test_a_headline_stands_for_a_second_before_another_follows_it(
         return [one["headline"] for one in board.state()["history"]]
 
     assert put("nevus", 0.9) == ["nevus"]
-    # it was shown for less than a second
+    # nevus was shown for less than a second, so melanoma replaces it
     assert put("melanoma", 0.5) == ["melanoma"]
     assert put("melanoma", 0.5) == ["melanoma"]
     assert put("nevus", 5.0) == ["nevus", "melanoma"]
     assert put(None, 0.1) == ["nevus", "melanoma"]
-    # a lesion was out of sight in between
+    # between the two answers, there was a result without an answer, so nevus is a new entry
     assert put("nevus", 0.1) == ["nevus", "nevus", "melanoma"]
     [first, *_] = board.state()["history"]
     assert {key: first[key] for key in ("state", "label", "probability", "alert", "view")} == {
@@ -179,7 +179,7 @@ def test_a_frame_is_encoded_ten_times_a_second_for_all_viewers_and_the_heat_map_
     clock[0] += 0.02
     assert board.has_news(1, False)
     assert number() == 2
-    # whoever has seen an earlier frame has news at once
+    # a viewer that has seen only an earlier frame gets the newer one at once
     assert board.has_news(1, False)
     assert painted == [False, False]
     assert number(heat=True) == 2

@@ -162,7 +162,7 @@ def test_a_broken_connection_greys_the_page_until_it_is_back(visit: dict[str, An
 def test_the_live_video_is_requested_again_after_a_broken_connection_and_after_a_sleep(
     visit: dict[str, Any],
 ) -> None:
-    # the browser does not say that a video has ended: its last frame would look like a live one
+    # A browser does not report that a video has ended. Its last frame would look like a live one.
     gone, back, still_there, awake = (one["video"] for one in visit["seen"][5:9])
     assert gone is None
     assert back == "video.mjpg?heat=0&at=3000"

@@ -165,7 +165,7 @@ def test_a_frame_without_words_has_the_reticle_and_the_light_of_one_with_words(
 
 
 PINNED = Path(__file__).with_name("painted.npz")
-# Levels by which the mean of a block may differ on another processor.
+# The mean of a block may differ by this number of levels, because processors round differently.
 ROUNDING = 0.1
 BLOCK = 20
 
@@ -176,7 +176,7 @@ def painted(
     make_result: Callable[..., FrameResult],
     noted_classification: Classification,
 ) -> dict[str, NDArray[np.uint8]]:
-    """Name -> an image of each kind and size."""
+    """Returns an image of each kind and size, by name."""
     many = replace(
         make_classification(),
         labels=tuple(f"class {index}" for index in range(40)),
@@ -211,7 +211,7 @@ def block_means(image: NDArray[np.uint8]) -> NDArray[np.float64]:
 
 
 def test_every_painting_looks_as_it_did(painted: dict[str, NDArray[np.uint8]]) -> None:
-    """After a change that is meant, pin the paintings anew: PIN_PAINTINGS=1 pytest tests/edge/views/test_paint.py"""
+    """If you change a painting on purpose, pin all anew: PIN_PAINTINGS=1 pytest tests/edge/views/test_paint.py"""
     means = {name: block_means(image) for name, image in painted.items()}
     if os.environ.get("PIN_PAINTINGS"):
         rounded = {name: np.round(256 * mean).astype(np.uint16) for name, mean in means.items()}
@@ -220,7 +220,7 @@ def test_every_painting_looks_as_it_did(painted: dict[str, NDArray[np.uint8]]) -
     assert set(pinned) == {"opencv", *means}
     for name, mean in means.items():
         assert pinned[name].shape == mean.shape
-        # another OpenCV has other fonts
+        # another version of OpenCV may draw other fonts, so its pixels are not compared
         if str(pinned["opencv"]) == cv2.__version__:
             assert np.abs(mean - pinned[name] / 256).max() <= ROUNDING, name
 

@@ -1,4 +1,4 @@
-"""A client, and all clients together, have only so many connections that have proved nothing."""
+"""The number of connections without an accepted request is limited, for each client and for all clients together."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dermedge.edge.views.web.places import Places
 
 
 class Transport:
-    """A connection that notes whether it was closed."""
+    """A connection that records whether it was closed."""
 
     def __init__(self) -> None:
         self.is_open = True

@@ -31,7 +31,7 @@ SESSION = {"model": "some.tflite", "model_sha256": "abc", "settings": {"source":
 
 @pytest.fixture
 def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The time of `dermedge.edge.views.record`, which passes only as its one number says."""
+    """The time of `dermedge.edge.views.record`, as the only item of a list. It passes only if the test changes it."""
     now = [100.0]
     monkeypatch.setattr(record.time, "monotonic", lambda: now[0])
     return now
@@ -271,7 +271,7 @@ def test_a_board_whose_clock_starts_anew_overwrites_nothing(
 
 
 def at_the_limit(folder: Path, limit: str) -> str:
-    """The message about a folder that has reached its limit, in MB."""
+    """Returns the message about a folder that has reached its limit, which is in MB."""
     return (
         f"dermedge: nothing more is recorded, because '{folder}' has reached the limit of {limit} MB; "
         "delete old recordings, or set a higher --record-limit\n"
@@ -300,7 +300,7 @@ def test_at_its_limit_it_stops_says_so_once_and_deletes_nothing(
 def test_the_lines_and_the_photos_fill_a_megabyte_of_a_million_bytes(
     left: int, tmp_path: Path, make_result: Callable[..., FrameResult], now: list[float]
 ) -> None:
-    """Each with so many bytes left: the first that goes beyond is the last."""
+    """The first line or photo that goes beyond the limit is still written, and it is the last one."""
     (tmp_path / "earlier.bin").write_bytes(bytes(1_000_000 - left))
     with RecordView(tmp_path, SESSION, 1) as view:
         for _ in range(20):
@@ -382,7 +382,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def fill(disk: Path) -> None:
-    """Writes a file that takes all the room that is left."""
+    """Writes a file that fills the disk."""
     with suppress(OSError), open(disk / "other.bin", "wb", buffering=0) as handle:
         while True:
             handle.write(bytes(4096))

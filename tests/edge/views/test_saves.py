@@ -26,7 +26,8 @@ def test_of_viewers_who_save_at_once_one_is_served(tmp_path: Path, monkeypatch: 
         fsync(descriptor)
 
     monkeypatch.setattr(os, "fsync", slow_fsync)
-    # on a busy machine, half a second may pass before the last viewer has its turn
+    # On a busy machine, half a second may pass before the last viewer has its turn. So the least interval is set to a
+    # minute.
     monkeypatch.setattr(saves_module, "_LEAST_INTERVAL_S", 60.0)
     saves, ready = Saves(tmp_path), threading.Barrier(8)
     saved, refused = list[str](), list[str]()
@@ -84,7 +85,7 @@ def test_all_saved_images_of_a_folder_together_have_a_limit(
 
 
 def test_a_broken_link_among_the_saved_images_stops_no_other(tmp_path: Path) -> None:
-    """An image that the user deletes at the same moment raises the same error."""
+    """If the user deletes an image at the same moment, the same error occurs."""
     (tmp_path / "dermedge-linked.png").symlink_to(tmp_path / "gone.png")
     assert (tmp_path / Saves(tmp_path).add(b"png")).is_file()
 

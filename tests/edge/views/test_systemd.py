@@ -31,7 +31,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="systemd is Linu
 def systemd(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[socket.socket]:
-    """The end of systemd, whose address is in the environment."""
+    """The socket of systemd. Its address is in the environment."""
     name = str(tmp_path / "notify") if request.param == "file" else f"@dermedge-{os.getpid()}"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as end:
         end.bind(name.replace("@", "\0"))
@@ -42,7 +42,7 @@ def systemd(
 
 
 def told(end: socket.socket) -> list[str]:
-    """Everything that has arrived."""
+    """Returns all messages that have arrived."""
     end.setblocking(False)
     messages = []
     while True:

@@ -32,7 +32,8 @@ def test_the_terminal_view_fits_the_terminal(
     columns, rows = size
     lines = [ESCAPES.sub("", line) for line in render(make_result(), columns, rows).split("\r\n")]
     assert len(lines) <= rows
-    # one less than there is: erasing the rest of a full line takes its last character
+    # A line must be shorter than the terminal is wide. If it were full, erasing the rest of the line would erase its
+    # last character.
     assert max(map(len, lines)) < max(columns, 30)
 
 
@@ -187,7 +188,10 @@ def test_there_is_one_plain_line_a_second_and_at_most_15_pictures(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Over 3 s. Of 32 frames a second, every third is drawn, because two of them take less than a 15th of a second."""
+    """The run takes 3 s. Of 32 frames a second, every third is drawn.
+
+    Two frames take less than a 15th of a second, so the frame after two others is the first that may be drawn.
+    """
     monkeypatch.setattr("sys.stdout.isatty", lambda: is_live, raising=False)
     monkeypatch.setattr("dermedge.edge.views.terminal._terminal_size", lambda: (80, 24))
     monkeypatch.setenv("TERM", "xterm")
@@ -259,7 +263,7 @@ def test_while_pictures_settle_the_terminal_names_no_answer(
 def test_the_last_frame_of_a_lost_camera_is_darkened_as_in_the_other_views(
     size: tuple[int, int], make_result: Callable[..., FrameResult]
 ) -> None:
-    # the frame is plain gray, 120; the lowest two bits of a level are cleared
+    # all levels of the frame are 120, and the terminal clears the lowest two bits of each level
     live = render(make_result(), *size)
     lost = render(make_result(state=State.CAMERA_LOST, classification=None, hint="'0' stopped"), *size)
     assert "38;2;120;120;120m" in live
@@ -310,7 +314,7 @@ PINNED = Path(__file__).with_name("terminal.json")
 def test_every_screen_is_drawn_as_it_was(
     make_result: Callable[..., FrameResult], noted_classification: Classification
 ) -> None:
-    """After a change that is meant, pin the screens anew: PIN_SCREENS=1 pytest tests/edge/views/test_terminal.py"""
+    """If you change a screen on purpose, pin all anew: PIN_SCREENS=1 pytest tests/edge/views/test_terminal.py"""
     noted = replace(noted_classification, prediction_set=("melanoma", "nevus"))
     plain = make_result().classification
     assert plain is not None

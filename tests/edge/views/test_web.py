@@ -45,7 +45,7 @@ def web(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[WebView]:
 
 @pytest.fixture
 def guarded(monkeypatch: pytest.MonkeyPatch) -> Iterator[WebView]:
-    """One that asks for a token, as those that others can reach do."""
+    """A server that asks for a token, as every server does that other machines can reach."""
     monkeypatch.setenv("DERMEDGE_TOKEN", "open-sesame-please")
     with WebView("0.0.0.0:0", FACTS, True) as view:
         yield view
@@ -63,7 +63,7 @@ def ask(
 
 
 class Viewer:
-    """One who watches the live video."""
+    """A client that watches the live video."""
 
     def __init__(self, web: WebView, heat: bool = False) -> None:
         self.socket = socket.create_connection(("127.0.0.1", web.port), timeout=20)
@@ -105,7 +105,7 @@ def test_the_page_loads_nothing_from_elsewhere_and_says_what_it_is_not(web: WebV
 
 
 def test_a_name_that_is_not_the_loopback_s_is_refused(web: WebView) -> None:
-    """A web site whose name resolves to the loopback would read the page through its viewer's browser."""
+    """A web site whose name leads to the loopback address could read the page through the browser of a user."""
     for host in ("evil.example", f"evil.example:{web.port}", "127.0.0.1.evil.example", ""):
         response, _ = ask(web, "/state", headers={"Host": host})
         assert response.status == 403, host
@@ -160,7 +160,7 @@ def test_a_picture_is_encoded_once_for_all_viewers_and_not_at_all_without_any(
 
 
 def test_each_viewer_has_the_heat_map_or_not(web: WebView, make_result: Callable[..., FrameResult]) -> None:
-    """The evidence of the result lies in the upper left of what the network sees."""
+    """The evidence of the result lies in the upper left of the crop."""
     plain, hot = Viewer(web), Viewer(web, heat=True)
     web.show(make_result())
     plain_picture, hot_picture = plain.picture(), hot.picture()
@@ -265,7 +265,8 @@ def test_a_saved_image_replaces_no_earlier_one_whatever_the_clock_says(
             return cls(1970, 1, 1, tzinfo=saves.UTC)
 
     monkeypatch.setattr(saves, "datetime", Stopped)
-    names = [saves.Saves(tmp_path).add(bytes([number])) for number in range(3)]  # three starts of the service
+    # the service is started three times within the same second
+    names = [saves.Saves(tmp_path).add(bytes([number])) for number in range(3)]
     assert len(set(names)) == 3
     assert [(tmp_path / name).read_bytes() for name in names] == [b"\0", b"\1", b"\2"]
 
@@ -316,7 +317,7 @@ def test_a_disk_that_fills_while_an_image_is_saved_keeps_no_half_file(
 def test_another_site_cannot_press_the_save_button(
     web: WebView, make_result: Callable[..., FrameResult], tmp_path: Path
 ) -> None:
-    """A form of another site can post, but not with a header of its own."""
+    """A form of another site can send a POST request, but it cannot add a header."""
     web.show(make_result())
     assert ask(web, "/save", "POST")[0].status == 403
     assert ask(web, "/save")[0].status == 405
@@ -360,7 +361,7 @@ def test_names_of_files_that_are_not_valid_utf_8_are_escaped(make_result: Callab
 
 @pytest.fixture
 def large_frames(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Frames that soon fill all buffers between the server and a viewer that receives nothing."""
+    """If a viewer receives nothing, these frames soon fill all buffers between it and the server."""
     monkeypatch.setattr(board_module, "INTERVAL_S", 0.01)
     monkeypatch.setattr(board_module, "encode_image", lambda *_: bytes(1_000_000))
 
@@ -441,7 +442,8 @@ def test_two_servers_of_one_machine_keep_their_tokens_apart(
     guarded: WebView, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DERMEDGE_TOKEN", "another-long-token")
-    jar: dict[str, str] = {}  # of a browser, which sends all cookies of a host to each of its ports
+    # these are the cookies of a browser, which sends all cookies of a host to each port of the host
+    jar: dict[str, str] = {}
     with WebView("0.0.0.0:0", FACTS, True) as other:
         for one in (guarded, other):
             response, _ = ask(one, f"/?token={one.token}")
@@ -589,7 +591,7 @@ OWNER = {"Authorization": "Bearer open-sesame-please"}
 
 @contextmanager
 def idle_connections(web: WebView, count: int, head: bytes = b"") -> Iterator[list[socket.socket]]:
-    """That many connections that send only the beginning of a request."""
+    """Opens this number of connections. Each sends only the beginning of a request."""
     with ExitStack() as opened:
         connections = []
         for _ in range(count):
@@ -600,7 +602,7 @@ def idle_connections(web: WebView, count: int, head: bytes = b"") -> Iterator[li
 
 
 def is_closed(connection: socket.socket) -> bool:
-    """Whether the server closes a connection within its timeout."""
+    """Tells whether the server closes a connection before the timeout of the connection."""
     try:
         return connection.recv(1) == b""
     except ConnectionResetError:
@@ -678,6 +680,6 @@ def test_there_are_so_many_viewers_and_the_next_one_is_told(
         viewer.socket.close()
     ends_s = time.monotonic() + 20
     while guarded.board.viewers and time.monotonic() < ends_s:
-        guarded.show(make_result())  # only a picture tells the server that a viewer has gone
+        guarded.show(make_result())  # the server notices that a viewer has gone when it sends an image
         time.sleep(0.02)
     assert Viewer(guarded).picture().shape == (480, 640, 3), "there is room again"

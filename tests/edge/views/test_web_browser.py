@@ -23,15 +23,15 @@ from dermedge.edge.views.web.server import WebView
 pytestmark = pytest.mark.slow
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-# The stream of frames never ends, and the page's load with it: Chromium stops waiting after so long.
+# The stream of frames never ends, so the page never finishes loading. Chromium stops waiting after this time.
 PATIENCE_MS = 5000
-# Seconds that the page is open: enough for several requests of the state.
+# The page is open for this time, which is enough for several requests of the state.
 VIRTUAL_MS = 3000
 
 
 @pytest.fixture
 def web(make_result: Callable[..., FrameResult]) -> Iterator[WebView]:
-    """A server that is shown an answer ten times a second."""
+    """A server that gets an answer to show ten times a second."""
     stop = threading.Event()
     with WebView("127.0.0.1:0", {}, True) as view:
 
@@ -96,7 +96,7 @@ def test_a_close_up_is_noted_and_only_the_headline_and_its_notes_are_announced(
 def test_the_address_with_its_token_opens_from_a_page_of_another_site(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """A terminal in the browser, a mail or a chat may show the address."""
+    """A user may open the address from a terminal in the browser, from a mail or from a chat."""
     monkeypatch.setenv("DERMEDGE_TOKEN", "open-sesame-please")
     with WebView("0.0.0.0:0", {}, True) as view:
         other = tmp_path / "other.html"
@@ -117,7 +117,7 @@ def test_the_live_picture_is_seen_at_the_size_of_a_phone_and_of_a_desk(
     assert time.monotonic() - started < 100
     image = cv2.imread(str(shot))
     assert image.shape[:2] == (height, width)
-    # the frame is grey of 120 within what the network sees
+    # within the crop, the frame is grey, and its level is 120
     grey = (abs(image.astype(int) - 120) <= 3).all(axis=2)
     assert grey.mean() > 0.08
 
@@ -125,7 +125,7 @@ def test_the_live_picture_is_seen_at_the_size_of_a_phone_and_of_a_desk(
 def test_with_the_heat_map_the_live_picture_shows_where_the_evidence_lies(
     web: WebView, tmp_path: Path
 ) -> None:
-    """The evidence of the results lies in the upper left, and is coloured; all else of it is grey."""
+    """The evidence of the results lies in the upper left. Only this part of the image is coloured; the rest is grey."""
     shots = {}
     for hash_ in ("", "#hot"):
         shot = tmp_path / "shot.png"

@@ -23,7 +23,7 @@ from dermedge.edge.views.web.server import WebView
 
 
 def waits_for(lock: threading.Lock, act: Callable[[], object]) -> bool:
-    """Whether ``act`` waits while another thread has the lock, and ends when it is given back."""
+    """Tells whether ``act`` waits while another thread has the lock, and ends after the thread has released it."""
     thread = threading.Thread(target=act, daemon=True)
     with lock:
         thread.start()
@@ -70,7 +70,7 @@ def test_viewers_are_counted_up_and_down() -> None:
 
 
 class OneAtATime:
-    """Opens no classifier, but fails like one, and counts how often."""
+    """Takes the place of the classifier. It cannot be opened, and counts how often this is tried."""
 
     def __init__(self) -> None:
         self.opened = 0

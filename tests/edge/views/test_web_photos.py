@@ -39,7 +39,7 @@ def web() -> Iterator[WebView]:
 
 @pytest.fixture
 def guarded(monkeypatch: pytest.MonkeyPatch) -> Iterator[WebView]:
-    """One that asks for a token."""
+    """A server that asks for a token."""
     monkeypatch.setenv("DERMEDGE_TOKEN", "open-sesame-please")
     with WebView("0.0.0.0:0", {}, True, PhotoClassifier(lambda: Classifier("dermedge-128"))) as view:
         yield view
@@ -247,7 +247,7 @@ def test_a_sender_that_breaks_off_and_one_that_speaks_no_http_print_nothing(
         with socket.create_connection(("127.0.0.1", web.port)) as sender:
             sender.sendall(head)
     for _ in range(3):
-        # the server has noticed the ends of the earlier connections before it answers
+        # when the server answers this request, it has noticed that the earlier connections ended
         assert post(web, b"", JPEG)[0] == 400
     assert not caplog.records
 
@@ -277,6 +277,6 @@ def test_leaving_closes_the_classifier_the_page_and_the_port(jpeg: bytes) -> Non
         assert hasattr(classifier, "interpreter")
     assert web.board.is_closed
     assert not hasattr(classifier, "interpreter"), "its memory is freed"
-    # another process may have the port now
+    # the port is free, so another process may use it now
     with socket.create_server(("127.0.0.1", web.port)):
         pass

@@ -38,7 +38,7 @@ def test_without_a_screen_the_terminal_is_chosen(monkeypatch: pytest.MonkeyPatch
 
 
 class FakeScreen:
-    """cv2's window functions; ``keys`` are pressed one a waitKey."""
+    """Takes the place of cv2's window functions. Each call of `waitKey` returns the next of ``keys``."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, keys: str) -> None:
         self.keys = [ord(key) for key in keys]
