@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# An arm64 Python with the packages of locks/device.txt and locks/test.txt, run by qemu's user mode on another processor.
+# Installs an arm64 Python with the packages of locks/device.txt and locks/test.txt. qemu's user mode runs it on a
+# processor of another architecture.
 #   install.sh DIR PIP...      PIP is the command of a pip, which fetches the wheels of arm64
-# leaves DIR/python, to be called as  QEMU_CPU=cortex-a72 DIR/python ARGUMENTS…  for a Raspberry Pi 4, and with
-# cortex-a76 for a Pi 5. qemu's own "max" is refused: it computes int8 wrongly. Results are those of arm64; times are
-# not. Needs Debian or a system that descends from it; what is missing of qemu and mmdebstrap is installed where
-# this is root. Exits with 77 and one line where there is no such emulator to be had.
+# The result is DIR/python. For a Raspberry Pi 4, call it as  QEMU_CPU=cortex-a72 DIR/python ARGUMENTS…  For a Pi 5, set
+# cortex-a76. qemu's own "max" is refused, because it computes int8 wrongly. The results are those of arm64, but the
+# times are not. The script needs Debian or a system that is based on it. If qemu or mmdebstrap is missing, root
+# installs it. If the emulator cannot be installed, the script prints one line, and its exit status is 77.
 set -euo pipefail
 
 skip() { echo "no arm64 by emulation: $*"; exit 77; }
@@ -36,8 +37,8 @@ abi=cp${version/./}
 	--platform manylinux2014_aarch64 --platform manylinux_2_27_aarch64 --platform manylinux_2_28_aarch64 \
 	-r "$locks/device.txt" -r "$locks/test.txt"
 
-# $1 qemu's name of the processor, then variant, part, revision and features as Linux tells them: by these LiteRT
-# chooses its kernels, and it dies without them.
+# Writes the files in which Linux describes the processor. The arguments are qemu's name of the processor, and then its
+# variant, part, revision and features. LiteRT chooses its kernels by these files, and it dies without them.
 board() {
 	mkdir -p "$dir/$1/proc" "$dir/$1/sys/devices/system/cpu"
 	ln -s ../debian/usr ../debian/lib ../debian/etc "$dir/$1/"

@@ -1,4 +1,4 @@
-// A document without a browser: what the scripts of the pages use of it, so that Node can run them.
+// A document without a browser. It has only what the scripts of the pages use, so that Node can run them.
 
 export class Element {
   constructor(tag = "div", id = "") {
@@ -84,7 +84,7 @@ const elements = {};
 export const element = (id) => (elements[id] ??= new Element("div", id));
 export const timers = [];
 export const listeners = {};
-// Ends the work that waits for answers of the server, of which none takes any time.
+// Waits until all work is done that needs answers of the server. These answers come at once.
 export const settled = () => new Promise((resolve) => { setImmediate(resolve); });
 
 export function define(values) {

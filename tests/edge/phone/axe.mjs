@@ -1,7 +1,7 @@
 // Looks at a page with axe-core in headless Chromium, at some widths, light and dark. Argument: JSON { program, name,
 // address, widths }: the browser, and the page.
-// Standard output: JSON, name-width-theme -> { violations, overflow }: what axe found, and by how many pixels the page is
-// wider than the window.
+// Standard output: JSON. Its keys are name-width-theme, and its values { violations, overflow }: what axe found, and by
+// how many pixels the page is wider than the window.
 
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
@@ -19,7 +19,7 @@ const seen = {};
 for (const colorScheme of ["light", "dark"]) {
   const page = await browser.newPage({ colorScheme, bypassCSP: true });
   at.stage = `${config.name} ${colorScheme}`;
-  // the live video never ends
+  // the live video never ends, so the load of the page does not end either
   await page.goto(config.address, { waitUntil: "domcontentloaded" });
   await page.waitForTimeout(1000);
   await page.evaluate(axe);

@@ -1,6 +1,6 @@
 // A visit of the page in headless Chromium. Argument: JSON { server, program, video, marks, pictures, shots }: the
-// server's command line, the browser, a y4m for the camera, where its pictures are numbered, PNGs to classify, and a
-// folder for screenshots.
+// server's command line, the browser, a y4m video for the camera, the places of the marks that number its images, PNGs
+// to classify, and a folder for screenshots.
 // Standard output: JSON of what was seen.
 
 import { readFileSync } from "node:fs";
@@ -20,7 +20,7 @@ const ARGUMENTS = [
 ];
 const PHONE = { width: 390, height: 844 };
 
-// How late answers come while one is frozen: the video is some pictures past them then.
+// While an answer is frozen, the answers come this late. So the video shows a later image than the frozen one.
 const LATE_MS = 300;
 
 const at = watch();
@@ -36,7 +36,7 @@ const seen = { foreign: [], breaches: [], errors: [], axe: {}, overflow: {} };
 context.on("request", (request) => {
   if (!/^(blob:|data:)/.test(request.url()) && !request.url().startsWith(server.address)) seen.foreign.push(request.url());
 });
-// the browser's own log has breaches of workers too
+// The browser's own log also has the breaches of the policy by workers. The events below do not have them.
 context.on("console", (message) => {
   if (/Content Security Policy/i.test(message.text())) seen.breaches.push(message.text());
 });
@@ -49,7 +49,7 @@ await page.addInitScript(() => {
   addEventListener("securitypolicyviolation", (event) => globalThis.breaches.push(event.blockedURI));
 });
 await page.addInitScript(({ across, down, side }) => {
-  // the number that the marks of a picture stand for: the centre square's, of a bitmap, a canvas or a video
+  // Returns the number that the marks in the centre square of an image show. The source is a bitmap, canvas or video.
   const numberOf = (source) => {
     const [width, height] = [source.videoWidth ?? source.width, source.videoHeight ?? source.height];
     const canvas = new OffscreenCanvas(side, side);
@@ -126,7 +126,7 @@ try {
   at.stage = "history";
   await page.evaluate((late) => { globalThis.lateMs = late; }, LATE_MS);
   await page.waitForTimeout(4 * LATE_MS);
-  // at once, before another answer comes
+  // all three numbers are read at once, before another answer comes
   seen.numbers = await page.evaluate(() => {
     document.querySelector("#run").click();
     return {
@@ -168,7 +168,7 @@ try {
   await page.getByText("without a network").waitFor({ state: "attached" });
   seen.network = await page.locator("#facts").textContent();
 } catch (error) {
-  // before the browser is closed, which may take for ever too
+  // the error is printed before the browser is closed, because closing may hang
   console.error(`at '${at.stage}':`, error);
   process.exitCode = 1;
 } finally {

@@ -1,5 +1,5 @@
-// Classifies pictures by the files of a built app, in Node. Argument: the app's folder. Standard input: the first
-// line is JSON, [{ height, width }], and their RGBA pixels follow. Standard output: JSON, one result a picture.
+// Classifies images with the files of a built app, in Node. Argument: the app's folder. Standard input: the first line
+// is JSON, [{ height, width }], and the RGBA pixels of the images follow. Standard output: JSON, one result per image.
 
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
@@ -10,9 +10,9 @@ import { runInThisContext } from "node:vm";
 const folder = resolve(process.argv[2]);
 const file = (name) => resolve(folder, name);
 
-// Standard output is for the results alone.
+// Standard output has only the results, so debug messages go to standard error.
 console.debug = console.error;
-// What LiteRT.js looks for in a worker, and Emscripten in Node.
+// LiteRT.js expects some of these globals, because it runs in a worker. Emscripten expects the others in Node.
 globalThis.self = globalThis;
 Object.assign(globalThis, { require: createRequire(import.meta.url), __dirname: folder });
 globalThis.importScripts = (path) => runInThisContext(readFileSync(path, "utf8"), { filename: path });

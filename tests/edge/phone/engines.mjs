@@ -24,7 +24,7 @@ async function freePort() {
   return port;
 }
 
-// Each gives { goto, evaluate, choose, shoot, close } of a browser whose proxy is at `port`.
+// Each function starts a browser with its proxy at `port`, and returns { goto, evaluate, choose, shoot, close }.
 const ENGINES = {
   firefox: async (port) => {
     const browser = await puppeteer.launch({

@@ -1,6 +1,6 @@
-// Visits of the page over HTTPS in headless Chromium: by one that does not know the certificate authority, and by
-// one that trusts it. Argument: JSON { server, program, pictures }: the server's command line, the browser, and PNGs
-// of which the first is classified. Standard output: JSON of what was seen.
+// Visits of the page over HTTPS in headless Chromium. The first browser does not know the certificate authority, and
+// the second one trusts it. Argument: JSON { server, program, pictures }: the server's command line, the browser, and
+// PNGs, of which the first is classified. Standard output: JSON of what was seen.
 
 import { execFileSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
@@ -37,7 +37,7 @@ const [strange, untrusted] = await open("untrusted");
 seen.untrusted = await untrusted.goto(server.address).then(() => "loaded", (error) => error.message);
 await strange.close();
 
-// as a phone does: from the page beside it, into the browser's own store
+// As on a phone, the certificate is downloaded from the page that offers it, and added to the browser's own store.
 at.stage = "trust";
 const [trust] = server.said.join("\n").match(/http:\/\/\S+/);
 const certificate = await (await fetch(new URL("dermedge-ca.crt", trust))).text();

@@ -1,5 +1,5 @@
-// Runs the script of the phone page without a browser, which stores the app or gives it up. Argument: the script.
-// Standard input: the state in which the installation ends. Standard output: what the page says about it.
+// Runs the script of the phone page without a browser. The app is stored, or its installation fails. Argument: the
+// script. Standard input: the state in which the installation ends. Standard output: what the page says about it.
 
 import { readFileSync } from "node:fs";
 import { pathToFileURL } from "node:url";

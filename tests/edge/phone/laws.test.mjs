@@ -1,4 +1,4 @@
-// The page's laws on the vectors that Python's own tests read.
+// The laws of the page, checked on the vectors that the tests of Python read too.
 
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
@@ -19,7 +19,7 @@ function closeTo(got, expected) {
   got.forEach((one, index) => assert.ok(Math.abs(one - expected[index]) < 1e-12, `${got} is not ${expected}`));
 }
 
-// The drawing of tests/edge/test_preprocess.py: Marsaglia's xorshift of the number of each value.
+// Draws the image of tests/edge/test_preprocess.py. Each value is Marsaglia's xorshift of its number.
 function pattern({ height, width, seed }) {
   const data = new Uint8ClampedArray(height * width * 4);
   for (let at = 0; at < height * width * 3; at++) {

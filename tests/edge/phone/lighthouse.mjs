@@ -1,5 +1,5 @@
-// Lighthouse on the served page in headless Chromium. Argument: JSON { server, program }: the server's command line,
-// and the browser. Standard output: JSON { scores, findings, warnings }.
+// Runs Lighthouse on the served page in headless Chromium. Argument: JSON { server, program }: the server's command
+// line, and the browser. Standard output: JSON { scores, findings, warnings }.
 
 import lighthouse from "lighthouse";
 import puppeteer from "puppeteer-core";

@@ -1,5 +1,6 @@
-// Measures what a network of a size sees of pictures. Argument: the size. Standard input: the first line is JSON,
-// [{ height, width, at_s }], and their RGBA pixels follow. Standard output: their measures and defects as JSON.
+// Measures images in the way of the quality gate, for a network with the given input size. Argument: the size. Standard
+// input: the first line is JSON, [{ height, width, at_s }], and the RGBA pixels of the images follow. Standard output:
+// JSON of the measures and the defect of each image.
 
 import { readFileSync } from "node:fs";
 

@@ -51,7 +51,7 @@ class Bitmap {
   }
 }
 
-// A request of IndexedDB, which succeeds after the page has said what follows then.
+// A request of IndexedDB. It succeeds after the page has set its handlers.
 function request(result) {
   const made = { result };
   setImmediate(() => {
@@ -233,7 +233,7 @@ element("zoom").fire("input");
 seen.applied = applied;
 
 await element("run").click();
-// an answer that was asked for before
+// this late answer belongs to a frame that was sent before the freeze
 tell({ kind: "result", number: second.number, totalMs: 30, bitmap: new Bitmap("late"),
   result: { state: "searching", hint: "", agrees: false, crop, classification: null } });
 see("frozen");
@@ -313,7 +313,7 @@ await settled();
 see("photo");
 seen.sent = posted.at(-1).kind;
 
-// while the camera opens, the page is hidden, or a photo is chosen
+// the page is hidden while the camera opens; after this, a photo is chosen while it opens
 element("run").click();
 document.hidden = true;
 listeners.visibilitychange();

@@ -1,13 +1,13 @@
-// What every visit of the page by a browser needs: the server, an ear for breaches of its policy and for requests
-// to anyone else, and an end to what would wait for ever.
+// What every visit of the page by a browser needs. It starts the server, records breaches of its policy and requests to
+// other hosts, and ends a visit that would wait for ever.
 
 import { spawn } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { createServer } from "node:http";
 import { createInterface } from "node:readline";
 
-// Debian's Chromium, without its errands; what is left of them, and all else that is not on this machine, is asked
-// of a proxy where none listens.
+// The options of Debian's Chromium. They switch off its own requests. All requests that remain and do not go to this
+// machine go to a proxy that does not exist.
 export const CHROMIUM_ARGUMENTS = [
   "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
   "--disable-component-update", "--disable-sync", "--proxy-server=127.0.0.1:9",
@@ -17,7 +17,7 @@ const HUNG = 75;
 
 export const config = JSON.parse(process.argv[2]);
 
-// Ends the process after LIMIT_MS, saying at which stage, which the caller moves on.
+// Ends the process after LIMIT_MS, and prints the stage. The caller sets the stage in the returned object.
 export function watch() {
   const at = { stage: "server" };
   setTimeout(() => {
@@ -27,7 +27,7 @@ export function watch() {
   return at;
 }
 
-// { asked, port }: a proxy that leads nowhere, and the addresses that a browser asked it for.
+// Starts a proxy that leads nowhere. Returns { asked, port }: the addresses that a browser asked for, and the port.
 export async function listen() {
   const ear = { asked: [], port: 0 };
   const server = createServer((request, response) => {
@@ -43,8 +43,8 @@ export async function listen() {
   return ear;
 }
 
-// { address, said, reports, stop }: the app, served by `dermedge phone serve`. `said` are its lines, and `reports`
-// the breaches of its policy so far.
+// Serves the app by `dermedge phone serve`. Returns { address, said, reports, stop }: `said` are the printed lines so
+// far, and `reports` the breaches of the policy so far.
 export async function serve(scheme = "http") {
   const [program, ...rest] = config.server;
   const server = spawn(program, rest, { stdio: ["ignore", "pipe", "inherit"] });
@@ -70,7 +70,7 @@ export async function serve(scheme = "http") {
 
 export const encoded = (paths) => paths.map((path) => readFileSync(path).toString("base64"));
 
-// In a page: the answers to pictures in base64, by a worker of its own.
+// Runs in a page. Starts a worker, and returns its answers to images, which are in base64.
 export async function classify(pictures) {
   const worker = new Worker("worker.js");
   const said = () => new Promise((resolve) => { worker.onmessage = ({ data }) => resolve(data); });

@@ -1,6 +1,6 @@
-// Runs the script of the review page without a browser. Argument: the script. Standard input: JSON, the answers of the
-// server in the order of the requests; { error } is a refusal, and null is a lost connection. Then the keys are pressed
-// that `keys` lists. Standard output: JSON of what the page shows after each key, and of what it asks.
+// Runs the script of the review page without a browser, and presses keys. Argument: the script. Standard input: JSON
+// with the keys, `keys`, and the answers of the server in the order of the requests. The answer { error } is a refusal,
+// and null is a lost connection. Standard output: JSON of what the page shows after each key, and of its requests.
 
 import { readFileSync } from "node:fs";
 import { pathToFileURL } from "node:url";
@@ -25,7 +25,7 @@ define({
   },
 });
 
-// querySelectorAll of a list of items gives their buttons
+// here, querySelectorAll of a list of items returns the buttons of the items
 function shown() {
   return {
     title: element("title").textContent,

@@ -1,5 +1,6 @@
-// Runs the script of the web page without a browser. Argument: the script. Standard input: JSON, the answers to the
-// requests of the state, of which null is a failure, and whether the browser is an old one. Standard output: JSON of what the page shows and asks.
+// Runs the script of the web page without a browser. Argument: the script. Standard input: JSON { states, isOld }: the
+// answers to the requests of the state, and whether the browser is an old one. The answer null is a failure. Standard
+// output: JSON of what the page shows and requests.
 
 import { readFileSync } from "node:fs";
 import { pathToFileURL } from "node:url";
@@ -20,7 +21,8 @@ async function answer(path, options) {
   return { ok: true, json: async () => state };
 }
 
-// the time is half a second later at each request of the state; before the last request, the device sleeps for a minute
+// From one request of the state to the next, half a second passes. Before the last request, the device sleeps for a
+// minute.
 let nowMs = 0;
 Date.now = () => nowMs;
 let isPatient = true;
