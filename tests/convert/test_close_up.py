@@ -1,4 +1,4 @@
-"""A converted file tells close-ups from dermoscopic photos, and has a temperature and thresholds for each view."""
+"""A converted file tells close-ups from dermoscopic photos. It has a temperature and thresholds for each view."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def test_both_views_weigh_the_same_however_many_photos_they_have() -> None:
 
 
 def bright_images(count: int = 120) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    """uint8 [n, 32, 32, 3] of noise, and whether each is bright, which stands for a close-up."""
+    """Images of noise, uint8 [n, 32, 32, 3], and whether each is bright. Bright images stand for close-ups."""
     rng = np.random.default_rng(0)
     is_close_up = rng.random(count) < 0.5
     images = rng.integers(0, 120, (count, SIZE, SIZE, 3)).astype(np.uint8)
@@ -120,7 +120,7 @@ def drawn_network(stage: str) -> tuple[keras.Model, ViewSample]:
     network = build_network("cnn", SIZE, len(LABELS), width=0.25)
     for weights in network.weights:
         if "bias" in weights.name:
-            # the converter leaves out biases of zeros, which no trained network has
+            # The converter leaves out biases that are all zero. A trained network has no such biases.
             weights.assign(np.linspace(-0.1, 0.1, weights.shape[0]))
     sample = ViewSample(images, np.arange(len(images)), is_close_up)
     if stage == "qat":
@@ -365,7 +365,7 @@ def test_the_summary_tells_the_accuracy_of_the_view_in_one_line_and_each_views_v
 
 
 def with_views(run: Path, target: Path) -> Path:
-    """A copy of a run whose red photos are close-ups, by its catalogue."""
+    """A copy of a run whose catalogue states that the red photos are close-ups."""
     shutil.copytree(run, target)
     with (target / "catalogue.csv").open(newline="") as handle:
         rows = list(csv.DictReader(handle))

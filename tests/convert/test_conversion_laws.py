@@ -1,4 +1,4 @@
-"""The order of the stages of a conversion and what each gets, on networks and files that are made up."""
+"""The stages of a conversion run in order, each with the right input. Networks and files are made up."""
 
 from __future__ import annotations
 

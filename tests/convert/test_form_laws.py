@@ -1,4 +1,4 @@
-"""Each form has the requested number types and ranges; values are checked, not accuracy."""
+"""Each form has the requested number types and ranges. The tests check values, not accuracy."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ BIAS = np.array([0.5, -1.5, 2.5], np.float32)
 
 @pytest.fixture
 def made_of(empty_tflite: bytes) -> Callable[..., bytes]:
-    """A function that makes a .tflite with one input, and the output that ``build`` adds to it."""
+    """A function that makes a .tflite. It has one input, and the output that ``build`` adds to it."""
 
     def make(build: Callable[[GraphEditor, int], int], shape: Sequence[int], dtype: str = "float32") -> bytes:
         editor = GraphEditor(empty_tflite)
@@ -194,7 +194,7 @@ def test_an_operator_that_the_file_has_is_not_listed_twice_and_an_old_file_is_un
     editor.set_outputs([editor.softmax(source)], ["twice"])
     model = editor.to_bytes()
     assert [one.builtinCode for one in read_model(model).operatorCodes] == [SOFTMAX]
-    # an operator is added behind those of the file, unless there is a new input
+    # An operator is added after those of the file, unless there is a new input.
     shares = np.exp([0.125, 0.25, 0.625]) / np.exp([0.125, 0.25, 0.625]).sum()
     assert answers(model, np.log(np.float32([[1, 2, 5]])))[0][0] == pytest.approx(shares)
     editor._code(GELU)

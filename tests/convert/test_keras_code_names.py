@@ -18,7 +18,7 @@ from dermedge.edge.errors import ModelError
 
 
 def of_layer(**values: Any) -> str | None:
-    """What is found in a network with a layer of these values."""
+    """The message about the code in a network that has a layer with these values."""
     layer = {"name": "layer", **values}
     return code_in_config({"class_name": "Functional", "config": {"layers": [layer]}})
 

@@ -341,7 +341,7 @@ NINE = (
 
 @pytest.fixture(scope="module")
 def nine_classes(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """A Keras file with nine outputs, and its photos in nine folders, whose classes differ in their colour."""
+    """A Keras file with nine outputs, and photos in nine folders. The classes differ in their colour."""
     folder = tmp_path_factory.mktemp("nine")
     rng = np.random.default_rng(0)
     pixels, truth = [], []
@@ -410,7 +410,10 @@ def test_labels_in_another_order_are_refused_and_named(
 
 @pytest.fixture(scope="module")
 def dark_and_light(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Photos of two classes that differ in their brightness, a folder per class; 1.5 times as wide as high."""
+    """Photos of two classes that differ in their brightness.
+
+    Each class has a folder, and the photos are 1.5 times as wide as high.
+    """
     folder = tmp_path_factory.mktemp("two")
     rng = np.random.default_rng(0)
     for name, brightness in {"benign": 90, "malignant": 160}.items():

@@ -1,4 +1,4 @@
-"""The outputs of Keras networks: logits are told from probabilities, and the answer to a photo is always the same."""
+"""Logits are told from probabilities in Keras networks. The answer to a photo is always the same."""
 
 from __future__ import annotations
 

@@ -175,7 +175,7 @@ def test_the_ends_of_integers_are_the_values_that_they_stand_for() -> None:
 
 def test_a_value_is_saturated_more_than_half_a_step_beyond_the_range() -> None:
     sums, tensor = _Sums(), Quantized(0, np.dtype(np.uint8), 0.5, 28)
-    # the range is from -14 to 113.5
+    # The range of the output is from -14 to 113.5.
     y = np.array([[-14.26, -14.25, 113.75, 113.76], [0, 0, -20, 120]], np.float32)
     q = np.array([[-14, -14, 113.5, 113.5], [0, 0, -14, 113.5]])
     sums.add_result(y, q, y, tensor)
@@ -198,7 +198,7 @@ def test_a_value_is_saturated_more_than_half_a_step_beyond_the_range() -> None:
         # The 255 steps must cover at least a sixteenth of the span of the values.
         (0, 16 * 255, 1.0, False),
         (0, 16 * 255 + 1, 1.0, True),
-        # a constant has no span
+        # The values of a constant have no span.
         (3, 3, 1.0, False),
     ],
 )
@@ -291,7 +291,7 @@ def test_other_operators_and_old_files_do_not_hide_a_large_bias(empty_tflite: by
     last = convolved(middle, "found", large, editor._constant("bias", bias))
     editor.set_outputs([last], ["found"])
     ranges = dict.fromkeys(("images", "probabilities", "without", "computed", "unknown"), (-1.0, 3.0))
-    # a file of before 2020 has only the older field for the code of an operator
+    # A file that was made before 2020 has only the older field for the code of an operator.
     for code in editor.root.operatorCodes:
         assert code.deprecatedBuiltinCode == code.builtinCode
         code.builtinCode = 0

@@ -1,4 +1,4 @@
-"""TFLite Metadata: what other tools read of a file, and MediaPipe with the real package."""
+"""Other tools read the TFLite metadata of a file. Some tests use the real package of MediaPipe."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def classified(model: Path, pixels: NDArray[np.uint8], folder: Path) -> list[lis
 
 
 def levels_of(model: Path, pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """float64 [n, K]: the probabilities of our own runtime, as the network left them."""
+    """The probabilities of our own runtime, float64 [n, K], exactly as the network gave them."""
     with Classifier(model) as classifier:
         rows = []
         for picture in pixels:

@@ -1,4 +1,4 @@
-"""What a request makes of the stages of a conversion: the loader, the forms, and the file that is delivered."""
+"""A request decides on the stages of a conversion: the loader, the forms, and the file that is delivered."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ def test_the_search_and_the_forms_get_the_limit_and_the_type_of_the_input(
 
 
 class MadeFile(SimpleNamespace):
-    """A converted file that writes its name."""
+    """A converted file that saves the name of its form as its content."""
 
     def with_file(self, name: str, content: bytes) -> MadeFile:
         return MadeFile(**{**vars(self), "files": (*self.files, (name, content))})

@@ -50,5 +50,5 @@ def test_four_of_five_proof_sets_show_the_detectable_loss() -> None:
         flipped = (rng.random(80) < loss) & (truth == 0)
         acceptance = accept(proof, 0.4 * np.eye(2)[truth ^ flipped], 0.01)
         refused.append("recall of a" in [check.name for check in acceptance.failed])
-    # the standard error of the share is 4.5 points, and the normal distribution is an approximation
+    # The limits are wide: the standard error of the share is 4.5 points, and the normal distribution is approximate.
     assert 0.68 < np.mean(refused) < 0.95

@@ -42,7 +42,7 @@ def histogram_of(*batches: NDArray[np.floating]) -> Histogram:
 
 
 def ending(names: Any, end: str) -> str:
-    """The one name that starts with the layer's."""
+    """The only name that belongs to the layer ``end``."""
     (name,) = [one for one in names if f"/{end}/" in one.split(";")[0] or one == end]
     return name
 

@@ -1,4 +1,4 @@
-"""What a conversion says of its file, its checks and its layers: each line by its figures, on made-up results."""
+"""The lines about a converted file, its checks and its layers, for results that are made up."""
 
 from __future__ import annotations
 

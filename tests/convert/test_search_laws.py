@@ -79,7 +79,7 @@ def made(monkeypatch: pytest.MonkeyPatch, outcomes: dict[str, Outcome], layers: 
     one = Made(outcomes, layers)
     monkeypatch.setattr(search, "convert_to_form", one.convert)
     monkeypatch.setattr(search, "explain", one.explain)
-    # the layers are in the order of their harm
+    # The layers are already sorted by the loss that they cause.
     monkeypatch.setattr(search, "worst_layers", lambda found, count: [layer.name for layer in found][:count])
     return one
 

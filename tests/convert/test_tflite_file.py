@@ -40,7 +40,7 @@ LABELS = ("dark", "light", "red")
 def network(
     shape: tuple[int, int, int] = (SIZE, SIZE, 3), units: int = 3, activation: str = "softmax"
 ) -> Any:
-    """A network with random weights; for [C, H, W] it has its channels first."""
+    """A network with random weights. For a shape [C, H, W], its channels come first."""
     keras.utils.set_random_seed(0)
     layers = keras.layers
     pixels = keras.Input(shape)
@@ -191,7 +191,7 @@ sys.exit(main(sys.argv[1:]))
 def test_one_command_without_tensorflow_delivers_int8_with_its_report(
     float_file: Callable[[Any], bytes], labelled_set: Path, tmp_path: Path
 ) -> None:
-    """The normalization is found by trying; the last layer is fitted, which takes milliseconds."""
+    """The normalization is found by trying. Only the last layer is fitted, which takes milliseconds."""
     from sklearn.linear_model import LogisticRegression
 
     from dermedge.edge.photos import read_picture

@@ -1,4 +1,4 @@
-"""Thresholds reach their targets on the photos that they were fitted on; the prediction sets do on others too."""
+"""Thresholds reach their targets on the photos that they were fitted on. Prediction sets also do so on others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A step that makes its own figure worse is left out of the manifest; a warning names a useless one."""
+"""A calibration step that makes its own figure worse is left out of the manifest. A warning names a useless one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""A bias that needs more than 32 bits widens the weights of its channel, and the int8 file keeps it; large weights."""
+"""If a bias needs more than 32 bits, the weights of its channel get a wider range.
+
+Large weights are quantized in pieces.
+"""
 
 from __future__ import annotations
 
@@ -125,7 +128,7 @@ def test_a_file_is_quantized_in_pieces_and_does_not_depend_on_them(
     monkeypatch.setattr(quantizer, "_LARGEST_PIECE_BYTES", 12)
     assert quantize(model, form, inputs) == whole
     assert sizes == [12, 12, 12]
-    # afterwards, the library is as it was
+    # Afterwards, the function of the library is the original one again.
     assert uniform_quantize_tensor.uniform_quantize is real
 
 

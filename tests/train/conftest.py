@@ -14,7 +14,7 @@ from dermedge.train.fit.run_folder import Config
 
 @pytest.fixture(scope="session")
 def lesion() -> Callable[..., NDArray[np.uint8]]:
-    """A function (seed) that draws a round dark spot on skin, 400x300; the spots differ only in texture."""
+    """A function (seed) that draws a round dark spot on skin, 400x300. The spots differ only in texture."""
 
     def draw(seed: int, height: int = 300, width: int = 400) -> NDArray[np.uint8]:
         rng = np.random.default_rng(seed)

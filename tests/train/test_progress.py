@@ -46,7 +46,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 @pytest.fixture
 def terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
     made = Terminal()
-    # pytest sets the real one anew for each test
+    # pytest sets the real standard error anew for each test.
     monkeypatch.setattr(progress, "sys", SimpleNamespace(stderr=made))
     return made
 

@@ -130,7 +130,7 @@ def test_a_table_overrides_a_folder_of_another_diagnosis_and_not_of_another_name
     assert not told("nevus")
     assert not told("nv")
     assert not told("Moles")
-    # a folder that is no class states nothing, and neither does a table whose label is not used
+    # A folder that is not a class states nothing. A table whose label is not used states nothing either.
     assert not told("")
     assert not told("melanoma", origin=ON_FOLDER)
 

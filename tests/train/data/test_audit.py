@@ -257,7 +257,7 @@ def test_lesions_with_many_photos_are_counted(clean_set: Path, lesion: Draw) -> 
 
 
 def _sample_of(real_data: Path, folder: Path) -> Path:
-    """Links to the nine-class set, to what other sets have of it, and to some of every other set."""
+    """Links to photos of the nine-class set, to the same photos in other sets, and to some photos of the others."""
     whole = ("nevus", "seborrheic keratosis", "melanoma", "actinic keratosis")
     nine = sorted((real_data / "kaggle9").rglob("*.jpg"))
     few = {path.stem for path in nine[::3]}

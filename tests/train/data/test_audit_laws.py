@@ -1,4 +1,4 @@
-"""Each check of an audit at its borders, on photos made up without files, and the layout of the report."""
+"""The borders of each check of an audit, on photos made up without files, and the layout of the report."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ def put(path: Path, content: str) -> Path:
 
 
 def put_picture(path: Path, seed: str, size: int = 48) -> Path:
-    """An image that is like no other but those of the same seed."""
+    """An image that resembles only images with the same seed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     noise = np.random.default_rng(list(seed.encode())).integers(0, 256, (12, 12, 3), np.uint8)
     picture = cv2.resize(noise, (size, size), interpolation=cv2.INTER_CUBIC)
@@ -209,7 +209,7 @@ def test_catalogues_that_put_one_photo_into_two_splits_stop_and_the_cure_works(t
 
 
 def test_catalogues_that_were_made_for_different_classes_stop_and_the_cure_works(tmp_path: Path) -> None:
-    """Earlier, rabbits of one catalogue were learned as 'none of these', and rabbits of the other as rabbits."""
+    """Earlier, rabbits were learned as 'none of these' from one catalogue, and as rabbits from the other one."""
     for name, classes in (("one", ["cat", "dog"]), ("two", None)):
         root = tmp_path / name
         for kind in ("cat", "dog", "rabbit"):
@@ -238,7 +238,7 @@ def with_label(table: Path, place: str, label: str) -> Path:
 
 
 def test_catalogues_that_give_one_photo_two_classes_stop(tmp_path: Path) -> None:
-    """Earlier, the class in the last catalogue was used."""
+    """Earlier, the class in the last catalogue decided."""
     build_catalogue([folders(tmp_path / "set", {"cat": 8, "dog": 8})]).save(tmp_path / "one.csv")
     corrected = with_label(tmp_path / "one.csv", "cat/cat0.jpg", "dog")
     for tables in ([tmp_path / "one.csv", corrected], [corrected, tmp_path / "one.csv"]):

@@ -52,7 +52,7 @@ def test_asked_classes_keep_their_order_and_all_else_is_none_of_these() -> None:
 
 
 def test_a_label_that_leaves_the_class_open_has_none() -> None:
-    # akiec may be a squamous cell carcinoma, but no nevus
+    # akiec may be a squamous cell carcinoma, but not a nevus.
     asked = photos("nv", "scc", "akiec")
     assert choose_classes(asked, ["nevus", "squamous cell carcinoma"]).labels[2] is None
     assert choose_classes(photos("nv", "mel", "akiec"), ["nevus", "melanoma"]).labels[2] == NONE_OF_THESE

@@ -77,7 +77,7 @@ def test_a_catalogue_replaces_no_file_of_the_user(
     assert f"'{mine}' exists already" in capsys.readouterr().err
     assert [path.read_text() for path in tmp_path.iterdir()] == ["path,label\na.jpg,nevus\n"]
     assert data("catalogue", labelled_set, "--output", tmp_path / "other.csv") == 0
-    # an earlier catalogue is replaced, as in the update of a catalogue with itself
+    # An earlier catalogue is replaced. Here, a catalogue is updated with itself.
     assert data("catalogue", labelled_set, tmp_path / "other.csv", "--output", tmp_path / "other.csv") == 0
 
 

@@ -20,7 +20,10 @@ Draw = Callable[[int], NDArray[np.uint8]]
 
 @pytest.fixture
 def photos(tmp_path: Path, lesion: Draw) -> list[Path]:
-    """Four photos and a file without an image; the third is a mirrored copy of the first, the fourth an equal file."""
+    """Four photos and a file without an image.
+
+    The third photo is mirrored from the first, and the fourth equals it.
+    """
     paths = [tmp_path / f"{name}.png" for name in "abcde"]
     for path, picture in zip(paths, (lesion(1), lesion(2), lesion(1)[:, ::-1]), strict=False):
         cv2.imwrite(str(path), picture)
@@ -52,7 +55,7 @@ def test_copies_are_looked_for_once(tmp_path: Path, photos: list[Path], read: li
     assert first.unreadable[4].startswith("not a photo that can be decoded (10 bytes)")
     steps: list[tuple[int, int]] = []
     assert find_duplicates(photos, tmp_path / "cache", lambda *step: steps.append(step)) == first
-    # only the file that could not be decoded is tried again
+    # Only the file that could not be decoded is read again.
     assert read[5:] == [photos[4]]
     assert steps == [(10, 10)]
     assert find_duplicates(photos) == first

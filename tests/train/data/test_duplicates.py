@@ -50,7 +50,10 @@ def rotated(photo: NDArray[np.uint8], degrees: float) -> NDArray[np.uint8]:
 
 
 def augmented(photo: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
-    """A copy as augmentation tools export it: mirrored or not, rotated by 9 to 25 degrees, in other light, square."""
+    """A copy as augmentation tools export it.
+
+    It may be mirrored, is rotated by 9 to 25 degrees, has other light, and is square.
+    """
     turned = rotated(photo[:, :: rng.choice((1, -1))], rng.choice((1, -1)) * rng.uniform(9, 25))
     lit = cv2.convertScaleAbs(turned, alpha=rng.uniform(0.7, 1.3), beta=rng.uniform(-30, 30))
     return cv2.resize(lit, (320, 320))
@@ -280,7 +283,7 @@ def real_ids(paths: list[Path], metadata: Path) -> tuple[list[str], list[str]]:
 
 
 def sample_of(real_data: Path) -> list[Path]:
-    """The files of each eighth id that two sets have, and of each twentieth other id.
+    """The files of every eighth id that two datasets share, and of every twentieth other id.
 
     All of them would take minutes.
     """

@@ -1,4 +1,4 @@
-"""Which photos are one group: by links, names and duplicates, and by chains of them."""
+"""Links, names and duplicates, and chains of these, decide which photos are one group."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_photos_are_grouped_by_names_links_ids_and_duplicates() -> None:
     ]
     links = [("lesion",), ("lesion", "person"), (), (), (), (), (), ("person",), ("person",)]
     found = [one.group for one in with_groups(photos, links, [[6, 3]])]
-    # A group has the first of its names in the alphabet. Here k, j, g and i are linked, and h is a duplicate of c.
+    # A group has the alphabetically first of its names. Here k, j, g and i are linked, and h is a duplicate of c.
     assert found == ["g", "g", "h", "h", "e", "e", "h", "g", "g"]
     alone = [one.group for one in with_groups(photos, [()] * 9)]
     assert alone == ["k", "j", "shared", "shared", "e", "e", "h", "g", "i"]

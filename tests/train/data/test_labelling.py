@@ -10,7 +10,7 @@ from dermedge.train.data.labelling import FOLDERS_TOO, label_files
 
 
 def labelled(root: Path, names: list[str], table: str = "", **options: str) -> dict[str, LabelledFile]:
-    """Name of a photo -> its facts; the files are empty, because none is decoded."""
+    """Name of a photo -> its facts. The files are empty, because they are not decoded."""
     for name in names:
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).touch()

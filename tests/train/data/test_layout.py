@@ -1,4 +1,4 @@
-"""What the folders of a photo state, by paths alone: no file is needed."""
+"""What the folders of a photo state. Paths alone are enough, so no files are needed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def placed(
     labels_from: str = AUTO,
     tabled: str = "",
 ) -> dict[str, Placement]:
-    """The placement of the photos in each folder; those of the folder ``tabled`` have a label in a table."""
+    """Folder -> the placement of its photos. The photos of the folder ``tabled`` have a label in a table."""
     counts = folders if isinstance(folders, Mapping) else dict.fromkeys(folders, 1)
     names = [name for name, count in counts.items() for _ in range(count)]
     photos = [
@@ -241,7 +241,10 @@ def test_a_person_who_is_given_is_no_class_for_labels_from_folders(labels_from: 
 
 
 def of_a_table(folders: Mapping[str, Sequence[str]], labels_from: str = AUTO) -> dict[str, list[Placement]]:
-    """The placements of the photos in each folder. A table states their diagnoses; an empty one is not in the table."""
+    """Folder -> the placement of its photos.
+
+    A table states their diagnoses. If a diagnosis is empty, the photo is not in the table.
+    """
     root = Path("/data/set")
     photos = [
         FoundPhoto(root / name / f"{at}.jpg", root, Path(name).parts)
@@ -268,7 +271,7 @@ def test_persons_whose_photos_a_table_labels_are_groups_with_folders_below_them(
     folders = {f"{name}/{place}": ["nevus", "melanoma"] for name in PEOPLE[:8] for place in (below, "back")}
     found = of_a_table(folders)
     assert found[f"anna/{below}"] == found["anna/back"] == [Placement("set", "", "", "set/anna")] * 2
-    # seven folders may be datasets
+    # Seven folders are too few to be taken for persons, so they may be datasets.
     assert (
         of_a_table({name: folders[name] for name in list(folders)[:14]})["anna/back"][0].group != "set/anna"
     )

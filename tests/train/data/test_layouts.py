@@ -1,4 +1,4 @@
-"""The folders and tables that people have: each is understood and told, or stopped with a cure that works."""
+"""The folders and tables that people have are understood and reported. If not, an error names a cure that works."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tables that no publisher made: which column is the photo, the class, the person, whatever it is called."""
+"""In tables without a publisher, the columns of photos, classes and persons are found, whatever their names."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ NAMES = [f"mole {number}" for number in range(1, 9)]
 def read(
     folder: Path, header: str, *rows: str, names: list[str] = NAMES
 ) -> tuple[list[PhotoFacts], TableAccount]:
-    """The facts about each photo, and how the table was understood; ``{}`` in a row is the name of a photo."""
+    """The facts about each photo, and how the table was understood.
+
+    ``{}`` in a row stands for the name of a photo.
+    """
     folder.mkdir(exist_ok=True)
     lines = [header, *(rows[number % len(rows)].format(name) for number, name in enumerate(names))]
     (folder / "table.csv").write_text("\n".join(lines) + "\n")

@@ -71,7 +71,7 @@ def test_no_lesion_is_known_beside_these() -> None:
 
 
 def plain(value: Any) -> Any:
-    """A value as JSON has it; sets are sorted."""
+    """A value as JSON stores it. Sets are sorted lists."""
     if isinstance(value, frozenset):
         return sorted(value)
     if isinstance(value, tuple):

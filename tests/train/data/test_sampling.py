@@ -1,4 +1,4 @@
-"""A few of many labelled photos: one of each class in turn, and the same ones each time."""
+"""A few of many labelled photos are sampled. They are one of each class in turn, and the same ones each time."""
 
 from __future__ import annotations
 

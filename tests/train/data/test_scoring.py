@@ -180,7 +180,7 @@ def test_a_refitted_model_is_refused_on_the_photos_that_were_validated_alone(tmp
 
 def test_a_catalogue_of_other_classes_is_scored_by_its_diagnoses(photos: list[Photo], tmp_path: Path) -> None:
     stated = [
-        # original label, diagnosis, label in the catalogue, label for the model
+        # The columns are the original label, the diagnosis, the label in the catalogue, and the label for the model.
         ("mel", "melanoma", "mel", "melanoma"),
         ("bcc", "basal cell carcinoma", NONE_OF_THESE, "basal cell carcinoma"),
         ("shirt", "shirt", NONE_OF_THESE, NONE_OF_THESE),

@@ -1,4 +1,4 @@
-"""Every publisher's table by its own header and a row of it: which columns are read, and what they tell."""
+"""For every publisher's table, a header and a row show which columns are read and what they state."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ISIC = "ISIC_0024306"
 
 
 def facts_of(tmp_path: Path, header: str, row: str, name: str = f"{ISIC}.jpg") -> PhotoFacts:
-    """What a table of one row tells of the photo of that name."""
+    """What a table with one row states about the photo of this name."""
     table = tmp_path / "mine" / "table.csv"
     table.parent.mkdir(exist_ok=True)
     table.write_text(f"{header}\n{row}\n" if header else f"{row}\n")
@@ -211,7 +211,7 @@ def test_your_own_table_with_all_its_columns(tmp_path: Path) -> None:
             "image,MEL,NV,BCC,AK,BKL,DF,VASC,SCC\n{},0,0,0,0,0,0,0,1",
             "squamous cell carcinoma",
         ),
-        # the archive's finer diagnosis goes before the challenge's
+        # The finer diagnosis of the archive goes before that of the challenge.
         (
             "isic_id,diagnosis_1,diagnosis_3\n{},Benign,Nevus",
             "image,MEL,NV,BCC,AKIEC,BKL,DF,VASC\n{},1,0,0,0,0,0,0",

@@ -225,7 +225,7 @@ def test_facts_of_people_are_those_of_the_first_table_and_of_the_first_column(tm
     found = facts_of(tmp_path / "two", tables)
     site = found.people["site"]
     assert found.people == {"age": "45", "sex": "female", "site": site, "view": "close-up"}
-    # HAM10000 holds dermoscopic photos alone, which no column says
+    # HAM10000 has only dermoscopic photos, but no column states this.
     alone = facts_of(tmp_path / "one", {"ham.csv": tables["ham.csv"]})
     assert alone.people == {"age": "50", "sex": "male", "site": "trunk", "view": "dermoscopic"}
     # If a cell is empty, the next column is read.

@@ -34,6 +34,6 @@ def test_a_right_or_a_weak_network_has_no_better_order() -> None:
     # Three photos are too few to tell, because in some resamples all are of the class that is right.
     assert found([0, 1, 2], [0, 2, 1]) is None
     assert found([0, 1, 2] * 10, [0, 1, 2] * 10) is None
-    # b and c are told apart by chance alone
+    # The network tells b and c apart only by chance.
     assert found([0, 1, 2, 0, 1, 2] * 5, [0, 1, 2, 0, 2, 1] * 5) is None
     assert found([0, 1, 2] * 10, [0] * 30) is None

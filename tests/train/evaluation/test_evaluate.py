@@ -60,7 +60,10 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="module")
 def lesions(tmp_path_factory: pytest.TempPathFactory, make_labelled_set: Callable[..., Path]) -> Path:
-    """Generated photos in folders that are named after lesions; one holds another lesion, and one no lesion."""
+    """Generated photos in folders that are named after lesions.
+
+    One folder holds another lesion, and one no lesion.
+    """
     blobs = make_labelled_set(tmp_path_factory.mktemp("blobs") / "set", per_class=12)
     root = tmp_path_factory.mktemp("lesions")
     for number, photo in enumerate(sorted(blobs.rglob("*.png"))):
@@ -294,7 +297,7 @@ def test_photos_that_a_model_has_learned_from_are_counted(
     caution = "learned was trained on 4 of these 36 photos"
     assert f"caution: {caution}" in capsys.readouterr().out
     values, page = report(tmp_path / "out")
-    # the default model states what it has learned from, and these photos are not among them
+    # The default model states the photos that it was trained on, and these photos are not among them.
     assert [model["learned_photos"] for model in values["models"]] == [4, 0]
     assert caution in page.text
 

@@ -40,7 +40,7 @@ def model(name: str = "model", heat: NDArray[np.float32] | None = None) -> Evalu
 
 @pytest.fixture
 def draw(tmp_path: Path) -> Callable[[Sequence[tuple[int, int]]], list[LabelledPhoto]]:
-    """A function (label, per cent of melanoma of each photo) that writes photos of 30 by 20 pixels."""
+    """A function ([(class, percentage of melanoma)]) that writes photos of 30 by 20 pixels."""
 
     def draw(photos: Sequence[tuple[int, int]]) -> list[LabelledPhoto]:
         made = []
@@ -319,7 +319,7 @@ def test_a_run_is_scored_by_the_network_of_its_stage(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(batches, "predict_logits", logits)
     monkeypatch.setattr(parents, "learned_by", lambda *given: calls.append(given) or b"learned")
     made = model_of_run(run, "qat", [Path("moved")])
-    # a red frame in BGR is red in RGB, at the size of the run
+    # The frames are red in BGR. The network gets them in RGB, at the size of the run.
     found = made.outputs([np.full((40, 30, 3), (0, 0, 200), np.uint8)] * 3)
     assert calls == [(run, "qat"), (run, [Path("moved")]), ("network", (3, 16, 16, 3), [200, 0, 0])]
     assert (found.logits.dtype, found.close_up) == (np.float64, None)

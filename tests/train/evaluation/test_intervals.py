@@ -11,13 +11,13 @@ from dermedge.train.evaluation.metrics import NOT_MEASURED, Score, lesion_draws
 
 
 def alone(photos: int) -> np.ndarray:
-    """Each photo is of its own lesion."""
+    """A lesion for each photo."""
     return np.arange(photos)
 
 
 @pytest.mark.parametrize(
     ("part", "size", "low", "high"),
-    # the examples of Newcombe, "Two-sided confidence intervals for the single proportion", 1998, table I
+    # These examples are from Newcombe, "Two-sided confidence intervals for the single proportion", 1998, table I.
     [(81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0, 0.1611), (1, 29, 0.0061, 0.1718)],
 )
 def test_wilson_gives_the_published_intervals(part: int, size: int, low: float, high: float) -> None:

@@ -1,4 +1,4 @@
-"""Scores agree with scikit-learn's, SciPy's and with figures worked out by hand; intervals are by lesion."""
+"""Scores agree with those of scikit-learn and SciPy and with figures worked out by hand. Intervals are by lesion."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def test_a_score_that_is_not_defined_is_null_in_json() -> None:
 
 @st.composite
 def binary(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Photos of both kinds, evidence with ties, and how often each was drawn."""
+    """Photos of both kinds, their evidence with ties, and how often each photo occurs in a resample."""
     photos = draw(st.integers(2, 30))
     positive = draw(hnp.arrays(bool, photos).filter(lambda one: one.any() and not one.all()))
     evidence = draw(hnp.arrays(np.int64, photos, elements=st.integers(0, 6))) / 6
@@ -194,7 +194,7 @@ def test_each_class_weighs_the_same_in_each_resample() -> None:
     draws = np.array([[1.0] * 6, [0, 3, 1, 1, 0, 1]])
     weights = metrics.class_balanced(truth, draws)
     assert weights[0] == pytest.approx([1, 1 / 2, 1 / 2, 1 / 3, 1 / 3, 1 / 3])
-    # a class that was not drawn weighs nothing
+    # A class that does not occur in a resample has no weight in it.
     assert weights[1] == pytest.approx([0, 3 / 4, 1 / 4, 1 / 2, 0, 1 / 2])
 
 

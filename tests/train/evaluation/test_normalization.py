@@ -54,7 +54,7 @@ def find(photos_of: Callable[[Sequence[str]], list[LabelledPhoto]]) -> tuple[str
 
 
 def photos(folder: Path, labels: Sequence[str], swapped: bool = False) -> list[LabelledPhoto]:
-    """Eight photos of each colour; their labels are mixed up if ``swapped``."""
+    """Eight photos of each colour. If ``swapped``, their labels are mixed up."""
     made = []
     for number in range(24):
         index = number % 3

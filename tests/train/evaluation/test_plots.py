@@ -1,4 +1,4 @@
-"""Every plot is drawn as it was: colours, lines, axes, legends and places.
+"""Every plot is drawn as it was, with the same colours, lines, axes, legends and places.
 
 After a change that is meant, pin the drawings anew: PIN_PLOTS=1 pytest tests/train/evaluation/test_plots.py
 """
@@ -121,7 +121,7 @@ def test_a_plot_is_written_as_an_image(tmp_path: Path) -> None:
     path = tmp_path / "history.png"
     plot_history(HISTORY, path)
     content = path.read_bytes()
-    # 10 by 4 inches at 110 dots an inch
+    # The plot has 10 by 4 inches, at 110 dots per inch.
     assert content[:8] == b"\x89PNG\r\n\x1a\n"
     assert (int.from_bytes(content[16:20], "big"), int.from_bytes(content[20:24], "big")) == (1100, 440)
     assert list(tmp_path.iterdir()) == [path]

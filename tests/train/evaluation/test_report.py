@@ -73,7 +73,7 @@ HEADINGS = {
 def evaluation(
     counts: tuple[int, int], thresholds: dict[str, Any] | None = None, learned: int | None = None, **more: Any
 ) -> Evaluation:
-    """An evaluation of one model, right on each photo of its own lesion with 80 % confidence."""
+    """An evaluation of one model. Its answers have 80 % confidence, and each photo shows a lesion of its own."""
     labels = [label for label, count in enumerate(counts) for _ in range(count)]
     photos = [
         LabelledPhoto(Path(f"{n}.jpg"), label, Photo("", "", "", f"g{n}", LABELS[label], LABELS[label], "s"))
@@ -202,7 +202,7 @@ LESIONS = ("melanoma", "nevus", "none of these")
 
 @pytest.fixture(scope="module")
 def lesions() -> Evaluation:
-    """Two models on 30 photos: the first is right on all, the other takes 2 of 10 melanomas for nevi."""
+    """Two models on 30 photos. The first is right on all, and the other takes 2 of 10 melanomas for nevi."""
     labels = [number // 10 for number in range(30)]
     diagnoses = ("melanoma", "nevus", "neurofibroma")
     photos = tuple(

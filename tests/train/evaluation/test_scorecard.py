@@ -1,4 +1,4 @@
-"""Figures equal values computed by hand; figures without a meaning are not measured."""
+"""Figures equal values computed by hand. Figures without a meaning are not measured."""
 
 from __future__ import annotations
 

@@ -116,7 +116,7 @@ def test_shifts_are_parts_of_the_side_along_both_axes() -> None:
         rows, columns = np.indices(moved.shape)
         places.append([(moved * axis).sum() / moved.sum() for axis in (rows, columns)])
     shifts = np.array(places) - 50
-    # the image is zero but for one pixel, which reflections at the border cannot repeat within 20 pixels
+    # All pixels but one are 0. Reflections at the border cannot repeat this one within 20 pixels.
     assert np.abs(shifts).max() <= 20.5
     assert (shifts.min(axis=0) < -16).all()
     assert (shifts.max(axis=0) > 16).all()
@@ -262,7 +262,7 @@ def test_patches_lie_anywhere_and_have_any_colour() -> None:
     # a patch of 10 pixels begins in one of the first 30 rows and columns
     assert corners.min() <= 1
     assert corners.max() in (28, 29)
-    # rows and columns, and the three channels, are sampled independently
+    # Rows, columns and the three channels are sampled independently.
     for values in (corners, colours):
         correlations = np.corrcoef(values.T)[np.triu_indices(values.shape[1], 1)]
         assert np.abs(correlations).max() < 0.25

@@ -86,7 +86,7 @@ def test_reading_all_pictures_does_not_hold_them_in_memory(tmp_path: Path) -> No
 
 
 def mapped_bytes(path: Path) -> int:
-    """How much of a mapped file counts as this process's memory."""
+    """The part of a mapped file that counts as memory of this process."""
     smaps = Path("/proc/self/smaps")
     if not smaps.is_file():
         pytest.skip("this system does not tell what is resident of a mapped file")
@@ -128,7 +128,7 @@ def test_pictures_and_labels_are_blended_alike_and_mixed_with_what_the_teacher_s
     pictures, mixed = taught[0]
     assert np.array_equal(pictures, blended)
     assert np.array_equal(shown[0], blended), "the teacher sees what the student sees"
-    # the teacher's probabilities hold for equal shares; here they are adjusted to the shares of the samples
+    # The teacher's probabilities hold for equal shares. Here they are adjusted to the shares of the samples.
     assert np.allclose(mixed, (1 - TEACHER_SHARE) * wanted + TEACHER_SHARE * alone.shares)
 
 
@@ -157,7 +157,7 @@ def test_images_and_targets_are_blended_with_the_same_share_of_the_same_photo() 
     blends = []
     for batch in range(len(fed)):
         images, targets = fed[batch]
-        # black is (0 - 128) / 127.5, white is (255 - 128) / 127.5
+        # Black is (0 - 128) / 127.5, and white is (255 - 128) / 127.5.
         whiteness = (images[:, 0, 0, 0] * 127.5 + 128) / 255
         assert np.allclose(targets[:, 1], whiteness, atol=1e-6)
         blends += [value for value in targets[:, 1].tolist() if 0.01 < value < 0.99]
@@ -170,7 +170,7 @@ def test_the_default_recipe_gives_the_batches_that_runs_without_a_recipe_were_tr
     images, targets = fed[2]
     assert np.array_equal(fed.order, expected["order"])
     assert np.allclose(targets, expected["targets"], atol=1e-6)
-    # one level of 255, for another version of OpenCV
+    # The tolerance is one level of 255, because another version of OpenCV may round differently.
     assert np.quantile(np.abs(images - expected["images"]), 0.98) <= 1.01 / 127.5
 
 

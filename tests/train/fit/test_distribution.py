@@ -1,4 +1,4 @@
-"""Several replicas learn what one process learns from the same batches; a lost worker is one line."""
+"""Several replicas learn what one process learns from the same batches. A lost worker is reported in one line."""
 
 from __future__ import annotations
 
@@ -76,7 +76,10 @@ def single_run(
 
 @pytest.fixture
 def start() -> Iterator[Start]:
-    """A function (words of a Python command, environment) that starts it; all are killed in the end."""
+    """A function (words of a Python command, environment) that starts the command.
+
+    All commands are killed in the end.
+    """
     processes: list[subprocess.Popen[str]] = []
 
     def run(*words: str, **environment: str) -> subprocess.Popen[str]:

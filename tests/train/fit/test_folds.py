@@ -221,7 +221,7 @@ def test_each_fold_has_its_own_split_by_the_seed_and_its_own_digest(tmp_path: Pa
     runs = create_folds(tmp_path / "cv", CONFIG, catalogue, 3, b"four")
     assert [run.learned_before() for run in runs] == [b"four"] * 3
     for fold, run in enumerate(runs):
-        # the seed of the settings is 7
+        # The seed in the settings is 7.
         expected = replace(catalogue, photos=with_fold(photos, fold, 3, 7))
         assert run.photos() == expected.photos
         assert run.config() == replace(CONFIG, data_digest=expected.digest)

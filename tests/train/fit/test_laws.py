@@ -1,4 +1,4 @@
-"""The laws of training, each by numbers computed by hand: loss, targets, learning rate, averages, chance, plan."""
+"""The laws of training, by numbers computed by hand: loss, targets, learning rate, averages, chance and plan."""
 
 import math
 

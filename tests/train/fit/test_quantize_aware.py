@@ -16,7 +16,7 @@ from dermedge.train.fit.quantize_aware import (
 )
 
 RNG = np.random.default_rng(0)
-# uint8 pixels p enter as (p - 128) / 127.5
+# A uint8 pixel p enters the network as (p - 128) / 127.5.
 INPUT_RANGE = (-128 / 127.5, 127 / 127.5)
 PICTURES = RNG.uniform(*INPUT_RANGE, (16, 32, 32, 3)).astype(np.float32)
 

@@ -1,4 +1,7 @@
-"""A run goes on after a stop, a kill and a move, notices replaced photos, and hears every Ctrl-C."""
+"""A run continues after a stop, a kill or a move.
+
+It notices photos that were replaced, and reacts to every Ctrl-C.
+"""
 
 import contextlib
 import json
@@ -59,7 +62,7 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def whole_run(labelled_set: Path, recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run by a recipe of its own that was never stopped."""
+    """A run with a recipe of its own. It was never stopped."""
     run = tmp_path_factory.mktemp("whole") / "run"
     assert start(labelled_set, run, "--recipe", str(recipe)) == 0
     return run

@@ -1,4 +1,4 @@
-"""A run folder of which files are damaged or missing, as after a copy that broke off."""
+"""A run folder may lack files or have damaged ones, as after an interrupted copy."""
 
 import os
 from collections.abc import Callable

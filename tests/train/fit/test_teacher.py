@@ -74,7 +74,7 @@ def test_teachers_answer_with_the_mean_of_their_probabilities_at_their_own_sizes
     rng = np.random.default_rng(0)
     networks = [build_network("cnn", size, 3) for size in (32, 48)]
     for network in networks:
-        # answers that differ from image to image, whatever Keras's own random state is
+        # The answers differ from image to image, whatever the random state of Keras is.
         network.set_weights(
             [
                 rng.normal(0, (2 / np.prod(values.shape[:-1])) ** 0.5, values.shape)

@@ -70,7 +70,7 @@ def compiled(trainer: Trainer, stage: str) -> keras.Model:
 
 
 def rate_at(model: keras.Model, step: int) -> float:
-    # the schedule itself; `learning_rate` is that of the last step taken
+    # This is the schedule itself. `learning_rate` is the value of the last step.
     return float(model.optimizer._learning_rate(step))
 
 
@@ -125,7 +125,7 @@ def test_the_loss_knows_how_often_classes_are_sampled(
 ) -> None:
     loss = compiled(trainer_of(tmp_path, replace(CONFIG, recipe=recipe)), "float").loss
     for label, share in enumerate(shares):
-        # with equal logits, the adjusted probabilities are the shares
+        # With equal logits, the adjusted probabilities are the shares.
         found = loss(tf.constant(np.eye(2, dtype=np.float32)[[label]]), tf.constant([[0.0, 0.0]]))
         assert float(found[0]) == pytest.approx(-math.log(share), rel=1e-5)
 

@@ -1,4 +1,4 @@
-"""Training runs, resumes exactly, and refuses what it cannot do; on generated photos, in seconds."""
+"""Training runs, resumes exactly, and refuses what it cannot do. The photos are generated, so it takes seconds."""
 
 import json
 import re
@@ -59,7 +59,7 @@ def whole_run(labelled_set: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     return run
 
 
-# a stop within the float stage: test_resume.py
+# test_resume.py tests a stop within the float stage.
 @pytest.mark.parametrize("stop_after", [4])
 def test_a_run_that_was_stopped_ends_as_one_that_was_not(
     whole_run: Path,
