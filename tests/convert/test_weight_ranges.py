@@ -135,7 +135,7 @@ def test_a_file_is_quantized_in_pieces_and_does_not_depend_on_them(
 def test_weights_are_cut_above_16_mib() -> None:
     """The limit is below 32 MiB.
 
-    Above it, litert-quantizer cuts weights by itself, but refuses those of convolutions.
+    Above 32 MiB, litert-quantizer cuts weights by itself, but refuses those of convolutions.
     """
     assert quantizer._LARGEST_PIECE_BYTES == 16 * 1024 * 1024
 
