@@ -55,7 +55,7 @@ def cache_of_the_tests(shared_folder: Path) -> None:
 
 @pytest.fixture(scope="session")
 def model_path() -> Path:
-    """The model that ships."""
+    """The default model of those that ship."""
     return DEFAULT_MODEL
 
 
@@ -155,13 +155,13 @@ def refitted_run(made_once: MadeOnce, trained_run: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def make_network() -> Callable[..., bytes]:
-    """A function that makes a tiny .tflite: the mean of each channel, and an operator on these means.
+    """A function that makes a tiny .tflite. It computes the mean of each channel, and an operator on these means.
 
-    Its keywords: ``shape`` and ``signature`` of the input, its ``dtype`` in lower case, ``quantization`` (scale, zero
-    point) of the input, ``head``: the name of the last operator or None, ``normalization`` (means, deviations) for
-    TFLite Metadata, ``custom``: the name of a custom operator to put in place of the last one, and ``tells_view``:
-    whether two more outputs follow, as those of our own files: the input as the evidence, and the sigmoid of its mean
-    over all channels, [N, 1], as the probability of a close-up.
+    The function has these keywords. ``shape``, ``signature``, ``dtype`` (in lower case) and ``quantization`` (scale,
+    zero point) describe the input. ``head`` is the name of the last operator, or None. ``custom`` is the name of a
+    custom operator that replaces the last one. ``normalization`` (means, deviations) is written as TFLite Metadata. If
+    ``tells_view`` is true, the network has two more outputs, like our own files: the input as the evidence, and the
+    sigmoid of its mean over all channels, [N, 1], as the probability of a close-up.
     """
     pytest.importorskip("ai_edge_litert.schema_py_generated")
     return _network
@@ -184,8 +184,8 @@ def empty_tflite() -> bytes:
 def make_view_model(make_network: Callable[..., bytes], tmp_path: Path) -> Callable[..., Path]:
     """A function that makes a tiny model for which bright images are close-ups.
 
-    Its arguments are ``temperature`` and ``thresholds`` of close-ups, ``usual``: the thresholds of other photos,
-    ``network``: options of `make_network`, and fields of the manifest.
+    ``temperature`` and ``thresholds`` are those of close-ups, and ``usual`` are the thresholds of other photos.
+    ``network`` are options of `make_network`. All other keywords are fields of the manifest.
     """
 
     def make(
@@ -267,7 +267,7 @@ def _network(
 
 
 def _add_view(root: Any, graph: Any, quantization: tuple[float, int] | None, kind: int) -> None:
-    """Adds the outputs evidence, a copy of the input, and close_up, the sigmoid of the mean over the channels."""
+    """Adds two outputs: evidence is a copy of the input, and close_up is the sigmoid of its mean over all channels."""
     from ai_edge_litert import schema_py_generated as schema
 
     first, batch = len(graph.tensors), int(graph.tensors[0].shape[0])

@@ -83,7 +83,7 @@ class Block:
 
 
 class Parsed(Exception):  # noqa: N818 - it ends a command where its options have been understood
-    """The options of a command are valid."""
+    """Says that the options of a command are valid. The command ends before it does anything else."""
 
 
 def blocks() -> Iterator[Block]:
@@ -202,7 +202,7 @@ def test_the_loop_prints_a_state_for_each_frame(sandbox: Path) -> None:
     assert all(line.startswith(tuple(State)) for line in printed)
 
 
-# A lamp that prints whether it is on.
+# This module takes the place of gpiozero. Its lamp prints whether it is on.
 LAMP = """
 class LED:
     def __init__(self, pin):

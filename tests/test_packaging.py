@@ -26,10 +26,10 @@ from dermedge.edge.installation import PYTHONS
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 
-# The folders of dermedge, as the links in dermedge/ name them.
+# The folders of dermedge. The links in dermedge/ have these names.
 FOLDERS = {"edge", "train", "convert", "benchmarks", "models"}
 
-# lock -> the extras that it holds
+# For each lock: the extras whose packages it pins.
 LOCKS = {"device": [], "device-tflite-runtime": ["tflite-runtime"], "dev": ["dev"]}
 
 # Modules that the extra `train` installs. They are not installed on a device.
@@ -64,7 +64,7 @@ from dermedge import cli
 sys.exit(cli.main(sys.argv[2:]))
 """
 
-# Hosts of registries, and folders of the machines that dermedge is written on.
+# Hosts of package registries, and folders of the machines on which dermedge is developed. No file may name them.
 ADDRESSES = re.compile(
     rb"pypi[.]org|pythonhosted[.]org|registry[.]npmjs|deb[.]debian[.]org|(?<![\w.~-])/(root|work|opt/pypi)/"
 )
@@ -109,7 +109,7 @@ class Archives:
 
 @pytest.fixture(scope="module")
 def archives(tracked: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Archives:
-    """Both archives, built without isolation, because that needs a network."""
+    """Both archives. They are built without isolation, because isolation needs a network."""
     source = tmp_path_factory.mktemp("source")
     for path in tracked:
         (source / path).parent.mkdir(parents=True, exist_ok=True)
@@ -166,7 +166,7 @@ def run_installed(site: Path, arguments: list[str], folder: Path) -> subprocess.
 
 
 def contents(wheel: Path) -> dict[str, bytes]:
-    """Name -> bytes of the files of a wheel."""
+    """Returns the bytes of each file of a wheel, by the name of the file."""
     with zipfile.ZipFile(wheel) as archive:
         return {name: archive.read(name) for name in archive.namelist() if not name.endswith("/")}
 
@@ -194,7 +194,7 @@ def requirements(extras: list[str]) -> Iterator[Requirement]:
 
 
 def pins(lock: str) -> dict[str, str]:
-    """Name -> version of a lock."""
+    """Returns the version of each package of a lock, by the name of the package."""
     text = (ROOT / "locks" / f"{lock}.txt").read_text(encoding="utf-8")
     return dict(re.findall(r"^([a-z0-9-]+)==(\S+)", text, flags=re.MULTILINE))
 

@@ -122,7 +122,7 @@ def test_the_axes_have_round_numbers_at_their_places_and_each_point_is_named(rep
     # A quarter of 9.18 ms is 2.3 ms, and the next round number is 2.5. The axis begins at x = 48 and is 298 wide.
     across = {text: 48 + 298 * float(text) / 9.18 for text in ("0", "2.5", "5", "7.5")}
     assert {text: float(texts[text]["x"]) for text in across} == pytest.approx(across, abs=0.06)
-    # a quarter of the range from 0.578 to 0.862 is 0.07, and the next round number is 0.1
+    # The points and intervals cover 0.578 to 0.862. A quarter of this range is 0.07, and the next round number is 0.1.
     up = {text: 226 - 196 * (float(text) - 0.58) / 0.29 + 4 for text in ("0.6", "0.7", "0.8")}
     assert {text: float(texts[text]["y"]) for text in up} == pytest.approx(up, abs=0.3)
     assert set(texts) - {"1", "2", "median ms, frame to decision", "balanced accuracy"} == {*across, *up}

@@ -123,7 +123,7 @@ def test_each_panel_names_its_unit_although_one_before_it_was_not_measured(
 
 
 def test_a_stopped_soak_says_after_how_many_minutes(found: SoakRun) -> None:
-    # 20 windows of 30 seconds
+    # the run has 20 windows of 30 seconds, which are 10 minutes
     assert "stopped after 10.0 of 10 minutes" in to_text(replace(found, stopped=True))
     # if less than one frame arrives in a second, the windows take longer than the duration that was asked for
     slow = tuple(replace(one, at_s=45.0 * n + 22.5) for n, one in enumerate(found.windows[:4]))

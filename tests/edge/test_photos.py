@@ -63,7 +63,7 @@ def test_a_header_that_claims_too_much_is_one_clear_error(tmp_path: Path) -> Non
 @pytest.mark.skipif(sys.platform != "linux", reason="the peak of memory is told by Linux")
 def test_a_large_photo_is_refused_before_memory_is_taken(tmp_path: Path) -> None:
     path = tmp_path / "large.png"
-    # 400 million black pixels in 0.4 MB; decoded they take 1.2 GB
+    # the file has 0.4 MB, but its 400 million black pixels would take 1.2 GB when they are decoded
     path.write_bytes(png_that_claims(20_000, 20_000, bytes(20_001) * 20_000))
     code = (
         "import sys; from dermedge.edge.errors import PictureError; from dermedge import read_picture\n"
@@ -205,7 +205,7 @@ def test_links_are_followed_never_in_a_circle_and_system_folders_are_left_out(tm
     (folder / "notes.txt").write_text("")
     (folder / "a.png.explained.png").write_bytes(
         encode_image(IMAGE, ".png")
-    )  # predict --explain writes such copies
+    )  # files with this ending are copies that predict --explain writes
     assert find_photo_files(folder) == [folder / "a.png", folder / "linked" / "a.png"]
 
 

@@ -163,7 +163,10 @@ def test_reading_asks_to_hold_still() -> None:
 
 @given(st.lists(st.tuples(events, st.floats(0, 1)), max_size=60))
 def test_no_answer_without_good_pictures_over_the_settle_time(steps: list[tuple[str, float]]) -> None:
-    """After any events, an answer needs a good image within the grace, and another at least SETTLE_S before it."""
+    """After any events, an answer needs two good images.
+
+    One is within the grace time, and the other is at least SETTLE_S seconds older.
+    """
     at_s, timed = 0.0, []
     for event, gap_s in steps:
         at_s += gap_s

@@ -37,7 +37,7 @@ TWICE = GrowthResult(
 
 
 def points(folder: Path, name: str) -> dict[str, list[tuple[float, float]]]:
-    """Series -> (x, cost) of a CSV."""
+    """Returns the points (x, cost) of each series of a CSV."""
     found: dict[str, list[tuple[float, float]]] = {}
     for row in csv.DictReader((folder / f"{name}.csv").open()):
         found.setdefault(row["series"], []).append((float(row["x"]), float(row["cost"])))
@@ -68,7 +68,8 @@ def test_latency_is_measured_of_networks_that_it_builds(
     found = points(tmp_path / "out", "latency")
     assert [x for x, _ in found["inference by input size"]] == [32, 48]
     sizes_mb = [cost for _, cost in found["file size by width"]]
-    assert 2 * sizes_mb[0] < sizes_mb[1]  # weights grow with the square of the width
+    # the number of weights grows with the square of the width
+    assert 2 * sizes_mb[0] < sizes_mb[1]
     assert found["inference by threads"][0][0] == 1
     text = capsys.readouterr().out
     assert "random weights" in text

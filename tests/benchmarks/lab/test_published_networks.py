@@ -9,7 +9,7 @@ pytest.importorskip("tensorflow")
 from dermedge.benchmarks.lab.published_networks import build_published
 
 
-# From the model cards of torchvision; the statistics of batch norms are not counted.
+# The numbers of parameters are from the model cards of torchvision. They do not count the statistics of batch norms.
 @pytest.mark.parametrize(
     ("name", "parameters"),
     [

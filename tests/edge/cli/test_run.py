@@ -63,7 +63,8 @@ def test_a_folder_is_read_to_its_end_although_some_photos_cannot_be_decoded(
     content = encode_image(make_lesion(), ".jpg")
     for name, end in (("a.jpg", None), ("b.jpg", len(content) // 2), ("d.jpg", None)):
         (tmp_path / name).write_bytes(content[:end])
-    (tmp_path / "c.jpg").symlink_to(tmp_path / "gone.jpg")  # as if deleted after the folder was listed
+    # this link stands for a photo that was deleted after the folder was listed
+    (tmp_path / "c.jpg").symlink_to(tmp_path / "gone.jpg")
     assert run(model_path, "--source", tmp_path, "--json") == 1
     captured = capsys.readouterr()
     names = [Path(json.loads(line)["source"]).stem for line in captured.out.splitlines()]

@@ -25,7 +25,7 @@ FRAME = cv2.resize(
 
 
 def foreign(name: str) -> Path:
-    """The path of a foreign model; skips the test where there is none."""
+    """Returns the path of a foreign model. If the file is missing, the test is skipped."""
     beside = Path(__file__).resolve().parents[4] / "shared" / "data"
     path = Path(os.environ.get("DERMEDGE_DATA", beside)).parent / "foreign_models" / f"{name}.tflite"
     if not path.is_file():

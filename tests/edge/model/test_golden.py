@@ -94,7 +94,7 @@ def test_the_kernels_without_xnnpack_are_known_by_their_answers(make_golden: Cal
     assert replayed is not None
     assert replayed.moved
     assert not replayed.is_xnnpack
-    if choose_runtime() == "litert":  # tflite-runtime gives XNNPACK no int8 model
+    if choose_runtime() == "litert":  # tflite-runtime does not run int8 models on XNNPACK
         assert {one.output for one in replayed.moved} >= {"probabilities", "evidence"}
         assert replay(make_golden(shift=1)).is_xnnpack
 

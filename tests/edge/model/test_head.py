@@ -17,7 +17,7 @@ from dermedge.edge.model.head import Head, calibrated_logits_of, logits_of, prob
 from dermedge.edge.model.manifest import Manifest, attach, strip
 from dermedge.edge.model.network_facts import read_facts
 
-FRAME = np.full((8, 8, 3), (40, 20, 10), np.uint8)  # blue first
+FRAME = np.full((8, 8, 3), (40, 20, 10), np.uint8)  # the colour is in BGR
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ EXPECTED = {
         (value / 255 - mean) / std
         for value, mean, std in zip(RGB, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), strict=True)
     ),
-    # Caffe's networks take blue first
+    # networks of Caffe take the channels in the order blue, green, red
     "caffe": (90 - 103.939, 30 - 116.779, 200 - 123.68),
 }
 

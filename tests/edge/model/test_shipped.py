@@ -59,7 +59,8 @@ def test_a_model_without_permission_is_one_line_about_reading(
     def refuse(*given: object, **options: object) -> None:
         raise PermissionError(errno.EACCES, "Permission denied")
 
-    monkeypatch.setattr(Path, "open", refuse)  # root may read every file
+    # root may read every file, so the test makes the opening fail
+    monkeypatch.setattr(Path, "open", refuse)
     with pytest.raises(ModelError, match=r"cannot read the model '.*closed.tflite': Permission denied"):
         tuned(path)
 

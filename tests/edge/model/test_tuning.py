@@ -135,7 +135,7 @@ def test_more_threads_must_save_a_tenth(times: dict[int, float], model_path: Pat
     [
         # at most twenty runs are measured, and the first two inferences are not counted
         ([50, 50, *[1, 9, 2] * 10], 20, 2.0),
-        # no run begins after a quarter of a second
+        # after a quarter of a second, no further run begins
         ([50, 50, *[100, 120, 140] * 10], 3, 120.0),
         ([50, 50, *[125, 125, 140] * 10], 2, 125.0),
     ],

@@ -54,7 +54,7 @@ def tinted(image: Image, *gains: float) -> Image:
 
 @pytest.fixture(scope="module")
 def frames(make_lesion: Callable[..., Image]) -> list[Stamped]:
-    """Ten seconds of a camera: close-ups, then dermoscopic frames, of several classes, with defects between."""
+    """Ten seconds of a camera. Close-ups come first, then dermoscopic frames. Some frames between have defects."""
     lesions = iter(make_lesion(number) for number in range(400))
     light = iter(np.linspace(0.6, 1, 30))
     scenes: list[tuple[float, Callable[[], Image]]] = [

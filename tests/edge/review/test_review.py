@@ -84,7 +84,8 @@ def test_the_photo_of_a_decision_that_is_taken_back_is_shown_though_a_less_certa
     assert second is not None
     decide(review, "nevus", "nevus")
     text = (folder / "review.csv").read_text().splitlines(keepends=True)
-    (folder / "review.csv").write_text(text[0] + text[2])  # the first photo is open again
+    # without its row, the first photo has no decision
+    (folder / "review.csv").write_text(text[0] + text[2])
     review = Review(folder)
     assert review.undo().photo == second
 
@@ -129,7 +130,8 @@ def test_a_name_holds_for_the_visit_and_photos_without_one_keep_the_session_toge
     folder = make_recording(4)
     path = folder / "20261129T200000Z" / "frames.jsonl"
     lines = path.read_text().splitlines(keepends=True)
-    path.write_text("".join([*lines[:3], lines[0], *lines[3:]]))  # two photos, a search, two photos
+    # there are two photos, a frame without an answer, and two photos
+    path.write_text("".join([*lines[:3], lines[0], *lines[3:]]))
     review = Review(folder)
     decide(review, "nevus")
     decide(review, "nevus", lesion="arm")

@@ -1,6 +1,6 @@
 """The generated demo.
 
-After a change of it that is meant, pin its frames anew: python tests/edge/sources/test_demo.py
+If you change the demo on purpose, pin its frames anew: python tests/edge/sources/test_demo.py
 """
 
 from __future__ import annotations

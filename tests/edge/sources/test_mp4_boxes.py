@@ -58,7 +58,7 @@ def test_what_states_no_time_is_not_guessed(tmp_path: Path) -> None:
     assert presented_s(file_of(tmp_path, edit_list((600, 0)))) is None
     assert presented_s(file_of(tmp_path, movie_header(0), edit_list((600, 0)))) is None
     assert presented_s(file_of(tmp_path, movie_header(600), edit_list((0, 0)))) is None
-    # a damaged list claims more entries than it has
+    # this damaged edit list claims to have more entries than it has
     damaged = edit_list((600, 0)).replace(
         struct.pack(">I", 1) + struct.pack(">I", 600), struct.pack(">II", 2, 600)
     )
