@@ -47,8 +47,8 @@ __all__ = ["quantize", "quantize_with_ranges", "record_ranges", "to_float16"]
 
 _OP = qtyping.TFLOperationName
 _NO_QUANTIZE = quantizer.AlgorithmName.NO_QUANTIZE
-# litert-quantizer 0.11 splits weights of more than 32 MiB, and then refuses the split weights of convolutions. So larger
-# weights are quantized here, in pieces of at most this many bytes.
+# litert-quantizer 0.11 splits weights of more than 32 MiB, and then refuses the split weights of convolutions. So
+# larger weights are quantized here, in pieces of at most this many bytes.
 _LARGEST_PIECE_BYTES = 2**24
 
 
