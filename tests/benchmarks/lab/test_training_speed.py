@@ -9,7 +9,8 @@ from dermedge.benchmarks.lab.training_speed import SpeedRound, summary
 
 
 def test_the_ratio_is_that_within_a_round_and_the_bar_is_of_its_median() -> None:
-    # The ratios of the rounds are 0.8, 0.9 and 0.9, so their median is 0.9. The ratio of the medians is 54 / 62.5 = 0.864.
+    # The ratios of the rounds are 0.8, 0.9 and 0.9, so their median is 0.9.
+    # The ratio of the medians is 54 / 62.5 = 0.864.
     rounds = [SpeedRound(50, 62.5), SpeedRound(54, 60), SpeedRound(63, 70)]
     assert [one.share for one in rounds] == pytest.approx([0.8, 0.9, 0.9])
     training, bare, ratio, verdict = summary(rounds)
