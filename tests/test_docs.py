@@ -186,7 +186,7 @@ def run_script(block: Block, folder: Path) -> list[str]:
 
 def test_each_python_example_is_run_or_says_why_not() -> None:
     runnable = [block for block in PYTHON if block.mark != "not run"]
-    calls = ("Classifier(", "Pipeline(", "Interpreter(")
+    calls = ("Classifier(", "Pipeline(", "Interpreter(", "melanomas = sorted(", 'Path("trial", name)')
     lamp = set(python_examples("import LED"))
     assert set(runnable) == {block for call in calls for block in python_examples(call)} - lamp
 
@@ -248,6 +248,46 @@ def test_the_answers_to_a_split_are_written(sandbox: Path) -> None:
     assert (written["group"], written["true class"]) == ("one", "nevus")
     assert (written["answer"], written["alert"]) == (prediction.label, prediction.alert or "")
     assert [float(written[label]) for label in classifier.labels] == list(prediction.probabilities)
+
+
+def test_the_threshold_has_the_sensitivity_that_is_asked_for(sandbox: Path) -> None:
+    [program] = python_examples("melanomas = sorted(")
+    melanomas = [("melanoma", number / 100) for number in range(20, 60)]
+    others = [("nevus", number / 100) for number in range(30)]
+    rows = [f"{label},{probability}" for label, probability in [*others, *melanomas]]
+    (sandbox / "answers.csv").write_text("\n".join(["true class,melanoma", *rows]), encoding="utf-8")
+    assert run_script(program, sandbox) == ["threshold 0.2200: sensitivity 0.950, specificity 0.733"]
+
+
+def test_the_trial_of_the_whole_chain_ends_as_the_page_says(
+    sandbox: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("tensorflow")
+    [drawing] = python_examples('Path("trial", name)')
+    assert run_script(drawing, sandbox) == []
+    [chain] = [block for block in SHELL if "--data trial/" in block.text]
+    for words in chain.commands:
+        assert cli.main(words[1:]) == 0, shlex.join(words)
+    printed = capsys.readouterr().out
+    assert "done: 'runs/trial'" in printed
+    assert "Cannot tell: 6 photos are too few" in printed
+    evaluation = json.loads((sandbox / "report" / "evaluation.json").read_text(encoding="utf-8"))
+    assert evaluation["models"][0]["figures"]["accuracy"]["value"] == 1
+    assert keys_in_table("evaluate.md", "| key | what it is |") == sorted(evaluation)
+
+
+def test_the_keys_of_a_recording_are_those_of_the_table(sandbox: Path) -> None:
+    assert cli.main(["run", "--source", "demo", "--max-frames", "1", "--record", "sessions"]) == 0
+    [session] = (sandbox / "sessions").glob("*/session.json")
+    written = json.loads(session.read_text(encoding="utf-8"))
+    title = "### The keys of session.json\n\n| key | what it is |"
+    assert keys_in_table("run.md", title) == sorted(written)
+
+
+def keys_in_table(name: str, title: str) -> list[str]:
+    """The keys in the first column of the table with this title, sorted."""
+    rows = table_rows((DOCS / name).read_text(encoding="utf-8").partition(title)[2].partition("\n\n")[0])
+    return sorted(key for row in rows for key in re.findall(r"`(\w+)`", row[0]))
 
 
 def test_an_array_with_red_first_is_classified(sandbox: Path) -> None:
