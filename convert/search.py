@@ -148,7 +148,8 @@ def search_forms(
     """Try int8 first, then slower or larger forms, and choose one of the accepted files.
 
     1. The search tries int8 by QAT and by PTQ. If a file is accepted, the search ends.
-    2. It tries int8 by PTQ with each of the other methods for ranges. If a file is accepted, the search ends.
+    2. It tries int8 by PTQ again, with each method of finding the ranges of the activations except min-max. If a file
+       is accepted, the search ends.
     3. It tries int8 with 1, 2, 4, 8, 16 and 32 of the worst layers in float, until a file is accepted.
     4. It tries 16-bit activations and float16. Of the accepted files of steps 3 and 4, the search chooses the one with
        the fastest inference on this machine.

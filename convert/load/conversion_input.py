@@ -121,10 +121,10 @@ class ConversionInput:
             the classes, and none is in the proof set.
         proof: the proof set.
         manifest: the manifest with the entries that are known before the conversion.
-        validated_by: an earlier run with the same settings, which was trained without the validation photos. It is only
-            needed for a network that was retrained on the training photos and the validation photos together, and is
-            None for any other network. The earlier run is converted, too, and the temperature and the thresholds are
-            fitted on the file of the earlier run.
+        validated_by: an earlier run with the same settings, which was trained without the validation photos. Only a
+            network that was retrained on the training and the validation photos together needs it; for any other
+            network it is None. The earlier run is converted, too, and the temperature and the thresholds are fitted on
+            the file of the earlier run.
         learned: the photos that the network has learned from, as `dermedge.train.data.learned` packs them; empty if
             they are not known.
     """

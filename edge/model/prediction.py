@@ -90,8 +90,7 @@ class Outputs:
         logits: one logit for each class, not divided by the temperature.
         evidence_levels: the output tensor of the evidence, not dequantized, or None if the model has no evidence.
         timing: the durations of the steps from the frame to these outputs.
-        close_up: the probability, 0 to 1, that the photo is a close-up. It is None if the model does not tell this
-            probability.
+        close_up: the probability, 0 to 1, that the photo is a close-up. It is None if the model does not compute it.
         view: the view whose temperature calibrates the probabilities: ``dermoscopic``, ``close-up`` or None, as in
             `Prediction`.
     """

@@ -296,7 +296,7 @@ def _holds_parts_of_classes(chain: _Chain) -> bool:
 
 
 def _second_is_the_class(root: Path, chains: Sequence[_Chain]) -> bool:
-    """Tells whether the first folder is a dataset and the second one the class.
+    """Tells whether, in each path with several folders, the first folder is a dataset, and the second one is the class.
 
     Raises DataError if the names of the folders do not show which level of folders has the classes.
     """

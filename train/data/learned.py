@@ -56,10 +56,13 @@ def merge_learned(parts: Iterable[bytes]) -> bytes:
 def find_learned(learned: bytes, photos: Iterable[Photo]) -> list[Photo]:
     """Returns the photos that are in the record ``learned``, which `learned_photos` made.
 
-    Two different photos have the same four bytes with a probability of 2^-32. The result is empty if chance
-    can explain the matches. For example, a model was trained on 20,000 photos. Then one match among 10,000 other photos
-    is attributed to chance, because its probability is 5 %. One match among 1,000 photos is not attributed to chance,
-    and neither are two matches among 10,000 photos.
+    The record holds four bytes of a hash for each photo. A photo matches if its four bytes are in the record. Two
+    different photos have the same four bytes with a probability of 2^-32, so some matches may be due to chance. If
+    chance can explain all matches, the result is empty.
+
+    Suppose that a model was trained on 20,000 photos. One match among 10,000 other photos is then attributed to chance,
+    because its probability is 5 %. One match among 1,000 photos is not attributed to chance, and neither are two
+    matches among 10,000 photos.
 
     Args:
         learned: the record.

@@ -54,7 +54,8 @@ _GROUP = re.compile(
 # A group column holds ids of lesions if its name begins with a word in _LESION. It holds ids of persons if its name
 # begins with a word in _PERSON.
 _LESION = ("lesion",)
-# Columns with these beginnings of names number things of which a person can have several.
+# If the name of a column begins with one of these words, the column may hold ids of things that a person can have
+# several of, such as lesions.
 _OF_PERSON = ("lesion", "l\u00e4sion", "mole", "specimen", "biopsy")
 _PERSON = ("patient", "pat", "subject", "person", "mrn", "proband", "paciente", "paziente", "pid")
 
@@ -208,8 +209,8 @@ def _are_different(column: str, rows: _Rows) -> bool:
 def _label_columns(columns: Sequence[str], rows: _Rows) -> tuple[str, ...]:
     """Returns the columns of diagnoses.
 
-    If there are no columns of diagnoses, returns the label columns that hold other words. If no column holds such words
-    either, returns the label columns that hold numbers.
+    If no column holds diagnoses, returns the label columns that hold words which are not diagnoses. If there are no
+    such columns either, returns the label columns that hold numbers.
     """
     filled = [column for column in columns if any(row[column] for row in rows)]
     kinds = {column: _kind_of_label(column, rows) for column in _usual("label", filled)}

@@ -85,7 +85,7 @@ RECORD = np.dtype(
 
 @dataclass(frozen=True)
 class Prints:
-    """The data of all files that the search for duplicates needs.
+    """The data that the search for duplicates needs, for all files.
 
     Attributes:
         digests: SHA-256 of the bytes of each file, in hexadecimal; empty for a file that cannot be read.

@@ -1,8 +1,8 @@
 // Opens the rear camera, or another camera if the phone has no rear camera. Controls torch, zoom and focus if the
 // camera has them.
 
-// The frames have the same size as on the Raspberry Pi. With larger frames, resizing would take half as long as the
-// network itself.
+// The frames have the same size as on the Raspberry Pi. Larger frames would be too slow: to resize a frame would take
+// half of the time that the network takes.
 const WANTED = {
   audio: false,
   video: { facingMode: { ideal: "environment" }, width: { ideal: 640 }, height: { ideal: 480 } },

@@ -4,9 +4,10 @@ A connection counts as proved as soon as the server has accepted one request on 
 accepts only requests with the token.
 
 A client must send each request within `HEAD_TIMEOUT_S` seconds. Otherwise, the connection is closed. There is one
-exception, because a photo in the body may take longer. The server accepts or refuses a request as soon as it has the
-head of the request. If the head arrives within `HEAD_TIMEOUT_S` seconds, and the connection is proved, the client may
-take `BODY_TIMEOUT_S` seconds for the whole request.
+exception: on a proved connection, if the head of a request arrives in this time, the client may take `BODY_TIMEOUT_S`
+seconds for the whole request. A body may hold a photo, which takes longer to send. The server accepts or refuses a
+request as soon as it has the head, so it does not wait for the body. Therefore, the same request may prove the
+connection.
 
 A client must also receive what the server sends. If data for a client has waited for `SEND_TIMEOUT_S` seconds, the
 connection is closed. Otherwise, a phone that has left the network would keep its place among the viewers for a quarter

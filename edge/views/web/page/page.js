@@ -115,7 +115,7 @@ function show({ result, history, saved, heat_map: hasHeatMap }) {
 
 async function poll() {
   try {
-    // browsers of 2021 and before have no AbortSignal.timeout; they wait for a silent server without an end
+    // browsers of 2021 and before have no AbortSignal.timeout, so they wait for ever if the server is silent
     const response = await fetch("state", { signal: AbortSignal.timeout?.(SILENT_MS) });
     if (!response.ok) throw new Error(await response.text());
     show(await response.json());
