@@ -193,7 +193,7 @@ def test_folders_are_numbered_as_keras_numbers_them_and_named_by_their_diagnosis
     assert reds.tolist() == [list(FOLDERS.values())[one][0] for one in truth]
     assert np.unique(np.median(pixels[..., 1:], axis=(1, 2)), axis=0).tolist() == [[20, 10]]
     assert found.proof.reference.tolist() == by_folder(pixels).tolist()
-    # Half of the lesions are in the proof set, and the other half calibrates.
+    # Half of the lesions are in the proof set, and the other half is used for calibration.
     assert pixels.shape == (21, 8, 12, 3)
     assert len(found.calibration) == 21
     assert len(set(found.proof.groups)) == 21

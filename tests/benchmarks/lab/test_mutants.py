@@ -253,7 +253,7 @@ def test_all_tests_of_the_files_are_chosen_where_no_test_executes_the_line(recor
         return choose_tests(recording, LAW_FILE, mutant, files, {LAW_FILE: LAW})
 
     assert chosen(mutant, files) == [HALF]
-    # If only tests of other files execute the line, these tests are chosen.
+    # If no test in ``files`` executes the line, the tests in other test files that execute it are chosen.
     assert chosen(mutant, []) == [HALF]
     assert set(chosen(replace(mutant, statement=range(99, 100)), files)) == {HALF, ALL, NOTHING}
     assert chosen(replace(mutant, statement=range(99, 100)), []) == []

@@ -92,7 +92,7 @@ def test_a_table_is_about_the_photos_if_it_names_a_tenth_of_them_or_of_its_rows(
     # A short table may name few of the photos. Two of its twenty rows are enough.
     assert index.named_in(text(*names[:2], *(f"x{at}" for at in range(18)))) == {0, 1}
     assert index.named_in(text(*names[:1], *(f"x{at}" for at in range(18)))) == frozenset()
-    # Mere numbers may be ages and counts, so they name no photos.
+    # Cells that are only a number may be ages or counts, so they are not taken as names of photos.
     assert index_of("1.jpg", "2.jpg").named_in(text("1", "2")) == frozenset()
 
 

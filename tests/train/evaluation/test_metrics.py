@@ -234,7 +234,7 @@ def test_risk_grows_with_what_is_answered_beyond_the_sure_ones() -> None:
     confidence = np.array([0.6, 0.9, 0.8, 0.6])
     wrong = np.array([True, False, True, False])
     coverage, risk = metrics.risk_coverage(confidence, wrong)
-    # The two photos with 0.6 are answered together.
+    # The two photos with confidence 0.6 pass the same threshold, so they add only one point to the curve.
     assert coverage == pytest.approx([0.25, 0.5, 1])
     assert risk == pytest.approx([0, 0.5, 0.5])
 

@@ -114,7 +114,8 @@ def test_a_photo_that_cannot_be_decoded_is_left_out(tmp_path: Path) -> None:
 def test_among_equals_the_surest_is_chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(COLOURS, "blue", (60, 60, 200))
     monkeypatch.setitem(COLOURS, "red", (200, 60, 60))
-    # The labels now fit any network that takes red first, whatever the scale of its pixels.
+    # With red and blue swapped, every normalization that has red as the first channel explains the labels, whatever its
+    # scale.
     assert find(partial(photos, tmp_path))[0] == "pixels"
 
 
