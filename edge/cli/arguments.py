@@ -193,8 +193,8 @@ def add_foreign_options(parser: OptionGroup, finds_normalization: bool = False) 
         "--labels",
         type=Path,
         metavar="FILE",
-        help="read the class names of a .tflite that dermedge did not make from this text file; it has one name per "
-        "line, in the order of the outputs",
+        help="read the class names from this text file, if dermedge did not make the .tflite; the text file has one "
+        "name per line, in the order of the outputs",
     )
     add_normalization_option(parser, finds_normalization)
 

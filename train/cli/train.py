@@ -354,8 +354,8 @@ def _start_weights(given: Sequence[str]) -> tuple[str, tuple[str, ...]]:
     for one in given if averaged else ():
         if not is_run(one):
             raise OptionError(
-                f"'{one}' of --weights is not a run folder; give run folders only, whose weights are averaged, or give "
-                "--weights a single value"
+                f"'{one}' of --weights is not a run folder. Several values must all be run folders, because their "
+                "weights are averaged; give only run folders, or give a single value"
             )
     return weights, tuple(averaged)
 
