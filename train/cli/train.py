@@ -377,8 +377,8 @@ def _start_refit(
         config = replace(config, weights=weights, averaged=averaged)
     if not any(photo.split == "val" for photo in photos):
         raise OptionError(
-            f"'{validated.path}' has no validation photos to learn, for instance because it was made with --refit "
-            "itself; give --refit a run that has validation photos"
+            f"'{validated.path}' has no validation photos that --refit could add to the training. Perhaps this run was "
+            "itself made with --refit. Give --refit a run that has validation photos"
         )
     catalogue = Catalogue(with_validation_learned(photos), config.classes, {}, config.seed)
     config = replace(

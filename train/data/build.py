@@ -201,8 +201,8 @@ def _as_catalogued(
     if leaks := find_leaks(photos):
         raise DataError(
             f"the catalogues put photos of one lesion or person into several splits, such as those of '{leaks[0]}'; "
-            "make a new catalogue from the folders of all photos and one of the catalogues: dermedge data catalogue "
-            "PHOTOS EARLIER.csv --output CATALOGUE.csv"
+            "make a new catalogue: give the folders of all photos, and also one of the earlier catalogues: "
+            "dermedge data catalogue PHOTOS EARLIER.csv --output CATALOGUE.csv"
         )
     left_out: Counter[str] = Counter()
     there = sorted({photo.label for photo in photos})

@@ -123,7 +123,7 @@ def test_a_refit_learns_from_the_validation_photos_too_by_the_same_recipe(
 @pytest.mark.parametrize(
     ("command", "said"),
     [
-        ("train --refit {run} --output {new}", "has no validation photos to learn"),
+        ("train --refit {run} --output {new}", "has no validation photos that --refit could add"),
         (
             "train --data {data} --arch cnn --imgsz 32 --weights {run} --output {new}",
             "in the validation or test split of this run",
