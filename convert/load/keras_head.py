@@ -126,7 +126,7 @@ def check_repeatable(path: Path, answer: Callable[[tf.Tensor], Any], layout: Lay
 
 
 def _is_close(one: NDArray[np.floating], other: NDArray[np.floating], most: float) -> bool:
-    """Tell whether two outputs differ by at most the fraction ``most`` of the largest value."""
+    """Tell whether two outputs differ by at most ``most`` times the largest absolute value of ``one``."""
     largest = np.abs(one).max(initial=0.0, where=np.isfinite(one))
     return np.allclose(one, other, rtol=0, atol=most * largest, equal_nan=True)
 

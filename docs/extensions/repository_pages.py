@@ -72,7 +72,10 @@ def _linked(path: Path, before: Path, after: Path) -> str:
 
 
 def _with_links(text: str, before: Path, after: Path) -> str:
-    """Markdown whose relative links were written for the folder ``before``, for a page in the folder ``after``."""
+    """Returns the Markdown with its relative links changed.
+
+    The links were correct in the folder ``before``, and become correct in the folder ``after``.
+    """
 
     def moved(found: re.Match[str]) -> str:
         words, address = found.groups()

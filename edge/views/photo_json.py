@@ -9,7 +9,7 @@ from dermedge.edge.results import Classification
 
 __all__ = ["PHOTO_KEYS", "model_to_json", "photo_to_json"]
 
-# The keys of an answer, besides ``path``, the optional ``set``, and the keys of `model_to_json`.
+# These are keys of an answer. An answer also has ``path``, the keys of `model_to_json`, and sometimes ``set``.
 PHOTO_KEYS = ("headline", "label", "probability", "uncertain", "alert", "view", "probabilities")
 
 

@@ -103,7 +103,7 @@ def test_the_first_eight_results_do_not_count_and_the_loop_ends_after_its_time(
     monkeypatch.setattr(whole_loop, "results", results)
     found = measure_loop(lambda: None, None, 9.0, said.append)  # type: ignore[arg-type,return-value]
     assert found is not None
-    # The results 8 to 17 count. The first and the last of them are nine seconds apart.
+    # Only results 8 to 17 are used. Result 17 comes nine seconds after result 8.
     assert (found.frames, found.fps, found.dropped) == (10, 1, 18)
     assert said == ["the whole loop: frame 1", "the whole loop: frame 9"]
     assert ended == [True]

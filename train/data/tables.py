@@ -85,7 +85,7 @@ class PhotoFacts:
     """What the tables state about one photo. An unknown value is an empty string.
 
     Attributes:
-        original_label: the diagnosis as the table in ``table`` writes it.
+        original_label: the diagnosis, spelled as in the file ``table``.
         diagnosis: the diagnosis under the name that dermedge uses for all datasets; None if no table states one.
         table: the file that states the diagnosis. If no file states a diagnosis, this is the first table of diagnoses
             that has a row for the photo. None if there is no such table.
@@ -96,7 +96,7 @@ class PhotoFacts:
             split.
         lesion_id: the first name that a table gives to the lesion.
         patient_id: id of the person.
-        part: the split that a split column or the name of the table's file states.
+        part: the split of the photo, taken from a split column or from the file name of the table.
         people: the values of age, sex, site, skin_tone, fitzpatrick, view and source, with these keys.
     """
 

@@ -138,8 +138,8 @@ def test_melanoma_is_ranked_among_the_lesion_classes_and_among_all() -> None:
 
 
 def test_among_the_named_classes_melanoma_is_ranked_by_its_share_of_them() -> None:
-    # p(melanoma) alone would rank the nevus first. But the share of melanoma in the two named classes is 0.5
-    # for the nevus, and 0.75 for the melanoma.
+    # p(melanoma) alone would rank the nevus first. But melanoma's share of p(melanoma) + p(nevus) is 0.5 for the
+    # nevus photo, and 0.75 for the melanoma photo.
     rows = [(0.3, 0.1, 0.6), (0.4, 0.4, 0.2)]
     found = values(answers_of(rows), truth_of(["melanoma", "nevus"]))
     assert found["critical_auroc_named"] == 1

@@ -116,7 +116,8 @@ def test_shifts_are_parts_of_the_side_along_both_axes() -> None:
         rows, columns = np.indices(moved.shape)
         places.append([(moved * axis).sum() / moved.sum() for axis in (rows, columns)])
     shifts = np.array(places) - 50
-    # All pixels but one are 0. Reflections at the border cannot repeat this one within 20 pixels.
+    # Only one pixel is not 0. It is more than 20 pixels from every border, so a reflection at the border does not show
+    # it twice.
     assert np.abs(shifts).max() <= 20.5
     assert (shifts.min(axis=0) < -16).all()
     assert (shifts.max(axis=0) > 16).all()

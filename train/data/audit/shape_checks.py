@@ -21,7 +21,7 @@ from dermedge.train.data.counts import plural
 __all__ = ["check_all_square", "check_cut", "check_squashed"]
 
 # A folder is reported if it has at least this many photos and all its photos are square. Few cameras take square
-# photos, so that the photos were probably cropped or squashed.
+# photos, so these photos were probably cropped or squashed.
 _MIN_SQUARES = 10
 # Two aspect ratios count as different if the larger one, divided by the smaller one, is above this value.
 _ASPECT_TOLERANCE = 1.03
