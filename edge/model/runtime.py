@@ -33,7 +33,7 @@ __all__ = [
 # Both runtimes raise one of these exceptions for a file that they refuse.
 _REFUSALS = (ValueError, RuntimeError)
 _STDERR = 2
-# The runtimes raise a TypeError for numbers that need more than 31 bits. No device has so many cores.
+# More threads are refused. The runtimes raise a TypeError if the number of threads needs more than 31 bits.
 _MOST_THREADS = 1024
 
 

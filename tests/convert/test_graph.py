@@ -305,7 +305,7 @@ def test_the_file_before_the_quantization_takes_what_the_calibration_gives(
 ) -> None:
     images = np.array(RGB, np.uint8).reshape(1, 1, 1, 3)
     # "symmetric" has one scale and one offset for all channels. They become the quantization of the input, so
-    # that the file stays as it is.
+    # that no other part of the file changes.
     affine = network("symmetric")
     assert affine.float_tflite(Form(INT8_PTQ)) == affine.model
     # "caffe" has an offset for each channel, so the network itself subtracts them.

@@ -263,7 +263,7 @@ def test_a_channel_is_as_wide_as_its_bias_needs_in_each_operator(
     assert found["weights"]["max"].shape == wide
     assert found["weights"]["max"].ravel() == pytest.approx([0.75, least], rel=1e-5)
     assert found["weights"]["min"].tolist() == (-found["weights"]["max"]).tolist()
-    # Weights that are a little larger fit as they are.
+    # If the weights are a little larger, their range is not widened.
     weights[is_last] = (0, -1.01 * least, 0)
     model = weighted(empty_tflite, kind, weights, np.array([0.5, -8], np.float32), 3)
     assert widened_weights(model, {"images": ends}, steps) == {}

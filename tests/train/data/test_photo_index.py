@@ -52,7 +52,7 @@ def index_of(*names: str) -> PhotoIndex:
         # A published id means all of its files, whatever stands around the id.
         ("ISIC_0000007", [4, 5]),
         ("isic_0000007", [4, 5]),
-        # The cell holds the name as it is written in a web address.
+        # The cell holds the name with %20 in place of the space, as in a URL.
         ("mole%20one.jpg", [6]),
         ("https://host/b%2Fx/1.jpg", [0, 1]),
         ("set/Mole%20One", [6]),
