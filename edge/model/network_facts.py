@@ -110,8 +110,9 @@ def _heads(graph: Table, numbers: Sequence[int]) -> tuple[Head, ...]:
             number == _EXP and made_by.get(inputs[0]) == _LOG_SOFTMAX
         )
         for output in map(int, operator.numbers(2)):
-            held[output] = Head.SOFTMAX if is_softmax else _head_of(number, known)
             made_by[output] = number
+            if known:  # otherwise, the output is constant, as that of a DEQUANTIZE of float16 weights
+                held[output] = Head.SOFTMAX if is_softmax else _head_of(number, known)
     tensors = graph.tables(_TENSORS)
     return tuple(
         _by_quantization(held.get(index, Head.LOGITS), tensors[index])
@@ -120,13 +121,15 @@ def _heads(graph: Table, numbers: Sequence[int]) -> tuple[Head, ...]:
 
 
 def _head_of(number: int, inputs: Sequence[Head]) -> Head:
-    """Returns the kind of an operator's output. ``inputs`` are the kinds of the inputs that are not constant."""
+    """Returns the kind of an operator's output. ``inputs`` are the kinds of the inputs that are not constant, at least
+    one.
+    """
     if number == _SOFTMAX:
         return Head.SOFTMAX
     if number == _LOGISTIC:
         return Head.SIGMOID
     if number in _KEEPING or number in _COMBINING:
-        return inputs[0] if inputs and len({*inputs}) == 1 else Head.LOGITS
+        return inputs[0] if len({*inputs}) == 1 else Head.LOGITS
     return Head.LOGITS
 
 

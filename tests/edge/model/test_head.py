@@ -153,6 +153,31 @@ def test_an_operator_that_reorders_clips_or_averages_keeps_the_head(
     assert read_facts(path).heads == (expected,)
 
 
+@pytest.mark.parametrize("last", ["ADD", "MUL"])
+def test_a_factor_that_the_file_stores_in_float16_keeps_the_head(
+    make_network: Callable[..., bytes], tmp_path: Path, last: str
+) -> None:
+    from ai_edge_litert import schema_py_generated as schema
+
+    from dermedge.convert.to_tflite.share_buffers import pack
+
+    root = schema.ModelT.InitFromPackedBuf(followed_by(make_network(head="SOFTMAX"), last))
+    graph, code, operator = root.subgraphs[0], schema.OperatorCodeT(), schema.OperatorT()
+    stored, used = len(graph.tensors), len(graph.tensors) + 1
+    for dtype in (schema.TensorType.FLOAT16, schema.TensorType.FLOAT32):
+        tensor = schema.TensorT()
+        tensor.shape, tensor.type, tensor.buffer = np.array([1], np.int32), dtype, 0
+        graph.tensors.append(tensor)
+    code.builtinCode = schema.BuiltinOperator.DEQUANTIZE
+    root.operatorCodes.append(code)
+    operator.opcodeIndex, operator.inputs, operator.outputs = len(root.operatorCodes) - 1, [stored], [used]
+    graph.operators[-1].inputs = [*graph.operators[-1].inputs, used]
+    graph.operators.insert(0, operator)
+    path = tmp_path / "half.tflite"
+    path.write_bytes(pack(root))
+    assert read_facts(path).heads == (Head.SOFTMAX,)
+
+
 @pytest.mark.parametrize(
     ("head", "expected"), [("LOG_SOFTMAX", Head.SOFTMAX), ("SOFTMAX", Head.LOGITS), (None, Head.LOGITS)]
 )
