@@ -20,7 +20,7 @@ from dermedge.train.evaluation.scorecard import ModelOutputs
 if TYPE_CHECKING:
     from dermedge.train.evaluation.evaluate import EvaluatedModel
 
-__all__ = ["merge_classes", "merge_classes_of_all", "merge_logits"]
+__all__ = ["merge_classes", "merge_classes_of_all", "merge_logits", "reorder_classes"]
 
 
 def merge_classes(model: EvaluatedModel, classes: Sequence[str]) -> EvaluatedModel:
@@ -43,18 +43,24 @@ def merge_classes(model: EvaluatedModel, classes: Sequence[str]) -> EvaluatedMod
     others = [index for index, label in enumerate(model.labels) if label not in named]
     kept = [model.labels.index(name) for name in named]
     if not others:
-        return replace(
-            model,
-            labels=tuple(named),
-            none_label=None,
-            outputs=lambda frames: _in_order(model.outputs(frames), kept),
-        )
+        return replace(reorder_classes(model, named), none_label=None)
     return replace(
         _with_alert_alone(model, named),
         labels=(*named, NONE_OF_THESE),
         none_label=NONE_OF_THESE,
         outputs=lambda frames: _merged(model, model.outputs(frames), kept, others),
     )
+
+
+def reorder_classes(model: EvaluatedModel, labels: Sequence[str]) -> EvaluatedModel:
+    """Returns the model with its classes in the order of ``labels``, which has each class of the model once."""
+    columns = [model.labels.index(label) for label in labels]
+
+    def outputs(frames: Sequence[Any]) -> ModelOutputs:
+        found = model.outputs(frames)
+        return replace(found, logits=found.logits[:, columns])
+
+    return replace(model, labels=tuple(labels), outputs=outputs)
 
 
 def merge_classes_of_all(models: Sequence[EvaluatedModel], classes: Sequence[str]) -> list[EvaluatedModel]:
@@ -83,10 +89,6 @@ def _with_none_class(model: EvaluatedModel) -> EvaluatedModel:
         none_label=NONE_OF_THESE,
         outputs=outputs,
     )
-
-
-def _in_order(outputs: ModelOutputs, columns: Sequence[int]) -> ModelOutputs:
-    return replace(outputs, logits=outputs.logits[:, list(columns)])
 
 
 def _merged(

@@ -30,7 +30,7 @@ from dermedge.train.data.learned import LEARNED_NAME, find_learned
 from dermedge.train.data.photo_names import bare_id
 from dermedge.train.data.sampling import sample_evenly
 from dermedge.train.data.scoring import LabelledPhoto
-from dermedge.train.evaluation.coarser import merge_classes_of_all
+from dermedge.train.evaluation.coarser import merge_classes_of_all, reorder_classes
 from dermedge.train.evaluation.intervals import share_score
 from dermedge.train.evaluation.metrics import Score, lesion_draws
 from dermedge.train.evaluation.scorecard import (
@@ -215,13 +215,15 @@ def models_of_files(
 
     Args:
         classifiers: open classifiers, each of a different file.
-        classes: classes to score the models on, as in `merge_classes`; None for all classes of the models.
+        classes: classes to score the models on, as in `merge_classes`; None for all classes of the models, in the order
+            of the first model.
 
     Raises:
         OptionError: a file is given twice; or ``classes`` is None and the models have different classes; or
             ``classes`` has fewer than two names, the same name twice, or a name that is not a class of every model.
     """
-    if classes is None:
+    labels = classifiers[0].labels
+    if classes is None and any(set(one.labels) != set(labels) for one in classifiers):
         common_labels(classifiers)
     files = [classifier.path.resolve() for classifier in classifiers]
     twice = next((file for index, file in enumerate(files) if file in files[:index]), None)
@@ -232,7 +234,9 @@ def models_of_files(
         _model_of_file(classifier, file.stem if stems.count(file.stem) == 1 else str(classifier.path))
         for classifier, file in zip(classifiers, files, strict=True)
     ]
-    return models if classes is None else merge_classes_of_all(models, classes)
+    if classes is not None:
+        return merge_classes_of_all(models, classes)
+    return [reorder_classes(model, labels) for model in models]
 
 
 def _model_of_file(classifier: Classifier, name: str) -> EvaluatedModel:

@@ -221,6 +221,24 @@ def test_each_photo_is_disturbed_at_random_in_its_own_way_and_photos_stay_in_the
     assert [one.model for one in made.strains[:2]] == ["a", "b"]
 
 
+def test_models_that_have_the_same_classes_in_another_order_are_scored_together(
+    tmp_path: Path, make_network: Callable[..., bytes]
+) -> None:
+    for name in ("one", "two"):
+        (tmp_path / f"{name}.tflite").write_bytes(make_network())
+    first, second = models_of_files(
+        [
+            Classifier(tmp_path / "one.tflite", labels=["a", "b", "c"], normalization="pixels"),
+            Classifier(tmp_path / "two.tflite", labels=["c", "a", "b"], normalization="pixels"),
+        ]
+    )
+    assert first.labels == second.labels == ("a", "b", "c")
+    frame = np.random.default_rng(0).integers(0, 256, (40, 40, 3), np.uint8)
+    [logits], [reordered] = first.outputs([frame]).logits, second.outputs([frame]).logits
+    assert len(set(logits)) == 3
+    np.testing.assert_array_equal(reordered, logits[[1, 2, 0]])
+
+
 def test_models_of_one_report_have_the_same_classes_and_different_files(
     model_path: Path, tmp_path: Path, make_network: Callable[..., bytes]
 ) -> None:
