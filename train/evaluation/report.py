@@ -21,7 +21,7 @@ from dermedge.train.data.counts import plural
 from dermedge.train.data.scoring import LabelledPhoto
 from dermedge.train.evaluation import plots
 from dermedge.train.evaluation.evaluate import Evaluation, Mistake, Scored
-from dermedge.train.evaluation.figures import GROUPS, SLICE_FIGURES, Figure, applicable
+from dermedge.train.evaluation.figures import FIGURES, GROUPS, SLICE_FIGURES, Figure, applicable
 from dermedge.train.evaluation.metrics import RESAMPLES, Bin, Score, risk_coverage, roc
 from dermedge.train.evaluation.plots import Curve
 from dermedge.train.evaluation.scorecard import (
@@ -237,11 +237,11 @@ def verdict(evaluation: Evaluation) -> str:
     """
     best = max(evaluation.models, key=lambda one: np.nan_to_num(one.card.figures["balanced_accuracy"].value))
     score = best.card.figures["balanced_accuracy"]
-    guess = 1 / len(np.unique(evaluation.truth.index))
+    classes = len(evaluation.truth.labels)
     which = "the highest" if len(evaluation.models) > 1 else "a"
     text = (
         f"{best.name} has {which} balanced accuracy of {score.value:.3f} (95 % confidence interval: {score.low:.3f} to "
-        f"{score.high:.3f}). Random guessing reaches {guess:.2f}."
+        f"{score.high:.3f}). Guessing among {classes} classes reaches {1 / classes:.2f}."
     )
     found, spared = (best.card.figures[f"alert_{name}"] for name in ("sensitivity", "specificity"))
     if found.measured and spared.measured:
@@ -359,8 +359,8 @@ def _slices_text(model: Scored, critical: str | None) -> str:
 
     There is one row for each source, view and group of people.
     """
-    titles = ["balanced accuracy", *([f"{critical} AUROC"] if critical else [])]
     names = ["balanced_accuracy", *(["critical_auroc_named"] if critical else [])]
+    titles = [FIGURES[name].titled(critical) for name in names]
     rows = [
         (f"{name} {value} ({one.photos})", [_cell(one.figures[figure]) for figure in names])
         for name, values in model.card.slices.items()

@@ -166,7 +166,7 @@ def test_the_page_opens_with_the_verdict_and_shows_equal_figures_once() -> None:
     made = evaluation((9, 9))
     [model] = made.models
     assert verdict(made).startswith(f"{model.name} has a balanced accuracy of ")
-    assert "Random guessing reaches 0.50" in verdict(made)
+    assert "Guessing among 2 classes reaches 0.50." in verdict(made)
     page = to_html(made, "")
     assert page.index(verdict(made)) < page.index("<h2>Metrics</h2>")
     assert "balanced accuracy" in page
@@ -380,13 +380,25 @@ def test_the_json_names_everything(lesions: Evaluation) -> None:
 def test_the_verdict_is_of_the_best_model_and_tells_its_alert(lesions: Evaluation) -> None:
     text = verdict(lesions)
     assert text.startswith("right has the highest balanced accuracy of 1.000 (95 % confidence interval: ")
-    assert text.endswith("Random guessing reaches 0.33.")
+    assert text.endswith("Guessing among 3 classes reaches 0.33.")
     alone = replace(lesions, models=lesions.models[1:])
     # All 10 melanomas have a probability of melanoma of 0.25 or more. No other photo has.
     assert verdict(alone).startswith("a model of a very long name has a balanced accuracy of 0.933 (95 % ")
     assert verdict(alone).endswith(
         " The alert is on for 100\u00a0% of the photos of melanoma and for 0\u00a0% of all other photos."
     )
+
+
+def test_the_verdict_guesses_among_all_classes_even_if_the_photos_show_one(lesions: Evaluation) -> None:
+    melanomas = lesions.truth.where(lesions.truth.index == 0)
+    assert "Guessing among 3 classes reaches 0.33." in verdict(replace(lesions, truth=melanomas))
+
+
+def test_a_figure_has_one_name_in_all_tables_of_the_text(lesions: Evaluation) -> None:
+    head = next(
+        line for line in to_text(lesions).splitlines() if line.startswith("right  ") and "AUROC" in line
+    )
+    assert head.endswith("melanoma AUROC among the named classes")
 
 
 def test_the_page_tells_thresholds_temperatures_and_probabilities(lesions: Evaluation) -> None:
