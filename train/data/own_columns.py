@@ -13,6 +13,7 @@ from dataclasses import fields, replace
 
 from dermedge.train.data.catalogue import Photo
 from dermedge.train.data.diagnoses import diagnosis_of, is_known
+from dermedge.train.data.folder_names import says_mask
 from dermedge.train.data.table_files import TableText, number_in
 from dermedge.train.data.table_formats import CATALOGUE, OWN, OWN_COLUMNS, TableFormat
 
@@ -62,23 +63,23 @@ _PERSON = ("patient", "pat", "subject", "person", "mrn", "proband", "paciente", 
 _Rows = Sequence[Mapping[str, str]]
 
 
-def own_format(text: TableText, names_photo: Callable[[str], bool]) -> TableFormat | None:
+def own_format(text: TableText, find: Callable[[str], Sequence[int]]) -> TableFormat | None:
     """Returns the format of a user's own table; None if no column names photos, or no other column is understood.
 
     Args:
         text: the table.
-        names_photo: a function that tells whether a cell names one of the photos.
+        find: a function that returns the indices of the photos that a cell names.
 
     Raises:
         ValueError: the table names photos, but its first line does not name the columns, it holds probabilities, it is
-            a template for answers, or it has several columns that may be the label.
+            a template for answers, or it has several columns that may be the label or the number of the photo.
     """
     rows = list(text.first_rows())
     columns = [column for column in text.names if column]
-    image = _image_column(columns, rows, names_photo)
+    image = _image_column(columns, rows, find)
     if not image:
         return None
-    if not _usual("image", image) and names_photo(first := _written(text)[image[0]]):
+    if not _usual("image", image) and find(first := _written(text)[image[0]]):
         raise ValueError(
             f"its first line names the photo '{first}' and not the columns. Write the names of the columns above it, "
             "such as path,label"
@@ -99,10 +100,17 @@ def own_format(text: TableText, names_photo: Callable[[str], bool]) -> TableForm
     one_hot = {} if labels else _one_hot(free, rows, text)
     if not (labels or one_hot or known.groups or known.people):
         return None
-    used = {*labels, *one_hot}
+    further = _further_image_columns(image[0], free, rows, find)
+    used = {*labels, *one_hot, *further}
     unused = tuple(column for column in free if column not in used and any(row[column] for row in rows))
-    of_person = _columns_of_person(known.groups, rows)
-    return replace(known, labels=labels, one_hot=one_hot, unused=unused, of_person=of_person)
+    return replace(
+        known,
+        labels=labels,
+        one_hot=one_hot,
+        unused=unused,
+        of_person=_columns_of_person(known.groups, rows),
+        image_of_view=dict.fromkeys((*image, *further), "") if further else {},
+    )
 
 
 def catalogue_format(text: TableText) -> TableFormat | None:
@@ -118,9 +126,7 @@ def catalogue_format(text: TableText) -> TableFormat | None:
 def group_columns(columns: Sequence[str], known: TableFormat) -> tuple[str, ...]:
     """Returns the columns that name a lesion, a person or another group, without those that the format already uses."""
     used = _columns_used(known)
-    return tuple(
-        column for column in columns if _GROUP.fullmatch(compact_name(column)) and column not in used
-    )
+    return tuple(column for column in columns if _is_group(column) and column not in used)
 
 
 def names_lesion(column: str) -> bool:
@@ -186,16 +192,62 @@ def _usual(fact: str, columns: Sequence[str]) -> tuple[str, ...]:
     return tuple(sorted(found, key=lambda column: names.index(compact_name(column))))
 
 
-def _image_column(columns: Sequence[str], rows: _Rows, names_photo: Callable[[str], bool]) -> tuple[str, ...]:
-    """Returns a tuple with the column that names the photos; an empty tuple if there is no such column."""
+def _image_column(
+    columns: Sequence[str], rows: _Rows, find: Callable[[str], Sequence[int]]
+) -> tuple[str, ...]:
+    """Returns a tuple with the column that names the photos; an empty tuple if there is no such column.
+
+    A column of file names is preferred to a column of numbers, because numbers may count the rows. Raises ValueError if
+    two columns of numbers name different photos, and none of them has a usual name.
+    """
     usual = _usual("image", columns)
-    named = {column: sum(names_photo(row[column]) for row in rows if row[column]) for column in columns}
-    best = max(usual, key=named.__getitem__, default="")
-    if not best or not named[best]:
-        enough = max(1.0, _NEARLY_ALL * len(rows))
-        others = [column for column in columns if named[column] >= enough and _are_different(column, rows)]
-        best = max(others, key=named.__getitem__, default=best)
-    return (best,) if best else ()
+    named = {column: sum(bool(find(row[column])) for row in rows if row[column]) for column in columns}
+    enough = max(1.0, _NEARLY_ALL * len(rows))
+    whole = [column for column in columns if named[column] >= enough and _are_different(column, rows)]
+    naming = [*(column for column in usual if named[column]), *(c for c in whole if c not in usual)]
+    if not naming:
+        return usual[:1]
+    best = [column for column in naming if not _holds_numbers(column, rows)] or naming
+    best = [column for column in best if column in usual] or best
+    chosen = max(best, key=named.__getitem__)
+    if chosen not in usual and _holds_numbers(chosen, rows):
+        _check_one_column_of_numbers([column for column in best if not _is_group(column)], rows)
+    return (chosen,)
+
+
+def _check_one_column_of_numbers(columns: Sequence[str], rows: _Rows) -> None:
+    """Raises ValueError if columns of numbers name different photos in a row."""
+    for other in columns[1:]:
+        if any(number_in(row[columns[0]]) != number_in(row[other]) for row in rows):
+            raise ValueError(
+                f"the columns '{columns[0]}' and '{other}' both hold numbers of photos. Rename the right one to 'path'"
+            )
+
+
+def _further_image_columns(
+    image: str, columns: Sequence[str], rows: _Rows, find: Callable[[str], Sequence[int]]
+) -> tuple[str, ...]:
+    """Returns the columns that name further photos of the lesion in a row, such as a close-up beside the dermoscopic
+    photo. ``image`` is the column that names the first photo.
+    """
+    further = []
+    for column in columns:
+        if _holds_numbers(column, rows) or says_mask(column):
+            continue
+        found = [(find(row[column]), find(row[image])) for row in rows if row[column]]
+        counts = [len(photos) for photos, _ in found]
+        named = max(counts) == 1 and sum(counts) >= _NEARLY_ALL * len(counts)
+        if named and any(photos != first for photos, first in found):
+            further.append(column)
+    return tuple(further)
+
+
+def _holds_numbers(column: str, rows: _Rows) -> bool:
+    return all(number_in(row[column]) >= 0 for row in rows if row[column])
+
+
+def _is_group(column: str) -> bool:
+    return _GROUP.fullmatch(compact_name(column)) is not None
 
 
 def _are_different(column: str, rows: _Rows) -> bool:
@@ -215,7 +267,7 @@ def _label_columns(columns: Sequence[str], rows: _Rows) -> tuple[str, ...]:
     filled = [column for column in columns if any(row[column] for row in rows)]
     kinds = {column: _kind_of_label(column, rows) for column in _usual("label", filled)}
     # a column such as "lesion" or "case" is a label column only if it holds diagnoses, and not names of groups
-    groups = [column for column in filled if _GROUP.fullmatch(compact_name(column)) and column not in kinds]
+    groups = [column for column in filled if _is_group(column) and column not in kinds]
     kinds |= {column: 0 for column in groups if _kind_of_label(column, rows) == 0}
     return tuple(column for column, kind in kinds.items() if kind == min(kinds.values()))
 
@@ -224,7 +276,7 @@ def _kind_of_label(column: str, rows: _Rows) -> int:
     """Returns 0 for a column of diagnoses, 1 for a column of other words, and 2 for a column of numbers."""
     if _share_of_diagnoses(column, rows) >= _HALF:
         return 0
-    return 2 if all(number_in(row[column]) >= 0 for row in rows if row[column]) else 1
+    return 2 if _holds_numbers(column, rows) else 1
 
 
 def _share_of_diagnoses(column: str, rows: _Rows) -> float:

@@ -323,11 +323,12 @@ OWN_COLUMNS = {
     "image": (
         "path filepath file_path image_path img_path photo_path file filename file_name image_name imagename image "
         "photo img image_id img_id photo_id isic_id picture md5hash image_file photo_file img_name photo_name "
-        "picture_name relative_path id id_code"
+        "picture_name relative_path foto fotoname bild bildname datei dateiname fichier imagen archivo immagine "
+        "id id_code"
     ),
     "label": (
         "label labels class class_name classname class_label category diagnosis dx diagnostic histology pathology "
-        "disease target benign_malignant"
+        "disease target benign_malignant label_name label_text category_name target_name"
     ),
     "split": "split set part partition subset phase",
     "source": "source dataset origin collection",

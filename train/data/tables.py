@@ -242,7 +242,7 @@ def _format(text: TableText, names: PhotoIndex) -> TableFormat | None:
         return catalogue
     known = format_of(text.columns)
     if known is None:
-        return own_format(text, lambda cell: bool(names.find(cell, text.path)))
+        return own_format(text, lambda cell: names.find(cell, text.path))
     if holds_probabilities(text, tuple(known.one_hot)):
         raise ValueError(PROBABILITIES)
     return replace(known, groups=group_columns(text.names, known))
@@ -368,6 +368,10 @@ class _Joined:
             for index in found:
                 self._take_row(index, path, row, of_one, noted)
             all_found += found
+        if known.image_of_view and len(set(all_found)) > 1:
+            names = sorted({self.photos[index].name for index in all_found})
+            for index in all_found:
+                self.facts[index].groups.setdefault(f"row with {', '.join(names)}")
         return all_found
 
     def _photos_by_lesion(self) -> dict[str, list[int]]:

@@ -277,6 +277,61 @@ def test_what_is_not_understood_is_told(tmp_path: Path) -> None:
     assert "cells of 'table.csv' that are not understood: age 'old' 1, site 'Ruecken' 1" in found.account
 
 
+def test_a_column_of_file_names_goes_before_one_that_numbers_the_rows(tmp_path: Path) -> None:
+    """Earlier, the row number was read as the number of the photo, and the photos got the labels of other rows."""
+    names = [f"{number}" for number in range(1, 9)]
+    for at, (columns, cell) in enumerate((("ID,Foto", ".jpg"), ("Nr,Aufnahme", ".jpg"), ("ID,Foto", ""))):
+        folder = tmp_path / str(at)
+        folder.mkdir()
+        labels = ["nevus" if int(name) < 4 else "melanoma" for name in names]
+        rows = [f"{9 - int(name)},{name}{cell},{label}" for name, label in zip(names, labels, strict=True)]
+        (folder / "table.csv").write_text("\n".join([f"{columns},Befund", *rows]))
+        photos = [FoundPhoto(folder / f"{name}.jpg", folder, ()) for name in names]
+        found = read_tables([folder / "table.csv"], photos).facts
+        assert [found[index].diagnosis for index in range(8)] == labels
+
+
+def test_two_columns_of_numbers_that_may_be_those_of_the_photos_stop(tmp_path: Path) -> None:
+    """Earlier, the first one was used."""
+    names = [f"{number}" for number in range(1, 9)]
+    rows = [f"{9 - int(name)},{name},nevus" for name in names]
+    (tmp_path / "table.csv").write_text("\n".join(["nr,aufnahme,label", *rows]))
+    photos = [FoundPhoto(tmp_path / f"{name}.jpg", tmp_path, ()) for name in names]
+    with pytest.raises(
+        OptionError, match=r"'nr' and 'aufnahme' both hold numbers of photos\. Rename the right one to 'path'"
+    ):
+        read_tables([tmp_path / "table.csv"], photos, [tmp_path / "table.csv"])
+    same = [f"{name},{name},nevus" for name in names]
+    (tmp_path / "table.csv").write_text("\n".join(["nr,aufnahme,label", *same]))
+    assert len(read_tables([tmp_path / "table.csv"], photos).facts) == 8
+
+
+def test_all_photos_of_a_row_have_its_label_and_are_one_group(tmp_path: Path) -> None:
+    """Earlier, the second photo had no label and no group, and could come into another split than the first one."""
+    rows = ["mole 1.jpg,mole 2.jpg,,nevus", "mole 3.jpg,mole 4.jpg,mole 5.jpg,melanoma", "mole 6.jpg,,,nevus"]
+    (tmp_path / "table.csv").write_text("\n".join(["dermoscopic,clinical,overview,diagnosis", *rows]))
+    photos = [FoundPhoto(tmp_path / f"{name}.jpg", tmp_path, ()) for name in NAMES[:6]]
+    found = read_tables([tmp_path / "table.csv"], photos)
+    assert [found.facts[at].diagnosis for at in range(6)] == ["nevus"] * 2 + ["melanoma"] * 3 + ["nevus"]
+    groups = [set(found.facts[at].groups) for at in range(6)]
+    assert groups[0] == groups[1] != set()
+    assert groups[2] == groups[3] == groups[4] != groups[0]
+    assert groups[5] == set()
+    assert found.accounts[0].unused == ()
+
+
+def test_a_column_of_masks_or_of_ambiguous_names_names_no_further_photos(tmp_path: Path) -> None:
+    folders = [tmp_path / "a", tmp_path / "b", tmp_path / "gt"]
+    photos = [
+        FoundPhoto(folder / f"{name}.jpg", tmp_path, (folder.name,)) for folder in folders for name in "xy"
+    ]
+    rows = [f"{folder}/{name}.jpg,{name},gt/{name}.jpg,nevus" for folder in "ab" for name in "xy"]
+    (tmp_path / "table.csv").write_text("\n".join(["file,title,mask file,label", *rows]))
+    found = read_tables([tmp_path / "table.csv"], photos)
+    assert sorted(found.facts) == [0, 1, 2, 3]
+    assert found.accounts[0].unused == ("title", "mask file")
+
+
 @pytest.mark.parametrize("cell", ["1200", "1,200", "1.200", "1 200", "1200.0", "01200"])
 def test_a_number_means_the_photo_of_that_number(tmp_path: Path, cell: str) -> None:
     (tmp_path / "table.csv").write_text(f"image;label\n{cell};nevus\n")
