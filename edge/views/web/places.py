@@ -20,6 +20,7 @@ each client and in total. If a new connection would exceed a limit, the connecti
 from __future__ import annotations
 
 import asyncio
+import socket
 from typing import Any
 
 import h11
@@ -30,6 +31,7 @@ __all__ = [
     "HEAD_TIMEOUT_S",
     "MOST_OF_A_CLIENT",
     "MOST_UNPROVED",
+    "SEND_BUFFER_BYTES",
     "SEND_TIMEOUT_S",
     "STOP_TIMEOUT_S",
     "PlacedProtocol",
@@ -40,6 +42,9 @@ HEAD_TIMEOUT_S = 5.0
 BODY_TIMEOUT_S = 60.0
 SEND_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 2.0
+# The size of the system's send buffer for each connection. By default, the buffer can grow to megabytes. On a slow
+# network, a minute of live video would wait in it, and the viewer would see old frames beside new answers.
+SEND_BUFFER_BYTES = 65_536
 # All clients together may have at most MOST_UNPROVED connections on which no request has been accepted yet. One client
 # may have at most MOST_OF_A_CLIENT such connections.
 MOST_UNPROVED = 32
@@ -100,6 +105,10 @@ class PlacedProtocol(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
+        transport.set_write_buffer_limits(
+            high=0
+        )  # the next frame waits until the system has taken the previous one
         if self.client is not None:
             self._places.enter(self.client, transport)
         self._start_deadline()
@@ -119,12 +128,12 @@ class PlacedProtocol(H11Protocol):
             self._stop_deadline()
 
     def pause_writing(self) -> None:
-        """Starts a time limit of `SEND_TIMEOUT_S`. asyncio calls this method if too much data waits for the client."""
+        """Starts a time limit of `SEND_TIMEOUT_S`. asyncio calls this method if data waits for the client."""
         super().pause_writing()
         self._send_deadline = self.loop.call_later(SEND_TIMEOUT_S, self.transport.abort)
 
     def resume_writing(self) -> None:
-        """Stops the time limit. asyncio calls this method when the client has received nearly all of the data."""
+        """Stops the time limit. asyncio calls this method when the system has taken all of the data."""
         self._stop_send_deadline()
         super().resume_writing()
 

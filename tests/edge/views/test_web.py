@@ -384,6 +384,29 @@ def test_a_viewer_that_receives_nothing_loses_its_place(
     viewer.socket.close()
 
 
+def test_few_frames_wait_for_a_viewer_that_is_too_slow(
+    web: WebView, make_result: Callable[..., FrameResult], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Frames that wait in a buffer are old when the viewer receives them, and stand beside a newer answer."""
+    sent: list[int] = []
+
+    def encode(*_: object) -> bytes:
+        sent.append(20_000)
+        return bytes(sent[-1])
+
+    monkeypatch.setattr(board_module, "INTERVAL_S", 0.0)
+    monkeypatch.setattr(board_module, "encode_image", encode)
+    viewer = Viewer(web)
+    before, ends = -1, time.monotonic() + 30
+    while before != len(sent) and time.monotonic() < ends:
+        before = len(sent)
+        for _ in range(20):
+            web.show(make_result())
+            time.sleep(0.03)
+    viewer.socket.close()
+    assert 0 < sum(sent) < 600_000
+
+
 @pytest.mark.usefixtures("large_frames")
 def test_the_server_stops_beside_a_viewer_that_receives_nothing_and_prints_nothing(
     make_result: Callable[..., FrameResult], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
