@@ -66,7 +66,7 @@ def make_app(board: Board, photos: PhotoService, guard: Guard) -> Starlette:
         Route("/video.mjpg", guard.page(video)),
         Route("/state", guard.page(state)),
         Route("/metrics", guard.page(metrics)),
-        Route("/save", guard.page(partial(_save, board)), methods=["POST"]),
+        Route("/save", guard.service(partial(_save, board)), methods=["POST"]),
         Route("/saved/{name}", guard.page(partial(_saved, board))),
         Route("/predict", guard.service(photos.answer), methods=["POST"]),
     ]

@@ -181,7 +181,11 @@ def test_a_browser_without_a_time_limit_for_requests_shows_the_answers(
 
 
 def test_the_buttons_save_and_show_the_heat_map(visit: dict[str, Any]) -> None:
-    assert visit["saved"] == ["saved dermedge-1.png on the device", "the disk is full"]
+    assert visit["saved"] == [
+        "saved dermedge-1.png on the device",
+        "the disk is full",
+        "dermedge run does not answer: start it again, or connect this device to its network",
+    ]
     saves = [one for one in visit["asked"] if one[0] != "state"]
     post = {"method": "POST", "headers": {"X-Dermedge": "1"}}
     assert saves == [["save?heat=0", post], ["save?heat=0", post], ["save?heat=1", post]]

@@ -431,7 +431,9 @@ def test_without_the_token_nothing_is_shown(
         response, text = ask(guarded, path)
         assert response.status == 401, path
         assert "nevus" not in text
-    assert ask(guarded, "/save", "POST", {"X-Dermedge": "1"})[0].status == 401
+    response, text = ask(guarded, "/save", "POST", {"X-Dermedge": "1"})
+    assert response.status == 401
+    assert "the token is missing" in json.loads(text)["error"], "the page shows the reason beside its button"
     assert ask(guarded, "/state", headers={"Authorization": "Bearer guessed"})[0].status == 401
 
 

@@ -12,11 +12,15 @@ const element = (id) => document.getElementById(id);
 let shownLinks = "";
 let spoken = "";
 let answeredMs = Date.now();
+const OFFLINE = "dermedge run does not answer: start it again, or connect this device to its network";
 const percent = (share) => `${Math.round(100 * share)} %`;
 
 // The notes on an answer, which stand beside the headline.
 const notesOf = ({ alert, view }) =>
   [alert && `${alert} alert`, view === "close-up" && "close-up: less certain"].filter(Boolean);
+
+// Returns the server's own message. The other errors come from the browser, and each browser words them differently.
+const reasonOf = (error) => (error.constructor === Error ? error.message : OFFLINE);
 
 // Sets the text that screen readers read out when it changes. It has no percentages, because they change all the time.
 function speak(...parts) {
@@ -123,7 +127,7 @@ async function poll() {
   } catch (error) {
     document.body.classList.add("stale");
     element("title").textContent = "no connection";
-    element("hint").textContent = error.message;
+    element("hint").textContent = reasonOf(error);
     speak("no connection");
   }
   setTimeout(poll, POLL_MS);
@@ -144,7 +148,7 @@ element("save").addEventListener("click", async () => {
     const { saved, error } = await response.json();
     element("saved").textContent = saved ? `saved ${saved} on the device` : error;
   } catch (error) {
-    element("saved").textContent = error.message;
+    element("saved").textContent = reasonOf(error);
   }
 });
 
