@@ -472,6 +472,15 @@ def test_the_shapes_and_scales_in_the_table_are_those_of_the_models() -> None:
     assert rows == expected
 
 
+def test_the_order_of_the_classes_is_that_of_the_models() -> None:
+    page = (DOCS / "own-program.md").read_text(encoding="utf-8")
+    manifests = [read_manifest(path) for path in SHIPPED.values()]
+    orders = {one.labels for one in manifests if one is not None}
+    assert len(orders) == 2
+    for labels in orders:
+        assert f"| {len(labels)} | {', '.join(labels)} |\n" in page
+
+
 def test_the_photos_of_each_class_in_the_model_card_add_up() -> None:
     rows = [row for row in card_rows() if len(row) == 5 and row[0] in {*nine_classes(), "in total"}]
     counts = [[int(cell.split(", ")[0].replace(",", "")) for cell in row[1:4]] for row in rows]
