@@ -7,6 +7,7 @@ from enum import Enum
 from functools import lru_cache
 
 from dermedge.train.data.diagnoses import is_known
+from dermedge.train.data.group_names import is_group_folder
 
 __all__ = ["FolderKind", "folder_kind", "part_of", "says_mask", "without_part"]
 
@@ -48,12 +49,6 @@ _PLAIN = frozenset(
 # `_PLAIN` and `_PARTS`.
 _PUBLISHERS = re.compile(r"(isic|isbi|siim|ham|pad|ufes|milk|bcn|challenge|task|cls|v)\d*k?")
 _MASKS = re.compile(r"\b(masks?|segmentations?|superpixels?|annotations?)\b")
-_PERSONS = re.compile(
-    r"(patients?|pat|person|subjects?|subj|participant|volunteer|cases?|lesions?|les|visits?|sessions?|days?|weeks?|"
-    r"exams?|study|series|moles?|id|p|s)[ -]*\d+.*|"
-    # ids of the ISIC archive have seven digits; ISIC_2019 and HAM_10000 are names of datasets
-    r"(il|ham|isic) \d{7}.*"
-)
 _DATE = re.compile(
     r"(19|20)\d\d([ .-]?\d\d){0,2}|\d{1,2}[ .-]\d{1,2}[ .-](19|20)\d\d|"
     r"(\d{1,2} )?(jan(uary)?|feb(ruary)?|mar(ch)?|apr(il)?|may|june?|july?|aug(ust)?|sept?(ember)?|oct(ober)?|"
@@ -84,7 +79,7 @@ def folder_kind(name: str) -> FolderKind:
         return FolderKind.DIAGNOSIS
     if _is_plain(words):
         return FolderKind.PLAIN
-    if _PERSONS.fullmatch(text):
+    if is_group_folder(name):
         return FolderKind.GROUP
     return FolderKind.DATE if _DATE.fullmatch(text) else FolderKind.NAME
 

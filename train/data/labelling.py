@@ -20,6 +20,7 @@ from dermedge.train.data.diagnoses import (
     spelling_key,
 )
 from dermedge.train.data.folders import FoundPhoto, distinct_names, find_files
+from dermedge.train.data.group_names import matching_id
 from dermedge.train.data.labelled_file import NOWHERE, ON_FOLDER, ON_TABLE, LabelledFile
 from dermedge.train.data.layout import AUTO, FOLDER, PARENT, TABLE, Placement, dataset_root, read_layout
 from dermedge.train.data.photo_names import base_stem, published_id
@@ -258,7 +259,7 @@ def _links(
             root, folder, stem = made_from[index]
             names.append(f"made from {root.name}/{folder}/{stem}")
         if placements[index].group and groups_from == FOLDERS_TOO:
-            names.append(f"folder {placements[index].group}")
+            names.append(f"folder {matching_id(placements[index].group)}")
         links.append(tuple(names))
     return links
 

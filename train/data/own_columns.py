@@ -5,8 +5,6 @@ A catalogue that dermedge wrote has known columns, to which the user may have ad
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
@@ -14,17 +12,15 @@ from dataclasses import fields, replace
 from dermedge.train.data.catalogue import Photo
 from dermedge.train.data.diagnoses import diagnosis_of, is_known
 from dermedge.train.data.folder_names import says_mask
+from dermedge.train.data.group_names import compact_name, is_group_name, names_part_of_person, names_person
 from dermedge.train.data.table_files import TableText, number_in
 from dermedge.train.data.table_formats import CATALOGUE, OWN, OWN_COLUMNS, TableFormat
 
 __all__ = [
     "PROBABILITIES",
     "catalogue_format",
-    "compact_name",
     "group_columns",
     "holds_probabilities",
-    "names_lesion",
-    "names_person",
     "own_format",
 ]
 
@@ -41,24 +37,6 @@ _HALF = 0.5
 # persons.
 _MANY = 0.25
 _ZERO_OR_ONE = frozenset({"0", "1", "0.0", "1.0", "true", "false"})
-# Matches the names of columns with ids of lesions, persons or other groups, such as PatientID, Lesion #, MRN,
-# Patientennummer, and ID du patient.
-_GROUP = re.compile(
-    r"(anon|anonymized|anonymised|hashed|unique)?"
-    r"(lesion|mole|specimen|biopsy|patient|pat|subject|person|participant|individual|case|group|"
-    r"lasion|patienten|proband|probanden|paciente|paziente)s?"
-    r"(id|no|nr|num|number|nummer|code|key|uid|identifier|name|hash)?|"
-    r"id(de|del|du|della)?(lesion|patient|subject|person|case|paciente|paziente)|"
-    r"(n|no|num|numero)((de|del|du|della)?(patient|paciente|paziente)|(de|del|du|della)(lesion|subject|person|case))|"
-    r"pid|fall(id|nr|nummer)|mrn|medicalrecord(no|number)|accession(no|number)?"
-)
-# A group column holds ids of lesions if its name begins with a word in _LESION. It holds ids of persons if its name
-# begins with a word in _PERSON.
-_LESION = ("lesion",)
-# If the name of a column begins with one of these words, the column may hold ids of things that a person can have
-# several of, such as lesions.
-_OF_PERSON = ("lesion", "l\u00e4sion", "mole", "specimen", "biopsy")
-_PERSON = ("patient", "pat", "subject", "person", "mrn", "proband", "paciente", "paziente", "pid")
 
 _Rows = Sequence[Mapping[str, str]]
 
@@ -126,17 +104,7 @@ def catalogue_format(text: TableText) -> TableFormat | None:
 def group_columns(columns: Sequence[str], known: TableFormat) -> tuple[str, ...]:
     """Returns the columns that name a lesion, a person or another group, without those that the format already uses."""
     used = _columns_used(known)
-    return tuple(column for column in columns if _is_group(column) and column not in used)
-
-
-def names_lesion(column: str) -> bool:
-    """Tells whether a column of `group_columns` names a lesion."""
-    return column.startswith(_LESION)
-
-
-def names_person(column: str) -> bool:
-    """Tells whether a column of `group_columns` names a person."""
-    return column.startswith(_PERSON)
+    return tuple(column for column in columns if is_group_name(column) and column not in used)
 
 
 def holds_probabilities(text: TableText, columns: Sequence[str]) -> bool:
@@ -170,7 +138,7 @@ def _columns_of_person(groups: Sequence[str], rows: _Rows) -> tuple[str, ...]:
             owners[lesion].add(person)
         shared = sum(len(owners[lesion]) > 1 for lesion, _ in pairs)
         recurring = max(map(len, owners.values()), default=0) >= _MANY * len({person for _, person in pairs})
-        if column.startswith(_OF_PERSON) and 2 * shared > len(pairs) and recurring:
+        if names_part_of_person(column) and 2 * shared > len(pairs) and recurring:
             found.append(column)
     return tuple(found)
 
@@ -178,11 +146,6 @@ def _columns_of_person(groups: Sequence[str], rows: _Rows) -> tuple[str, ...]:
 def _written(text: TableText) -> dict[str, str]:
     """Returns, for each name of a column in lower case, the name as the table writes it."""
     return dict(zip(text.names, text.header, strict=True))
-
-
-def compact_name(name: str) -> str:
-    """Returns the name of a column as it is compared: in lower case, without accents, spaces and signs."""
-    return re.sub(r"[^a-z0-9]", "", unicodedata.normalize("NFKD", name.lower()))
 
 
 def _usual(fact: str, columns: Sequence[str]) -> tuple[str, ...]:
@@ -211,7 +174,7 @@ def _image_column(
     best = [column for column in best if column in usual] or best
     chosen = max(best, key=named.__getitem__)
     if chosen not in usual and _holds_numbers(chosen, rows):
-        _check_one_column_of_numbers([column for column in best if not _is_group(column)], rows)
+        _check_one_column_of_numbers([column for column in best if not is_group_name(column)], rows)
     return (chosen,)
 
 
@@ -246,10 +209,6 @@ def _holds_numbers(column: str, rows: _Rows) -> bool:
     return all(number_in(row[column]) >= 0 for row in rows if row[column])
 
 
-def _is_group(column: str) -> bool:
-    return _GROUP.fullmatch(compact_name(column)) is not None
-
-
 def _are_different(column: str, rows: _Rows) -> bool:
     """Tells whether nearly all cells of a column are different.
 
@@ -267,7 +226,7 @@ def _label_columns(columns: Sequence[str], rows: _Rows) -> tuple[str, ...]:
     filled = [column for column in columns if any(row[column] for row in rows)]
     kinds = {column: _kind_of_label(column, rows) for column in _usual("label", filled)}
     # a column such as "lesion" or "case" is a label column only if it holds diagnoses, and not names of groups
-    groups = [column for column in filled if _is_group(column) and column not in kinds]
+    groups = [column for column in filled if is_group_name(column) and column not in kinds]
     kinds |= {column: 0 for column in groups if _kind_of_label(column, rows) == 0}
     return tuple(column for column, kind in kinds.items() if kind == min(kinds.values()))
 

@@ -318,7 +318,7 @@ ISIC_2016 = TableFormat(
 ONE_HOT = TableFormat("Roboflow classes", frozenset({"filename"}), image=("filename",), rank=5)
 
 # The usual names of the columns in a user's own table. Only the letters and digits of a name are compared. Columns that
-# define groups are recognized by a pattern in `dermedge.train.data.own_columns`.
+# define groups are recognized by a pattern in `dermedge.train.data.group_names`.
 OWN_COLUMNS = {
     "image": (
         "path filepath file_path image_path img_path photo_path file filename file_name image_name imagename image "

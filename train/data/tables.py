@@ -25,14 +25,12 @@ from dermedge.train.data.diagnoses import (
 )
 from dermedge.train.data.folder_names import FolderKind, folder_kind, part_of, without_part
 from dermedge.train.data.folders import FoundPhoto, distinct_names
+from dermedge.train.data.group_names import compact_name, matching_id, names_lesion, names_person
 from dermedge.train.data.own_columns import (
     PROBABILITIES,
     catalogue_format,
-    compact_name,
     group_columns,
     holds_probabilities,
-    names_lesion,
-    names_person,
     own_format,
 )
 from dermedge.train.data.photo_index import PhotoIndex
@@ -553,8 +551,8 @@ def _take_further_groups(
 
     An id that a publisher made means the same group in all tables. Any other name means the same group only if the
     columns have the same name, and the tables belong to the same dataset (`_datasets`). Capitals, accents, spaces and
-    signs in the names of columns are ignored. An id that is unique only within a person is combined with the id of the
-    person. If the person is not known, this id is left out.
+    signs in the names of columns are ignored, and ids are compared by `matching_id`. An id that is unique only within a
+    person is combined with the id of the person. If the person is not known, this id is left out.
     """
     person = next((_id_in(row[column]) for column in known.groups if names_person(column)), "")
     for column in known.groups:
@@ -566,8 +564,10 @@ def _take_further_groups(
         shared = _SHARED_ID.fullmatch(value)
         name = value if shared else f"{dataset} {column} {value}"
         facts.groups.setdefault(name)
-        if not shared:  # another table of the dataset may call the column PatientID, and this one patient_id
-            facts.groups.setdefault(f"{dataset} {compact_name(column)} {value}")
+        if (
+            not shared
+        ):  # another row or table of the dataset may write PatientID for patient_id, and p07 for P-7
+            facts.groups.setdefault(f"{dataset} {compact_name(column)} {matching_id(value)}")
         noted.groups.setdefault(column)
         if names_lesion(column):
             facts.lesion_id = facts.lesion_id or name

@@ -15,7 +15,11 @@ from dermedge.train.data.folder_names import FolderKind, folder_kind, part_of, s
             "train|Test|VALID|validation|train_images|Test Data|ISIC_2019_Training_Input|train2017",
         ),
         (FolderKind.PLAIN, "images|Photos|data|part_1|imgs_part_3|HAM10000_images_part_1|batch2"),
-        (FolderKind.GROUP, "patient_07|PAT_46|case 12|lesion-3|p01|IL_7252831|HAM_0000118|visit2"),
+        (
+            FolderKind.GROUP,
+            "patient_07|PAT_46|case 12|lesion-3|p01|IL_7252831|HAM_0000118|visit2|Patient Nr. 7|patient_id_7|MRN4711|"
+            "PatientNo7|Proband_3|paciente 3|L\u00e4sion 3|Patient A|subject-B|lesion 3 left",
+        ),
         (
             FolderKind.DATE,
             "may|June|2021|2021-05|2021_05_31|31.12.2020|Dec 2020|march|20261129T223602Z|20261129T223602Z-2",
@@ -26,7 +30,8 @@ from dermedge.train.data.folder_names import FolderKind, folder_kind, part_of, s
         ),
         (
             FolderKind.NAME,
-            "cat|0|1|grade_1|level2|not_a_lesion|kaggle9|ham10000|isic2019_84px|skin|acne|ISIC_2019|HAM_10000",
+            "cat|0|1|grade_1|level2|not_a_lesion|kaggle9|ham10000|isic2019_84px|skin|acne|ISIC_2019|HAM_10000|group_1|"
+            "group A|patients|type A|fall 3|anna|0012",
         ),
     ],
 )

@@ -97,6 +97,15 @@ def test_photos_that_were_made_of_one_are_joined_although_train_and_test_are_giv
     assert [one.links for one in label_files(roots).files] == [("made from set/cat/a",)] * 2
 
 
+def test_spellings_of_the_folder_of_a_person_are_one_person(tmp_path: Path) -> None:
+    """Earlier, patient_07 below nevus and Patient 7 below melanoma were two persons."""
+    found = labelled(
+        tmp_path, ["nevus/patient_07/1.jpg", "melanoma/Patient 7/2.jpg", "nevus/Patient 8/3.jpg"]
+    )
+    assert set(found["1.jpg"].links) & set(found["2.jpg"].links)
+    assert set(found["1.jpg"].links).isdisjoint(found["3.jpg"].links)
+
+
 def test_folders_below_a_class_are_groups_unless_tables_alone_group(tmp_path: Path) -> None:
     names = [
         f"{label}/patient_{number}/{label}{number}{part}.jpg"

@@ -9,6 +9,7 @@ import pytest
 from dermedge.edge.errors import DataError, OptionError
 from dermedge.train.data.catalogue import Catalogue, Photo
 from dermedge.train.data.folders import FoundPhoto
+from dermedge.train.data.group_names import compact_name
 from dermedge.train.data.labelling import LabelledFiles, label_files
 from dermedge.train.data.tables import PhotoFacts, TableAccount, read_tables
 
@@ -70,6 +71,14 @@ def diagnoses(facts: list[PhotoFacts]) -> list[str | None]:
             "id_paciente",
             "ID paziente",
             "PID",
+            "Code patient",
+            "Identifiant patient",
+            "código paciente",
+            "patient_uuid",
+            "PatientIDHash",
+            "Pseudonym",
+            "Laesions-ID",
+            "nevus_id",
         ),
     ],
 )
@@ -95,6 +104,8 @@ def test_persons_and_lesions_are_groups_whatever_their_column_is_called(tmp_path
         "patient_age",
         "casein",
         "fall",
+        "nevus",
+        "\u60a3\u8005ID",
         "note",
         "nevi",
     ],
@@ -108,6 +119,15 @@ def test_other_columns_are_no_groups(tmp_path: Path, column: str) -> None:
 def test_an_unknown_person_is_no_group(tmp_path: Path, cell: str) -> None:
     facts, _ = read(tmp_path, "image,label,patient_id", f"{{}},nevus,{cell}")
     assert not any(one.groups for one in facts)
+
+
+def test_spellings_of_one_id_are_one_person(tmp_path: Path) -> None:
+    """Earlier, P07 and p-07 were two persons, and could come into two splits. So could 007 and 7."""
+    written = ("P07", "p07", "P 7", "p-07")
+    facts, _ = read(tmp_path, "image,label,patient", *(f"{{}},nevus,{name}" for name in written))
+    assert set.intersection(*(set(one.groups) for one in facts)) == {f"{tmp_path.name} patient p 7"}
+    facts, _ = read(tmp_path, "image,label,patient", "{},nevus,1-12", "{},nevus,11-2")
+    assert set(facts[0].groups).isdisjoint(facts[1].groups)
 
 
 def test_a_person_beside_a_publishers_columns_is_a_group(tmp_path: Path) -> None:
@@ -216,14 +236,28 @@ def test_columns_of_zeros_and_ones_are_classes_only_if_nearly_each_row_has_one_1
     assert diagnoses(facts) == [None] * 8
 
 
-@pytest.mark.parametrize("column", ["patient", "Pat ID", "subject no", "person", "MRN"])
+@pytest.mark.parametrize(
+    "column",
+    [
+        "patient",
+        "Pat ID",
+        "subject no",
+        "person",
+        "MRN",
+        "ID patient",
+        "n\u00b0 patient",
+        "anon_patient_id",
+        "Proband",
+    ],
+)
 def test_a_column_of_persons_names_the_person_and_a_column_of_lesions_the_lesion(
     tmp_path: Path, column: str
 ) -> None:
     facts, _ = read(tmp_path / "persons", f"image,label,{column}", "{},nevus,A")
     assert all(one.patient_id and not one.lesion_id for one in facts)
-    facts, _ = read(tmp_path / "lesions", "image,label,lesion id", "{},nevus,A")
-    assert all(one.lesion_id and not one.patient_id for one in facts)
+    for lesion in ("lesion id", "ID lesion", "L\u00e4sionsnummer", "unique_lesion_id"):
+        facts, _ = read(tmp_path / "lesions", f"image,label,{lesion}", "{},nevus,A")
+        assert all(one.lesion_id and not one.patient_id for one in facts)
     # A case may be a lesion or a person.
     facts, _ = read(tmp_path / "cases", "image,label,case id", "{},nevus,A")
     assert not any(one.lesion_id or one.patient_id for one in facts)
@@ -427,19 +461,22 @@ def test_a_template_for_answers_to_a_challenge_states_no_labels(tmp_path: Path) 
             assert [facts.diagnosis for facts in read_tables([table], photos).facts.values()] == [*numbers]
 
 
-@pytest.mark.parametrize("column", ["lesion", "lesion_id", "Lesion #", "mole number"])
+@pytest.mark.parametrize("column", ["lesion", "lesion_id", "Lesion #", "mole number", "ID lesion"])
+@pytest.mark.parametrize("patient", ["patient", "id_patient", "participant"])
 def test_numbers_of_lesions_that_begin_anew_for_each_person_name_lesions_of_the_person(
-    tmp_path: Path, column: str
+    tmp_path: Path, column: str, patient: str
 ) -> None:
     """Earlier, the lesions 1 of all persons were one lesion. Their photos were left out if the labels differed."""
     table = tmp_path / "table.csv"
     rows = [f"{name},P{at // 2},{at % 2 + 1}" for at, name in enumerate(NAMES)]
-    table.write_text("\n".join([f"image,patient,{column}", *rows, ""]))
+    table.write_text("\n".join([f"image,{patient},{column}", *rows, ""]))
     photos = [FoundPhoto(tmp_path / f"{name}.jpg", tmp_path, ()) for name in NAMES]
     found = read_tables([table], photos).facts
     assert len({one.lesion_id for one in found.values()}) in (1, 8)  # a mole has no lesion_id
     assert not any(set(found[0].groups) & set(found[at].groups) for at in range(2, 8))
-    assert set(found[0].groups) & set(found[1].groups) == {f"{tmp_path.name} patient P0"}
+    assert set(found[0].groups) & set(found[1].groups) == {
+        f"{tmp_path.name} {name}" for name in (f"{patient} P0", f"{compact_name(patient)} p 0")
+    }
 
 
 def test_a_lesion_that_two_persons_have_is_one_lesion(tmp_path: Path) -> None:
@@ -448,7 +485,9 @@ def test_a_lesion_that_two_persons_have_is_one_lesion(tmp_path: Path) -> None:
     rows = [f"{name},nevus,{at},L{at // 2}" for at, name in enumerate(names)]
     facts, _ = read(tmp_path, "image,label,pid,lesion", *rows, names=names)
     assert len({one.lesion_id for one in facts}) == 10
-    assert set(facts[0].groups) & set(facts[1].groups) == {f"{tmp_path.name} lesion L0"}
+    assert set(facts[0].groups) & set(facts[1].groups) == {
+        f"{tmp_path.name} lesion {name}" for name in ("L0", "l 0")
+    }
 
 
 def test_ids_of_lesions_that_are_unique_stay_as_they_are(tmp_path: Path) -> None:

@@ -1,0 +1,91 @@
+"""Recognizes the names of columns and folders that stand for lesions, persons or other groups of photos."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+__all__ = [
+    "compact_name",
+    "is_group_folder",
+    "is_group_name",
+    "matching_id",
+    "names_lesion",
+    "names_part_of_person",
+    "names_person",
+]
+
+_WORDS = (
+    r"(l(ae?|e)sion|mole|specimen|biopsy|patient|patienten|pat|subject|person|participant|individual|case|"
+    r"proband|probanden|paciente|paziente|pseudonym)s?"
+)
+_ID = r"(id|no|nr|num|number|nummer|code|key|[gu]?uid|identifier|name|hash)"
+# Matches the compact names of columns with ids of lesions, persons or other groups, such as PatientID, Lesion #, MRN,
+# Patientennummer, and ID du patient. The names n_lesion and number of cases do not match, because they are counts.
+_GROUP = re.compile(
+    rf"(anon|anonymized|anonymised|hashed|unique)?({_WORDS}|groups?){_ID}{{0,2}}|"
+    rf"(id|code|codigo|codice|identifiant|hash)(de|del|du|della)?{_WORDS}|"
+    r"(n|no|num|numero)((de|del|du|della)?(patient|paciente|paziente)|(de|del|du|della)(lesion|subject|person|case))|"
+    r"(naevus|nevus|tumou?r)id|pid|fall(id|nr|nummer)|mrn|medicalrecord(no|number)|accession(no|number)?"
+)
+# A name that `_GROUP` matches stands for lesions or for persons if one of these patterns is found in it. It may stand
+# for things that a person can have several of, such as lesions, if the third pattern is found.
+_LESION = re.compile("l(ae?|e)sion|nevus|naevus|tumou?r")
+_PERSON = re.compile(
+    "pat|subject|person|participant|individual|proband|paciente|paziente|pseudonym|^pid|mrn|medicalrecord"
+)
+_PART_OF_PERSON = re.compile(f"{_LESION.pattern}|mole|specimen|biopsy")
+# Matches what may stand in front of the id in the name of a folder. A folder such as group_1 may be a class.
+_BEFORE_ID = re.compile(
+    rf"(?!groups?)({_GROUP.pattern})|subj|volunteer|les|(visit|session|day|week|exam)s?|study|series|id|p|s"
+)
+# Matches the ids that the ISIC archive gives. Such an id has seven digits; ISIC_2019 and HAM_10000 name datasets.
+_ARCHIVE_ID = re.compile(r"(il|ham|isic)[\W_]+\d{7}(?!\d)")
+
+
+def compact_name(name: str) -> str:
+    """Returns the name of a column as it is compared: in lower case, without accents, spaces and signs."""
+    return re.sub(r"[\W_]", "", unicodedata.normalize("NFKD", name.lower()))
+
+
+def is_group_name(column: str) -> bool:
+    """Tells whether the name of a column stands for lesions, persons or other groups of photos."""
+    return _GROUP.fullmatch(compact_name(column)) is not None
+
+
+def names_lesion(column: str) -> bool:
+    """Tells whether a column for which `is_group_name` is true names lesions."""
+    return _LESION.search(compact_name(column)) is not None
+
+
+def names_person(column: str) -> bool:
+    """Tells whether a column for which `is_group_name` is true names persons."""
+    return _PERSON.search(compact_name(column)) is not None
+
+
+def names_part_of_person(column: str) -> bool:
+    """Tells whether a column for which `is_group_name` is true may name things that a person can have several of."""
+    return _PART_OF_PERSON.search(compact_name(column)) is not None
+
+
+def is_group_folder(name: str) -> bool:
+    """Tells whether the name of a folder is the id of a lesion, a person or a visit.
+
+    The id is a number, as in patient_07 and MRN 4711, or a single letter after a space or sign, as in Patient A.
+    """
+    if _ARCHIVE_ID.match(name.lower()):
+        return True
+    found = re.fullmatch(r"(\D+)\d.*|(.+)[\W_][a-z]", name.lower(), re.DOTALL)
+    if not found:
+        return False
+    return _BEFORE_ID.fullmatch(compact_name(found[1] or found[2])) is not None
+
+
+def matching_id(written: str) -> str:
+    """Returns the text that all spellings of an id have in common, such as P07, p-7 and "P 7".
+
+    Capitals, spaces, signs and zeros in front of a number make no difference.
+    """
+    plain = unicodedata.normalize("NFC", written).casefold()
+    parts = re.findall(r"\d+|[^\W\d_]+", plain)
+    return " ".join(part.lstrip("0") or part for part in parts) or plain
