@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -38,6 +39,10 @@ EXPLAINED_SUFFIX = ".explained.png"
 _HEIF_BRANDS = frozenset({b"heic", b"heix", b"hevc", b"mif1", b"msf1"})
 # An AVIF photo may also begin with the brand mif1 or msf1. One of these brands is then in the list of further brands.
 _AVIF_BRANDS = frozenset({b"avif", b"avis"})
+# An AVIF photo states its orientation in these boxes. The last byte is the number of quarter turns anticlockwise, or the
+# axis of the mirror.
+_TURNED = re.compile(rb"\0\0\0\x09irot(.)", re.DOTALL)
+_MIRRORED = re.compile(rb"\0\0\0\x09imir(.)", re.DOTALL)
 # A pixel has at most four channels of 16 bits. A file with more bytes for each pixel, such as a scan of a whole slide,
 # could fill the memory.
 _MOST_PIXEL_BYTES = 8
@@ -154,12 +159,26 @@ def decode_photo(
         raise _not_decoded(path, error) from error
     if image is None:
         raise _no_photo(path, f"{content.size} bytes")
-    return image  # type: ignore[return-value]
+    return _upright_avif(image, content) if _is_iso_media(content) else image  # type: ignore[return-value]
+
+
+def _is_iso_media(content: NDArray[np.uint8]) -> bool:
+    return content[4:8].tobytes() == b"ftyp"
+
+
+def _upright_avif(image: Any, content: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Rotates and mirrors the image of an AVIF photo as the file states, because OpenCV does not."""
+    header = content.tobytes().partition(b"mdat")[0]
+    if turned := _TURNED.search(header):
+        image = np.rot90(image, turned[1][0])
+    if mirrored := _MIRRORED.search(header):
+        image = np.flip(image, axis=mirrored[1][0] & 1)
+    return np.ascontiguousarray(image)
 
 
 def _is_heif(content: NDArray[np.uint8]) -> bool:
     """Tells whether the content is a HEIC photo, by the brands in the first box of the file."""
-    if content[4:8].tobytes() != b"ftyp" or content[8:12].tobytes() not in _HEIF_BRANDS:
+    if not _is_iso_media(content) or content[8:12].tobytes() not in _HEIF_BRANDS:
         return False
     box = content[: int.from_bytes(content[:4].tobytes())].tobytes()
     return not any(brand in box for brand in _AVIF_BRANDS)

@@ -179,6 +179,23 @@ def test_an_avif_photo_may_begin_with_the_brand_of_a_heic_photo() -> None:
         assert np.abs(decode_photo(renamed, "a.avif").astype(int) - image).max() <= 8
 
 
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_an_avif_photo_is_rotated_and_mirrored_as_a_jpeg_is(orientation: int, tmp_path: Path) -> None:
+    pil_image = pytest.importorskip("PIL.Image")
+    exif = pil_image.Exif()
+    exif[0x112] = orientation
+    stored = pil_image.new("RGB", (64, 32), (40, 120, 200))
+    stored.paste((250, 250, 250), (0, 0, 32, 16))
+    try:
+        for suffix in ("avif", "jpg"):
+            stored.save(tmp_path / f"a.{suffix}", quality=95, exif=exif.tobytes())
+    except (OSError, KeyError):
+        pytest.skip("this Pillow does not write AVIF")
+    avif, jpeg = (read_picture(tmp_path / f"a.{suffix}").astype(int) for suffix in ("avif", "jpg"))
+    assert avif.shape == jpeg.shape
+    assert np.abs(avif - jpeg).mean() <= 3
+
+
 def test_without_its_package_a_photo_of_an_iphone_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
