@@ -147,7 +147,8 @@ function decide(label) {
 }
 
 function confirm() {
-  if (shown?.photo?.label) decide(shown.photo.label);
+  if (!shown?.photo) return;
+  if (shown.photo.label) decide(shown.photo.label);
   else say("The model gave no answer for this photo. Choose a class, or discard it.");
 }
 
@@ -184,6 +185,9 @@ addEventListener("keydown", (event) => {
     chooseByNumber(event.key);
   }
 });
+
+// Ignores the second click of a double click, because it would decide on the next photo, which nobody has looked at yet.
+addEventListener("click", (event) => { if (event.detail > 1) event.stopPropagation(); }, true);
 
 element("confirm").addEventListener("click", confirm);
 element("discard").addEventListener("click", () => decide(""));

@@ -86,6 +86,25 @@ def test_photos_are_confirmed_corrected_discarded_and_taken_back_by_keys_alone(
     assert browser.errors == []
 
 
+def test_a_double_click_decides_on_one_photo_only(
+    browser: Any, serve: Callable[[Path], WebServer], make_recording: Callable[..., Path]
+) -> None:
+    folder = make_recording(3)
+    browser.open(serve(folder).url)
+    wait_for(browser, 0, 3)
+    place = "(({x, y}) => [x + 9, y + 9])(document.querySelector('#classes button').getBoundingClientRect())"
+    x, y = browser.evaluate(place)
+    for count in (1, 2):
+        for kind in ("mousePressed", "mouseReleased"):
+            browser.call(
+                "Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", buttons=1, clickCount=count
+            )
+        wait_for(browser, 1, 3)
+    assert [row["label"] for row in rows(folder)] == ["melanoma"]
+    browser.press("x")
+    wait_for(browser, 2, 3)
+
+
 def test_a_second_start_goes_on_where_the_first_one_stopped(
     browser: Any, serve: Callable[[Path], WebServer], make_recording: Callable[..., Path]
 ) -> None:

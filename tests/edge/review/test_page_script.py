@@ -171,7 +171,8 @@ def test_what_the_server_refuses_is_said_and_a_lost_server_has_a_cure(visit: Cal
 def test_the_end_tells_how_many_photos_have_a_label_and_the_next_command(visit: Callable[..., Any]) -> None:
     done = status(5, photo=None, following=None, decisions={"confirmed": 3, "corrected": 1, "discarded": 1})
     told = visit([done, status(4)], {"key": "Enter"}, {"key": "u"})
-    first, _, undone = told["seen"]
+    first, ended, undone = told["seen"]
+    assert ended["message"] == "", "Enter has nothing to confirm here"
     is_hidden, is_panel_hidden, groups, command = first["end"]
     assert (is_hidden, is_panel_hidden, first["focus"]) == (False, True, "end-title")
     assert groups.startswith("Photos with a label: 4. Groups of these photos: 4.")
