@@ -39,8 +39,8 @@ EXPLAINED_SUFFIX = ".explained.png"
 _HEIF_BRANDS = frozenset({b"heic", b"heix", b"hevc", b"mif1", b"msf1"})
 # An AVIF photo may also begin with the brand mif1 or msf1. One of these brands is then in the list of further brands.
 _AVIF_BRANDS = frozenset({b"avif", b"avis"})
-# An AVIF photo states its orientation in these boxes. The last byte is the number of quarter turns anticlockwise, or the
-# axis of the mirror.
+# An AVIF photo states its orientation in these boxes. The last byte is the number of quarter turns anticlockwise, or
+# the axis of the mirror.
 _TURNED = re.compile(rb"\0\0\0\x09irot(.)", re.DOTALL)
 _MIRRORED = re.compile(rb"\0\0\0\x09imir(.)", re.DOTALL)
 # A pixel has at most four channels of 16 bits. A file with more bytes for each pixel, such as a scan of a whole slide,
