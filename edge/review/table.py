@@ -17,7 +17,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from dermedge.edge.errors import DataError, StorageError
@@ -118,14 +118,19 @@ class ReviewTable:
 
     def count_groups(self) -> int:
         """Counts the groups of photos that `dermedge train` never splits. Discarded photos do not count."""
-        groups: list[set[str]] = []
+        # each session and each lesion is linked to another one of its group; the last link leads to itself
+        links: dict[str, str] = {}
+
+        def last(name: str) -> str:
+            while links.setdefault(name, name) != name:
+                links[name] = name = links[links[name]]
+            return name
+
         for row, (group, lesion) in zip(self._rows, _groups(self._rows), strict=True):
-            if not row.label:
-                continue
-            names = {f"session {group}" if group else "", f"lesion {lesion}" if lesion else ""} - {""}
-            linked = [one for one in groups if one & names]
-            groups = [one for one in groups if one not in linked] + [names.union(*linked)]
-        return len(groups)
+            names = [f"session {group}"] * bool(group) + [f"lesion {lesion}"] * bool(lesion)
+            if row.label:
+                links[last(names[0])] = last(names[-1])
+        return sum(name == link for name, link in links.items())
 
     def _write(self, rows: list[ReviewRow]) -> None:
         if _content(self.path) != self._content:
@@ -133,7 +138,7 @@ class ReviewTable:
                 f"another program has changed '{self.path}' since this review began; stop the review and start it again"
             )
         lines = [
-            asdict(row) | {_GROUP: group, _LESION: lesion}
+            vars(row) | {_GROUP: group, _LESION: lesion}
             for row, (group, lesion) in zip(rows, _groups(rows), strict=True)
         ]
         write_text(self.path, csv_of(_HEADER, lines))
