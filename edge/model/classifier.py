@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
-from math import isfinite
 from pathlib import Path
 from time import perf_counter_ns
 from types import TracebackType
@@ -36,6 +35,8 @@ from dermedge.edge.preprocess import Preprocessor
 __all__ = ["Classifier", "common_labels"]
 
 _NS_PER_MS = 1e6
+# A quantized probability may lie this far below 0 or above 1, because its scale is rounded.
+_ROUNDING = 0.01
 # Test-time augmentation needs three changed copies of an image: the mirror image, the image rotated by 180 degrees, and
 # the mirror image rotated by 180 degrees. Each pair makes one copy: the first number is the step by which the rows are
 # sliced, the second number the step by which the columns are sliced. The step -1 reverses the order.
@@ -235,14 +236,16 @@ class Classifier:
                 these probabilities smoothed over time.
 
         Raises:
-            ModelError: a probability is NaN or infinite.
+            ModelError: a probability is NaN, or not from 0 to 1.
         """
         started = perf_counter_ns()
-        if not isfinite(sum(probabilities)):
-            raise ModelError(
-                f"'{self.path}' answered with a probability that is NaN or infinite; convert the model again, for "
-                "example to float32, or use another model"
-            )
+        for one in probabilities:
+            if not -_ROUNDING <= one <= 1 + _ROUNDING:
+                raise ModelError(
+                    f"'{self.path}' answered with the probability {one:g}, which is not a number from 0 to 1; convert "
+                    "the model again, for example to float32 and without an operator after its softmax, or use another "
+                    "model"
+                )
         thresholds = self._calibration_of(outputs.view).thresholds
         decision = decide(probabilities, self._own_labels, self._none_label, thresholds)
         label, alert = self.labels[decision.index], self._alert_label(thresholds) if decision.alert else None

@@ -238,12 +238,14 @@ def test_floats_pass_through() -> None:
     assert tensor.mean_over_cells() == pytest.approx((0.5, 1.0))
 
 
-@pytest.mark.parametrize("broken", [float("nan"), float("inf")])
-def test_a_probability_that_is_not_finite_is_an_error_and_no_answer(model_path: Path, broken: float) -> None:
+@pytest.mark.parametrize("broken", [float("nan"), float("inf"), 38.9, -0.2])
+def test_a_probability_that_is_not_from_0_to_1_is_an_error_and_no_answer(
+    model_path: Path, broken: float
+) -> None:
     with Classifier(model_path) as classifier:
         outputs = classifier.infer(classifier.crop(FRAME))
         probabilities = (*outputs.probabilities[:-1], broken)
-        with pytest.raises(ModelError, match="answered with a probability that is NaN or infinite"):
+        with pytest.raises(ModelError, match=f"answered with the probability {broken:g}, which is not a"):
             classifier.decide(outputs, probabilities)
 
 
