@@ -357,7 +357,8 @@ def chance_bound(counts: Sequence[int]) -> float:
     """Returns the balanced accuracy that random guessing exceeds with a probability of only 5 %.
 
     With random guessing, the recall of each of the K classes has the mean 1/K and the variance of a binomial
-    proportion. The mean of the recalls is assumed to be normally distributed.
+    proportion. The mean of the recalls is assumed to be normally distributed. With very few photos, the result is 1,
+    because even the best score may then be luck.
 
     Args:
         counts: number of photos of each of the K classes. Classes without photos have no recall, and are left out of
@@ -366,7 +367,7 @@ def chance_bound(counts: Sequence[int]) -> float:
     chance = 1 / len(counts)
     there = [count for count in counts if count]
     variance = sum(chance * (1 - chance) / count for count in there) / len(there) ** 2
-    return chance + _Z_ONE_SIDED * math.sqrt(variance)
+    return min(1.0, chance + _Z_ONE_SIDED * math.sqrt(variance))
 
 
 def describe_epoch(row: dict[str, Any], epochs: int) -> str:

@@ -143,6 +143,7 @@ def test_guessing_exceeds_the_bound_of_chance_in_one_of_twenty_sets() -> None:
     assert 0.03 < np.mean(np.array(scores) > bound) < 0.07
     # Each of the two classes has 25 photos, so the bound is 0.5 + 1.645 * sqrt(2 * 0.25 / 25) / 2.
     assert chance_bound([25, 25]) == pytest.approx(0.5 + 1.645 * math.sqrt(0.02) / 2, abs=1e-4)
+    assert chance_bound([1, 1]) == 1, "guessing can be right on both photos, and no score is higher"
 
 
 @pytest.mark.parametrize(
