@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -187,7 +189,7 @@ def reliability_svg(curves: Mapping[str, Sequence[Bin]]) -> str:
             # leaves out bins with a single photo, whose accuracy can only be 0 or 1
             bins = [one for one in bins if one.photos > 1]
             x, y = [one.confidence for one in bins], [one.accuracy for one in bins]
-            axes.plot(x, y, color=colour, linewidth=1.4, label=printable(name))
+            axes.plot(x, y, color=colour, linewidth=1.4, label=_legend_name(name))
             axes.scatter(
                 x, y, [12 + 400 * one.photos / photos for one in bins], colour, alpha=0.55, linewidths=0
             )
@@ -213,7 +215,7 @@ def stress_svg(rows: Sequence[str], models: Sequence[tuple[str, Sequence[Score]]
             axes.hlines(
                 y, [s.low for s in scores], [s.high for s in scores], color=colour, linewidth=1.4, alpha=0.6
             )
-            axes.plot([s.value for s in scores], y, "o", color=colour, markersize=4, label=printable(name))
+            axes.plot([s.value for s in scores], y, "o", color=colour, markersize=4, label=_legend_name(name))
         axes.set_yticks(range(len(rows)), rows, fontsize=8)
         axes.set_ylim(len(rows) - 0.4, -0.6)
         axes.set_xlabel("change of balanced accuracy")
@@ -239,8 +241,13 @@ def _draw_curves(axes: Axes, curves: Sequence[Curve]) -> None:
             color=EMPHASIS if curve.emphasised else LINE_COLOURS[place % len(LINE_COLOURS)],
             linewidth=2.4 if curve.emphasised else 1.2,
             zorder=3 if curve.emphasised else 2,
-            label=printable(curve.name),
+            label=_legend_name(curve.name),
         )
+
+
+def _legend_name(name: str) -> str:
+    """Returns a name that Matplotlib shows in a legend. It would leave out a name that starts with an underscore."""
+    return f"\u200b{printable(name)}" if name.startswith("_") else printable(name)
 
 
 def as_svg(figure: Figure) -> str:
@@ -249,11 +256,20 @@ def as_svg(figure: Figure) -> str:
     Axes and text get the text colour of the page.
     """
     text = io.StringIO()
-    figure.savefig(text, format="svg", metadata=_NO_METADATA)
+    with _missing_glyphs_ignored():
+        figure.savefig(text, format="svg", metadata=_NO_METADATA)
     drawing = text.getvalue()
     return drawing[drawing.index("<svg") :].replace(INK, "currentColor")
 
 
 def _save(figure: Figure, path: Path) -> None:
-    with write_beside(path) as part:
+    with write_beside(path) as part, _missing_glyphs_ignored():
         figure.savefig(part, dpi=110)
+
+
+@contextmanager
+def _missing_glyphs_ignored() -> Iterator[None]:
+    """Hides Matplotlib's warnings that its font lacks a character of a class name, such as a Chinese one."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)
+        yield

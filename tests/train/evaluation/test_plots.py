@@ -117,6 +117,17 @@ def test_a_name_of_a_class_above_a_photo_is_no_formula(tmp_path: Path) -> None:
     assert (tmp_path / "photos.png").is_file()
 
 
+def test_names_of_any_script_are_drawn_without_a_warning_and_no_name_is_left_out(tmp_path: Path) -> None:
+    names = ["\u540d\u524d", "_other"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        plot_images(np.zeros((2, 8, 8, 3), np.uint8), names, tmp_path / "photos.png")
+        curves = [Curve(name, STEPS, STEPS) for name in names]
+        made = [roc_svg(curves), risk_coverage_svg(curves)]
+        made.append(stress_svg(["blur"], [(name, [Score(0, 0, 0)]) for name in names]))
+    assert all(name in drawing for name in names for drawing in made)
+
+
 def test_a_plot_is_written_as_an_image(tmp_path: Path) -> None:
     path = tmp_path / "history.png"
     plot_history(HISTORY, path)
