@@ -51,8 +51,8 @@ class RecordView:
     """Records the results that `show` receives, in a new folder below ``folder``.
 
     Recording stops with a message in two cases: the recordings below ``folder`` have reached ``limit_mb``, or a line
-    or photo cannot be written, for example because the disk is full. The other views continue. Earlier recordings are
-    never deleted. No incomplete line remains.
+    or photo cannot be written, for example because the disk is full or the session was deleted. The other views
+    continue. Earlier recordings are never deleted. No incomplete line remains.
 
     Args:
         session: the values to write into session.json. At the exit, the view adds the key ``drift``, which compares the
@@ -133,6 +133,7 @@ class RecordView:
 
     def _keep(self, result: FrameResult, with_photo: bool) -> None:
         try:
+            os.stat(self.path / LINES_NAME)  # this raises an error if the session was deleted or moved
             photo = self._keep_photo(result) if with_photo else None
             content = f"{printable_json({**to_json(result), 'picture': photo})}\n".encode()
             written = os.write(self._descriptor, content)
@@ -158,8 +159,10 @@ class RecordView:
     def _write_last(self) -> None:
         """Adds the comparison of the latest hour with the first hour to session.json, under the key ``drift``.
 
-        If the file cannot be written, it stays unchanged.
+        If the file cannot be written, it stays unchanged. If the session was deleted or moved, no file is written.
         """
+        if not (self.path / LINES_NAME).exists():
+            return
         with suppress(StorageError):
             self._write_session({"drift": drift_to_json(self._drift)})
 
@@ -202,7 +205,10 @@ def mend(folder: Path) -> None:
     for part in folder.glob("*/.*.part*"):
         if _PART.fullmatch(part.name) and not is_running(part):
             part.unlink(missing_ok=True)
-    for path in folder.glob(f"*/{LINES_NAME}"):
+    for session in folder.glob(f"*/{SESSION_NAME}"):
+        path = session.with_name(LINES_NAME)
+        if not path.is_file():
+            continue
         with path.open("rb") as handle:
             size, end_of_lines = handle.seek(0, os.SEEK_END), _end_of_lines(handle)
         if end_of_lines < size:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tracemalloc
@@ -24,7 +25,7 @@ from dermedge.edge.quality import Defect
 from dermedge.edge.results import Classification, FrameResult
 from dermedge.edge.states import State
 from dermedge.edge.views import record
-from dermedge.edge.views.record import LINES_NAME, RecordView, mend
+from dermedge.edge.views.record import LINES_NAME, SESSION_NAME, RecordView, mend
 
 SESSION = {"model": "some.tflite", "model_sha256": "abc", "settings": {"source": "demo"}}
 
@@ -177,9 +178,16 @@ def test_a_killed_process_leaves_every_line_that_it_was_shown(tmp_path: Path) ->
     ]
 
 
+def earlier_lines(folder: Path) -> Path:
+    """Makes an earlier session, and returns the path for its lines."""
+    session = folder / "before" / SESSION_NAME
+    session.parent.mkdir()
+    session.write_text("{}")
+    return session.with_name(LINES_NAME)
+
+
 def test_half_a_line_is_cut_off_at_the_next_start_and_whole_ones_stay(tmp_path: Path) -> None:
-    path = tmp_path / "before" / LINES_NAME
-    path.parent.mkdir()
+    path = earlier_lines(tmp_path)
     for content, kept in ((b'{"a": 1}\n{"a', b'{"a": 1}\n'), (b'{"a": 1}\n', b'{"a": 1}\n'), (b"{", b"")):
         path.write_bytes(content)
         mend(tmp_path)
@@ -190,8 +198,7 @@ def test_long_lines_are_mended_from_the_end_and_a_large_session_is_not_read_whol
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Earlier, a session of a few weeks exceeded the memory limit of the boot service at each start."""
-    path = tmp_path / "before" / LINES_NAME
-    path.parent.mkdir()
+    path = earlier_lines(tmp_path)
     monkeypatch.setattr(record, "_BLOCK_BYTES", 7)
     for content, kept in (
         (b"0123456789\n" * 3 + b"x" * 40, 33),
@@ -231,6 +238,30 @@ def test_a_folder_that_cannot_be_flushed_stops_the_recording_and_not_the_run(
     assert "classification goes on, but recording has stopped: cannot write" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("is_moved", [False, True])
+def test_a_session_that_is_deleted_or_moved_stops_the_recording_and_is_not_made_again(
+    is_moved: bool,
+    tmp_path: Path,
+    make_result: Callable[..., FrameResult],
+    now: list[float],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Earlier, the lines went into a deleted file, and the photos into a new folder without lines."""
+    with RecordView(tmp_path / "kept", SESSION, 100) as view:
+        view.show(make_result(state=State.READING))
+        (tmp_path / "kept").rename(tmp_path / "moved")
+        if not is_moved:
+            shutil.rmtree(tmp_path / "moved")
+        for _ in range(3):
+            assert view.show(make_result())
+            now[0] += 2
+    [said] = capsys.readouterr().err.splitlines()
+    assert said.startswith("dermedge: classification goes on, but recording has stopped: cannot write")
+    assert not (tmp_path / "kept").exists()
+    moved = list((tmp_path / "moved").glob(f"*/{LINES_NAME}"))
+    assert [len(path.read_bytes().splitlines()) for path in moved] == [1] * is_moved
+
+
 def test_half_photos_of_a_killed_run_are_removed_and_those_of_a_running_one_stay(tmp_path: Path) -> None:
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
@@ -245,7 +276,12 @@ def test_half_photos_of_a_killed_run_are_removed_and_those_of_a_running_one_stay
 def test_files_of_the_user_beside_the_sessions_stay_as_they_are(tmp_path: Path) -> None:
     folder = tmp_path / "notes"
     folder.mkdir()
-    files = {"labels.jsonl": b'{"a": 1}\n{"b": 2}', ".film.mp4.part": b"film", ".settings.part.json": b"{}"}
+    files = {
+        "labels.jsonl": b'{"a": 1}\n{"b": 2}',
+        LINES_NAME: b'{"a": 1}\n{"b": 2}',
+        ".film.mp4.part": b"film",
+        ".settings.part.json": b"{}",
+    }
     for name, content in files.items():
         (folder / name).write_bytes(content)
     mend(tmp_path)
