@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dermedge.edge.printable import printable
 from dermedge.train.data.counts import counted, plural, some_of
 from dermedge.train.data.diagnoses import diagnosis_of, names_no_diagnosis
+from dermedge.train.data.folder_names import FolderKind, folder_kind
 from dermedge.train.data.labelled_file import ON_FOLDER, ON_TABLE, LabelledFile
 from dermedge.train.data.tables import TableAccount
 
@@ -47,6 +48,7 @@ def account_lines(
         *_column_lines(tables),
         *_override_lines(files, contradicted),
         *_group_lines(files, tables, group_folders_count),
+        *(_recurring_lines(files) if group_folders_count else ()),
         *_name_lines(files),
         *_part_lines(files),
         *_people_lines(files),
@@ -151,6 +153,23 @@ def _group_lines(
         else:
             lines.append(f"no groups from: {found}")
     return [f"groups from: {', '.join(groups)}", *lines] if groups else lines
+
+
+def _recurring_lines(files: Sequence[LabelledFile]) -> list[str]:
+    """Returns a line if folders of one name lie below several classes, because such folders may be one person."""
+    classes: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for folder in {file.group_folder for file in files if not file.photo.patient_id}:
+        dataset, _, below = folder.partition("/")
+        class_name, _, name = below.partition("/")
+        if name and folder_kind(name) is not FolderKind.DATE:
+            classes[dataset, name].add(class_name)
+    recurring = sorted({name for (_, name), above in classes.items() if len(above) > 1})
+    if not recurring:
+        return []
+    return [
+        f"below several classes there are folders of one name ({some_of(recurring)}). They are a group in each class. "
+        "If such a name means one person, add a table with the columns path and patient_id"
+    ]
 
 
 def _name_lines(files: Sequence[LabelledFile]) -> list[str]:

@@ -173,6 +173,26 @@ def test_folders_of_groups_are_counted_and_three_are_named() -> None:
     assert line.endswith(" (a, b, c)")
 
 
+def test_folders_of_one_name_below_several_classes_are_told_because_they_may_be_one_person() -> None:
+    folders = (
+        "set/nevus/anna",
+        "set/mel/anna",
+        "set/nevus/ben",
+        "set/nevus/2021-05",
+        "set/mel/2021-05",
+        "set/pat_1",
+    )
+    files = [file(group_folder=folder) for folder in folders]
+    [line] = [line for line in lines(*files) if line.startswith("below several classes")]
+    assert line == (
+        "below several classes there are folders of one name (anna). They are a group in each class. If such a name "
+        "means one person, add a table with the columns path and patient_id"
+    )
+    assert not any("several classes" in line for line in lines(*files, group_folders_count=False))
+    known = [file(group_folder=folder, photo={"patient_id": "p1"}) for folder in folders]
+    assert not any("several classes" in line for line in lines(*known))
+
+
 def test_parts_and_facts_about_people_are_counted() -> None:
     person = {"age": "50", "skin_tone": "3"}
     told = lines(
