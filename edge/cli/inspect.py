@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from dermedge.edge.cli.arguments import Parser, add_normalization_option, make_parser
-from dermedge.edge.errors import ModelError
 from dermedge.edge.model.flatbuffer import Graph, Operator, TensorInfo, read_graph
 from dermedge.edge.model.golden import IMAGE_COUNT
 from dermedge.edge.model.head import Head
@@ -23,7 +22,7 @@ from dermedge.edge.model.manifest import (
 )
 from dermedge.edge.model.network_facts import NetworkFacts, read_facts
 from dermedge.edge.model.normalization import FOREIGN, NORMALIZATIONS
-from dermedge.edge.model.shipped import SHIPPED, model_path
+from dermedge.edge.model.shipped import SHIPPED, model_path, require_model_file
 from dermedge.edge.model.signature import output_places
 from dermedge.edge.printable import printable
 
@@ -115,12 +114,8 @@ def inspect_model(path: Path, normalization: str | None = None) -> Inspection:
         ModelError: the file is missing, damaged, or not a .tflite file.
         MissingExtra: the package that contains the schema of .tflite files is not installed.
     """
-    try:
-        model = path.read_bytes()
-    except OSError as error:
-        raise ModelError(
-            f"cannot read the model '{path}': {error.strerror}; check the path and its permissions"
-        ) from error
+    require_model_file(path)
+    model = path.read_bytes()
     check_network(path)
     graph = read_graph(model, path)
     manifest = read_manifest(path)
@@ -141,9 +136,10 @@ def inspect_model(path: Path, normalization: str | None = None) -> Inspection:
 def _normalization(graph: Graph, is_ours: bool, facts: NetworkFacts, asked: str | None) -> str:
     """Returns a description of how pixels are normalized before they are written into the network's input."""
     dtype = graph.inputs[0].dtype if graph.inputs else ""
+    holds_pixels = dtype == "uint8" and not graph.inputs[0].scales
     if is_ours:
         return "inside the network; the input holds pixel values from 0 to 255"
-    if asked:
+    if asked and not holds_pixels:
         one = NORMALIZATIONS[asked]
         return f"{asked}, from --normalization: {_mean_and_std(one.mean, one.std)}"
     if facts.mean or facts.std:

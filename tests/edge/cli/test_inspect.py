@@ -117,7 +117,7 @@ def test_what_is_no_model_is_one_line(
 def test_a_missing_file_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["inspect", str(tmp_path / "gone.tflite")]) == 2
     [line] = capsys.readouterr().err.splitlines()
-    assert "gone.tflite': No such file" in line
+    assert "gone.tflite' does not exist; `dermedge models` lists" in line
 
 
 def test_escape_codes_in_labels_never_reach_a_terminal(
@@ -171,6 +171,11 @@ def test_a_damaged_network_is_refused_and_a_missing_digest_is_told(
             {"dtype": "int8", "quantization": (1 / 128, 0)},
             [],
             "the int8 input holds pixel values minus 128",
+        ),
+        (
+            {"dtype": "uint8", "quantization": None},
+            ["--normalization", "symmetric"],
+            "not stated; the uint8 input holds pixel values",
         ),
     ],
 )
