@@ -138,7 +138,8 @@ def _normal_form(path: Path, model: bytes, layout: Layout, head: Head, output: i
 def _take_off_activation(editor: GraphEditor, output: int) -> int | None:
     """Remove the softmax or sigmoid that computes an output, and return the index of its input tensor.
 
-    If no softmax or sigmoid computes the output, nothing is removed, and the result is None.
+    If no softmax or sigmoid computes the output, nothing is removed, and the result is None. The same holds for a
+    softmax that another softmax cannot replace.
     """
     operators, tensor = editor.graph.operators, output
     behind = []
@@ -149,8 +150,16 @@ def _take_off_activation(editor: GraphEditor, output: int) -> int | None:
         kind = editor.root.operatorCodes[writer.opcodeIndex].builtinCode
         behind.append(writer)
         tensor = int(writer.inputs[0])
+        if kind == schema.BuiltinOperator.SOFTMAX and not _is_softmax_of_all(writer, editor, output):
+            return None
         if kind in _ACTIVATIONS:
             editor.graph.operators = [one for one in operators if one not in behind]
             return tensor
         if kind not in _RESHAPING:
             return None
+
+
+def _is_softmax_of_all(softmax: schema.OperatorT, editor: GraphEditor, output: int) -> bool:
+    """Tell whether a softmax runs over all classes at once, and does not scale its input."""
+    classes = editor.shape(int(softmax.outputs[0]))[-1]
+    return classes == editor.shape(output)[-1] and softmax.builtinOptions.beta == 1

@@ -118,6 +118,28 @@ def test_a_file_of_any_head_and_layout_answers_as_it_did(
         assert compare(reference, device).max_logit_difference < tolerance * spread, kind
 
 
+@pytest.mark.parametrize("kind", ["pairs", "scaled"])
+def test_a_softmax_of_pairs_or_of_scaled_logits_answers_as_it_did(
+    float_file: Callable[[Any], bytes], images: np.ndarray, tmp_path: Path, kind: str
+) -> None:
+    layers, path = keras.layers, tmp_path / "foreign.tflite"
+    model = network(units=4, activation="linear" if kind == "pairs" else "softmax")
+    if kind == "pairs":
+        pairs = layers.Softmax()(layers.Reshape((2, 2))(model.output))
+        model = keras.Model(model.input, layers.Flatten()(pairs))
+    root = read_model(float_file(model))
+    for operator in root.subgraphs[0].operators:
+        if kind == "scaled" and hasattr(operator.builtinOptions, "beta"):
+            operator.builtinOptions.beta = 0.25
+    path.write_bytes(pack(root))
+    source = open_tflite(path).network(("a", "b", "c", "d"), NORMALIZATIONS["unit"])
+    square = np.ascontiguousarray(images[:, :, :SIZE])
+    with Classifier(path, normalization="unit") as classifier:
+        direct = np.array([classifier.predict(one[..., ::-1]).probabilities for one in square])
+    answers = np.exp(source.logits(square))
+    np.testing.assert_allclose(answers, direct, atol=1e-4)
+
+
 @pytest.mark.parametrize("name", [None, b"same"])
 @pytest.mark.parametrize("kind", [FLOAT32, FLOAT16, INT8_PTQ, INT16X8])
 def test_tensors_need_no_names_of_their_own(
