@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
@@ -71,6 +73,7 @@ def open_tflite(path: Path) -> TfliteFile:
         )
     pixels, layout = find_input(interpreter, path)
     output = find_outputs(interpreter, path).probabilities
+    _check_single_output(path, interpreter.get_output_details())
     model = strip(path.read_bytes())
     _check_float(path, pixels["dtype"], model)
     if int(pixels["shape"][0]) != 1:
@@ -92,6 +95,15 @@ def open_tflite(path: Path) -> TfliteFile:
         note=sigmoids_note(head, units),
         model=_normal_form(path, model, layout, head, int(output["index"])),
     )
+
+
+def _check_single_output(path: Path, outputs: Sequence[dict[str, Any]]) -> None:
+    """Raise ModelError if a file has several outputs, because the converted file would only have one of them."""
+    if len(outputs) > 1:
+        shapes = ", ".join(str(one["shape"].tolist()) for one in outputs)
+        raise ModelError(
+            f"'{path}' has {len(outputs)} outputs ({shapes}); export a model that only has the output for the classes"
+        )
 
 
 def _check_float(path: Path, dtype: type, model: bytes) -> None:

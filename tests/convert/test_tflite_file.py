@@ -140,6 +140,14 @@ def test_a_softmax_of_pairs_or_of_scaled_logits_answers_as_it_did(
     np.testing.assert_allclose(answers, direct, atol=1e-4)
 
 
+def test_a_file_of_several_outputs_is_refused(float_file: Callable[[Any], bytes], tmp_path: Path) -> None:
+    model, path = network(), tmp_path / "foreign.tflite"
+    age = keras.layers.Dense(1)(model.layers[-2].output)
+    path.write_bytes(float_file(keras.Model(model.input, [model.output, age])))
+    with pytest.raises(ModelError, match=r"has 2 outputs .*only has the output for the classes"):
+        open_tflite(path)
+
+
 @pytest.mark.parametrize("name", [None, b"same"])
 @pytest.mark.parametrize("kind", [FLOAT32, FLOAT16, INT8_PTQ, INT16X8])
 def test_tensors_need_no_names_of_their_own(
