@@ -22,6 +22,7 @@ __all__ = [
     "is_known",
     "is_open",
     "likely_meant",
+    "lists_several",
     "names_no_diagnosis",
     "normal_name",
     "own_name",
@@ -50,6 +51,8 @@ _NAMES = {
         "melanome",
         "malignes melanom",
         "melanoma maligno",
+        "melanom in situ",
+        "melanome in situ",
     ),
     _NEVUS: (
         "nv",
@@ -87,6 +90,15 @@ _NAMES = {
         "naevus bleu",
         "nevus bleu",
         "lunar",
+        "junction nevus",
+        "pigmented spindle cell nevus of reed",
+        "atypical spindle cell nevus of reed",
+        "naevuszellnaevus",
+        "dysplastischer naevus",
+        "kongenitaler naevus",
+        "naevus melanocytaire",
+        "naevus atypique",
+        "nevus atipico",
     ),
     _FIBROMA: ("df", "dermatofibromas", "dermatofibrom", "dermatofibrome", "dermatofibromen"),
     _SQUAMOUS: (
@@ -114,8 +126,10 @@ _NAMES = {
         "carcinoma espinocelular",
         "carcinoma de celulas escamosas",
         "carcinoma spinocellulare",
+        "carcinome spinocellulaire",
+        "spinozellulaeres karzinom",
     ),
-    _ACANTHOMA: ("squamous cell carcinoma, keratoacanthoma",),
+    _ACANTHOMA: ("squamous cell carcinoma, keratoacanthoma", "squamous cell carcinoma keratoacanthoma"),
     _BASAL: (
         "bcc",
         "basal cell carcinoma, nos",
@@ -142,6 +156,7 @@ _NAMES = {
         "queratose actinica",
         "ceratose actinica",
         "cheratosi attinica",
+        "aktinische keratosen",
     ),
     _KERATOSIS: (
         "bkl",
@@ -163,6 +178,8 @@ _NAMES = {
         "lichen planus like keratosis",
         "lichenoid keratosis",
         "solar lentigo",
+        "seborrhoische keratosen",
+        "seborrhoische warze",
     ),
     _VASCULAR: (
         "vasc",
@@ -179,12 +196,16 @@ _NAMES = {
         "haemangiom",
         "hemangiome",
         "benign soft tissue proliferations - vascular",
+        "granuloma pyogenic",
+        "arteriovenous hemangioma",
+        "strawberry hemangioma",
     ),
 }
 # For each ambiguous name, the diagnoses that the name can mean.
 _OPEN = {
     "akiec": (_ACTINIC, _SQUAMOUS),
     "actinic keratoses and intraepithelial carcinoma": (_ACTINIC, _SQUAMOUS),
+    "actinic keratoses and intraepithelial carcinomae": (_ACTINIC, _SQUAMOUS),
     "actinic keratoses and intraepithelial carcinoma / bowen's disease": (_ACTINIC, _SQUAMOUS),
     "actinic keratoses and intraepithelial carcinoma / bowens disease": (_ACTINIC, _SQUAMOUS),
     "benign": (_NEVUS, _FIBROMA, _KERATOSIS, _VASCULAR),
@@ -339,7 +360,9 @@ _WORD_BEHIND = re.compile(
 )
 _AMBIGUOUS_CODE = "akiec"
 # Matches a name with its abbreviation, as in "basal cell carcinoma (bcc)".
-_ABBREVIATED = re.compile(r"(.+) \(([^()]+)\)")
+_ABBREVIATED = re.compile(r"(.+?) ?\(([^()]+)\)")
+# Matches what stands between the diagnoses in a label such as "melanoma, nevus" or "melanoma or nevus".
+_BETWEEN = re.compile(r"[,;|/+&\n]| and | or ")
 _WHOLE_NUMBER = re.compile(r"\d+\.0+")
 # A name counts as a misspelling of a known name if the similarity of the two names, from 0 to 1, is at least _LIKENESS,
 # and their lengths differ by at most _LETTERS_TOO_MANY letters.
@@ -423,7 +446,17 @@ def _without_additions(normal: str) -> str:
 
 def _of_finer_name(name: str) -> str | None:
     key = _key(name)
-    return next((diagnosis for diagnosis, form in _FINER_PATTERNS.items() if form.fullmatch(key)), None)
+    found = next((diagnosis for diagnosis, form in _FINER_PATTERNS.items() if form.fullmatch(key)), None)
+    return None if found and lists_several(name) else found
+
+
+def lists_several(name: str) -> bool:
+    """Tells whether a label lists diagnoses that exclude each other, as "melanoma, nevus" does."""
+    parts = _BETWEEN.split(normal_name(name))
+    if len(parts) < 2 or not all(map(is_known, parts)):
+        return False
+    diagnoses = [diagnosis for part in parts if (diagnosis := diagnosis_of(part))]
+    return any(not compatible(diagnoses[0], other) for other in diagnoses[1:])
 
 
 def names_no_diagnosis(name: str) -> bool:

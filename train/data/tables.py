@@ -21,6 +21,7 @@ from dermedge.train.data.diagnoses import (
     compatible,
     diagnosis_of,
     is_known,
+    lists_several,
     possible_diagnoses,
 )
 from dermedge.train.data.folder_names import FolderKind, folder_kind, part_of, without_part
@@ -620,6 +621,8 @@ def _exclude_one_another(labels: Sequence[str], known: TableFormat) -> bool:
     """
     if known.one_hot:
         return len(labels) > 1
+    if any(map(lists_several, labels)):
+        return True
     if known.name not in (OWN.name, CATALOGUE.name):
         return False
     diagnoses = [diagnosis for label in labels if is_known(label) and (diagnosis := diagnosis_of(label))]

@@ -18,6 +18,7 @@ from dermedge.train.data.diagnoses import (
     is_known,
     is_open,
     likely_meant,
+    lists_several,
     names_no_diagnosis,
     normal_name,
     own_name,
@@ -427,3 +428,32 @@ def test_the_ambiguous_names_of_the_page_are_ambiguous() -> None:
     assert all(is_open(name) for name in listed)
     assert set(possible_diagnoses("akiec")) == {"actinic keratosis", "squamous cell carcinoma"}
     assert set(possible_diagnoses("lentigo")) == {"benign keratosis", "nevus"}
+
+
+@pytest.mark.parametrize(
+    "name", ["melanoma, nevus", "Nevus, Melanoma", "MEL|NV", "bcc/nevus", "melanoma or nevus"]
+)
+def test_a_label_that_lists_diagnoses_is_none_of_them(name: str) -> None:
+    """Earlier, "melanoma, nevus" was a melanoma, as "melanoma, nodular" is."""
+    assert lists_several(name)
+    assert not is_known(name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "melanoma, nodular",
+        "nevus, reed",
+        "Melanoma, lentigo maligna",
+        "squamous cell carcinoma, keratoacanthoma",
+        "squamous cell carcinoma in situ, bowens disease",
+        "solar or actinic keratosis",
+        "reed or spitz nevus",
+        "Nevus, Atypical, Dysplastic, or Clark",
+        "malignant, melanoma",
+        "MEL(melanoma)",
+    ],
+)
+def test_a_label_with_a_finer_name_lists_no_diagnoses(name: str) -> None:
+    assert not lists_several(name)
+    assert is_known(name) or name.startswith("malignant")

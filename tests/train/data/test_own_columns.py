@@ -212,6 +212,7 @@ def test_the_answers_of_a_network_are_no_labels(tmp_path: Path, header: str) -> 
         ("image,label", ("{0},melanoma\n{0},nevus",)),
         ("image,label", ("{0},ring\n{0},scar\n{0},ring",)),
         ("image,label,dx", ("{},melanoma,nevus",)),
+        ("image;label", ("{};melanoma, nevus", "{};nevus, melanoma", "{};MEL|NV", "{};bcc or nevus")),
         ("image,MEL,NV,BCC,AKIEC,BKL,DF,VASC", ("{},1,1,0,0,0,0,0",)),
     ],
 )
