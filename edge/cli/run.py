@@ -30,7 +30,7 @@ from dermedge.edge.cli.arguments import (
     read_labels,
 )
 from dermedge.edge.cli.session import Session, frames_of, summary
-from dermedge.edge.errors import PictureError, SourceError
+from dermedge.edge.errors import OptionError, PictureError, SourceError
 from dermedge.edge.files import check_file, write_bytes
 from dermedge.edge.model.classifier import Classifier
 from dermedge.edge.model.manifest import digest
@@ -322,7 +322,8 @@ class _Terminated(BaseException):
 
 
 def _open(options: argparse.Namespace) -> FrameSource:
-    return open_source(
+    """Opens the source. Raises OptionError if the frame of --save would replace a photo of the source."""
+    source = open_source(
         options.source,
         options.width,
         options.height,
@@ -335,6 +336,17 @@ def _open(options: argparse.Namespace) -> FrameSource:
         flip=options.flip,
         zoom=options.zoom,
     )
+    if options.save and not source.is_live and _is_part_of(options.save, options.source):
+        source.close()
+        raise OptionError(
+            f"--save '{options.save}' is a photo of the source, and the saved frame would replace it; give another name"
+        )
+    return source
+
+
+def _is_part_of(path: Path, source: str) -> bool:
+    """Tells whether a file exists and is the photo that a source names, or lies in the folder that a source names."""
+    return path.exists() and Path(os.path.realpath(path)).is_relative_to(os.path.realpath(source))
 
 
 def _conclude(session: Session, save: Path | None, stream: TextIO) -> None:

@@ -94,6 +94,35 @@ def test_a_place_where_the_frame_cannot_be_saved_is_named_before_the_run(
     assert "cannot write" in only_error(capsys)
 
 
+@pytest.mark.parametrize("source", ["photos", "photos/a.png", "link.png"])
+def test_a_photo_of_the_source_is_not_replaced_by_the_saved_frame(
+    source: str,
+    model_path: Path,
+    make_lesion: Callable[..., NDArray[np.uint8]],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    photo, content = tmp_path / "photos" / "a.png", encode_image(make_lesion(), ".png")
+    photo.parent.mkdir()
+    photo.write_bytes(content)
+    (tmp_path / "link.png").symlink_to(photo)
+    assert run(model_path, "--source", tmp_path / source, "--save", photo) == 2
+    assert f"--save '{photo}' is a photo of the source" in only_error(capsys)
+    assert photo.read_bytes() == content
+    new = photo.with_name("new.png")
+    assert run(model_path, "--source", tmp_path / source, "--save", new) == 0
+    assert new.is_file()
+
+
+def test_a_folder_with_the_name_of_the_demo_is_not_its_source(
+    model_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "demo").mkdir()
+    for _ in range(2):
+        assert run(model_path, "--source", "demo", "--max-frames", 2, "--save", "demo/best.png") == 0
+
+
 def test_json_prints_one_object_a_frame_and_nothing_else_on_standard_output(
     model_path: Path, lesion_video: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
