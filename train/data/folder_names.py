@@ -48,7 +48,7 @@ _PLAIN = frozenset(
 # Matches words for publishers and challenges. A name such as HAM10000_images_part_1 contains such words, and words of
 # `_PLAIN` and `_PARTS`.
 _PUBLISHERS = re.compile(r"(isic|isbi|siim|ham|pad|ufes|milk|bcn|challenge|task|cls|v)\d*k?")
-_MASKS = re.compile(r"\b(masks?|segmentations?|superpixels?|annotations?)\b")
+_MASKS = re.compile(r"\b(masks?|segmentations?|superpixels?|annotations?|ground ?truths?|gt)\b")
 _DATE = re.compile(
     r"(19|20)\d\d([ .-]?\d\d){0,2}|\d{1,2}[ .-]\d{1,2}[ .-](19|20)\d\d|"
     r"(\d{1,2} )?(jan(uary)?|feb(ruary)?|mar(ch)?|apr(il)?|may|june?|july?|aug(ust)?|sept?(ember)?|oct(ober)?|"

@@ -28,7 +28,7 @@ _NOT_UTF8 = "the file name is not valid UTF-8, so that a table cannot hold it; r
 _TABLE_SUFFIXES = (".csv", ".tsv", ".xlsx", ".xls")
 # Names of files that operating systems create. These files are ignored, and are not counted as skipped.
 _SYSTEM_FILES = frozenset({".ds_store", "thumbs.db", "desktop.ini"})
-_MASK_ENDINGS = ("_segmentation", "_superpixels", "_mask", "_seg", "_lesion")
+_MASK_ENDINGS = ("_segmentation", "_superpixels", "_mask", "_seg", "_lesion", "_gt")
 # Matches the end of the name of a mask of PH2 that shows a region of one colour, as in IMD003_R1_Label3.
 _REGION_ENDING = re.compile(r"_r\d+_label\d+$")
 # Matches the names of the ISIC archive's masks. A file with such a name is a mask, even if the photo of the mask is

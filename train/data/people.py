@@ -24,14 +24,17 @@ _HEAD, _TRUNK, _UPPER, _LOWER, _ACRAL, _GENITAL = SITES = (
     "mouth or genitals",
 )
 _SITES = {
-    _HEAD: "head/neck, head neck face, head and neck, head, face, scalp, neck, ear, nose, lip, forehead, eyelid",
+    _HEAD: "head/neck, head neck face, head neck, head and neck, head, face, scalp, neck, ear, nose, lip, forehead, "
+    "eyelid",
     _TRUNK: "trunk, torso, back, upper back, lower back, chest, breast, abdomen, belly, flank, buttock, buttocks, "
     "anterior torso, posterior torso, lateral torso",
-    _UPPER: "upper extremity, upper extremities, arm, left arm, right arm, upper arm, forearm, elbow, shoulder, wrist",
-    _LOWER: "lower extremity, lower extremities, leg, left leg, right leg, lower leg, thigh, calf, shin, knee, ankle",
+    _UPPER: "upper extremity, upper extremities, upper limbs, arm, left arm, right arm, upper arm, forearm, elbow, "
+    "shoulder, wrist",
+    _LOWER: "lower extremity, lower extremities, lower limbs, leg, left leg, right leg, lower leg, thigh, calf, "
+    "shin, knee, ankle",
     _ACRAL: "hand, foot, hands, feet, palm, sole, finger, toe, nail, palms/soles, "
     "palms and soles, acral, acral nos, acral palms or soles",
-    _GENITAL: "genital, genitals, oral/genital, oral or genital, oral and genital, mouth",
+    _GENITAL: "genital areas, genital, genitals, oral/genital, oral or genital, oral and genital, mouth",
 }
 # Matches the side in names such as "left upper back" and "thigh (right)". dermedge does not store the side.
 _SIDE = re.compile(r"^(left|right) | \(?(left|right)\)?$")

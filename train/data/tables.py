@@ -278,7 +278,7 @@ def _is_one_hot(text: TableText) -> bool:
 
 
 def _not_understood(text: TableText) -> str:
-    header = ", ".join(text.header[:8])
+    header = ", ".join(" ".join(name.split()) for name in text.header[:8])
     expected = "a column for the photo ({}, …) and one for its class ({}, …)".format(
         ", ".join(OWN_COLUMNS["image"].split()[:3]), ", ".join(OWN_COLUMNS["label"].split()[:3])
     )

@@ -68,6 +68,23 @@ def test_what_is_left_out_is_counted_by_its_reason(tmp_path: Path) -> None:
     }
 
 
+def test_masks_that_are_called_ground_truth_are_no_photos(tmp_path: Path) -> None:
+    """Earlier, the folder of these masks was a class."""
+    names = (
+        "images/mole.jpg",
+        "GT/mole.png",
+        "ground_truth/mole.png",
+        "Part1_GroundTruth/mole.png",
+        "gt/other.jpg",
+    )
+    for name in (*names, "images/mole_gt.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    found = find_files([tmp_path])
+    assert [photo.path.name for photo in found.photos] == ["other.jpg", "mole.jpg"]
+    assert found.skipped == {"a segmentation mask of another photo": 4}
+
+
 def test_capitals_do_not_hide_a_mask_or_a_thumbnail(tmp_path: Path) -> None:
     """Cameras and Windows may write names in capitals. Earlier, such masks became photos of the class."""
     root = touch(tmp_path / "set", "mole.jpg", "MOLE_SEGMENTATION.PNG", "Masks/MOLE.png", "thumbs/Mole.JPG")

@@ -172,6 +172,12 @@ def test_two_columns_of_diagnoses_without_a_usual_name_stop(tmp_path: Path) -> N
         read(tmp_path, "Bild,Befund,Histo", "{},melanoma,nevus")
 
 
+def test_a_name_of_a_column_with_several_lines_is_told_in_one_line(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"not understood: 'image, network \(AT/T\)'\. Expected") as caught:
+        read(tmp_path, 'image,"network\n(AT/T)"', "{},X")
+    assert "\n" not in str(caught.value)
+
+
 def test_two_columns_of_one_name_stop(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="two columns 'label'; rename or delete one"):
         read(tmp_path, "image,label,Label", "{},melanoma,nevus")
