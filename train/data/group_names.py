@@ -26,7 +26,7 @@ _GROUP = re.compile(
     rf"(anon|anonymized|anonymised|hashed|unique)?({_WORDS}|groups?){_ID}{{0,2}}|"
     rf"(id|code|codigo|codice|identifiant|hash)(de|del|du|della)?{_WORDS}|"
     r"(n|no|num|numero)((de|del|du|della)?(patient|paciente|paziente)|(de|del|du|della)(lesion|subject|person|case))|"
-    r"(naevus|nevus|tumou?r)id|pid|fall(id|nr|nummer)|mrn|medicalrecord(no|number)|accession(no|number)?"
+    r"(naevus|nevus|tumou?r|record)id|pid|fall(id|nr|nummer)|mrn|medicalrecord(no|number)|accession(no|number)?"
 )
 # A name that `_GROUP` matches stands for lesions or for persons if one of these patterns is found in it. It may stand
 # for things that a person can have several of, such as lesions, if the third pattern is found.

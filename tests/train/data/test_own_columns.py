@@ -79,6 +79,7 @@ def diagnoses(facts: list[PhotoFacts]) -> list[str | None]:
             "Pseudonym",
             "Laesions-ID",
             "nevus_id",
+            "record_id",
         ),
     ],
 )
