@@ -37,7 +37,7 @@ class Accuracy:
         recall: for each class, the share of the photos of this class whose predicted class is right; None for a class
             without photos.
         photos: number of photos that were scored.
-        lesions: number of lesions that the scored photos show. The bootstrap samples lesions, not photos.
+        lesions: number of lesions that the scored photos show. The confidence intervals count lesions, not photos.
     """
 
     accuracy: Score

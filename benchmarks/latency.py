@@ -153,8 +153,9 @@ class Measurement:
         warmup_runs: number of warm-up rounds.
         is_steady: whether the models had become steady when the warm-up ended.
         secs: seconds from the start of the first measured round to the end of the last one.
-        harness: time that the benchmark itself adds to a round, as a fraction of the time of the predictions in the
-            round; median over all rounds. The latencies do not include the added time.
+        harness: time of a round outside its predictions, as a fraction of the time of the predictions; median over all
+            rounds. The benchmark itself takes this time, and other programs do if the machine is busy. The latencies do
+            not include it.
         others_cores: mean number of cores that other processes kept busy; None if the system does not report it.
         conditions: state of the machine before the warm-up, during the measurement and after the measurement.
     """
@@ -176,7 +177,8 @@ class MeasuredRounds:
         timings: for each round, the timing of each model.
         cpu_ms: for each model, the mean processor time of a frame.
         secs: seconds from the start of the first round to the end of the last one.
-        harness: time that the benchmark itself adds to a round, as a fraction of the time of the predictions.
+        harness: time of a round outside its predictions, as a fraction of the time of the predictions; median over all
+            rounds.
         others_cores: mean number of cores that other processes kept busy; None if the system does not report it.
         conditions: state of the machine during the rounds.
     """

@@ -100,8 +100,8 @@ class BenchmarkReport:
         data: description of the photos that were scored; None if accuracy was not measured.
         warmup_runs: number of warm-up rounds.
         secs: duration of the measured rounds in seconds.
-        harness: time that the benchmark itself adds, as a fraction of the time of the predictions. The latencies do not
-            include the added time.
+        harness: time of a round outside its predictions, as a fraction of the time of the predictions. The benchmark
+            itself takes this time, and other programs do if the machine is busy. The latencies do not include it.
         others_cores: mean number of cores that other processes kept busy; None if the system does not report it.
         meter: name of the energy meter; None if the machine has no meter.
         conditions: state of the machine before, during and after the measurement.
@@ -210,7 +210,7 @@ def notes(report: BenchmarkReport) -> list[str]:
         f"photos: {report.data or NOT_MEASURED}",
         *_unreadable(report),
         f"protocol: {report.warmup_runs} warm-up runs, then {report.rows[0].latency.total.n} measured runs in "
-        f"{report.secs:.1f} s; the benchmark itself added {report.harness:.1%} to the time of the predictions",
+        f"{report.secs:.1f} s; a round took {report.harness:.1%} longer than its predictions",
         f"energy: {report.meter or NOT_MEASURED}; 1 MB is 10^6 bytes",
         *(f"do not rely on these results: {fault}" for fault in _faults(report)),
         DISCLAIMER,
@@ -415,9 +415,9 @@ def _accuracy_table(report: BenchmarkReport) -> TextTable | None:
     if scored is None:
         return None
     title = (
-        f"Accuracy on {scored.photos} photos of {scored.lesions} lesions, with 95 % confidence intervals from a "
-        "bootstrap over lesions. melanoma: sensitivity for melanoma at 90 % specificity. The threshold for this was "
-        "chosen on the same photos."
+        f"Accuracy on {scored.photos} photos of {scored.lesions} lesions, with 95 % confidence intervals that count "
+        "lesions. melanoma: sensitivity for melanoma at 90 % specificity. The threshold for this was chosen on the "
+        "same photos."
     )
     rows = tuple(
         (
