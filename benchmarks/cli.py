@@ -51,6 +51,8 @@ _UNUSED_BY_ESTIMATE = (
     "--split",
     "--max-photos",
     "--source",
+    "--labels",
+    "--normalization",
     "--num-threads",
     "--runtime",
     "--profile",

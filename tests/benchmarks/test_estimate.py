@@ -127,6 +127,8 @@ def test_the_json_has_a_schema_that_compare_refuses(
         # the published latencies were measured with four threads and with one runtime
         ["--num-threads", "1"],
         ["--runtime", "tflite-runtime"],
+        ["--labels", "labels.txt"],
+        ["--normalization", "unit"],
     ],
 )
 def test_an_estimate_is_never_beside_what_is_measured(
