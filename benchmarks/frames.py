@@ -62,33 +62,35 @@ def frames_of_source(spec: str | None) -> tuple[Frames, str]:
         # if a folder has the name of another source, such as demo or 0, open_source opens the other source
         if isinstance(source, PhotoFiles) and os.path.isdir(spec):
             paths = find_photo_files(Path(spec))
-            frames = frames_of_photos(paths)
-            return frames, f"{len(frames)} of {len(paths)} photos of --source resized to {size}"
+            frames, unreadable = frames_of_photos(paths)
+            left_out = f"; photos left out: {len(unreadable)}. {unreadable[0]}" if unreadable else ""
+            return frames, f"{len(frames)} of {len(paths)} photos of --source resized to {size}{left_out}"
         frames = [camera_frame(frame.image_bgr) for frame in islice(iter(source.read, None), FRAMES)]
     if spec == GENERATED:
         return frames, f"{len(frames)} generated frames of {size}, not photos"
     return frames, f"{len(frames)} frames of '{without_secrets(spec)}' resized to {size}"
 
 
-def frames_of_photos(paths: Sequence[Path]) -> Frames:
-    """Returns at most FRAMES frames, which are made from evenly spaced photos of the list ``paths``.
+def frames_of_photos(paths: Sequence[Path]) -> tuple[Frames, list[PictureError]]:
+    """Makes frames from evenly spaced photos of the list ``paths``.
 
-    Photos that cannot be decoded are left out.
+    Returns:
+        At most FRAMES frames; and the errors of the photos that were left out because they cannot be decoded.
 
     Raises:
         PictureError: none of the photos can be decoded.
     """
     places = np.linspace(0, len(paths) - 1, min(FRAMES, len(paths)), dtype=int)
-    frames = []
-    unreadable: PictureError | None = None
+    frames: Frames = []
+    unreadable: list[PictureError] = []
     for at in places:
         try:
             frames.append(camera_frame(read_picture(paths[at])))
         except PictureError as error:
-            unreadable = unreadable or error
+            unreadable.append(error)
     if unreadable and not frames:
-        raise unreadable
-    return frames
+        raise unreadable[0]
+    return frames, unreadable
 
 
 def camera_frame(image_bgr: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -201,7 +201,7 @@ def _find_input(
     if settings.source:
         frames, origin = frames_of_source(settings.source)
     else:
-        frames = frames_of_photos(paths)
+        frames, _ = frames_of_photos(paths)
         origin = f"{len(frames)} photos of --data resized to {FRAME_WIDTH}x{FRAME_HEIGHT}"
     split = f", split {settings.split}" if settings.split else ""
     sampled = ", sampled evenly over the classes" if len(photos) == settings.max_photos else ""
