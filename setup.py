@@ -1,18 +1,32 @@
-"""The part of the build that pyproject.toml cannot state: it refuses a copy without symbolic links, and packs links."""
+"""The part of the build that pyproject.toml cannot state.
+
+It refuses a copy without symbolic links, packs links, and leaves out the files of earlier builds.
+"""
 
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from pathlib import Path
 
 from setuptools import setup
+from setuptools.command.build_py import build_py
 from setuptools.command.sdist import sdist
 
 ROOT = Path(__file__).resolve().parent
 # In a checkout, dermedge/edge is a link to edge, and so on.
 FOLDERS = ("benchmarks", "convert", "edge", "models", "train")
 GENERATED = r"(^|/)(__pycache__|node_modules|\.[a-z_]+_cache)/"
+
+
+class FreshBuild(build_py):
+    """Builds into an empty folder. Otherwise the wheel would keep files of an earlier build that no longer exist."""
+
+    def run(self) -> None:
+        if not self.editable_mode:
+            shutil.rmtree(self.build_lib, ignore_errors=True)
+        super().run()
 
 
 class SourceArchive(sdist):
@@ -38,4 +52,4 @@ if absent:
         "links. Install the wheel, or unpack the .tar.gz; with git on Windows, turn developer mode on and clone again "
         "with: git clone -c core.symlinks=true"
     )
-setup(cmdclass={"sdist": SourceArchive})
+setup(cmdclass={"build_py": FreshBuild, "sdist": SourceArchive})

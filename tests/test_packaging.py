@@ -246,6 +246,16 @@ def test_the_metadata_names_both_licences_and_the_wheel_holds_their_texts(archiv
     assert any("Attribution-NonCommercial 4.0 International Public License" in text for text in texts)
 
 
+def test_a_wheel_holds_no_file_of_an_earlier_build(archives: Archives, tmp_path: Path) -> None:
+    for name in ("edge/__init__.py", "dermedge/edge/removed.py"):
+        stale = archives.source / "build" / "lib" / name
+        stale.parent.mkdir(parents=True, exist_ok=True)
+        stale.write_text("")
+    build("wheel", archives.source, tmp_path)
+    [wheel] = tmp_path.glob("*.whl")
+    assert contents(wheel).keys() == contents(archives.wheel).keys()
+
+
 def test_an_installation_leaves_one_package(installed: Path) -> None:
     assert {path.name for path in installed.iterdir()} - {"bin"} == {
         "dermedge",
