@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,11 +19,12 @@ from dermedge.train.data.catalogue import (
     read_catalogue,
 )
 from dermedge.train.data.classes import check_spelling, label_under, mapping_lines, with_corrections
-from dermedge.train.data.counts import plural
+from dermedge.train.data.counts import plural, some_of
 from dermedge.train.data.groups import with_groups
 from dermedge.train.data.labelling import label_files
 from dermedge.train.data.layout import AUTO
 from dermedge.train.data.splits import with_validation_learned
+from dermedge.train.data.table_files import number_in
 
 if TYPE_CHECKING:
     from dermedge.edge.model.classifier import Classifier
@@ -165,6 +167,23 @@ def _check_labels(photos: Sequence[Photo], labels: Sequence[str]) -> None:
         )
 
 
+def _check_names(photos: Sequence[Photo], labels: Sequence[str]) -> None:
+    """Raises DataError if a label of ``photos``, which are of no named class, is a number and ``labels`` has no number.
+
+    Which class the number means is not known. The photos would count as "none of these".
+    """
+    numbers = sorted({photo.original_label for photo in photos if _is_number(photo.original_label)})
+    if numbers and not any(map(_is_number, labels)):
+        raise DataError(
+            f"the labels {some_of(numbers)} are numbers, and the model has no such classes. Write the names of its "
+            "classes into the table, or rename the folders"
+        )
+
+
+def _is_number(label: str) -> bool:
+    return not math.isnan(number_in(label))
+
+
 def _under_labels(
     photos: Sequence[Photo], labels: Sequence[str], say: Callable[[str], object]
 ) -> list[Photo]:
@@ -174,7 +193,9 @@ def _under_labels(
     """
     under = [(photo, label_under(photo, labels)) for photo in photos if photo.diagnosis]
     kept = [replace(photo, label=label) for photo, label in under if label is not None]
-    check_spelling([photo for photo in kept if photo.label == NONE_OF_THESE])
+    others = [photo for photo in kept if photo.label == NONE_OF_THESE]
+    check_spelling(others)
+    _check_names(others, labels)
     there = {photo.label for photo in kept}
     if there <= set(labels) and any(photo.label != photo.original_label for photo in kept):
         for line in mapping_lines(kept, [name for name in labels if name in there]):

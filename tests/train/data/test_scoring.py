@@ -215,6 +215,18 @@ def test_a_catalogue_of_the_classes_of_the_model_keeps_its_labels(
     assert told == []
 
 
+def test_numbers_as_labels_are_scored_only_for_a_model_with_such_classes(tmp_path: Path) -> None:
+    """Earlier, all photos counted as "none of these", and the figures of the model were wrong."""
+    for number in range(4):
+        assert cv2.imwrite(str(tmp_path / f"{number}.png"), np.full((8, 8, 3), number, np.uint8))
+    rows = [f"{number}.png,{number % 2}" for number in range(4)]
+    (tmp_path / "t.csv").write_text("\n".join(["file,label", *rows]))
+    with pytest.raises(DataError, match="labels 0, 1 are numbers, and the model has no such classes"):
+        labelled_photos(tmp_path, ["melanoma", "nevus", NONE_OF_THESE])
+    found = labelled_photos(tmp_path, ["1", NONE_OF_THESE])
+    assert [photo.label_index for photo in found] == [1, 0, 1, 0]
+
+
 def test_files_that_are_not_photos_are_not_scored_and_the_user_is_told(tmp_path: Path) -> None:
     for name in ("melanoma/1.png", "nevus/2.png", "nevus/2.png.explained.png", "nevus/notes.txt"):
         (tmp_path / "set" / name).parent.mkdir(parents=True, exist_ok=True)
