@@ -88,4 +88,4 @@ def matching_id(written: str) -> str:
     """
     plain = unicodedata.normalize("NFC", written).casefold()
     parts = re.findall(r"\d+|[^\W\d_]+", plain)
-    return " ".join(part.lstrip("0") or part for part in parts) or plain
+    return " ".join(part.lstrip("0") or "0" for part in parts) or plain
