@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import stat
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,10 @@ _AVIF_BRANDS = frozenset({b"avif", b"avis"})
 # the axis of the mirror.
 _TURNED = re.compile(rb"\0\0\0\x09irot(.)", re.DOTALL)
 _MIRRORED = re.compile(rb"\0\0\0\x09imir(.)", re.DOTALL)
+# A TIFF file begins with one of these, which states its byte order.
+_TIFF_ORDERS = {b"II*\0": "<", b"MM\0*": ">"}
+# The tag NewSubfileType of TIFF. Its lowest bit stands for a smaller copy of another image in the file.
+_SUBFILE_TYPE = 254
 # A pixel has at most four channels of 16 bits. A file with more bytes for each pixel, such as a scan of a whole slide,
 # could fill the memory.
 _MOST_PIXEL_BYTES = 8
@@ -159,7 +164,36 @@ def decode_photo(
         raise _not_decoded(path, error) from error
     if image is None:
         raise _no_photo(path, f"{content.size} bytes")
+    if fault := _tiff_fault(content, image):
+        raise _no_photo(path, fault)
     return _upright_avif(image, content) if _is_iso_media(content) else image  # type: ignore[return-value]
+
+
+def _tiff_fault(content: NDArray[np.uint8], image: Any) -> str | None:
+    """Returns the reason why the image that OpenCV decoded is not the photo in a TIFF file, or None."""
+    order = _TIFF_ORDERS.get(content[:4].tobytes())
+    if order is None:
+        return None
+    if _begins_with_thumbnail(content, order):
+        return "it begins with a thumbnail, as raw files do"
+    # OpenCV leaves the pixels black if it does not know how they are compressed
+    return None if image.any() else "each pixel is black, or its compression is unknown"
+
+
+def _begins_with_thumbnail(content: NDArray[np.uint8], order: str) -> bool:
+    """Tells whether the first image in a TIFF file is a smaller copy of another one.
+
+    Args:
+        content: uint8 [n], the bytes of a file that OpenCV could decode.
+        order: the byte order, as the module `struct` denotes it.
+    """
+    (directory,) = struct.unpack_from(f"{order}I", content, 4)
+    (entries,) = struct.unpack_from(f"{order}H", content, directory)
+    for number in range(entries):
+        tag, _, _, value = struct.unpack_from(f"{order}HHII", content, directory + 2 + 12 * number)
+        if tag == _SUBFILE_TYPE:
+            return bool(value & 1)
+    return False
 
 
 def _is_iso_media(content: NDArray[np.uint8]) -> bool:

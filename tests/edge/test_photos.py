@@ -179,6 +179,39 @@ def test_an_avif_photo_may_begin_with_the_brand_of_a_heic_photo() -> None:
         assert np.abs(decode_photo(renamed, "a.avif").astype(int) - image).max() <= 8
 
 
+def tiff(order: str, subfile_type: int = 0, compression: int = 1) -> np.ndarray[Any, Any]:
+    """Returns a TIFF file of 8 x 8 grey pixels. ``order`` is the byte order, as the module `struct` denotes it."""
+    tags = {
+        254: subfile_type,
+        256: 8,
+        257: 8,
+        258: 8,
+        259: compression,
+        262: 1,
+        273: 8 + 2 + 10 * 12 + 4,
+        277: 1,
+        278: 8,
+        279: 64,
+    }
+    header = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(f"{order}IH", 8, len(tags))
+    entries = (struct.pack(f"{order}HHII", tag, 4, 1, value) for tag, value in tags.items())
+    return np.frombuffer(header + b"".join(entries) + bytes(4) + bytes([200]) * 64, np.uint8)
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_a_tiff_that_begins_with_a_thumbnail_is_an_error(order: str) -> None:
+    assert decode_photo(tiff(order), "a.tif").tolist() == [[[200] * 3] * 8] * 8
+    with pytest.raises(
+        PictureError, match=r"a\.dng' is not a photo .*it begins with a thumbnail, as raw files do"
+    ):
+        decode_photo(tiff(order, subfile_type=1), "a.dng")
+
+
+def test_a_tiff_whose_compression_is_unknown_is_an_error() -> None:
+    with pytest.raises(PictureError, match="each pixel is black, or its compression is unknown"):
+        decode_photo(tiff("<", compression=34712), "a.tif")
+
+
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_an_avif_photo_is_rotated_and_mirrored_as_a_jpeg_is(orientation: int, tmp_path: Path) -> None:
     pil_image = pytest.importorskip("PIL.Image")
