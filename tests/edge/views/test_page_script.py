@@ -146,6 +146,12 @@ def test_the_history_and_the_ten_newest_images_are_listed(visit: dict[str, Any])
     assert not visit["seen"][-1]["areImagesShown"]
 
 
+def test_a_hint_that_equals_the_state_is_shown_once(run_page_script: Callable[..., Any]) -> None:
+    moving = state({**SEARCHING, "state": "hold still", "hint": "hold still"}, [], [], True)
+    [seen, _] = run_page_script(HARNESS, SCRIPT, {"states": [moving, moving], "isOld": False})["seen"]
+    assert (seen["title"], seen["hint"], seen["spoken"]) == ("hold still", "", "hold still")
+
+
 def test_a_broken_connection_greys_the_page_until_it_is_back(visit: dict[str, Any]) -> None:
     before, gone, back = visit["seen"][4:7]
     assert (before["isStale"], gone["isStale"], back["isStale"]) == (False, True, False)

@@ -110,9 +110,9 @@ function show({ result, history, saved, heat_map: hasHeatMap }) {
   const notes = answered ? notesOf(result) : [];
   speak(answered ? result.headline : result.state, ...notes);
   if (result.set) notes.push("* not ruled out");
-  if (result.hint) notes.push(result.hint);
+  if (result.hint !== result.state) notes.push(result.hint);
   element("title").textContent = answered ? `${result.headline} ${percent(share)}` : result.state;
-  element("hint").textContent = notes.join(", ");
+  element("hint").textContent = notes.filter(Boolean).join(", ");
   showBars(result);
   showFigures(result);
 }
