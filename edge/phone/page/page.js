@@ -116,7 +116,7 @@ function show(result, bitmap) {
   const answer = isHeld ? shown : isAnswered && classification;
   const notes = answer ? notesOf(answer) : [];
   const title = answer ? titleOfAnswer(answer) : state;
-  say(title, [...notes, hint].filter(Boolean).join(", "));
+  say(title, [...notes, hint !== title && hint].filter(Boolean).join(", "));
   if (crop) element("crop").style.setProperty("--share", crop.side / Math.min(crop.width, crop.height));
   if (isHeld) {
     bitmap?.close();
@@ -332,9 +332,13 @@ element("keep").addEventListener("click", async () => {
     element("keep").textContent = "Kept";
     setTimeout(() => { element("keep").textContent = "Keep answer"; }, 1500);
   } catch (error) {
-    say("not kept", error.message);
+    say("not kept", cannotStore(error));
   }
 });
+
+// A browser refuses its storage if the disk is full, or if the user has blocked the data of web sites.
+const cannotStore = ({ message }) =>
+  `the browser cannot store the history (${message}): free some space, and allow this page to store data`;
 
 async function showHistory() {
   const entries = await history.all();
@@ -358,10 +362,20 @@ async function showHistory() {
   })));
 }
 
-element("open-history").addEventListener("click", async () => {
+// Does something with the history. If this fails, closes the history and shows the reason.
+async function withHistory(work) {
+  try {
+    await work();
+  } catch (error) {
+    element("history").close();
+    say("no history", cannotStore(error));
+  }
+}
+
+element("open-history").addEventListener("click", () => withHistory(async () => {
   await showHistory();
   element("history").showModal();
-});
+}));
 element("close-history").addEventListener("click", () => element("history").close());
 
 function download(blob, name) {
@@ -372,7 +386,8 @@ function download(blob, name) {
   setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
 }
 
-element("export").addEventListener("click", async () => download(await history.exported(), "dermedge-history.json"));
+element("export").addEventListener("click", () =>
+  withHistory(async () => download(await history.exported(), "dermedge-history.json")));
 
 element("export-latencies").addEventListener("click", () => {
   const results = latencies.results(app, navigator.userAgent, new Date());
@@ -381,8 +396,10 @@ element("export-latencies").addEventListener("click", () => {
 
 element("erase").addEventListener("click", async () => {
   if (!confirm("Erase all photos and answers that are kept on this device? This cannot be undone.")) return;
-  await history.erase();
-  await showHistory();
+  await withHistory(async () => {
+    await history.erase();
+    await showHistory();
+  });
 });
 
 // Returns a promise, which fails if the browser cannot install the service worker.

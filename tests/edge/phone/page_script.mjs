@@ -199,6 +199,9 @@ const first = await frame(1200);
 seen.first = { kind: first.kind, atS: first.atS, bitmap: first.bitmap };
 await frame(1240);
 seen.whileBusy = posted.length;
+tell({ kind: "result", number: first.number, totalMs: 30, bitmap: new Bitmap("moving"),
+  result: { state: "hold still", hint: "hold still", agrees: false, crop, classification: null } });
+see("moving");
 tell({ kind: "result", number: first.number, totalMs: 30, bitmap: first.bitmap,
   result: { state: "answer", hint: "", agrees: true, crop, classification: melanoma } });
 see("answer");
@@ -257,6 +260,12 @@ await element("export").click();
 seen.exported = JSON.parse(await downloads.at(-1).text()).answers.map(({ label, picture }) => [label, picture]);
 await element("erase").click();
 seen.erased = [stored.length, element("history-empty").hidden, element("export").disabled];
+isDiskFull = true;
+for (const id of ["open-history", "export", "erase"]) {
+  await element(id).click();
+  see(`refused ${id}`);
+}
+isDiskFull = false;
 
 await element("run").click();
 await settled();

@@ -63,6 +63,11 @@ def test_an_answer_is_shown_with_its_notes_bars_and_colour(seen: dict[str, Any])
     assert (answer["isKeepOff"], answer["isWhereOff"]) == (False, False)
 
 
+def test_a_hint_that_equals_the_state_is_shown_once(seen: dict[str, Any]) -> None:
+    moving = seen["moving"]
+    assert (moving["title"], moving["hint"], moving["spoken"]) == ("hold still", "", "hold still")
+
+
 def test_an_answer_that_stays_keeps_its_frame_and_an_old_result_is_ignored(seen: dict[str, Any]) -> None:
     held = seen["held"]
     assert (held["title"], held["hint"]) == ("melanoma 62 %", f"{NOTES}, hold still")
@@ -122,8 +127,17 @@ def test_a_kept_photo_that_cannot_be_read_any_more_hides_no_other_entry(seen: di
 
 def test_an_answer_that_the_browser_cannot_store_is_not_called_kept(seen: dict[str, Any]) -> None:
     full = seen["full"]
-    assert (full["title"], full["hint"]) == ("not kept", "the disk is full")
+    assert full["title"] == "not kept"
+    assert full["hint"].startswith("the browser cannot store the history (the disk is full): free some space")
     assert len(seen["stored"]) == 1
+
+
+@pytest.mark.parametrize("button", ["open-history", "export", "erase"])
+def test_a_history_that_the_browser_refuses_is_told(button: str, seen: dict[str, Any]) -> None:
+    """Browsers refuse it if the user has blocked the data of web sites."""
+    refused = seen[f"refused {button}"]
+    assert refused["title"] == "no history"
+    assert "allow this page to store data" in refused["hint"]
 
 
 def test_the_times_of_a_hundred_answers_can_be_exported(seen: dict[str, Any]) -> None:
