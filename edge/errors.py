@@ -45,7 +45,7 @@ class ModelError(DermedgeError):
 
 
 class PictureError(DermedgeError):
-    """A photo is missing or cannot be decoded."""
+    """A photo is missing or cannot be decoded, or a frame is not uint8."""
 
 
 class SourceError(DermedgeError):

@@ -13,7 +13,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from dermedge.edge.errors import ModelError, OptionError
+from dermedge.edge.errors import ModelError, OptionError, PictureError
 from dermedge.edge.model.decision import Headline, decide, headline, prediction_set, softmax
 from dermedge.edge.model.head import Head, calibrated_logits_of, logits_of, probabilities_of
 from dermedge.edge.model.input_tensor import InputTensor
@@ -195,8 +195,16 @@ class Classifier:
 
         Args:
             frame_bgr: uint8 [h, w, 3], 0 to 255, blue first.
+
+        Raises:
+            PictureError: the frame is not uint8.
         """
         started = perf_counter_ns()
+        if frame_bgr.dtype != np.uint8:
+            raise PictureError(
+                f"the frame is {frame_bgr.dtype}, and its values would be misread; scale them to 0 to 255, and convert "
+                "the frame to uint8"
+            )
         region = self._preprocess.region(frame_bgr.shape[0], frame_bgr.shape[1])
         image = self._preprocess(frame_bgr)
         return Crop(image, region, (perf_counter_ns() - started) / _NS_PER_MS)

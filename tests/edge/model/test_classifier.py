@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dermedge.edge.errors import ModelError, OptionError
+from dermedge.edge.errors import ModelError, OptionError, PictureError
 from dermedge.edge.model.classifier import Classifier
 from dermedge.edge.model.heat_map import heat_map
 from dermedge.edge.model.manifest import attach, read_manifest, strip
@@ -236,6 +236,15 @@ def test_floats_pass_through() -> None:
     tensor = Tensor(values, 0.0, 0)
     assert np.array_equal(tensor.dequantize(), values)
     assert tensor.mean_over_cells() == pytest.approx((0.5, 1.0))
+
+
+@pytest.mark.parametrize("dtype", ["uint16", "float32", "int8"])
+def test_a_frame_of_another_type_is_an_error_and_never_misread(model_path: Path, dtype: str) -> None:
+    with (
+        Classifier(model_path) as classifier,
+        pytest.raises(PictureError, match=f"the frame is {dtype}, and"),
+    ):
+        classifier.predict(FRAME.astype(dtype))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("broken", [float("nan"), float("inf"), 38.9, -0.2])
