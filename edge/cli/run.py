@@ -134,7 +134,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             # the answers before the failure remain valid. So the summary is printed first, and the error after it
             failure = str(error)
         finally:
-            session.delivery = source.delivery()
+            session.finish(source)
             _conclude(session, options.save, sys.stderr if options.json else sys.stdout)
     if failure:
         _print_error(failure)

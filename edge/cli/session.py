@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from collections import Counter, deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from statistics import median
 
 from dermedge.edge.drift import NO_DRIFT, SessionDrift, drift_line
 from dermedge.edge.printable import printable
 from dermedge.edge.results import Classification, FrameCounts, FrameResult
-from dermedge.edge.sources.frame import Delivery
+from dermedge.edge.sources.frame import Delivery, FrameSource
 from dermedge.edge.views.text import answer_line, notes_line, set_line
 
 __all__ = ["Session", "counts_line", "frames_of", "rejected_line", "summary"]
@@ -55,6 +55,12 @@ class Session:
         self.counts, self.drift = result.counts, result.drift
         if result.classification is not None:
             self._add(result.classification)
+
+    def finish(self, source: FrameSource) -> None:
+        """Adds what the source says at the end of the run: its delivery, and the frames that it skipped at the end."""
+        self.delivery = source.delivery()
+        if self.counts != FrameCounts():
+            self.counts = replace(self.counts, repeated=source.repeated())
 
     def _add(self, classification: Classification) -> None:
         timing = classification.prediction.timing

@@ -89,6 +89,13 @@ class FrameSource(Protocol):
         """Returns one line that the user should know about the source, or an empty text."""
         return ""
 
+    def repeated(self) -> int:
+        """Returns the number of frames that were skipped so far because they equalled the previous frame.
+
+        `Frame.repeated` does not count the frames that were skipped after the last delivered frame.
+        """
+        return 0
+
     def close(self) -> None:
         """Releases the device or file. Do not call this method while another thread runs `read`."""
 

@@ -69,5 +69,8 @@ class FramedSource(FrameSource):
     def notice(self) -> str:
         return self._source.notice()
 
+    def repeated(self) -> int:
+        return self._source.repeated()
+
     def close(self) -> None:
         self._source.close()

@@ -79,6 +79,9 @@ class Reconnecting(FrameSource):
             self._delivery = source.delivery()
         return self._delivery
 
+    def repeated(self) -> int:
+        return self._repeated
+
     def close(self) -> None:
         if self._source is not None:
             self._source.close()

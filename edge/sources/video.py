@@ -89,21 +89,27 @@ class VideoFile(FrameSource):
             "answers can differ; record without HDR, or convert the video to SDR"
         )
 
+    def repeated(self) -> int:
+        return self._repeated
+
     def close(self) -> None:
         self._capture.release()
 
     def _first(self) -> Frame | None:
         """Returns the first frame if the second frame differs from it, or if there is no second frame.
 
-        If the second frame equals the first frame, this method skips all frames that equal the first frame, and returns
-        the next frame.
+        If the second frame equals the first frame, this method skips both and all that equal them, and returns the next
+        frame.
         """
         first = self._decode()
         if first is None:
             raise self._not_decoded()
         second = self._next() if self._has_more() else None
-        if second is None or self._repeated:
-            return second or first
+        if second is None:
+            return first
+        if self._repeated:
+            self._repeated += 1  # the first frame is skipped too
+            return replace(second, repeated=self._repeated)
         self._waiting = second
         return first
 
@@ -244,6 +250,9 @@ class PacedVideo(FrameSource):
 
     def notice(self) -> str:
         return self._video.notice()
+
+    def repeated(self) -> int:
+        return self._video.repeated()
 
     def close(self) -> None:
         self._video.close()

@@ -141,10 +141,13 @@ def test_after_a_fresh_frame_the_waits_begin_anew(clock: Clock) -> None:
 
 
 def test_a_repeated_picture_is_left_out_and_counted(clock: Clock) -> None:
-    images = [noisy(1), noisy(1), noisy(1), noisy(2)]
+    images = [noisy(1), noisy(1), noisy(1), noisy(2), noisy(2)]
     source = Reconnecting(Camera(clock, images), lambda: Camera(clock, []))
     frames = [source.read() for _ in range(2)]
     assert [(frame.number, frame.repeated) for frame in frames if frame] == [(0, 0), (3, 2)]
+    with pytest.raises(SourceLost):
+        source.read()
+    assert source.repeated() == 3, "also the frame at the end"
 
 
 def test_a_single_other_pixel_is_another_picture(clock: Clock) -> None:

@@ -20,6 +20,7 @@ from dermedge import cli
 from dermedge.edge.errors import SourceError
 from dermedge.edge.sources.edit_list import presented_s
 from dermedge.edge.sources.frame import Frame
+from dermedge.edge.sources.framing import Flip
 from dermedge.edge.sources.latest import LatestFrame, Outage
 from dermedge.edge.sources.open import open_source
 from dermedge.edge.sources.video import VideoFile
@@ -168,6 +169,27 @@ def test_a_frame_that_equals_the_one_before_is_left_out_and_counted(write: Calla
         frames = list(iter(source.read, None))
     assert [frame.number for frame in frames] == [0, 1, 4, 5, 7]
     assert [frame.repeated for frame in frames] == [0, 0, 2, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("grains", "answered"),
+    [((1, 1, 1, 2, 3), [3, 4]), ((1, 2, 3, 4, 4, 4), [0, 1, 2, 3]), ((1, 1, 2, 2, 3, 4, 4), [2, 4, 5])],
+)
+@pytest.mark.parametrize("flip", [None, "both"])
+def test_each_frame_of_a_video_is_answered_or_counted_as_repeated(
+    grains: tuple[int, ...],
+    answered: list[int],
+    flip: Flip | None,
+    write: Callable[..., Path],
+    model_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    path = write([grainy(number) for number in grains])
+    with open_source(str(path), flip=flip) as source:
+        assert [frame.number for frame in iter(source.read, None)] == answered
+        assert source.repeated() == len(grains) - len(answered)
+    assert cli.main(["run", "--model", str(model_path), "--source", str(path), "--view", "terminal"]) == 0
+    assert f", {len(grains) - len(answered)} repeated" in capsys.readouterr().out
 
 
 def test_a_first_frame_that_stays_is_not_delivered_because_it_may_be_old_memory(
