@@ -9,6 +9,7 @@ __all__ = [
     "compact_name",
     "is_group_folder",
     "is_group_name",
+    "is_visit_folder",
     "matching_id",
     "names_lesion",
     "names_part_of_person",
@@ -35,10 +36,9 @@ _PERSON = re.compile(
     "pat|subject|person|participant|individual|proband|paciente|paziente|pseudonym|^pid|mrn|medicalrecord"
 )
 _PART_OF_PERSON = re.compile(f"{_LESION.pattern}|mole|specimen|biopsy")
+_VISIT = re.compile("(visit|session|day|week|exam)s?|study|series")
 # Matches what may stand in front of the id in the name of a folder. A folder such as group_1 may be a class.
-_BEFORE_ID = re.compile(
-    rf"(?!groups?)({_GROUP.pattern})|subj|volunteer|les|(visit|session|day|week|exam)s?|study|series|id|p|s"
-)
+_BEFORE_ID = re.compile(rf"(?!groups?)({_GROUP.pattern})|{_VISIT.pattern}|subj|volunteer|les|id|p|s")
 # Matches the ids that the ISIC archive gives. Such an id has seven digits; ISIC_2019 and HAM_10000 name datasets.
 _ARCHIVE_ID = re.compile(r"(il|ham|isic)[\W_]+\d{7}(?!\d)")
 
@@ -73,12 +73,18 @@ def is_group_folder(name: str) -> bool:
 
     The id is a number, as in patient_07 and MRN 4711, or a single letter after a space or sign, as in Patient A.
     """
-    if _ARCHIVE_ID.match(name.lower()):
-        return True
+    return _ARCHIVE_ID.match(name.lower()) is not None or _BEFORE_ID.fullmatch(_before_id(name)) is not None
+
+
+def is_visit_folder(name: str) -> bool:
+    """Tells whether the name of a folder is the id of a visit, as visit_1 is."""
+    return _VISIT.fullmatch(_before_id(name)) is not None
+
+
+def _before_id(name: str) -> str:
+    """Returns the `compact_name` of what stands in front of the id in the name of a folder; empty if there is no id."""
     found = re.fullmatch(r"(\D+)\d.*|(.+)[\W_][a-z]", name.lower(), re.DOTALL)
-    if not found:
-        return False
-    return _BEFORE_ID.fullmatch(compact_name(found[1] or found[2])) is not None
+    return compact_name(found[1] or found[2]) if found else ""
 
 
 def matching_id(written: str) -> str:

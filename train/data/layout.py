@@ -33,6 +33,7 @@ from dermedge.train.data.counts import some_of
 from dermedge.train.data.diagnoses import spelling_key
 from dermedge.train.data.folder_names import FolderKind, folder_kind, part_of
 from dermedge.train.data.folders import FoundPhoto
+from dermedge.train.data.group_names import is_visit_folder
 
 __all__ = ["AUTO", "FOLDER", "LABEL_SOURCES", "PARENT", "TABLE", "Placement", "dataset_root", "read_layout"]
 
@@ -372,16 +373,18 @@ def _group(root: Path, folders: Sequence[str], class_name: str) -> str:
     """Returns the name of the folder whose photos form a group; empty if there is none.
 
     The group is the folder of a person or lesion at any level. If there is no such folder, the group is the first
-    folder below the class folder that is neither a part (train, val, test) nor a container.
+    folder below the class folder that is neither a part (train, val, test) nor a container. A visit, such as visit_1,
+    is a group only if neither of them is there, because each person may have a visit_1.
     """
-    for name in folders:
-        if name != class_name and folder_kind(name) is FolderKind.GROUP:
-            return f"{_set_name(root)}/{name}"
+    groups = [name for name in folders if name != class_name and folder_kind(name) is FolderKind.GROUP]
+    visits = list(filter(is_visit_folder, groups))
+    if named := [name for name in groups if name not in visits]:
+        return f"{_set_name(root)}/{named[0]}"
     below = folders[folders.index(class_name) + 1 :] if class_name in folders else ()
     for name in below:
-        if name != class_name and folder_kind(name) not in (FolderKind.PART, FolderKind.PLAIN):
+        if name not in (class_name, *visits) and folder_kind(name) not in (FolderKind.PART, FolderKind.PLAIN):
             return f"{_set_name(root)}/{class_name}/{name}"
-    return ""
+    return f"{_set_name(root)}/{visits[0]}" if visits else ""
 
 
 def _set_name(root: Path) -> str:

@@ -91,6 +91,12 @@ def test_a_class_folder_that_is_given_itself_is_the_class() -> None:
         ("nevus/images", ""),
         ("nevus/train", ""),
         ("nevus/images/left arm", "set/nevus/left arm"),
+        # Each person may have a visit_1. Earlier, the first visits of all persons were one group.
+        ("nevus/anna/visit_1", "set/nevus/anna"),
+        ("visit_1/nevus/patient_07", "set/patient_07"),
+        ("nevus/session 2/lesion_3", "set/lesion_3"),
+        ("nevus/visit_1", "set/visit_1"),
+        ("visit_1/nevus", "set/visit_1"),
     ],
 )
 def test_a_folder_below_the_class_or_of_a_person_is_a_group(folder: str, group: str) -> None:
