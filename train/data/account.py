@@ -143,7 +143,7 @@ def _override_lines(files: Sequence[LabelledFile], contradicted: int) -> list[st
 def _group_lines(
     files: Sequence[LabelledFile], tables: Sequence[TableAccount], group_folders_count: bool
 ) -> list[str]:
-    groups = [f"{column} of '{account.path.name}'" for account in tables for column in account.groups]
+    groups = [_column_text(column, account) for account in tables for column in account.groups]
     folders = sorted({file.group_folder for file in files if file.group_folder})
     lines = []
     if folders:
@@ -153,6 +153,12 @@ def _group_lines(
         else:
             lines.append(f"no groups from: {found}")
     return [f"groups from: {', '.join(groups)}", *lines] if groups else lines
+
+
+def _column_text(column: str, account: TableAccount) -> str:
+    without = account.photos - account.groups[column]
+    empty = f" (no id for {without:,} of {plural(account.photos, 'photo')})" if without else ""
+    return f"{column} of '{account.path.name}'{empty}"
 
 
 def _recurring_lines(files: Sequence[LabelledFile]) -> list[str]:

@@ -120,7 +120,7 @@ class TableAccount:
         format: name of the table's format; empty if the table is not understood.
         photos: the number of photos that the table names.
         labelled: the number of photos whose label is from the table.
-        groups: columns by which photos are grouped.
+        groups: columns by which photos are grouped, with the number of photos that have an id in the column.
         unused: columns that are not read.
         unclear: the number of rows for each cell text that is not understood in a column such as age, sex or site. The
             key holds the name of the column and the text.
@@ -132,7 +132,7 @@ class TableAccount:
     format: str
     photos: int = 0
     labelled: int = 0
-    groups: tuple[str, ...] = ()
+    groups: Mapping[str, int] = field(default_factory=dict)
     unused: tuple[str, ...] = ()
     unclear: Mapping[str, int] = field(default_factory=dict)
     strangers: int = 0
@@ -294,10 +294,11 @@ class _Noted:
     """Collects the group columns and the unclear cells of one table. A `TableAccount` is made from them.
 
     Attributes:
-        groups, unclear: as in `TableAccount`.
+        groups: for each column by which photos are grouped, the photos that have an id in the column.
+        unclear: as in `TableAccount`.
     """
 
-    groups: dict[str, None] = field(default_factory=dict)
+    groups: dict[str, set[int]] = field(default_factory=lambda: defaultdict(set))
     unclear: Counter[str] = field(default_factory=Counter)
 
 
@@ -344,7 +345,7 @@ class _Joined:
                 text.path,
                 known.name,
                 len(named),
-                groups=tuple(noted.groups),
+                groups={column: len(members) for column, members in noted.groups.items()},
                 unused=tuple(_called(text, column) for column in known.unused),
                 unclear=noted.unclear,
                 strangers=strangers,
@@ -434,7 +435,7 @@ class _Joined:
                 if within_patient:
                     shared = f"{_first(row, known.patient)} lesion {value}"
                 facts.groups.setdefault(shared)
-                noted.groups.setdefault(_present(row, columns))
+                noted.groups[_present(row, columns)].add(index)
                 if name == "lesion":
                     facts.lesion_id = facts.lesion_id or shared
                 else:
@@ -443,7 +444,8 @@ class _Joined:
             self._join_photo(index, other, path)
         self._take_people(facts, row, known, noted)
         facts.part = facts.part or part_of(path.stem) or ""
-        _take_further_groups(facts, self.datasets[path], row, known, noted)
+        for column in _take_further_groups(facts, self.datasets[path], row, known):
+            noted.groups[column].add(index)
 
     def _take_labels(self, index: int, path: Path, labels: Sequence[str], known: TableFormat) -> None:
         """Uses the first label of a row. If the labels of the row exclude each other, no label of the row is used."""
@@ -546,9 +548,9 @@ def _above_its_pieces(folder: Path) -> Path:
 
 
 def _take_further_groups(
-    facts: PhotoFacts, dataset: str, row: Mapping[str, str], known: TableFormat, noted: _Noted
-) -> None:
-    """Adds the groups that the columns in ``known.groups`` state.
+    facts: PhotoFacts, dataset: str, row: Mapping[str, str], known: TableFormat
+) -> list[str]:
+    """Adds the groups that the columns in ``known.groups`` state. Returns the columns that state a group.
 
     An id that a publisher made means the same group in all tables. Any other name means the same group only if the
     columns have the same name, and the tables belong to the same dataset (`_datasets`). Capitals, accents, spaces and
@@ -556,6 +558,7 @@ def _take_further_groups(
     person is combined with the id of the person. If the person is not known, this id is left out.
     """
     person = next((_id_in(row[column]) for column in known.groups if names_person(column)), "")
+    stating = []
     for column in known.groups:
         value = _id_in(row[column])
         if column in known.of_person and value:
@@ -565,23 +568,23 @@ def _take_further_groups(
         shared = _SHARED_ID.fullmatch(value)
         name = value if shared else f"{dataset} {column} {value}"
         facts.groups.setdefault(name)
-        if (
-            not shared
-        ):  # another row or table of the dataset may write PatientID for patient_id, and p07 for P-7
+        if not shared:  # another row or table may write PatientID for patient_id, and p07 for P-7
             facts.groups.setdefault(f"{dataset} {compact_name(column)} {matching_id(value)}")
-        noted.groups.setdefault(column)
+        stating.append(column)
         if names_lesion(column):
             facts.lesion_id = facts.lesion_id or name
         elif names_person(column):
             facts.patient_id = facts.patient_id or name
+    return stating
 
 
 def _id_in(cell: str) -> str:
     """Returns the id of a lesion, person or group; empty if the cell is empty, "unknown", "n/a", -1 or the like.
 
-    The cell 7.0 gives the id 7. Some programs write 7.0 for 7 if another cell of the column is empty.
+    A cell without a letter or digit is no id. For example, a quotation mark may stand for "as above". The cell 7.0
+    gives the id 7. Some programs write 7.0 for 7 if another cell of the column is empty.
     """
-    if diagnosis_of(cell) is None or number_in(cell) == _NO_NUMBER:
+    if diagnosis_of(cell) is None or number_in(cell) == _NO_NUMBER or not any(map(str.isalnum, cell)):
         return ""
     return number[1] if (number := _DECIMALS.fullmatch(cell)) else cell
 

@@ -145,8 +145,8 @@ def test_columns_and_cells_that_are_not_read_are_named() -> None:
         "cells of 'a.csv' that are not understood: sex 1,000, age 3",
     ]
     assert lines(tables=(replace(unread, unused=columns[:12]),))[1].endswith("'column 11'")
-    assert lines(tables=(TableAccount(path, "a format", 1, groups=("person", "lesion")),))[1:] == [
-        "groups from: person of 'a.csv', lesion of 'a.csv'"
+    assert lines(tables=(TableAccount(path, "a format", 40, groups={"person": 10, "lesion": 40}),))[1:] == [
+        "groups from: person of 'a.csv' (no id for 30 of 40 photos), lesion of 'a.csv'"
     ]
 
 

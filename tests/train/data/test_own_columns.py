@@ -116,7 +116,7 @@ def test_other_columns_are_no_groups(tmp_path: Path, column: str) -> None:
     assert not any(one.groups for one in facts)
 
 
-@pytest.mark.parametrize("cell", ["", "NA", "n/a", "unknown", "None"])
+@pytest.mark.parametrize("cell", ["", "NA", "n/a", "unknown", "None", "'", "..."])
 def test_an_unknown_person_is_no_group(tmp_path: Path, cell: str) -> None:
     facts, _ = read(tmp_path, "image,label,patient_id", f"{{}},nevus,{cell}")
     assert not any(one.groups for one in facts)

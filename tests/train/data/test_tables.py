@@ -332,7 +332,7 @@ def test_each_table_is_accounted_for(tmp_path: Path) -> None:
     [account] = joined(tmp_path, {"own.csv": text}).accounts
     assert (account.format, account.photos, account.strangers) == ("your own table", 2, 1)
     assert (account.groups, account.unused, dict(account.unclear)) == (
-        ("lesion_id",),
+        {"lesion_id": 1},
         ("fold",),
         {"age 'old'": 1},
     )
