@@ -198,7 +198,7 @@ def read_recipe(path: Path) -> Recipe:
         OptionError: the file cannot be read, is not valid JSON, or contains an unknown field or a value out of bounds.
     """
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
         raise OptionError(f"cannot read the recipe '{path}' ({error}); give a JSON file") from error
     for kind, part, where in ((Recipe, values, "recipe"), (Augmentation, _part(values), "augmentation")):

@@ -144,6 +144,8 @@ def test_a_file_names_what_differs_from_the_default(tmp_path: Path) -> None:
     path = tmp_path / "recipe.json"
     path.write_text('{"mixup": 0.4, "augmentation": {"zoom": [1, 2]}}')
     assert read_recipe(path) == Recipe(mixup=0.4, augmentation=Augmentation(zoom=(1, 2)))
+    path.write_text('{"mixup": 0.4}', encoding="utf-8-sig")
+    assert read_recipe(path) == Recipe(mixup=0.4), "editors of Windows write a byte order mark"
 
 
 @pytest.mark.parametrize(
