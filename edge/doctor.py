@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import platform
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -64,6 +65,8 @@ THROTTLING = {0: "under-voltage", 1: "frequency capped", 2: "throttled", 3: "sof
 _SINCE_START = 16
 _INSTALL_PICAMERA2 = "sudo apt install python3-picamera2"
 _CONVERT_AGAIN = "convert the model again with this version of dermedge"
+# Only `dermedge convert` writes a golden test, and it cannot convert every .tflite file of other makers.
+_EVALUATE = "check its answers on labelled photos: dermedge evaluate {} --data FOLDER"
 
 _Load = Callable[[str], Any]
 _Ask = Callable[[str], str | None]
@@ -184,7 +187,7 @@ def check_runtime(
             return Finding(
                 "runtime", FAULT, f"{text} was built for NumPy 1, and fails with later versions", cure
             )
-        load(RUNTIMES[name].module)
+        load(RUNTIMES[name].module).Interpreter  # noqa: B018  (after a power cut, the file may be empty)
     except Exception as error:  # a damaged package may raise any exception
         cure = pip_command("install", "--force-reinstall", RUNTIMES[name].package)
         return Finding("runtime", FAULT, f"{text}: {_first_line(error)}", cure)
@@ -310,11 +313,16 @@ def check_model(model: Path, runtime: str = "auto") -> Finding:
         replayed = replay(model, runtime)
         with Classifier(model, runtime=runtime) as classifier:
             classifier.predict(golden_image(0))
-            tools = classifier.manifest.tools if classifier.manifest else {}
+            manifest = classifier.manifest
     except DermedgeError as error:
         return Finding(check, FAULT, str(error))  # the error's message already states the cure
     if replayed is None:
-        return Finding(check, WARNING, "the model runs, but it has no golden test", _CONVERT_AGAIN)
+        return Finding(
+            check,
+            WARNING,
+            "the model runs, but it has no golden test",
+            _CONVERT_AGAIN if manifest else _EVALUATE.format(shlex.quote(str(model))),
+        )
     if replayed.passed:
         told = f"with {name}, all {IMAGE_COUNT} golden images get the same answers as at the conversion"
         return Finding(check, OK, told)
@@ -331,7 +339,7 @@ def check_model(model: Path, runtime: str = "auto") -> Finding:
         told = f"{told}; {name} computed the answers with its own kernels, without XNNPACK"
         cure = f"use ai-edge-litert, which needs a 64-bit system: {pip_command('install', 'ai-edge-litert')}"
         return Finding(check, WARNING, told, cure)
-    made_with = tools.get("ai-edge-litert")
+    made_with = manifest.tools.get("ai-edge-litert") if manifest else None
     if made_with == _version("ai-edge-litert"):
         return Finding(check, FAULT, told, "copy the model file again, or convert the model again")
     package = f"ai-edge-litert=={made_with}" if made_with else "ai-edge-litert"

@@ -31,7 +31,7 @@ from dermedge.edge.doctor import (
     examine,
 )
 from dermedge.edge.installation import pip_command
-from dermedge.edge.model.manifest import attach, read_manifest
+from dermedge.edge.model.manifest import attach, read_manifest, strip
 
 
 def loads(**modules: Any) -> Callable[[str], Any]:
@@ -46,6 +46,9 @@ def loads(**modules: Any) -> Callable[[str], Any]:
         return module
 
     return load
+
+
+RUNTIME = SimpleNamespace(Interpreter=object)
 
 
 def numpy_of(version: str) -> SimpleNamespace:
@@ -108,7 +111,7 @@ def test_two_opencvs_are_told_with_the_commands_that_leave_one() -> None:
         ),
         SyntaxError("source code string cannot contain null bytes"),
         OSError(8, "Exec format error"),
-        SimpleNamespace(),  # if one of two packages of this name was uninstalled, an empty folder is left
+        SimpleNamespace(),  # an empty folder is left of two packages of this name; a power cut leaves empty files
     ],
 )
 def test_a_damaged_package_is_a_fault_and_no_traceback(damaged: Any) -> None:
@@ -116,8 +119,7 @@ def test_a_damaged_package_is_a_fault_and_no_traceback(damaged: Any) -> None:
     opencv = check_opencv(loads(cv2=damaged), {"opencv-python": "5"}.get)
     assert opencv.status == FAULT
     assert pip_command("install", "opencv-python-headless") in opencv.cure
-    if isinstance(damaged, Exception):
-        assert check_runtime(["litert"], loads(ai_edge_litert=damaged)).status == FAULT
+    assert check_runtime(["litert"], loads(ai_edge_litert=damaged)).status == FAULT
 
 
 def test_an_opencv_without_libgl_is_a_fault_and_the_headless_one_the_cure() -> None:
@@ -133,7 +135,7 @@ def test_an_opencv_without_libgl_is_a_fault_and_the_headless_one_the_cure() -> N
 @pytest.mark.parametrize(
     ("installed", "modules", "status", "said", "cure"),
     [
-        (["litert", "tflite-runtime"], {"ai_edge_litert": object()}, OK, "ai-edge-litert", ""),
+        (["litert", "tflite-runtime"], {"ai_edge_litert": RUNTIME}, OK, "ai-edge-litert", ""),
         (
             ["litert"],
             {"ai_edge_litert": ImportError("GLIBC_2.38 not found")},
@@ -144,14 +146,14 @@ def test_an_opencv_without_libgl_is_a_fault_and_the_headless_one_the_cure() -> N
         ([], {}, FAULT, "no TFLite runtime", pip_command("install", "ai-edge-litert")),
         (
             ["tflite-runtime"],
-            {"numpy": numpy_of("2.4.6"), "tflite_runtime": object()},
+            {"numpy": numpy_of("2.4.6"), "tflite_runtime": RUNTIME},
             FAULT,
             "NumPy 1",
             pip_command("install", "numpy<2"),
         ),
         (
             ["tflite-runtime"],
-            {"numpy": numpy_of("1.26.4"), "tflite_runtime": object()},
+            {"numpy": numpy_of("1.26.4"), "tflite_runtime": RUNTIME},
             WARNING,
             "without XNNPACK",
             pip_command("install", "ai-edge-litert"),
@@ -307,6 +309,11 @@ def test_a_model_without_a_golden_test_is_run_all_the_same(model_path: Path, tmp
     finding = check_model(path)
     assert finding.status == WARNING
     assert "no golden test" in finding.text
+    assert finding.cure == "convert the model again with this version of dermedge"
+    path.write_bytes(strip(model_path.read_bytes()))
+    assert check_model(path).cure == (
+        f"check its answers on labelled photos: dermedge evaluate {path} --data FOLDER"
+    ), "dermedge cannot convert every file that it did not make"
 
 
 @pytest.mark.parametrize(
