@@ -174,17 +174,17 @@ def _tiff_fault(content: NDArray[np.uint8], image: Any) -> str | None:
     order = _TIFF_ORDERS.get(content[:4].tobytes())
     if order is None:
         return None
-    if _begins_with_thumbnail(content, order):
+    if _begins_with_thumbnail(content.data, order):
         return "it begins with a thumbnail, as raw files do"
     # OpenCV leaves the pixels black if it does not know how they are compressed
     return None if image.any() else "each pixel is black, or its compression is unknown"
 
 
-def _begins_with_thumbnail(content: NDArray[np.uint8], order: str) -> bool:
+def _begins_with_thumbnail(content: memoryview, order: str) -> bool:
     """Tells whether the first image in a TIFF file is a smaller copy of another one.
 
     Args:
-        content: uint8 [n], the bytes of a file that OpenCV could decode.
+        content: the bytes of a file that OpenCV could decode.
         order: the byte order, as the module `struct` denotes it.
     """
     (directory,) = struct.unpack_from(f"{order}I", content, 4)
