@@ -16,10 +16,11 @@ from dermedge.convert.load.conversion_input import ProofSet
 from dermedge.train.data.counts import plural, some_of
 from dermedge.train.evaluation.class_order import find_better_order
 from dermedge.train.evaluation.intervals import mean_score, share_score
-from dermedge.train.evaluation.metrics import Floats, Integers
+from dermedge.train.evaluation.metrics import Floats, Integers, Score
 
 __all__ = [
     "NetworkCheck",
+    "balanced_score",
     "chance_check",
     "check_network",
     "compare_with_chance",
@@ -102,9 +103,7 @@ def compare_with_chance(truth: Integers, answers: Integers, groups: Sequence[str
     Returns:
         The result, and a sentence for the user with the measured values.
     """
-    lesions = np.unique(np.asarray(groups), return_inverse=True)[1]
-    classes = np.unique(truth)
-    found = mean_score([share_score(answers == truth, truth == one, lesions) for one in classes])
+    found, classes = balanced_score(truth, answers, groups), np.unique(truth)
     chance = 1 / len(classes)
     passed = found.low > chance
     comparison = "lies above" if passed else "does not lie above"
@@ -112,6 +111,12 @@ def compare_with_chance(truth: Integers, answers: Integers, groups: Sequence[str
         f"the balanced accuracy is {found.value:.3f}; its 95 % confidence interval, {found.low:.3f} to "
         f"{found.high:.3f}, {comparison} {chance:.3f}, the result of guessing among {len(classes)} classes"
     )
+
+
+def balanced_score(truth: Integers, answers: Integers, groups: Sequence[str]) -> Score:
+    """Return the balanced accuracy with its 95 % confidence interval; `compare_with_chance` explains the arguments."""
+    lesions = np.unique(np.asarray(groups), return_inverse=True)[1]
+    return mean_score([share_score(answers == truth, truth == one, lesions) for one in np.unique(truth)])
 
 
 def missed_class(proof: ProofSet, device: NDArray[np.floating]) -> str | None:

@@ -78,7 +78,7 @@ def load_foreign(
     calibration = _decoded(sample_evenly(calibrating, request.calibration_photos), file.layout)
     proof = _decoded(proving, file.layout)
     normalization = choose_normalization(
-        file, request.normalization, calibration.pixels, calibration.truth, calibration.groups
+        file, request.normalization, calibration.pixels, calibration.truth, calibration.groups, labels
     )
     network = file.network(labels, normalization)
     reference = network.logits(proof.pixels)

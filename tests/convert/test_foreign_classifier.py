@@ -79,7 +79,7 @@ class MadeFile:
 
 
 def chosen(file: MadeFile, asked: str = "auto", truth: NDArray[np.int64] = TRUTH) -> str:
-    return choose_normalization(file, asked, PIXELS, truth, LESIONS).name
+    return choose_normalization(file, asked, PIXELS, truth, LESIONS, ("a", "b", "c")).name
 
 
 @pytest.mark.parametrize("name", ["pixels", "unit", "symmetric", "imagenet", "caffe"])
@@ -87,8 +87,30 @@ def test_the_normalization_with_the_most_right_answers_is_chosen_of_all(name: st
     file = MadeFile({name: right})
     assert chosen(file) == name
     assert file.asked == ["pixels", "unit", "symmetric", "imagenet", "caffe"]
-    # The file gets numbers as labels, because the labels are not known yet.
-    assert set(file.labels) == {("0", "1", "2")}
+    assert set(file.labels) == {("a", "b", "c")}
+
+
+def test_a_wrong_normalization_that_fits_labels_in_a_wrong_order_is_not_chosen() -> None:
+    def two_of_three(pixels: NDArray[np.uint8]) -> NDArray[np.floating]:
+        return right(pixels)[:, [0, 0, 2]] + [0.5, 0, 0]
+
+    swapped = np.array([1, 0, 2])[TRUTH]
+    with pytest.raises(
+        OptionError,
+        match=r"normalization unit, another order fits clearly better, .* of 1\.000 instead of 0\.333: .*'a' should be "
+        r"'b'.*; in the given order, caffe is best, with 0\.\d+; give",
+    ):
+        chosen(MadeFile({"unit": right, "caffe": two_of_three}), truth=swapped)
+    assert chosen(MadeFile({"unit": right}), "unit", swapped) == "unit"
+    with pytest.raises(OptionError, match="normalization unit, another order fits clearly better"):
+        chosen(MadeFile({"unit": right}), truth=swapped)
+
+
+def test_a_normalization_that_swaps_the_classes_does_not_make_the_right_order_wrong() -> None:
+    def swapping(pixels: NDArray[np.uint8]) -> NDArray[np.floating]:
+        return right(pixels)[:, [2, 1, 0]]
+
+    assert chosen(MadeFile({"pixels": swapping, "unit": right})) == "unit"
 
 
 def test_of_two_that_are_better_than_chance_the_better_one_is_chosen() -> None:

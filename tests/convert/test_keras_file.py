@@ -148,7 +148,7 @@ def test_what_it_wants_of_pixels_is_found_by_trying(
     trained: Callable[..., Any], blobs: tuple[np.ndarray, np.ndarray], tmp_path: Path, normalization: str
 ) -> None:
     file = open_keras(saved(trained(keras3, normalization=normalization), tmp_path / "model.keras"))
-    assert choose_normalization(file, "auto", *blobs, lesions(blobs)).name == normalization
+    assert choose_normalization(file, "auto", *blobs, lesions(blobs), LABELS).name == normalization
 
 
 def test_one_that_is_right_under_no_normalization_is_refused(
@@ -160,9 +160,9 @@ def test_one_that_is_right_under_no_normalization_is_refused(
     with pytest.raises(
         DataError, match=r"hardly better than chance on \d+ calibration photos.* unit 0\.33, "
     ):
-        choose_normalization(file, "auto", *blobs, lesions(blobs))
+        choose_normalization(file, "auto", *blobs, lesions(blobs), LABELS)
     with pytest.raises(OptionError, match="Known: auto, dermedge, pixels"):
-        choose_normalization(file, "zscore", *blobs, lesions(blobs))
+        choose_normalization(file, "zscore", *blobs, lesions(blobs), LABELS)
 
 
 @pytest.mark.parametrize("normalization", ["unit", "symmetric", "imagenet", "caffe"])
@@ -532,7 +532,7 @@ def test_a_layer_for_scaled_values_gets_them(
 ) -> None:
     model = trained(keras3, keras3.layers.Rescaling(2.0, -1.0), normalization="unit")
     file = open_keras(saved(model, tmp_path / "model.keras"))
-    assert choose_normalization(file, "auto", *blobs, lesions(blobs)).name == "unit"
+    assert choose_normalization(file, "auto", *blobs, lesions(blobs), LABELS).name == "unit"
 
 
 @pytest.mark.parametrize(
@@ -591,7 +591,7 @@ def test_weights_that_are_not_finite_are_called_so(
     model.layers[-1].set_weights([np.full((16, 3), np.nan), np.zeros(3)])
     file = open_keras(saved(model, tmp_path / "model.keras"))
     with pytest.raises(ModelError, match="numbers that are not finite; its weights are damaged"):
-        choose_normalization(file, "auto", *blobs, lesions(blobs))
+        choose_normalization(file, "auto", *blobs, lesions(blobs), LABELS)
 
 
 def test_a_table_alone_calibrates_and_proves_and_is_told(
