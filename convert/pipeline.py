@@ -126,7 +126,7 @@ def _forms(source: ConversionInput, request: ConversionRequest) -> list[Form]:
         raise OptionError(
             f"the run '{request.model}' has no QAT stage; train with --qat-epochs, or use --method ptq"
         )
-    if request.float_layers:
+    if request.float_layers is not None:
         (ptq,) = int8_forms(source, request.io, "ptq", request.ranges)
         return [mixed_form(source, ptq, request.float_layers)]
     return int8_forms(source, request.io, request.method, request.ranges)

@@ -208,10 +208,14 @@ def _check_onnx(request: ConversionRequest) -> None:
 
 
 def _check_int8_options(request: ConversionRequest) -> None:
-    if request.float_layers and request.aim != "int8":
-        raise OptionError("--float-layers is for --int8; use --int8, or leave --float-layers out")
-    if request.float_layers and request.method == "qat":
-        raise OptionError("--float-layers does not work with --method qat; use --method ptq")
+    for_ptq = {"--float-layers": request.float_layers is not None, "--ranges": request.ranges != MIN_MAX}
+    if request.aim != "int8":
+        _refuse_options(
+            {**for_ptq, "--method": request.method != "auto"},
+            "is for --int8; use --int8, or leave the option out",
+        )
+    if request.method == "qat":
+        _refuse_options(for_ptq, "does not work with --method qat; use --method ptq")
     if request.method == "qat" and not request.is_run:
         raise OptionError(
             "--method qat needs a run with a QAT stage; use --method ptq for any other classifier"

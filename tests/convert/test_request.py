@@ -73,8 +73,15 @@ def test_a_folder_is_a_run_unless_it_is_a_saved_model(tmp_path: Path) -> None:
         ({"evidence": False}, r"^--no-evidence is for a run; leave the option out$"),
         (
             {"float_layers": "2", "aim": "float16"},
-            r"^--float-layers is for --int8; use --int8, or leave --float-layers out$",
+            r"^--float-layers is for --int8; use --int8, or leave the option out$",
         ),
+        ({"float_layers": "", "aim": "search"}, r"^--float-layers is for --int8"),
+        (
+            {"ranges": "mse", "aim": "int16x8"},
+            r"^--ranges is for --int8; use --int8, or leave the option out$",
+        ),
+        ({"method": "ptq", "aim": "float16"}, r"^--method is for --int8"),
+        ({"ranges": "mse", "method": "qat"}, r"^--ranges does not work with --method qat; use --method ptq$"),
         (
             {"float_layers": "2", "method": "qat"},
             r"^--float-layers does not work with --method qat; use --method ptq$",
