@@ -90,19 +90,18 @@ def plot_history(history: Sequence[dict[str, str]], path: Path) -> None:
     left, right = figure.subplots(1, 2)
     for stage, colour in _STAGE_COLOURS.items():
         rows = [(at, row) for at, row in enumerate(history, 1) if row["stage"] == stage]
-        if not rows:
-            continue
-        epochs = [at for at, _ in rows]
         for axes, key, style, name in (
             (left, "loss", "--", "training, augmented and blended"),
             (left, "val_loss", "-", "validation"),
             (right, "val_accuracy", "--", "accuracy"),
             (right, "val_balanced_accuracy", "-", "balanced accuracy"),
         ):
-            if key not in rows[0][1]:
-                continue
-            values = [float(row[key]) for _, row in rows]
-            axes.plot(epochs, values, style, marker="o", markersize=3, color=colour, label=f"{stage} {name}")
+            points = [(at, float(row[key])) for at, row in rows if row.get(key)]
+            if points:
+                epochs, values = zip(*points, strict=True)
+                axes.plot(
+                    epochs, values, style, marker="o", markersize=3, color=colour, label=f"{stage} {name}"
+                )
     for axes, title in ((left, "cross-entropy"), (right, "validation")):
         axes.set(title=title, xlabel="epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))

@@ -320,11 +320,13 @@ class RunFolder:
             StorageError: the file cannot be written.
         """
         key = (row["stage"], str(row["epoch"]))
-        rows = [old for old in self.history() if (old["stage"], old["epoch"]) != key]
+        rows = [*(old for old in self.history() if (old["stage"], old["epoch"]) != key), row]
+        # Another version of dermedge may have written rows with other columns.
+        columns = list(dict.fromkeys(name for one in reversed(rows) for name in one))
         with write_beside(self.history_path) as part, part.open("w", newline="") as handle:
-            writer = csv.DictWriter(handle, list(row), lineterminator="\n")
+            writer = csv.DictWriter(handle, columns, lineterminator="\n")
             writer.writeheader()
-            writer.writerows([*rows, row])
+            writer.writerows(rows)
 
     def save_checkpoint(self, checkpoint: Any, progress: RunProgress) -> RunProgress:
         """Writes a checkpoint, and writes the progress with the name of this checkpoint. Deletes all other checkpoints.

@@ -107,7 +107,9 @@ def test_names_of_classes_are_no_formulas_and_ink_is_that_of_the_page(drawings: 
 def test_the_history_of_a_run_without_validation_photos_is_plotted_without_a_warning(tmp_path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        plot_history([{"stage": "float", "epoch": "1", "loss": "0.5"}], tmp_path / "history.png")
+        plot_history(
+            [{"stage": "float", "epoch": "1", "loss": "0.5", "val_loss": ""}], tmp_path / "history.png"
+        )
     assert (tmp_path / "history.png").is_file()
 
 

@@ -110,3 +110,14 @@ def test_a_file_among_the_checkpoints_does_not_end_the_training(tmp_path: Path) 
     (tmp_path / "checkpoints" / ".DS_Store").touch()
     run.keep_checkpoint("checkpoints/float-002")
     assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == [".DS_Store", "float-002"]
+
+
+def test_a_history_with_the_columns_of_another_version_is_continued(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    run.history_path.write_text("stage,epoch,loss,lesions\nfloat,1,0.9,30\nfloat,2,0.8,30\n")
+    run.add_history({"stage": "float", "epoch": 2, "loss": 0.7, "val_loss": 0.6})
+    assert run.history_path.read_text().splitlines() == [
+        "stage,epoch,loss,val_loss,lesions",
+        "float,1,0.9,,30",
+        "float,2,0.7,0.6,",
+    ]
