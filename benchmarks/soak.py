@@ -57,6 +57,7 @@ SERIES = {
     "memory_mb": ("memory", "MB"),
     "temperature_c": ("temperature", "°C"),
 }
+_TOO_FEW = "too few windows to test"
 _SIZE_INCHES = (8.0, 9.0)
 _DPI = 130
 _COLOURS = ("#0072b2", "#009e73", "#d55e00", "#cc79a7")
@@ -323,7 +324,9 @@ def _table(found: SoakRun) -> TextTable:
     for name, drift in found.drifts().items():
         title, unit = SERIES[name]
         if drift is None:
-            rows.append((f"{title}, {unit}", *[NOT_MEASURED] * 4, "-"))
+            is_measured = any(getattr(one, name) is not None for one in found.windows)
+            cells = (*["-"] * 4, _TOO_FEW) if is_measured else (*[NOT_MEASURED] * 4, "-")
+            rows.append((f"{title}, {unit}", *cells))
             continue
         rows.append(
             (
@@ -381,7 +384,7 @@ def _direction(drift: Drift) -> str:
 
 def _verdict(drift: Drift | None, unit: str) -> str:
     if drift is None:
-        return "too few windows to test"
+        return _TOO_FEW
     return (
         f"{drift.change:+.2f} {unit} [{drift.low:+.2f}, {drift.high:+.2f}], p = {drift.p_value:.2g}, "
         f"drift: {_direction(drift)}"

@@ -53,6 +53,14 @@ def test_what_grows_is_called_a_drift_and_what_does_not_is_not(found: SoakRun) -
     assert "A series drifts if p is below 0.0125, which" in " ".join(to_text(found).split())
 
 
+def test_in_a_short_run_a_series_that_was_measured_has_too_few_windows(found: SoakRun) -> None:
+    lines = to_text(replace(found, windows=found.windows[:3])).splitlines()
+    [memory] = [line for line in lines if line.startswith("memory")]
+    assert memory.endswith("too few windows to test")
+    assert "not measured" not in memory
+    assert next(line for line in lines if "not measured" in line).startswith("temperature")
+
+
 def test_what_falls_is_called_a_drift_too(found: SoakRun) -> None:
     windows = tuple(replace(one, fps=100.0 - n, memory_mb=70.0) for n, one in enumerate(found.windows))
     directions = {line.split(",")[0]: line for line in to_text(replace(found, windows=windows)).splitlines()}
