@@ -24,11 +24,11 @@ _NUMBER = int | float
 _OF_RESULT = {"created": str, "frames": str, "faults": list, "machine.cpu": str, "machine.runtime": str}
 _TIMES = ("latency.total.median", "latency.total.low", "latency.total.high")
 _OF_ROW = {"model": str, "sha256": str, "mark": str, "num_threads": int, **dict.fromkeys(_TIMES, _NUMBER)}
-_SCORES = ("value", "low", "high")
+_SCORES = tuple(f"accuracy.balanced_accuracy.{name}" for name in ("value", "low", "high"))
 _OF_SCORED_ROW = {
     **_OF_ROW,
     "accuracy.recall": dict,
-    **{f"accuracy.balanced_accuracy.{name}": _NUMBER for name in _SCORES},
+    **dict.fromkeys(_SCORES, _NUMBER),
 }
 _FASTER, _SLOWER, _SAME = "faster", "slower", "no difference beyond noise"
 # Names of counts in an accuracy. Both counts are equal if two models were scored on the same photos.
@@ -144,6 +144,8 @@ def _wrong_value(results: dict[str, Any]) -> str | None:
         for name, kind in values.items():
             value = _value(part, name)
             if not isinstance(value, kind) or (name in _TIMES and not 0 < value < inf):
+                return name
+            if name in _SCORES and not 0 <= value <= 1:
                 return name
     return None
 

@@ -168,6 +168,8 @@ def test_a_file_that_is_no_result_is_one_line_and_status_2(
         (["rows", 0, "latency", "total", "high"], float("nan")),
         (["rows", 0, "accuracy", "recall"], None),
         (["rows", 0, "accuracy", "balanced_accuracy", "value"], None),
+        (["rows", 0, "accuracy", "balanced_accuracy", "low"], float("nan")),
+        (["rows", 0, "accuracy", "balanced_accuracy", "high"], 75.0),
         (["machine"], None),
         (["created"], None),
         (["faults"], None),
