@@ -17,7 +17,7 @@ from dermedge.benchmarks.frames import FRAME_HEIGHT, FRAME_WIDTH
 from dermedge.benchmarks.latency import Latency
 from dermedge.benchmarks.machine import Machine
 from dermedge.benchmarks.memory import BYTES_PER_MB, ColdStart
-from dermedge.benchmarks.profile import Profile
+from dermedge.benchmarks.profile import OpTime, Profile
 from dermedge.benchmarks.verdict import faults_of_model, mark
 from dermedge.benchmarks.whole_loop import LoopTimes
 from dermedge.edge.files import write_text
@@ -454,11 +454,10 @@ def _profile_tables(row: ModelResult, profile: Profile) -> list[TextTable]:
         for kind in dict.fromkeys(op.kind for op in profile.ops)
     }
     by_kind = [
-        (f"{kind} x {len(ops)}", sum(op.macs for op in ops), sum(op.ms or 0.0 for op in ops))
-        for kind, ops in kinds.items()
+        (f"{kind} x {len(ops)}", sum(op.macs for op in ops), _sum_ms(ops)) for kind, ops in kinds.items()
     ]
     slowest = sorted(profile.ops, key=lambda op: op.ms or 0.0, reverse=True)[:_SLOWEST_OPS]
-    single = [(f"{op.number} {op.kind} {list(op.shape)}", op.macs, op.ms or 0.0) for op in slowest]
+    single = [(f"{op.number} {op.kind} {list(op.shape)}", op.macs, op.ms) for op in slowest]
     unmeasured = sum(op.ms is None for op in profile.ops)
     title = (
         f"Ops of {of}, each timed by itself. The medians add up to {profile.parts_ms:.2f} ms, which is "
@@ -467,7 +466,9 @@ def _profile_tables(row: ModelResult, profile: Profile) -> list[TextTable]:
         f"{len(profile.ops)} ops could not be timed."
     )
     return [
-        TextTable(title, _PROFILE_HEAD, _profile_rows(sorted(by_kind, key=lambda one: -one[2]), profile)),
+        TextTable(
+            title, _PROFILE_HEAD, _profile_rows(sorted(by_kind, key=lambda one: -(one[2] or 0.0)), profile)
+        ),
         TextTable(
             f"The slowest ops of {of}. op: index, kind and output shape.",
             _PROFILE_HEAD,
@@ -476,18 +477,27 @@ def _profile_tables(row: ModelResult, profile: Profile) -> list[TextTable]:
     ]
 
 
-def _profile_rows(times: Sequence[tuple[str, int, float]], profile: Profile) -> tuple[tuple[str, ...], ...]:
+def _sum_ms(ops: Sequence[OpTime]) -> float | None:
+    """Returns the sum of the times of the ops that could be timed; None if none of the ops could be timed."""
+    timed = [op.ms for op in ops if op.ms is not None]
+    return sum(timed) if timed else None
+
+
+def _profile_rows(
+    times: Sequence[tuple[str, int, float | None]], profile: Profile
+) -> tuple[tuple[str, ...], ...]:
     """Returns the cells of a table with the times of ops, row by row.
 
     Args:
-        times: name, multiply-accumulates and milliseconds of each row.
+        times: name, multiply-accumulates and milliseconds of each row. The milliseconds are None if they were not
+            measured.
         profile: the whole profile. The table shows the time of each row as a percentage of the time of all ops.
     """
     return tuple(
         (
             name,
-            f"{ms:.3f}",
-            f"{ms / profile.parts_ms:.1%}",
+            measured(ms, ".3f"),
+            "-" if ms is None else f"{ms / profile.parts_ms:.1%}",
             f"{macs / _MACS_PER_MMAC:.2f}",
             f"{macs / _MACS_PER_MMAC / ms:.1f}" if macs and ms else "-",
         )
