@@ -13,6 +13,7 @@ from dermedge.train.data.catalogue import Photo
 from dermedge.train.data.diagnoses import diagnosis_of, is_known
 from dermedge.train.data.folder_names import says_mask
 from dermedge.train.data.group_names import compact_name, is_group_name, names_part_of_person, names_person
+from dermedge.train.data.photo_names import is_photo_name
 from dermedge.train.data.table_files import TableText, number_in
 from dermedge.train.data.table_formats import CATALOGUE, OWN, OWN_COLUMNS, TableFormat
 
@@ -31,7 +32,7 @@ PROBABILITIES = "the table holds probabilities, not labels; write one label for 
 # counts as a column of diagnoses if at least this fraction of its cells are diagnoses.
 _NEARLY_ALL = 0.9
 # A column whose name means "label" counts as a column of diagnoses if at least this fraction of its cells are known
-# diagnoses.
+# diagnoses. A column of file names counts as a column of further photos if at least this fraction of them are there.
 _HALF = 0.5
 # The numbers of lesions count as unique only within a person if one number occurs in at least this fraction of the
 # persons.
@@ -166,7 +167,12 @@ def _image_column(
     usual = _usual("image", columns)
     named = {column: sum(bool(find(row[column])) for row in rows if row[column]) for column in columns}
     enough = max(1.0, _NEARLY_ALL * len(rows))
-    whole = [column for column in columns if named[column] >= enough and _are_different(column, rows)]
+    whole = [
+        column
+        for column in columns
+        if (named[column] >= enough and _are_different(column, rows))
+        or (named[column] and _holds_file_names(column, rows))
+    ]
     naming = [*(column for column in usual if named[column]), *(c for c in whole if c not in usual)]
     if not naming:
         return usual[:1]
@@ -199,14 +205,22 @@ def _further_image_columns(
             continue
         found = [(find(row[column]), find(row[image])) for row in rows if row[column]]
         counts = [len(photos) for photos, _ in found]
-        named = max(counts) == 1 and sum(counts) >= _NEARLY_ALL * len(counts)
-        if named and any(photos != first for photos, first in found):
+        share = _HALF if _holds_file_names(column, rows) else _NEARLY_ALL
+        if (
+            sum(counts) >= share * len(counts)
+            and max(counts) == 1
+            and any(photos != first for photos, first in found)
+        ):
             further.append(column)
     return tuple(further)
 
 
 def _holds_numbers(column: str, rows: _Rows) -> bool:
     return all(number_in(row[column]) >= 0 for row in rows if row[column])
+
+
+def _holds_file_names(column: str, rows: _Rows) -> bool:
+    return all(is_photo_name(row[column]) for row in rows if row[column])
 
 
 def _are_different(column: str, rows: _Rows) -> bool:

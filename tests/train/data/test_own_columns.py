@@ -331,6 +331,10 @@ def test_a_column_of_file_names_goes_before_one_that_numbers_the_rows(tmp_path: 
         photos = [FoundPhoto(folder / f"{name}.jpg", folder, ()) for name in names]
         found = read_tables([folder / "table.csv"], photos).facts
         assert [found[index].diagnosis for index in range(8)] == labels
+        # the photos of the other rows are missing
+        if cell:
+            half = read_tables([folder / "table.csv"], photos[:4]).facts
+            assert [half[index].diagnosis for index in range(4)] == labels[:4]
 
 
 def test_two_columns_of_numbers_that_may_be_those_of_the_photos_stop(tmp_path: Path) -> None:
@@ -351,6 +355,7 @@ def test_two_columns_of_numbers_that_may_be_those_of_the_photos_stop(tmp_path: P
 def test_all_photos_of_a_row_have_its_label_and_are_one_group(tmp_path: Path) -> None:
     """Earlier, the second photo had no label and no group, and could come into another split than the first one."""
     rows = ["mole 1.jpg,mole 2.jpg,,nevus", "mole 3.jpg,mole 4.jpg,mole 5.jpg,melanoma", "mole 6.jpg,,,nevus"]
+    rows += ["mole 7.jpg,gone.jpg,missing.jpg,nevus"]
     (tmp_path / "table.csv").write_text("\n".join(["dermoscopic,clinical,overview,diagnosis", *rows]))
     photos = [FoundPhoto(tmp_path / f"{name}.jpg", tmp_path, ()) for name in NAMES[:6]]
     found = read_tables([tmp_path / "table.csv"], photos)
