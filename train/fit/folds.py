@@ -23,12 +23,11 @@ from dermedge.train.data.splits import with_fold
 from dermedge.train.evaluation.metrics import Floats, Score, lesion_draws
 from dermedge.train.evaluation.scorecard import Answers, Truth, critical_class, figures
 from dermedge.train.fit.batches import predict_logits
-from dermedge.train.fit.run_folder import Config, RunFolder, refuse_existing
+from dermedge.train.fit.run_folder import FOLD, Config, RunFolder, refuse_existing
 from dermedge.train.fit.run_networks import trained_network
 
 __all__ = ["create_folds", "pooled_figures", "report_folds", "runs_below"]
 
-_FOLD = "fold-"
 # The metrics in the report of a cross-validation. They can be computed without a fitted temperature and without
 # thresholds. Only `dermedge convert` fits a temperature and thresholds.
 _SHOWN = (
@@ -69,7 +68,7 @@ def create_folds(
     with whole_folder(path) as folder:
         for fold in range(folds):
             part = replace(catalogue, photos=with_fold(catalogue.photos, fold, folds, config.seed))
-            run = RunFolder(folder / f"{_FOLD}{fold + 1}")
+            run = RunFolder(folder / f"{FOLD}{fold + 1}")
             run.create(replace(config, data_digest=part.digest), part, learned)
     return runs_below(path)
 
@@ -86,8 +85,8 @@ def runs_below(path: Path) -> list[RunFolder]:
 
     The list is empty if ``path`` is not the folder of a cross-validation.
     """
-    folds = [folder for folder in path.glob(f"{_FOLD}*") if folder.name.removeprefix(_FOLD).isdecimal()]
-    return [RunFolder(folder) for folder in sorted(folds, key=lambda one: int(one.name.removeprefix(_FOLD)))]
+    folds = [folder for folder in path.glob(f"{FOLD}*") if folder.name.removeprefix(FOLD).isdecimal()]
+    return [RunFolder(folder) for folder in sorted(folds, key=lambda one: int(one.name.removeprefix(FOLD)))]
 
 
 def pooled_figures(runs: Sequence[RunFolder]) -> tuple[dict[str, Score], list[dict[str, Score]]]:

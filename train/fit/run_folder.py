@@ -19,6 +19,7 @@ from dermedge.train.data.catalogue import Catalogue, Photo, check_photos, read_c
 from dermedge.train.fit.recipe import Recipe, recipe_from_json
 
 __all__ = [
+    "FOLD",
     "IMAGENET",
     "NO_WEIGHTS",
     "STAGES",
@@ -30,6 +31,8 @@ __all__ = [
 ]
 
 STAGES = ("float", "qat")
+# The run folders of a cross-validation have this name, followed by their number from 1.
+FOLD = "fold-"
 # Values of --weights: the published ImageNet weights of an architecture, and random weights.
 IMAGENET, NO_WEIGHTS = "imagenet", "none"
 # These values of --weights are names. They are never read as paths, even if a file or folder has such a name.
@@ -406,6 +409,12 @@ class RunFolder:
             raise self._not_a_run(name) from error
 
     def _not_a_run(self, name: str) -> DataError:
+        fold = self.path / f"{FOLD}1"
+        if fold.is_dir():
+            return DataError(
+                f"'{self.path}' is a cross-validation, which has a run for each fold; give one of these runs, such as "
+                f"'{fold}'"
+            )
         return DataError(
             f"'{self.path}' is not a run folder of dermedge train: it has no readable {name}; give the folder that "
             "dermedge train wrote"

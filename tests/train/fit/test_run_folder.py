@@ -121,3 +121,11 @@ def test_a_history_with_the_columns_of_another_version_is_continued(tmp_path: Pa
         "float,1,0.9,,30",
         "float,2,0.7,0.6,",
     ]
+
+
+def test_a_cross_validation_in_place_of_a_run_is_told_with_one_of_its_runs(tmp_path: Path) -> None:
+    (tmp_path / "cv" / "fold-1").mkdir(parents=True)
+    with pytest.raises(
+        DataError, match=r"'.*cv' is a cross-validation.*; give one of these runs, such as '.*fold-1'"
+    ):
+        RunFolder(tmp_path / "cv").config()
