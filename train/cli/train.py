@@ -6,6 +6,7 @@ import argparse
 import io
 import shlex
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -501,12 +502,26 @@ def _catalogue(options: argparse.Namespace, path: Path) -> Catalogue:
         **arguments,
     )
     if options.test_source is not None:
-        catalogue = replace(catalogue, photos=with_source_tested(catalogue.photos, options.test_source))
+        catalogue = _with_source_tested(catalogue, options.test_source)
     print_catalogue(catalogue)
     # A cross-validation splits all photos outside the test split again.
     if options.folds is None:
         _check_training_photos(catalogue)
     return catalogue
+
+
+def _with_source_tested(catalogue: Catalogue, source: str) -> Catalogue:
+    """Returns the catalogue with one source as the test split. Photos that are left out for this are counted."""
+    photos = with_source_tested(catalogue.photos, source)
+    kept = {photo.path for photo in photos}
+    lost = Counter(
+        "in the original test split, which --test-source does not use"
+        if photo.split == "test"
+        else f"of lesions or persons that '{source}' has photos of, too"
+        for photo in catalogue.photos
+        if photo.path not in kept
+    )
+    return replace(catalogue, photos=photos, left_out={**catalogue.left_out, **lost})
 
 
 def _check_training_photos(catalogue: Catalogue) -> None:

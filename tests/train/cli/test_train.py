@@ -155,6 +155,10 @@ def test_a_source_that_is_tested_is_the_test_split(
         for label in ("a", "b")
         for at, (source, split) in enumerate(rows)
     )
+    # Another photo of one lesion comes from the tested source.
+    photos += (replace(photos[0], path="/p/more.png", source="two"), replace(photos[0], path="/p/again.png"))
+    photos += (Photo("/p/b9.png", "b9", "", "b9", "b", "b", "one", "train"),)
+    photos += (Photo("/p/a9.png", "a9", "", "a9", "a", "a", "one", "train"),)
     monkeypatch.setattr(
         train, "build_catalogue", lambda *given, **named: Catalogue(photos, ("a", "b"), {"why": 3})
     )
@@ -165,12 +169,14 @@ def test_a_source_that_is_tested_is_the_test_split(
         ("three", "train"),
     }
     # The printed counts are those after the change.
-    told = [line.split() for line in capsys.readouterr().out.splitlines()]
+    told = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
     assert told == [
-        ["photos", "train", "val", "test"],
-        ["a", "2", "0", "1"],
-        ["b", "2", "0", "1"],
-        ["left", "out:", "3", "(why)"],
+        "photos train val test",
+        "a 2 0 2",
+        "b 3 0 1",
+        "left out: 3 (why)",
+        "left out: 2 (of lesions or persons that 'two' has photos of, too)",
+        "left out: 2 (in the original test split, which --test-source does not use)",
     ]
 
 
