@@ -250,9 +250,10 @@ def find_labels(
         labels = _TWO_CLASSES if is_single else [f"class {index}" for index in range(outputs)]
     classes = len(_TWO_CLASSES) if is_single else outputs
     if len(labels) != classes:
+        named = len(labels)
+        told = f"its label file names {named}" if given is None else f"{named} labels were given"
         raise OptionError(
-            f"'{path}' has {classes} classes, but {len(labels)} labels were given; "
-            "give --labels a file with one label for each class"
+            f"'{path}' has {classes} classes, but {told}; give --labels a file with one label for each class"
         )
     return _distinct(labels)
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from dermedge.edge.errors import ModelError
+from dermedge.edge.errors import ModelError, OptionError
 from dermedge.edge.model.signature import find_input, find_labels, find_outputs, output_places
 
 PATH = Path("m.tflite")
@@ -110,3 +111,14 @@ def test_the_number_of_a_repeated_class_is_the_name_of_no_other_class() -> None:
 def test_a_class_without_a_name_is_called_by_its_number() -> None:
     assert find_labels(PATH, None, ["", "nevus", " "], 3) == ("class 0", "nevus", "class 2")
     assert find_labels(PATH, None, ["class 1", ""], 2) == ("class 1", "class 1 (2)")
+
+
+def test_a_label_file_that_does_not_fit_is_told_apart_from_labels_that_were_given(tmp_path: Path) -> None:
+    path = tmp_path / "m.tflite"
+    path.write_bytes(b"network")
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("labels.txt", "mole\nother\n")
+    with pytest.raises(OptionError, match=r"has 3 classes, but its label file names 2; give --labels"):
+        find_labels(path, None, None, 3)
+    with pytest.raises(OptionError, match=r"has 3 classes, but 1 labels were given; give --labels"):
+        find_labels(path, None, ["mole"], 3)
