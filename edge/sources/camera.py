@@ -211,7 +211,7 @@ class StreamCapture(LiveCapture):
 
     If the video is interlaced, OpenCV returns the same image again and again: a black image or an old image. Therefore
     the first frames are skipped until a frame differs from the frame before it. Parts of the stream that cannot be
-    decoded are skipped too.
+    decoded, and frames whose lower part is missing, are skipped too.
     """
 
     def read(self) -> Frame | None:
@@ -259,8 +259,10 @@ class StreamCapture(LiveCapture):
         until = time.monotonic() + _BAD_PARTS_S
         for _ in range(1 + _MOST_BAD_PARTS):
             image = super()._image()
-            if image is not None or time.monotonic() >= until:
+            if image is not None and not _is_cut_off(image):
                 return image
+            if time.monotonic() >= until:
+                break
         return None
 
     def _never_changes(self, frame: Frame) -> SourceError:
@@ -270,6 +272,16 @@ class StreamCapture(LiveCapture):
             f"which OpenCV {cv2.__version__} cannot read: switch the camera to progressive video, or convert the "
             "stream with: ffmpeg -i … -vf yadif …"
         )
+
+
+def _is_cut_off(image: Any) -> bool:
+    """Tells whether the lower part of a frame is missing.
+
+    FFmpeg also returns a JPEG that was cut off. If the memory for the missing part is new, its brightness and its
+    colours are 0, which is a pure green.
+    """
+    blue, green, red = image[-1, 0]
+    return bool(blue == red == 0 < green and (image[-1] == image[-1, 0]).all())
 
 
 class CameraOpener:

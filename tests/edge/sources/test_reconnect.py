@@ -224,10 +224,12 @@ class Stream:
                 number = 0
                 while stream.mode != "dead":
                     if stream.mode != "stalled":
-                        number += stream.mode in ("live", "corrupt", "glitching")
+                        number += stream.mode in ("live", "corrupt", "glitching", "cut off")
                         part = cv2.imencode(".jpg", noisy(number))[1].tobytes()
                         if stream.mode == "corrupt" or (stream.mode == "glitching" and number % 3 == 0):
                             part = bytes(byte ^ 0x5A for byte in part)
+                        if stream.mode == "cut off":
+                            part = part[: len(part) // 2]
                         head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(part)}\r\n\r\n"
                         try:
                             self.wfile.write(head.encode() + part + b"\r\n")
@@ -302,6 +304,18 @@ def test_a_part_that_cannot_be_decoded_is_no_outage(stream: Stream, next_of: Cal
         for _ in range(20):
             found.append(next_of(latest, lambda one: found.append(one) or True))
     assert not [one for one in found if isinstance(one, Outage)]
+
+
+def test_frames_whose_lower_half_is_missing_are_not_delivered(
+    stream: Stream, next_of: Callable[..., Any]
+) -> None:
+    """Earlier, such frames, which are green below, were classified."""
+    stream.mode = "cut off"
+    with open_source(stream.address) as source, LatestFrame(source) as latest:
+        assert isinstance(latest.read(), Outage)
+        next_of(latest, lambda found: isinstance(found, Outage) and "stopped delivering" in found.reason)
+        stream.mode = "live"
+        next_of(latest)
 
 
 def test_a_slow_camera_that_repeats_a_frame_is_not_frozen(clock: Clock) -> None:
