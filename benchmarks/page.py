@@ -117,15 +117,21 @@ def to_html(report: BenchmarkReport) -> str:
 
 
 def answer(report: BenchmarkReport) -> str:
-    """Returns one sentence that names the fastest model and, if photos were scored, the most accurate model."""
+    """Returns one sentence that names the fastest model and, if photos were scored, the most accurate model.
+
+    A model counts as slower only if its confidence interval lies above that of the fastest model.
+    """
     fastest = min(report.rows, key=lambda row: row.latency.total.median)
-    if len(report.rows) == 1:
-        first = f"{row_name(fastest)}, takes {_latency(fastest)} from frame to decision"
+    slower = [row for row in report.rows if row.latency.total.low > fastest.latency.total.high]
+    if not slower:
+        others = ", and no model is slower beyond noise" if len(report.rows) > 1 else ""
+        first = f"{row_name(fastest)}, takes {_latency(fastest)} from frame to decision{others}"
     else:
-        slowest = max(report.rows, key=lambda row: row.latency.total.median)
+        slowest = max(slower, key=lambda row: row.latency.total.median)
         times = slowest.latency.total.median / fastest.latency.total.median
+        which = "The fastest" if len(slower) == len(report.rows) - 1 else "One of the fastest"
         first = (
-            f"The fastest is {row_name(fastest)}: {_latency(fastest)} from frame to decision, "
+            f"{which} is {row_name(fastest)}: {_latency(fastest)} from frame to decision, "
             f"{times:.1f} times as fast as {row_name(slowest)}"
         )
     return f"{first}{_best(report, fastest)}."

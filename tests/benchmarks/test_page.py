@@ -16,6 +16,17 @@ from dermedge.edge.model.prediction import Timing
 from dermedge.train.evaluation.metrics import Score
 
 
+@pytest.fixture
+def apart(report: BenchmarkReport) -> BenchmarkReport:
+    """The report with intervals of the median that are 0.2 ms wide, so that those of the two models are apart."""
+    rows = []
+    for row in report.rows:
+        total = row.latency.total
+        total = replace(total, low=total.median - 0.1, high=total.median + 0.1)
+        rows.append(replace(row, latency=replace(row.latency, total=total)))
+    return replace(report, rows=tuple(rows))
+
+
 def with_scores(report: BenchmarkReport, *values: float) -> BenchmarkReport:
     """The report with one balanced accuracy for each row."""
     rows = []
@@ -40,14 +51,25 @@ def test_a_name_cannot_be_markup(report: BenchmarkReport) -> None:
     assert "&lt;script&gt;" in page
 
 
-def test_the_page_opens_with_the_fastest_and_the_most_accurate_model(report: BenchmarkReport) -> None:
+def test_the_page_opens_with_the_fastest_and_the_most_accurate_model(apart: BenchmarkReport) -> None:
     # the medians are 0.4 + 4 + 0.1 = 4.5 ms and 0.4 + 8 + 0.1 = 8.5 ms
-    told = answer(with_scores(report, 0.7, 0.8))
+    told = answer(with_scores(apart, 0.7, 0.8))
     assert told.startswith("The fastest is alpha, 1 thread: 4.50 ms")
     assert "1.9 times as fast as a-model" in told
     assert "omega has the highest balanced accuracy, 0.800 (95 % 0.700 to 0.850)." in told
-    page = to_html(report)
+    page = to_html(apart)
     assert page.index('class="answer"') < page.index("<h2>")
+
+
+def test_equal_models_are_not_called_faster_or_slower(apart: BenchmarkReport) -> None:
+    alpha, other = (replace(row, accuracy=None) for row in apart.rows)
+    copy = replace(alpha, model="copy")
+    told = answer(replace(apart, rows=(alpha, copy)))
+    assert told.startswith("alpha, 1 thread, takes 4.50 ms")
+    assert told.endswith(" from frame to decision, and no model is slower beyond noise.")
+    told = answer(replace(apart, rows=(alpha, copy, other)))
+    assert told.startswith("One of the fastest is alpha, 1 thread: 4.50 ms")
+    assert "1.9 times as fast as a-model" in told
 
 
 def test_a_model_that_is_best_in_both_and_one_alone_are_told_so(report: BenchmarkReport) -> None:
@@ -108,9 +130,9 @@ def test_one_model_alone_is_not_the_highest_of_many(report: BenchmarkReport) -> 
     assert told.endswith("; its balanced accuracy is 0.750 (95 % 0.600 to 0.850).")
 
 
-def test_the_same_model_with_more_threads_is_still_the_most_accurate(report: BenchmarkReport) -> None:
-    slow = replace(report.rows[0], num_threads=2, latency=report.rows[1].latency)
-    told = answer(replace(report, rows=(slow, report.rows[0])))
+def test_the_same_model_with_more_threads_is_still_the_most_accurate(apart: BenchmarkReport) -> None:
+    slow = replace(apart.rows[0], num_threads=2, latency=apart.rows[1].latency)
+    told = answer(replace(apart, rows=(slow, apart.rows[0])))
     assert told.startswith("The fastest is alpha, 1 thread: 4.50 ms")
     assert "1.9 times as fast as alpha, 2 threads; its balanced accuracy is 0.750" in told
 
