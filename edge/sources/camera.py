@@ -53,6 +53,10 @@ _PROOF_S = 1.5
 # for `_BAD_PARTS_S` seconds.
 _MOST_BAD_PARTS, _BAD_PARTS_S = 5, 1.0
 
+# The lower part of a frame counts as missing if at least this fraction of the rows is missing. Some intact streams
+# have a few green rows at their lower edge.
+_LEAST_MISSING = 1 / 32
+
 # A stream is decoded by this many threads. With n threads, FFmpeg returns a frame when n - 1 further frames have
 # arrived. By default, n is the number of processor cores, so the frames of a slow camera would be seconds old. A single
 # thread of a Raspberry Pi would be too slow for large frames.
@@ -280,8 +284,9 @@ def _is_cut_off(image: Any) -> bool:
     FFmpeg also returns a JPEG that was cut off. If the memory for the missing part is new, its brightness and its
     colours are 0, which is a pure green.
     """
-    blue, green, red = image[-1, 0]
-    return bool(blue == red == 0 < green and (image[-1] == image[-1, 0]).all())
+    lowest = image[-math.ceil(image.shape[0] * _LEAST_MISSING) :]
+    blue, green, red = lowest[0, 0]
+    return bool(blue == red == 0 < green and (lowest == lowest[0, 0]).all())
 
 
 class CameraOpener:

@@ -292,6 +292,23 @@ def test_a_stream_is_lost_after_six_bad_parts_in_a_row_or_a_second(
         assert frame.number == 2
 
 
+@pytest.mark.parametrize(("rows", "is_missing"), [(14, False), (15, True), (480, True)])
+def test_a_few_green_rows_at_the_lower_edge_are_no_missing_part(rows: int, is_missing: bool) -> None:
+    class Green(FakeCapture):
+        def read(self) -> tuple[bool, Any]:
+            image = np.random.default_rng(self.count).integers(0, 256, (480, 640, 3), np.uint8)
+            image[480 - rows :] = (0, 135, 0)
+            self.count += 1
+            return True, image
+
+    source = StreamCapture("a stream", Green(), "")
+    if is_missing:
+        with pytest.raises(SourceError, match="stopped delivering"):
+            source.read()
+    else:
+        assert source.read() is not None
+
+
 @pytest.mark.parametrize(
     ("platform", "backend"), [("linux", cv2.CAP_V4L2), ("darwin", cv2.CAP_ANY), ("win32", cv2.CAP_ANY)]
 )
