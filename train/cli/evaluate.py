@@ -137,6 +137,10 @@ def main(argv: Sequence[str]) -> int:
         The exit status: 0, or 2 if a photo could not be decoded.
     """
     options = parser().parse_args(argv)
+    if options.stress_photos != _STRESS_PHOTOS and not options.stress:
+        raise OptionError(
+            "--stress-photos has no effect without --stress; add --stress, or leave --stress-photos out"
+        )
     if options.output:
         check_writable(options.output)
 

@@ -417,6 +417,10 @@ def test_a_model_that_ships_is_known_by_its_name() -> None:
         (["SET", "--runtime", "litert"], "--runtime is for .tflite files"),
         (["SET", "--num-threads", "1"], "--num-threads is for .tflite files"),
         (["MODEL", "--data", "SET", "--stress-photos", "0"], "'0' is not a whole number"),
+        (
+            ["MODEL", "--data", "SET", "--stress-photos", "5"],
+            "--stress-photos has no effect without --stress",
+        ),
     ],
 )
 def test_a_wrong_command_is_one_line_and_writes_nothing(
