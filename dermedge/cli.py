@@ -5,9 +5,11 @@ from __future__ import annotations
 import io
 import os
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from importlib import import_module
+from typing import Any
 
 from dermedge import DISCLAIMER, __version__
 
@@ -158,7 +160,9 @@ def _run(command: Callable[[], int]) -> int:
     try:
         _mend_output()
         try:
-            status = command()
+            with warnings.catch_warnings():
+                warnings.showwarning = _show_warning
+                status = command()
         except SystemExit:
             # argparse raises SystemExit after --help
             sys.stdout.flush()
@@ -182,6 +186,19 @@ def _run(command: Callable[[], int]) -> int:
         except OSError:
             _give_output_up()
         return fail(str(storage_error(error.filename or "output", error)))
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *place: Any) -> None:
+    """Prints a warning on standard error: one of dermedge in one line, any other as Python does."""
+    from dermedge.edge.errors import ModelWarning
+    from dermedge.edge.printable import printable
+
+    if issubclass(category, ModelWarning):
+        text = f"dermedge: warning: {printable(str(message))}\n"
+    else:
+        filename, line_number = place[:2]
+        text = warnings.formatwarning(message, category, filename, line_number)
+    sys.stderr.write(text)
 
 
 def _mend_output() -> None:

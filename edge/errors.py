@@ -22,6 +22,7 @@ __all__ = [
     "DermedgeError",
     "MissingExtra",
     "ModelError",
+    "ModelWarning",
     "OptionError",
     "PictureError",
     "SourceError",
@@ -42,6 +43,10 @@ class OptionError(DermedgeError):
 
 class ModelError(DermedgeError):
     """A model file is missing, truncated or of an unsupported kind, or the TFLite runtime rejects it."""
+
+
+class ModelWarning(UserWarning):
+    """A model file does not say everything that is needed to run it, so that its answers may be wrong."""
 
 
 class PictureError(DermedgeError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -10,13 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from dermedge.edge.errors import ModelError, OptionError
+from dermedge.edge.errors import ModelError, ModelWarning, OptionError
 from dermedge.edge.model.input_tensor import Layout
 from dermedge.edge.model.manifest import Manifest, read_associated_labels
 from dermedge.edge.model.network_facts import read_facts
 from dermedge.edge.model.normalization import FOREIGN, NORMALIZATIONS, Normalization
 from dermedge.edge.model.runtime import Interpreter
-from dermedge.edge.preprocess import PREPROCESSING
+from dermedge.edge.preprocess import PREPROCESSING, ZERO_POINT
 
 __all__ = [
     "OutputDetails",
@@ -31,6 +32,9 @@ __all__ = [
 _INPUT_DTYPES = (np.uint8, np.int8, np.int16, np.float32)
 _OUTPUT_DTYPES = (*_INPUT_DTYPES, np.float16, np.float64)
 
+# A zero point counts as a usual one if it is at most this many levels away from it. The range of the calibration photos
+# shifts it a little.
+_ZERO_POINT_TOLERANCE = 4
 _TWO_CLASSES = ("negative", "positive")
 
 
@@ -139,6 +143,9 @@ def find_normalization(
     - The input is int8, ``given`` is None, and the metadata states no normalization. The network then expects pixel
       values minus 128.
 
+    In the last two cases, the answers are right if the network was trained with one mean and one standard deviation for
+    all channels. If the zero point suggests that it was not, a `ModelWarning` is issued.
+
     Args:
         path: path of the model.
         pixels: the details of the input tensor.
@@ -157,16 +164,37 @@ def find_normalization(
     if given is not None and not (dtype == np.uint8 and not pixels["quantization"][0]):
         return _fitting(path, NORMALIZATIONS[given], layout)
     if dtype == np.uint8:
+        _warn_of_normalization(path, pixels)
         return None
     facts = read_facts(path)
     if facts.mean or facts.std:
         return _stated(path, facts.mean, facts.std)
     if dtype == np.int8:
+        _warn_of_normalization(path, pixels)
         return None
     raise OptionError(
         f"the input of '{path}' is {dtype.name}, and the file does not say how pixels are normalized. "
         f"Give --normalization: {known}. With labelled photos, find the right one with: "
         f"dermedge evaluate '{path}' --data PHOTOS --normalization auto"
+    )
+
+
+def _warn_of_normalization(path: Path, pixels: dict[str, Any]) -> None:
+    """Issues a `ModelWarning` if the zero point of a quantized input is not a usual one.
+
+    The zero point is the level of the value 0. If pixels are scaled to 0 to 1, or not at all, it is the lowest level.
+    If they are scaled to -1 to 1, it is in the middle. With the means of ImageNet, it is about 114 of 255.
+    """
+    scale, zero_point = pixels["quantization"]
+    level = zero_point - np.iinfo(pixels["dtype"]).min
+    if not scale or min(abs(level), abs(level - ZERO_POINT)) <= _ZERO_POINT_TOLERANCE:
+        return
+    warnings.warn(
+        f"the input of '{path}' has the zero point {zero_point}, as if the network expected normalized pixels such as "
+        f"those of ImageNet; without --normalization, the answers may be wrong. With labelled photos, find the right "
+        f"normalization with: dermedge evaluate '{path}' --data PHOTOS --normalization auto",
+        ModelWarning,
+        stacklevel=3,
     )
 
 

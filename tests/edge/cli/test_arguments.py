@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import pytest
 
 from dermedge import cli
 from dermedge.edge.cli.arguments import add_runtime_options, make_parser
+from dermedge.edge.errors import ModelWarning
 
 
 @pytest.mark.parametrize(
@@ -96,3 +98,15 @@ def test_the_address_of_a_camera_in_the_wrong_place_is_shown_without_its_passwor
     printed = capsys.readouterr()
     assert "camera/" in printed.err
     assert "Secret" not in printed.out + printed.err
+
+
+def test_a_warning_about_a_model_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    def warn() -> int:
+        warnings.warn("the input of '\x1b[2J.tflite' is odd", ModelWarning, stacklevel=1)
+        warnings.warn("of a library", UserWarning, stacklevel=1)
+        return 0
+
+    assert cli.run_command(warn) == 0
+    first, second, *_ = capsys.readouterr().err.splitlines()
+    assert first == r"dermedge: warning: the input of '\x1b[2J.tflite' is odd"
+    assert second.endswith("UserWarning: of a library")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dermedge.edge.errors import ModelError, OptionError
-from dermedge.edge.model.signature import find_input, find_labels, find_outputs, output_places
+from dermedge.edge.errors import ModelError, ModelWarning, OptionError
+from dermedge.edge.model.input_tensor import Layout
+from dermedge.edge.model.shipped import SHIPPED
+from dermedge.edge.model.signature import (
+    find_input,
+    find_labels,
+    find_normalization,
+    find_outputs,
+    output_places,
+)
 
 PATH = Path("m.tflite")
 PLACES = json.loads((Path(__file__).parents[1] / "outputs_vectors.json").read_text())
@@ -122,3 +131,33 @@ def test_a_label_file_that_does_not_fit_is_told_apart_from_labels_that_were_give
         find_labels(path, None, None, 3)
     with pytest.raises(OptionError, match=r"has 3 classes, but 1 labels were given; give --labels"):
         find_labels(path, None, ["mole"], 3)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "quantization", "is_usual"),
+    [
+        (np.uint8, (1 / 255, 0), True),
+        (np.uint8, (2 / 255, 127), True),
+        (np.uint8, (2 / 255, 128), True),
+        (np.uint8, (0.0, 0), True),  # not quantized
+        (np.int8, (1 / 255, -128), True),
+        (np.int8, (2 / 255, -1), True),
+        (np.uint8, (4.758 / 255, 114), False),  # the pixels of ImageNet reach from -2.118 to 2.64
+        (np.int8, (4.758 / 255, -14), False),
+        (np.int8, (274.741 / 255, -13), False),  # Caffe: from -123.68 to 151.061
+    ],
+)
+def test_a_quantized_input_that_seems_to_expect_normalized_pixels_is_warned_of(
+    dtype: Any, quantization: tuple[float, int], is_usual: bool, tmp_path: Path
+) -> None:
+    path, layout = tmp_path / "foreign.tflite", Layout(8, 8, 3, channels_first=False)
+    path.write_bytes(SHIPPED["dermedge-128"].read_bytes().replace(b"TFLITE_METADATA", b"WITHOUT_METADAT"))
+    pixels = {"dtype": dtype, "quantization": quantization}
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        assert find_normalization(path, pixels, layout, None) is None
+        given = find_normalization(path, pixels, layout, "imagenet")
+    assert (given is None) == (quantization[0] == 0), "the option decides, if the input is quantized"
+    told = [str(one.message) for one in seen if one.category is ModelWarning]
+    assert len(told) == (not is_usual)
+    assert all(f"zero point {quantization[1]}" in text and "--normalization auto" in text for text in told)
