@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from importlib import import_module
-from typing import Any
+from typing import TextIO
 
 from dermedge import DISCLAIMER, __version__
 
@@ -188,7 +188,14 @@ def _run(command: Callable[[], int]) -> int:
         return fail(str(storage_error(error.filename or "output", error)))
 
 
-def _show_warning(message: Warning | str, category: type[Warning], *place: Any) -> None:
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
     """Prints a warning on standard error: one of dermedge in one line, any other as Python does."""
     from dermedge.edge.errors import ModelWarning
     from dermedge.edge.printable import printable
@@ -196,9 +203,8 @@ def _show_warning(message: Warning | str, category: type[Warning], *place: Any) 
     if issubclass(category, ModelWarning):
         text = f"dermedge: warning: {printable(str(message))}\n"
     else:
-        filename, line_number = place[:2]
-        text = warnings.formatwarning(message, category, filename, line_number)
-    sys.stderr.write(text)
+        text = warnings.formatwarning(message, category, filename, lineno, line)
+    (file or sys.stderr).write(text)
 
 
 def _mend_output() -> None:
