@@ -12,13 +12,16 @@ __all__ = ["GOOD", "MAX_OTHERS_CORES", "NOISY", "faults_of_model", "faults_of_ru
 # A run is noisy if other processes use more cores than this. It is also noisy if the latencies did not become steady in
 # the warm-up.
 MAX_OTHERS_CORES = 0.1
-# The latency of a model is noisy if one of these three values exceeds its limit. Each limit is a fraction of the median
-# latency. _MAX_HALF_INTERVAL: half the width of the 95 % confidence interval of the median. _MAX_DRIFT: the change of
-# the median from the first half of the run to the second half. _MAX_TAIL: the distance from the median to the 90th
-# percentile.
+# The latency of a model is noisy if one of the next three values exceeds its limit. Each limit is a fraction of the
+# median latency. _MAX_HALF_INTERVAL: half the width of the 95 % confidence interval of the median. _MAX_DRIFT: the
+# change of the median from the first half of the run to the second half. _MAX_TAIL: the distance from the median to the
+# 90th percentile.
 _MAX_HALF_INTERVAL = 0.02
 _MAX_DRIFT = 0.05
 _MAX_TAIL = 0.25
+# Fewer measurements have no 95 % confidence interval of the median: even the interval from the smallest to the largest
+# of 5 values contains the median with a probability of only 1 - 2 / 2**5 = 94 %.
+_LEAST_RUNS = 6
 # A run is throttled if the clock rate fell below this fraction of the highest clock rate during the measurement.
 _LEAST_CLOCK = 0.9
 
@@ -44,6 +47,10 @@ def faults_of_model(latency: Latency) -> list[str]:
     half_interval = (total.high - total.low) / 2 / total.median
     tail = total.p90 / total.median - 1
     found = []
+    if total.n < _LEAST_RUNS:
+        found.append(
+            f"{NOISY}: measured runs: {total.n}, which are too few for a 95 % interval of the median"
+        )
     if half_interval > _MAX_HALF_INTERVAL:
         found.append(f"{NOISY}: half the 95 % interval of the median is {half_interval:.1%} of the median")
     if abs(latency.drift) > _MAX_DRIFT:

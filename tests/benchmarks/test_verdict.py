@@ -29,6 +29,11 @@ def test_a_quiet_run_is_good() -> None:
     assert mark([]) == "good"
 
 
+def test_six_runs_are_enough_for_an_interval() -> None:
+    assert faults_of_model(timed([10.0] * 6)) == []
+    assert len(faults_of_model(timed([10.0] * 5))) == 1
+
+
 def test_what_cannot_be_read_is_held_against_nobody() -> None:
     silent = Conditions(None, None, None, None, None)
     assert faults_of_run(replace(RUN, conditions=(silent,) * 3, others_cores=None)) == []
@@ -71,6 +76,7 @@ def test_a_low_clock_of_an_idle_machine_is_no_throttling() -> None:
             "from the first half of the run to the second, the median changed by +10%",
         ),
         ([10.0] * 8 + [30.0] * 2, "90th percentile"),
+        ([10.0], "measured runs: 1, which are too few for a 95 % interval of the median"),
         ([10.0, 20.0, 14.0, 9.0, 16.0] * 3, "half the 95 % interval of the median is"),
     ],
 )
