@@ -137,11 +137,11 @@ def _output_name(file: ForeignClassifier, index: int) -> str:
 
 def _folders(file: ForeignClassifier, data: Path) -> tuple[str, ...]:
     """Return the folders of the classes, sorted by their names on disk. Keras numbers the classes in this order."""
-    if data.is_file():
+    folders = [] if data.is_file() else class_folders(data)
+    if not folders:
         raise OptionError(
             f"'{data}' does not say in which order the {file.classes} classes of '{file.path}' are; give --labels FILE"
         )
-    folders = class_folders(data)
     _check_number(file, f"'{data}' has", folders)
     return tuple(folders)
 

@@ -248,9 +248,10 @@ def _layout(path: Path, shapes: Sequence[tuple[int | None, ...]], size: int | No
     if len(shapes) != 1 or len(shape) != 4 or shape[3] not in _CHANNELS:
         found = ", ".join(str(list(one)) for one in shapes) or "nothing"
         is_turned = len(shapes) == 1 and len(shape) == 4 and shape[1] in _CHANNELS
-        cure = "; export it with the channels last" if is_turned else ""
+        cure = "the channels last" if is_turned else "one gray or colour image as its only input"
         raise ModelError(
-            f"the input of '{path}' is {found}, instead of gray or colour images, [n, H, W, 1 or 3]{cure}"
+            f"the input of '{path}' is {found}, instead of gray or colour images, [n, H, W, 1 or 3]; export it with "
+            f"{cure}"
         )
     sides = shape[1:3]
     if None in sides and size is None:

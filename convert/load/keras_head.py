@@ -82,10 +82,11 @@ def find_head(
     shape = tuple(getattr(output, "shape", ()))
     if len(shape) != 2:
         several = isinstance(output, list | tuple | dict)
-        found = f"{len(output)} outputs" if several else f"an output of {list(shape)}"
-        cure = "; export a model that only has the output for the classes" if several else ""
+        sides = ", ".join(map(str, ("n", *shape[1:])))
+        found = f"{len(output)} outputs" if several else f"an output of [{sides}]"
         raise ModelError(
-            f"'{path}' is not a classifier: it has {found} instead of one number per class, [n, K]{cure}"
+            f"'{path}' is not a classifier: it has {found} instead of one number per class, [n, K]; export a model "
+            "with a single output of this shape"
         )
     removed = removed or _remove_activation(last_layer, np.asarray(output), lambda: answer(images))
     units = int(shape[1])

@@ -276,7 +276,10 @@ def test_a_network_of_any_size_needs_one(tmp_path: Path) -> None:
     [
         ("damaged", "cannot read the Keras model"),
         ("weights", "holds only weights"),
-        ("map", r"is not a classifier: it has an output of \[9, 14, 14, 3\]"),
+        (
+            "map",
+            r"is not a classifier: it has an output of \[n, 14, 14, 3\] .* a single output of this shape",
+        ),
         ("two outputs", "is not a classifier: it has 2 outputs"),
         ("five channels", r"is \[None, 16, 16, 5\], instead of gray or colour images"),
         ("channels first", r"is \[None, 3, 16, 16\], instead of gray or colour images"),
@@ -573,9 +576,13 @@ def test_a_folder_that_holds_no_model_is_told(tmp_path: Path, capsys: pytest.Cap
 
 @pytest.mark.parametrize(
     ("shape", "outputs", "cure"),
-    [((3, 32, 32), 1, "channels last"), ((32, 32, 3), 2, "only has the output for the classes")],
+    [
+        ((3, 32, 32), 1, "channels last"),
+        ((32, 32, 4), 1, "export it with one gray or colour image as its only input"),
+        ((32, 32, 3), 2, "a single output of this shape"),
+    ],
 )
-def test_channels_first_and_several_outputs_have_a_cure(
+def test_wrong_channels_and_several_outputs_have_a_cure(
     tmp_path: Path, shape: tuple[int, int, int], outputs: int, cure: str
 ) -> None:
     pixels = keras3.Input(shape)
