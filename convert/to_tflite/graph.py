@@ -100,5 +100,15 @@ class KeepingInterpreter:
         self._interpreter.invoke()
 
     def values(self, index: int) -> NDArray[Any]:
-        """Return a copy of the values that a tensor has after the last run."""
-        return np.array(self._interpreter.tensor(index)())
+        """Return a copy of the values that a tensor has after the last run.
+
+        Raises:
+            ModelError: the runtime has not kept the values.
+        """
+        try:
+            return np.array(self._interpreter.tensor(index)())
+        except ValueError as error:
+            raise ModelError(
+                "the runtime does not keep all activations of this network, as is the case for loops of an LSTM or a "
+                "GRU; use --float16 or --float32 instead"
+            ) from error

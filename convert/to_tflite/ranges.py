@@ -149,7 +149,7 @@ def choose_ranges(model: bytes, inputs: Iterable[NDArray[np.float32]], method: s
     Raises:
         OptionError: the method is unknown.
         DataError: there are no inputs.
-        ModelError: an activation is not finite.
+        ModelError: an activation is not finite, or the runtime does not keep it.
     """
     if method not in METHODS:
         raise OptionError(f"unknown calibration method '{method}'. Known: {', '.join(METHODS)}")

@@ -55,6 +55,18 @@ def test_min_max_is_what_the_quantizer_records(model: bytes, images: Images) -> 
         assert (min(0.0, found[0]), max(0.0, found[1])) == pytest.approx((low, high), rel=1e-5, abs=1e-6)
 
 
+def test_activations_of_a_loop_that_the_runtime_does_not_keep_are_an_error_with_a_cure(
+    float_file: Callable[..., bytes],
+) -> None:
+    import keras
+
+    rows = keras.Input((8, 8))
+    network = keras.Model(rows, keras.layers.Dense(2)(keras.layers.LSTM(4)(rows)))
+    image = np.ones((1, 8, 8), np.float32)
+    with pytest.raises(ModelError, match=r"does not keep all activations .*; use --float16 or --float32"):
+        choose_ranges(float_file(network), [image], "mse")
+
+
 def test_a_summand_has_its_own_range_and_not_that_of_the_sum(model: bytes, images: Images) -> None:
     ranges = choose_ranges(model, images, "min-max")
     tensors = read_model(model).subgraphs[0].tensors
