@@ -44,7 +44,7 @@ _CLASS_FIGURES = ("precision", "recall", "f1", "auroc", "coverage", "set_size")
 # The terminal shows at most this many models side by side.
 _COLUMNS = 3
 _SCORE_WIDTH = 20
-# A confusion matrix with more classes than this is written only to the JSON.
+# A confusion matrix with more classes than this is written only to the JSON. More ROC curves than this are not drawn.
 _MOST_CLASSES_SHOWN = 20
 # If a class has fewer lesions than this, Wilson's interval of the recall is at least 0.35 wide, even if all answers are
 # right.
@@ -489,12 +489,17 @@ def _thresholds_text(thresholds: Mapping[str, Any]) -> str:
 
 
 def _roc_svg(model: Scored, truth: Truth) -> str:
-    """Returns a plot with a ROC curve for each class whose AUROC was measured. Returns "" if there is no such class."""
+    """Returns a plot with a ROC curve for each class whose AUROC was measured. Returns "" if there is no such class.
+
+    If there are more classes than a legend can name, only the curve of the critical class is drawn.
+    """
     curves = []
     for index, (label, one) in enumerate(model.card.classes.items()):
         if one.auroc.measured:
             x, y = roc(truth.index == index, model.answers.probabilities[:, index])
             curves.append(Curve(f"{label} {one.auroc.value:.3f}", x, y, label == truth.critical))
+    if len(curves) > _MOST_CLASSES_SHOWN:
+        curves = [curve for curve in curves if curve.emphasised]
     return plots.roc_svg(curves) if curves else ""
 
 

@@ -285,7 +285,7 @@ def test_at_most_three_models_stand_side_by_side(lesions: Evaluation) -> None:
     assert heads == [["recall", "a", "b", "c"], ["recall", "d"]]
 
 
-def test_a_matrix_of_more_than_twenty_classes_is_left_out() -> None:
+def test_the_matrix_and_the_curves_of_more_than_twenty_classes_are_left_out() -> None:
     for classes, shown in ((20, True), (21, False)):
         labels = [f"class{number:02}" for number in range(classes)]
         photos = [
@@ -298,6 +298,11 @@ def test_a_matrix_of_more_than_twenty_classes_is_left_out() -> None:
         made = Evaluation("photos", tuple(photos), (), truth, (model,), (), (), 0)
         assert bool(re.search(r"^pets +class00 +class01 ", to_text(made), re.MULTILINE)) is shown
         assert ("onfusion" in to_html(made, "")) is shown
+        assert ("ROC curves:" in to_html(made, "")) is shown
+        # The curve of the critical class is always drawn.
+        page = to_html(replace(made, truth=Truth.of(photos, labels, None, "class05")), "")
+        assert "class05 1.000" in page
+        assert ("class06 1.000" in page) is shown
 
 
 def test_the_json_names_everything(lesions: Evaluation) -> None:
