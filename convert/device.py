@@ -144,8 +144,14 @@ def check_input(classifier: Classifier, size: tuple[int, int], input_ends: tuple
 
 @contextmanager
 def _written(model: bytes) -> Iterator[Path]:
-    """Yield the path of a temporary file that contains the bytes ``model``."""
+    """Yield the path of a temporary file that contains the bytes ``model``.
+
+    A ModelError that is raised meanwhile names the converted file instead of this path.
+    """
     with tempfile.TemporaryDirectory(prefix="dermedge-") as folder:
         path = Path(folder) / "converted.tflite"
         write_bytes(path, model)
-        yield path
+        try:
+            yield path
+        except ModelError as error:
+            raise ModelError(str(error).replace(f"'{path}'", "the converted file")) from error

@@ -169,6 +169,14 @@ def test_tensors_need_no_names_of_their_own(
     np.testing.assert_array_equal(named, unnamed)
 
 
+def test_a_converted_file_that_the_runtime_refuses_is_not_named_by_a_temporary_path() -> None:
+    with (
+        pytest.raises(ModelError, match=r"^the converted file is not a \.tflite"),
+        open_on_device(b"damaged"),
+    ):
+        pass
+
+
 def test_labels_and_normalization_of_the_file_are_believed(foreign_models: Path) -> None:
     file = open_tflite(foreign_models / "mobilenet_v1_0.25_224_1_metadata_1.tflite")
     assert file.layout == Layout(224, 224, 3, channels_first=False)
