@@ -16,8 +16,9 @@ from dermedge.edge.states import State
 
 __all__ = ["JsonLinesView", "to_json"]
 
-# If `may_drop` is true, the buffer of the pipe is reduced to this size. About 20 lines fit into such a buffer.
-_PIPE_BYTES = 16384
+# If `may_drop` is true, the buffer of the pipe is reduced to this size, or to one page of memory if a page is larger.
+# Linux then calls the pipe full as long as it holds a line that the reader has not taken.
+_PIPE_BYTES = 4096
 
 
 class JsonLinesView:
@@ -27,9 +28,10 @@ class JsonLinesView:
     changes.
 
     Args:
-        may_drop: whether to skip results while the reader of a pipe is too slow. If true, the loop never waits for the
-            reader, and the buffer of the pipe is reduced to about 16 kB, so that the reader gets recent results. If
-            false, every result is printed, and the loop waits for the reader.
+        may_drop: whether to skip results while the reader of a pipe is too slow. If true, the loop does not wait for
+            the reader, and on Linux, the pipe holds only one line, so that the reader gets recent results. Only a line
+            that is longer than 4 kB is waited for. If false, every result is printed, and the loop waits for the
+            reader.
     """
 
     def __init__(self, may_drop: bool = False) -> None:

@@ -110,7 +110,7 @@ def test_a_slow_reader_of_a_live_source_misses_results_holds_nothing_up_and_gets
             assert not showing.is_alive(), "it waits for a reader that never reads"
             late = reader.read(1_000_000).splitlines()
             assert [json.loads(line)["frame"] for line in late] == list(range(len(late)))
-            assert len(late) < 50
+            assert 1 <= len(late) <= (1 if sys.platform == "linux" else 50)
             view.show(make_result(classification=make_classification(number=1001)))
             assert json.loads(reader.read(100_000))["frame"] == 1001
         monkeypatch.undo()
