@@ -28,7 +28,8 @@ from dermedge.edge.model.normalization import NORMALIZATIONS, Normalization
 __all__ = ["KerasFile", "open_keras"]
 
 _FORMS = "a .keras or .h5 file, or a SavedModel folder"
-_SUFFIXES = (".keras", ".h5", ".hdf5")
+_HDF5_SUFFIXES = (".h5", ".hdf5")
+_SUFFIXES = (".keras", *_HDF5_SUFFIXES)
 # Advice for files that Keras cannot read. The key is the suffix of the file.
 _OTHER_FRAMEWORKS = {
     ".onnx": "convert it to a .tflite in float32 first, for example with onnx2tf",
@@ -124,10 +125,15 @@ def _check_form(path: Path) -> None:
     if suffix not in _SUFFIXES:
         cure = _OTHER_FRAMEWORKS.get(suffix, f"give {_FORMS}, or a .tflite")
         raise ModelError(f"'{path}' is not a Keras model; {cure}")
-    if not (zipfile.is_zipfile(path) or h5py.is_hdf5(path)):
+    is_hdf5 = h5py.is_hdf5(path)
+    if not (zipfile.is_zipfile(path) or is_hdf5):
         raise ModelError(
             f"cannot read the Keras model '{path}': the file is damaged, or was not saved by Keras "
             f"({path.stat().st_size:,} bytes); copy the file again, or save it again with Keras"
+        )
+    if not (is_keras_zip(path) or is_hdf5):
+        raise ModelError(
+            f"'{path}' is a zip archive; if Keras saved it, rename it so that its name ends in .keras"
         )
 
 
@@ -147,6 +153,8 @@ def _keras_for(path: Path) -> ModuleType:
             version = stored.decode() if isinstance(stored, bytes) else str(stored)
     if int(version.split(".")[0]) < 3:
         return import_module("tf_keras")
+    if not (is_keras_zip(path) or path.name.endswith(_HDF5_SUFFIXES)):
+        raise ModelError(f"'{path}' is an HDF5 file; rename it so that its name ends in .h5")
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     return import_module("keras")
 

@@ -568,6 +568,30 @@ def test_files_of_other_frameworks_and_damaged_ones_have_a_cure(
     assert message in str(raised.value)
 
 
+@pytest.mark.parametrize(
+    ("written", "given", "cure"),
+    [
+        ("a.keras", "a.h5", "is a zip archive; if Keras saved it, rename it so that its name ends in .keras"),
+        (
+            "a.keras",
+            "a.KERAS",
+            "is a zip archive; if Keras saved it, rename it so that its name ends in .keras",
+        ),
+        ("a.h5", "a.keras", "is an HDF5 file; rename it so that its name ends in .h5"),
+    ],
+)
+def test_a_renamed_file_is_told_which_name_it_needs(
+    tmp_path: Path, written: str, given: str, cure: str
+) -> None:
+    model = build(keras3, keras3.layers.Rescaling(1 / 255))
+    saved(model, tmp_path / written).rename(tmp_path / "moved")
+    path = (tmp_path / "moved").rename(tmp_path / given)
+    with pytest.raises(ModelError) as raised:
+        open_keras(path)
+    assert str(raised.value) == f"'{path}' {cure}"
+    assert open_keras(path.rename(tmp_path / written)).layout.channels == 3
+
+
 def test_a_folder_that_holds_no_model_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "empty").mkdir()
     assert cli.main(["convert", str(tmp_path / "empty"), "--int8", "--data", str(tmp_path)]) == 2
