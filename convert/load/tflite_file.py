@@ -73,9 +73,9 @@ def open_tflite(path: Path) -> TfliteFile:
         )
     pixels, layout = find_input(interpreter, path)
     output = find_outputs(interpreter, path).probabilities
-    _check_single_output(path, interpreter.get_output_details())
     model = strip(path.read_bytes())
     _check_float(path, pixels["dtype"], model)
+    _check_single_output(path, interpreter.get_output_details())
     if int(pixels["shape"][0]) != 1:
         raise ModelError(
             f"'{path}' expects {pixels['shape'][0]} images at a time; export it with a batch of 1"
