@@ -11,7 +11,7 @@ lesions.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
@@ -185,6 +185,18 @@ def _lopsided_lines(photos: Sequence[Photo], classes: Sequence[str]) -> tuple[st
     return tuple(map(printable, lines))
 
 
+def _in_order(names: Iterable[str]) -> tuple[str, ...]:
+    """Returns the classes of a catalogue in the order that `choose_classes` gives the same classes.
+
+    The four `LESION_CLASSES` come first if all of them are there. Names are in the order of the alphabet otherwise, and
+    "none of these" is the last.
+    """
+    there = set(names)
+    first = LESION_CLASSES if set(LESION_CLASSES) <= there else ()
+    last = [NONE_OF_THESE] if NONE_OF_THESE in there else []
+    return (*first, *sorted(there.difference(first, last)), *last)
+
+
 def _as_catalogued(
     catalogues: Sequence[Sequence[Photo]], classes: Sequence[str] | None, seed: int
 ) -> Catalogue:
@@ -214,8 +226,7 @@ def _as_catalogued(
         draft, order = _with_classes(draft, classes, left_out)
         photos = draft.photos
     else:
-        order = (*LESION_CLASSES, *(name for name in there if name != NONE_OF_THESE))
-        order = tuple(name for name in dict.fromkeys((*order, NONE_OF_THESE)) if name in there)
+        order = _in_order(there)
         _check_same_classes(catalogues, order)
     photos = _once(photos)
     _check_sizes(photos, order)

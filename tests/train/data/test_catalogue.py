@@ -485,6 +485,25 @@ def test_a_catalogue_alone_keeps_its_labels_under_its_own_classes_in_any_order(t
     assert again.photos == corrected
 
 
+@pytest.mark.parametrize(
+    ("names", "order"),
+    [
+        (["nevus", "melanoma", "basal cell carcinoma"], ["basal cell carcinoma", "melanoma", "nevus"]),
+        (
+            ["nevus", "melanoma", "dermatofibroma", "squamous cell carcinoma", "cat"],
+            ["melanoma", "dermatofibroma", "nevus", "squamous cell carcinoma", NONE_OF_THESE],
+        ),
+    ],
+)
+def test_a_catalogue_gives_the_classes_the_order_that_its_folder_gives(
+    names: list[str], order: list[str], tmp_path: Path
+) -> None:
+    first = build_catalogue([folders(tmp_path / "set", dict.fromkeys(names, 6))])
+    first.save(tmp_path / "earlier.csv")
+    assert list(first.classes) == order
+    assert build_catalogue([tmp_path / "earlier.csv"]).classes == first.classes
+
+
 def test_a_catalogue_with_an_unknown_split_is_refused(tmp_path: Path) -> None:
     catalogue = build_catalogue([folders(tmp_path / "set", {"cat": 9, "dog": 9})])
     table = put(tmp_path / "catalogue.csv", catalogue.to_csv().replace(",val", ",validation"))
