@@ -46,8 +46,10 @@ _TURNED = re.compile(rb"\0\0\0\x09irot(.)", re.DOTALL)
 _MIRRORED = re.compile(rb"\0\0\0\x09imir(.)", re.DOTALL)
 # A TIFF file begins with one of these, which states its byte order.
 _TIFF_ORDERS = {b"II*\0": "<", b"MM\0*": ">"}
-# The tag NewSubfileType of TIFF. Its lowest bit stands for a smaller copy of another image in the file.
+# The tag NewSubfileType of TIFF, whose lowest bit marks a smaller copy of another image, and the tag SubIFDs, which
+# holds the addresses of further images. A program that copies one image out of a file leaves the bit as it is.
 _SUBFILE_TYPE = 254
+_SUB_IMAGES = 330
 # A pixel has at most four channels of 16 bits. A file with more bytes for each pixel, such as a scan of a whole slide,
 # could fill the memory.
 _MOST_PIXEL_BYTES = 8
@@ -188,12 +190,13 @@ def _begins_with_thumbnail(content: memoryview, order: str) -> bool:
         order: the byte order, as the module `struct` denotes it.
     """
     (directory,) = struct.unpack_from(f"{order}I", content, 4)
-    (entries,) = struct.unpack_from(f"{order}H", content, directory)
-    for number in range(entries):
-        tag, _, _, value = struct.unpack_from(f"{order}HHII", content, directory + 2 + 12 * number)
-        if tag == _SUBFILE_TYPE:
-            return bool(value & 1)
-    return False
+    (count,) = struct.unpack_from(f"{order}H", content, directory)
+    start = directory + 2
+    end = start + 12 * count
+    tags = {tag: value for tag, _, _, value in struct.iter_unpack(f"{order}HHII", content[start:end])}
+    # the four bytes after the tags are the address of the next image, or 0
+    has_others = _SUB_IMAGES in tags or any(content[end : end + 4])
+    return has_others and bool(tags.get(_SUBFILE_TYPE, 0) & 1)
 
 
 def _is_iso_media(content: NDArray[np.uint8]) -> bool:

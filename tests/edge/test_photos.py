@@ -179,37 +179,41 @@ def test_an_avif_photo_may_begin_with_the_brand_of_a_heic_photo() -> None:
         assert np.abs(decode_photo(renamed, "a.avif").astype(int) - image).max() <= 8
 
 
-def tiff(order: str, subfile_type: int = 0, compression: int = 1) -> np.ndarray[Any, Any]:
-    """Returns a TIFF file of 8 x 8 grey pixels. ``order`` is the byte order, as the module `struct` denotes it."""
-    tags = {
-        254: subfile_type,
-        256: 8,
-        257: 8,
-        258: 8,
-        259: compression,
-        262: 1,
-        273: 8 + 2 + 10 * 12 + 4,
-        277: 1,
-        278: 8,
-        279: 64,
-    }
+def tiff(order: str, following: int = 0, **changed: int) -> np.ndarray[Any, Any]:
+    """Returns a TIFF file of 8 x 8 grey pixels.
+
+    Args:
+        order: the byte order, as the module `struct` denotes it.
+        following: the address of the next image in the file. 0 stands for none.
+        changed: the values of tags, such as ``tag_259``.
+    """
+    tags = {256: 8, 257: 8, 258: 8, 259: 1, 262: 1, 273: 200, 277: 1, 278: 8, 279: 64}
+    tags |= {int(name.removeprefix("tag_")): value for name, value in changed.items()}
     header = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(f"{order}IH", 8, len(tags))
-    entries = (struct.pack(f"{order}HHII", tag, 4, 1, value) for tag, value in tags.items())
-    return np.frombuffer(header + b"".join(entries) + bytes(4) + bytes([200]) * 64, np.uint8)
+    entries = (struct.pack(f"{order}HHII", tag, 4, 1, value) for tag, value in sorted(tags.items()))
+    directory = header + b"".join(entries) + struct.pack(f"{order}I", following)
+    return np.frombuffer(directory.ljust(200, b"\0") + bytes([200]) * 64, np.uint8)
 
 
 @pytest.mark.parametrize("order", ["<", ">"])
-def test_a_tiff_that_begins_with_a_thumbnail_is_an_error(order: str) -> None:
-    assert decode_photo(tiff(order), "a.tif").tolist() == [[[200] * 3] * 8] * 8
+@pytest.mark.parametrize("others", [{"tag_330": 8}, {"following": 8}])
+def test_a_tiff_that_begins_with_a_thumbnail_is_an_error(order: str, others: dict[str, int]) -> None:
+    assert decode_photo(tiff(order, **others), "a.tif").tolist() == [[[200] * 3] * 8] * 8
     with pytest.raises(
         PictureError, match=r"a\.dng' is not a photo .*it begins with a thumbnail, as raw files do"
     ):
-        decode_photo(tiff(order, subfile_type=1), "a.dng")
+        decode_photo(tiff(order, tag_254=1, **others), "a.dng")
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_the_only_image_of_a_tiff_is_its_photo(order: str) -> None:
+    """A program that copies one image out of a file leaves the mark of a thumbnail as it is."""
+    assert decode_photo(tiff(order, tag_254=1), "a.tif").tolist() == [[[200] * 3] * 8] * 8
 
 
 def test_a_tiff_whose_compression_is_unknown_is_an_error() -> None:
     with pytest.raises(PictureError, match="each pixel is black, or its compression is unknown"):
-        decode_photo(tiff("<", compression=34712), "a.tif")
+        decode_photo(tiff("<", tag_259=34712), "a.tif")
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
