@@ -21,11 +21,12 @@ GENERATED = r"(^|/)(__pycache__|node_modules|\.[a-z_]+_cache)/"
 
 
 class FreshBuild(build_py):
-    """Builds into an empty folder. Otherwise the wheel would keep files of an earlier build that no longer exist."""
+    """Empties build/lib first. Otherwise the wheel would keep files of an earlier build that no longer exist."""
 
     def run(self) -> None:
         if not self.editable_mode:
-            shutil.rmtree(self.build_lib, ignore_errors=True)
+            # not self.build_lib: --build-lib may name a folder with other files
+            shutil.rmtree(ROOT / "build" / "lib", ignore_errors=True)
         super().run()
 
 

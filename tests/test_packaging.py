@@ -256,6 +256,15 @@ def test_a_wheel_holds_no_file_of_an_earlier_build(archives: Archives, tmp_path:
     assert contents(wheel).keys() == contents(archives.wheel).keys()
 
 
+def test_a_build_deletes_nothing_from_a_folder_of_the_user(archives: Archives, tmp_path: Path) -> None:
+    theirs = tmp_path / "thesis.txt"
+    theirs.write_text("words")
+    command = [sys.executable, "setup.py", "-q", "build", "--build-lib", str(tmp_path)]
+    subprocess.run(command, cwd=archives.source, capture_output=True, check=True)
+    assert theirs.read_text() == "words"
+    assert (tmp_path / "dermedge" / "cli.py").is_file()
+
+
 def test_an_installation_leaves_one_package(installed: Path) -> None:
     assert {path.name for path in installed.iterdir()} - {"bin"} == {
         "dermedge",
