@@ -678,7 +678,10 @@ def test_the_readme_is_short() -> None:
 def source_text() -> str:
     """Returns all code of the product. The parts of a string that is written on several lines are joined."""
     folders = ("dermedge", "edge", "train", "convert", "benchmarks")
-    paths = [ROOT / "setup.py", *(path for folder in folders for path in (ROOT / folder).rglob("*.py"))]
+    found = (
+        path for folder in folders for kind in ("*.py", "page/*.js") for path in (ROOT / folder).rglob(kind)
+    )
+    paths = [ROOT / "setup.py", *found]
     text = "\n".join(path.read_text(encoding="utf-8") for path in paths)
     return re.sub(r'"\s*\n\s*f?"', "", text).replace("`", "'")
 
