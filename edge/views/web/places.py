@@ -106,9 +106,8 @@ class PlacedProtocol(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
-        transport.set_write_buffer_limits(
-            high=0
-        )  # the next frame waits until the system has taken the previous one
+        # the next frame waits until the system has taken the previous one
+        transport.set_write_buffer_limits(high=0)
         if self.client is not None:
             self._places.enter(self.client, transport)
         self._start_deadline()
