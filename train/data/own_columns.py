@@ -161,25 +161,28 @@ def _image_column(
 ) -> tuple[str, ...]:
     """Returns a tuple with the column that names the photos; an empty tuple if there is no such column.
 
-    A column of file names is preferred to a column of numbers, because numbers may count the rows. Raises ValueError if
-    two columns of numbers name different photos, and none of them has a usual name.
+    A column with a usual name is preferred, unless its name is id and it holds numbers. Such a column may count the
+    rows. Then, the column that names the most photos is preferred. If several columns name as many, a column of file
+    names is preferred to a column of numbers. Raises ValueError if two columns of numbers name different photos, and
+    none of them has a usual name.
     """
     usual = _usual("image", columns)
     named = {column: sum(bool(find(row[column])) for row in rows if row[column]) for column in columns}
+    numbers = {column for column in columns if _holds_numbers(column, rows)}
     enough = max(1.0, _NEARLY_ALL * len(rows))
-    whole = [
+    others = [
         column
         for column in columns
         if (named[column] >= enough and _are_different(column, rows))
         or (named[column] and _holds_file_names(column, rows))
     ]
-    naming = [*(column for column in usual if named[column]), *(c for c in whole if c not in usual)]
-    if not naming:
+    sure = [column for column in usual if column not in numbers or compact_name(column) != "id"]
+    best = [column for column in sure if named[column]]
+    best = best or [column for column in dict.fromkeys((*usual, *others)) if named[column]]
+    if not best:
         return usual[:1]
-    best = [column for column in naming if not _holds_numbers(column, rows)] or naming
-    best = [column for column in best if column in usual] or best
-    chosen = max(best, key=named.__getitem__)
-    if chosen not in usual and _holds_numbers(chosen, rows):
+    chosen = max(best, key=lambda column: (named[column], column not in numbers))
+    if chosen not in usual and chosen in numbers:
         _check_one_column_of_numbers([column for column in best if not is_group_name(column)], rows)
     return (chosen,)
 
@@ -198,18 +201,24 @@ def _further_image_columns(
 ) -> tuple[str, ...]:
     """Returns the columns that name further photos of the lesion in a row, such as a close-up beside the dermoscopic
     photo. ``image`` is the column that names the first photo.
+
+    A column such as "previous" or "similar" names photos that have rows of their own. It is not returned.
     """
+    firsts = [find(row[image]) for row in rows]
+    with_row = {photo for photos in firsts for photo in photos}
     further = []
     for column in columns:
         if _holds_numbers(column, rows) or says_mask(column):
             continue
-        found = [(find(row[column]), find(row[image])) for row in rows if row[column]]
+        found = [(find(row[column]), first) for row, first in zip(rows, firsts, strict=True) if row[column]]
         counts = [len(photos) for photos, _ in found]
+        others = [photos for photos, first in found if photos != first]
         share = _HALF if _holds_file_names(column, rows) else _NEARLY_ALL
         if (
             sum(counts) >= share * len(counts)
             and max(counts) == 1
-            and any(photos != first for photos, first in found)
+            and any(others)
+            and with_row.isdisjoint(photo for photos in others for photo in photos)
         ):
             further.append(column)
     return tuple(further)

@@ -337,6 +337,43 @@ def test_a_column_of_file_names_goes_before_one_that_numbers_the_rows(tmp_path: 
             assert [half[index].diagnosis for index in range(4)] == labels[:4]
 
 
+@pytest.mark.parametrize(
+    ("header", "cells"),
+    [
+        # Masks have the numbers of their photos, and some photos have none.
+        ("image_id,outline", ["1.png", "2.png", ""]),
+        ("ID,outline", ["1.png", "2.png", ""]),
+        ("image,nearest", ["2.jpg", "3.jpg", "1.jpg"]),
+    ],
+)
+def test_file_names_beside_the_numbers_of_the_photos_do_not_name_the_photos(
+    tmp_path: Path, header: str, cells: list[str]
+) -> None:
+    """Earlier, the numbers were not used, and photos without a mask had no label."""
+    rows = [f"{at},{cell},{name}" for at, (cell, name) in enumerate(zip(cells, "abc", strict=True), 1)]
+    (tmp_path / "table.csv").write_text("\n".join([f"{header},label", *rows]))
+    photos = [FoundPhoto(tmp_path / f"{number}.jpg", tmp_path, ()) for number in (1, 2, 3)]
+    found = read_tables([tmp_path / "table.csv"], photos)
+    assert [found.facts[index].diagnosis for index in range(3)] == ["a", "b", "c"]
+    assert not any(facts.groups for facts in found.facts.values())
+    assert found.accounts[0].unused == (header.partition(",")[2],)
+
+
+@pytest.mark.parametrize("column", ["previous", "similar", "duplicate of", "old name"])
+def test_a_column_of_photos_that_have_rows_of_their_own_names_no_further_photos(
+    tmp_path: Path, column: str
+) -> None:
+    """Earlier, each photo also got the label of another row. The two labels excluded each other, and none was used."""
+    labels = ["nevus", "melanoma"] * 4
+    rows = [f"{name}.jpg,{NAMES[at - 1]}.jpg,{labels[at]}" for at, name in enumerate(NAMES[:8])]
+    (tmp_path / "table.csv").write_text("\n".join([f"photo,{column},diagnosis", *rows]))
+    photos = [FoundPhoto(tmp_path / f"{name}.jpg", tmp_path, ()) for name in NAMES[:8]]
+    found = read_tables([tmp_path / "table.csv"], photos)
+    assert [found.facts[at].diagnosis for at in range(8)] == labels
+    assert not any(facts.groups for facts in found.facts.values())
+    assert found.accounts[0].unused == (column,)
+
+
 def test_two_columns_of_numbers_that_may_be_those_of_the_photos_stop(tmp_path: Path) -> None:
     """Earlier, the first one was used."""
     names = [f"{number}" for number in range(1, 9)]
