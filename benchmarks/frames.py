@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from dermedge.edge.errors import OptionError, PictureError
 from dermedge.edge.photos import find_photo_files, read_picture
+from dermedge.edge.printable import printable
 from dermedge.edge.sources.open import open_source
 from dermedge.edge.sources.photo_files import PhotoFiles
 from dermedge.edge.sources.redact import without_secrets
@@ -38,7 +39,9 @@ GENERATED = "demo"
 Frames = list[NDArray[np.uint8]]
 
 
-def frames_of_source(spec: str | None) -> tuple[Frames, str]:
+def frames_of_source(
+    spec: str | None, say: Callable[[str], object] = lambda line: None
+) -> tuple[Frames, str]:
     """Returns at most FRAMES frames of a source, and a description of these frames.
 
     From a folder of photos, evenly spaced photos of the sorted list of files are used. From any other source, the first
@@ -47,6 +50,7 @@ def frames_of_source(spec: str | None) -> tuple[Frames, str]:
     Args:
         spec: a source for `open_source`; None if the user named no source. There is no default source, because dermedge
             ships no photos. Generated frames are used only if the source is `GENERATED`.
+        say: a function that is called with a line of text for each photo that is left out.
 
     Raises:
         OptionError: no source is given.
@@ -62,20 +66,18 @@ def frames_of_source(spec: str | None) -> tuple[Frames, str]:
         # if a folder has the name of another source, such as demo or 0, open_source opens the other source
         if isinstance(source, PhotoFiles) and os.path.isdir(spec):
             paths = find_photo_files(Path(spec))
-            frames, unreadable = frames_of_photos(paths)
-            left_out = f"; photos left out: {len(unreadable)}. {unreadable[0]}" if unreadable else ""
-            return frames, f"{len(frames)} of {len(paths)} photos of --source resized to {size}{left_out}"
+            frames = frames_of_photos(paths, say)
+            return frames, f"{len(frames)} of {len(paths)} photos of --source resized to {size}"
         frames = [camera_frame(frame.image_bgr) for frame in islice(iter(source.read, None), FRAMES)]
     if spec == GENERATED:
         return frames, f"{len(frames)} generated frames of {size}, not photos"
     return frames, f"{len(frames)} frames of '{without_secrets(spec)}' resized to {size}"
 
 
-def frames_of_photos(paths: Sequence[Path]) -> tuple[Frames, list[PictureError]]:
-    """Makes frames from evenly spaced photos of the list ``paths``.
+def frames_of_photos(paths: Sequence[Path], say: Callable[[str], object] = lambda line: None) -> Frames:
+    """Returns at most FRAMES frames, which are made from evenly spaced photos of the list ``paths``.
 
-    Returns:
-        At most FRAMES frames; and the errors of the photos that were left out because they cannot be decoded.
+    Photos that cannot be decoded are left out. ``say`` is called with a line of text for each of them.
 
     Raises:
         PictureError: none of the photos can be decoded.
@@ -90,7 +92,9 @@ def frames_of_photos(paths: Sequence[Path]) -> tuple[Frames, list[PictureError]]
             unreadable.append(error)
     if unreadable and not frames:
         raise unreadable[0]
-    return frames, unreadable
+    for left_out in unreadable:
+        say(printable(f"photo left out: {left_out}"))
+    return frames
 
 
 def camera_frame(image_bgr: NDArray[np.uint8]) -> NDArray[np.uint8]:

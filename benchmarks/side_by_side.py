@@ -115,7 +115,7 @@ def benchmark(
     Args:
         settings: the settings.
         progress: a function that is called with a text that names the current measurement.
-        say: a function that is called with each line of text on how the labelled photos were read.
+        say: a function that is called with each line of text on how the photos were read.
 
     Raises:
         DermedgeError: a file, option or photo cannot be used. Most of these errors are raised before the measurement
@@ -190,7 +190,7 @@ def _find_input(
 ) -> _Input:
     """Collects the frames, and scores the classifiers if there are labelled photos."""
     if settings.data is None:
-        frames, origin = frames_of_source(settings.source)
+        frames, origin = frames_of_source(settings.source, say)
         return _Input(frames, origin, source_opener(settings.source, []), None, None)
     from dermedge.train.data.scoring import check_unlearned
 
@@ -199,9 +199,9 @@ def _find_input(
     scores = score(scored, photos, progress)
     paths = [photo.path for photo in scores.readable]
     if settings.source:
-        frames, origin = frames_of_source(settings.source)
+        frames, origin = frames_of_source(settings.source, say)
     else:
-        frames, _ = frames_of_photos(paths)
+        frames = frames_of_photos(paths)
         origin = f"{len(frames)} photos of --data resized to {FRAME_WIDTH}x{FRAME_HEIGHT}"
     split = f", split {settings.split}" if settings.split else ""
     sampled = ", sampled evenly over the classes" if len(photos) == settings.max_photos else ""

@@ -122,15 +122,15 @@ def test_of_photos_that_cannot_be_decoded_the_first_is_told(tmp_path: Path) -> N
     with pytest.raises(PictureError, match=r"0\.png"):
         frames_of_photos(paths)
     cv2.imwrite(str(paths[1]), np.full((6, 8, 3), 9, np.uint8))
-    found, unreadable = frames_of_photos(paths)
-    assert [int(frame[0, 0, 0]) for frame in found] == [9]
-    assert [str(paths[0]) in str(unreadable[0]), str(paths[2]) in str(unreadable[1])] == [True, True]
+    assert [int(frame[0, 0, 0]) for frame in frames_of_photos(paths)] == [9]
 
 
-def test_a_photo_of_a_folder_that_cannot_be_decoded_is_named(tmp_path: Path) -> None:
+def test_a_photo_that_cannot_be_decoded_is_named_to_the_user_and_not_in_results(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "0.png"), np.full((6, 8, 3), 9, np.uint8))
-    (tmp_path / "1.png").write_bytes(b"no photo")
-    frames, origin = frames_of_source(str(tmp_path))
-    assert len(frames) == 1
-    beginning = "1 of 2 photos of --source resized to 640x480; photos left out: 1. "
-    assert origin.startswith(f"{beginning}'{tmp_path / '1.png'}' is not a photo")
+    for name in ("1.png", "2\x1b.png"):
+        (tmp_path / name).write_bytes(b"no photo")
+    said: list[str] = []
+    frames, origin = frames_of_source(str(tmp_path), said.append)
+    assert (len(frames), origin) == (1, "1 of 3 photos of --source resized to 640x480")
+    assert said[0].startswith(f"photo left out: '{tmp_path / '1.png'}' is not a photo")
+    assert [len(said), "2\\x1b.png" in said[1]] == [2, True]
