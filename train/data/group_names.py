@@ -90,8 +90,10 @@ def _before_id(name: str) -> str:
 def matching_id(written: str) -> str:
     """Returns the text that all spellings of an id have in common, such as P07, p-7 and "P 7".
 
-    Capitals, spaces, signs and zeros in front of a number make no difference.
+    Capitals, spaces, signs and zeros in front of a number make no difference. The vowel signs of a script such as Thai
+    do, although they are no letters.
     """
     plain = unicodedata.normalize("NFC", written).casefold()
-    parts = re.findall(r"\d+|[^\W\d_]+", plain)
+    spaced = re.sub(r"[\W_]", lambda sign: sign[0] if unicodedata.category(sign[0])[0] == "M" else " ", plain)
+    parts = re.findall(r"\d+|[^\d\s]+", spaced)
     return " ".join(part.lstrip("0") or "0" for part in parts) or plain

@@ -259,7 +259,7 @@ def _links(
             root, folder, stem = made_from[index]
             names.append(f"made from {root.name}/{folder}/{stem}")
         if placements[index].group and groups_from == FOLDERS_TOO:
-            names.append(f"folder {matching_id(placements[index].group)}")
+            names.append(f"folder {'/'.join(map(matching_id, placements[index].group.split('/')))}")
         links.append(tuple(names))
     return links
 

@@ -106,6 +106,13 @@ def test_spellings_of_the_folder_of_a_person_are_one_person(tmp_path: Path) -> N
     assert set(found["1.jpg"].links).isdisjoint(found["3.jpg"].links)
 
 
+def test_the_folders_of_two_persons_are_two_groups(tmp_path: Path) -> None:
+    """Earlier, they were one if their paths differed only in the place of a slash, or in a vowel sign."""
+    names = ["mole/blue 1/1.jpg", "mole blue/1/2.jpg", "mole/รมิ/3.jpg", "mole/รมี/4.jpg"]
+    links = [one.links for one in labelled(tmp_path, names).values()]
+    assert len(set(links)) == 4
+
+
 def test_folders_below_a_class_are_groups_unless_tables_alone_group(tmp_path: Path) -> None:
     names = [
         f"{label}/patient_{number}/{label}{number}{part}.jpg"
