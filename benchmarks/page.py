@@ -124,8 +124,8 @@ def answer(report: BenchmarkReport) -> str:
     fastest = min(report.rows, key=lambda row: row.latency.total.median)
     slower = [row for row in report.rows if row.latency.total.low > fastest.latency.total.high]
     if not slower:
-        others = ", and no model is slower beyond noise" if len(report.rows) > 1 else ""
-        first = f"{row_name(fastest)}, takes {_latency(fastest)} from frame to decision{others}"
+        equal = "No model is faster than the others beyond noise: " if len(report.rows) > 1 else ""
+        first = f"{equal}{row_name(fastest)}, takes {_latency(fastest)} from frame to decision"
     else:
         slowest = max(slower, key=lambda row: row.latency.total.median)
         times = slowest.latency.total.median / fastest.latency.total.median

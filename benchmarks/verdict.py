@@ -19,8 +19,8 @@ MAX_OTHERS_CORES = 0.1
 _MAX_HALF_INTERVAL = 0.02
 _MAX_DRIFT = 0.05
 _MAX_TAIL = 0.25
-# Fewer measurements have no 95 % confidence interval of the median: even the interval from the smallest to the largest
-# of 5 values contains the median with a probability of only 1 - 2 / 2**5 = 94 %.
+# With fewer measurements, no interval contains the true median with a probability of 95 %. The widest one, from the
+# smallest to the largest of 5 values, contains it with a probability of 1 - 2 / 2**5 = 94 %.
 _LEAST_RUNS = 6
 # A run is throttled if the clock rate fell below this fraction of the highest clock rate during the measurement.
 _LEAST_CLOCK = 0.9
@@ -48,9 +48,7 @@ def faults_of_model(latency: Latency) -> list[str]:
     tail = total.p90 / total.median - 1
     found = []
     if total.n < _LEAST_RUNS:
-        found.append(
-            f"{NOISY}: measured runs: {total.n}, which are too few for a 95 % interval of the median"
-        )
+        found.append(f"{NOISY}: measured runs: {total.n}; a 95 % interval needs at least {_LEAST_RUNS}")
     if half_interval > _MAX_HALF_INTERVAL:
         found.append(f"{NOISY}: half the 95 % interval of the median is {half_interval:.1%} of the median")
     if abs(latency.drift) > _MAX_DRIFT:

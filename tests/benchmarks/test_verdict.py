@@ -76,7 +76,7 @@ def test_a_low_clock_of_an_idle_machine_is_no_throttling() -> None:
             "from the first half of the run to the second, the median changed by +10%",
         ),
         ([10.0] * 8 + [30.0] * 2, "90th percentile"),
-        ([10.0], "measured runs: 1, which are too few for a 95 % interval of the median"),
+        ([10.0], "measured runs: 1; a 95 % interval needs at least 6"),
         ([10.0, 20.0, 14.0, 9.0, 16.0] * 3, "half the 95 % interval of the median is"),
     ],
 )
