@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import select
+import stat
 import sys
 import time
 from contextlib import suppress
@@ -16,10 +18,6 @@ from dermedge.edge.states import State
 
 __all__ = ["JsonLinesView", "to_json"]
 
-# If `may_drop` is true, the buffer of the pipe is reduced to this size, or to one page of memory if a page is larger.
-# Linux then calls the pipe full as long as it holds a line that the reader has not taken.
-_PIPE_BYTES = 4096
-
 
 class JsonLinesView:
     """Prints each result as one JSON object. Each line is flushed, so that the reader of a pipe gets it immediately.
@@ -28,47 +26,65 @@ class JsonLinesView:
     changes.
 
     Args:
-        may_drop: whether to skip results while the reader of a pipe is too slow. If true, the loop does not wait for
-            the reader, and on Linux, the pipe holds only one line, so that the reader gets recent results. Only a line
-            that is longer than 4 kB is waited for. If false, every result is printed, and the loop waits for the
-            reader.
+        may_drop: whether to skip results while the reader is too slow. If true, the loop does not wait for the reader.
+            On Linux, a result is skipped if the pipe still holds a line that the reader has not taken, so that the
+            reader gets recent results. If the last result of a run is skipped, it is printed at the exit, unless its
+            line is longer than 4 kB. Only a line that is longer than the pipe, which usually holds 64 kB, is waited
+            for. If false, every result is printed, and the loop waits for the reader.
     """
 
     def __init__(self, may_drop: bool = False) -> None:
         self._may_drop = may_drop
         self._printed: tuple[str, str] | None = None
+        self._skipped: FrameResult | None = None
 
     def __enter__(self) -> JsonLinesView:
-        if self._may_drop:
-            _shorten_pipe()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        pass
+        if kind is None and self._skipped is not None and _can_take_a_line():
+            line = _line(self._skipped)
+            if len(line.encode()) <= select.PIPE_BUF:  # a longer line might be waited for
+                print(line, end="", flush=True)
 
     def show(self, result: FrameResult) -> bool:
         update = (result.state, result.hint)
-        if self._may_drop and not _can_take_a_line():
+        self._skipped = None
+        if result.state is State.CAMERA_LOST and update == self._printed:
             return True
-        if result.state is not State.CAMERA_LOST or update != self._printed:
-            print(printable_json(to_json(result)), flush=True)
-        self._printed = update
+        if self._may_drop and (_is_unread() or not _can_take_a_line()):
+            self._skipped = result
+        else:
+            print(_line(result), end="", flush=True)
+            self._printed = update
         return True
 
     def finish(self) -> None:
         pass
 
 
-def _shorten_pipe() -> None:
-    """Reduces the buffer of the pipe at standard output. Does nothing if standard output is not a pipe."""
-    # ImportError: Windows has no module fcntl. AttributeError: only the fcntl of Linux has F_SETPIPE_SZ. OSError:
-    # standard output is not a pipe.
-    with suppress(ImportError, AttributeError, OSError):
-        import fcntl
+def _line(result: FrameResult) -> str:
+    return f"{printable_json(to_json(result))}\n"
 
-        fcntl.fcntl(sys.stdout.fileno(), fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+
+def _is_unread() -> bool:
+    """Tells whether standard output is a pipe that holds bytes which the reader has not taken.
+
+    Only Linux tells this to the writer. On other systems, and if the reader has closed the pipe, the result is False.
+    """
+    # ImportError: Windows has no module fcntl. ValueError: standard output has no file descriptor
+    with suppress(ImportError, OSError, ValueError):
+        import fcntl
+        import termios
+
+        output = sys.stdout.fileno()
+        if stat.S_ISFIFO(os.fstat(output).st_mode) and any(fcntl.ioctl(output, termios.FIONREAD, bytes(4))):
+            poller = select.poll()
+            poller.register(output, 0)  # asks for no event, so that only a closed pipe is reported
+            return not poller.poll(0)
+    return False
 
 
 def _can_take_a_line() -> bool:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
 import sys
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -113,4 +115,49 @@ def test_a_slow_reader_of_a_live_source_misses_results_holds_nothing_up_and_gets
             assert 1 <= len(late) <= (1 if sys.platform == "linux" else 50)
             view.show(make_result(classification=make_classification(number=1001)))
             assert json.loads(reader.read(100_000))["frame"] == 1001
+        monkeypatch.undo()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells the writer how full a pipe is")
+@pytest.mark.parametrize("length", [1000, 5000, 13000, 40000])
+def test_a_long_line_is_not_waited_for_and_a_short_last_line_is_not_lost(
+    length: int,
+    make_result: Callable[..., FrameResult],
+    make_lost: Callable[..., FrameResult],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Earlier, a model with many classes waited for a reader that had stopped reading."""
+    reading, writing = os.pipe()
+
+    def show_all() -> None:
+        with open_jsonlines(is_live=True) as view:
+            for hint in ("first", "second", "last"):
+                view.show(replace(make_result(), hint=hint + " " * (length - len(hint))))
+            view.show(make_lost("gone"))
+            view.show(make_lost("gone"))
+
+    with open(reading, "rb", buffering=0) as reader:
+        with open(writing, "w") as output:
+            monkeypatch.setattr(sys, "stdout", output)
+            showing = threading.Thread(target=show_all, daemon=True)
+            showing.start()
+            showing.join(60)
+            assert not showing.is_alive(), "it waits for a reader that never reads"
+            monkeypatch.undo()
+        hints = [json.loads(line)["hint"].strip() for line in reader.read(1_000_000).splitlines()]
+    assert hints == ["first", "gone"]
+
+
+def test_a_reader_that_closes_the_pipe_before_it_has_read_a_line_ends_the_run(
+    make_result: Callable[..., FrameResult], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reading, writing = os.pipe()
+    with open(writing, "wb", buffering=0) as pipe, io.TextIOWrapper(pipe, write_through=True) as output:
+        monkeypatch.setattr(sys, "stdout", output)
+        view = open_jsonlines(is_live=True)
+        for _ in range(2):
+            view.show(make_result())
+        os.close(reading)
+        with pytest.raises(BrokenPipeError):
+            view.show(make_result())
         monkeypatch.undo()
