@@ -65,7 +65,8 @@ THROTTLING = {0: "under-voltage", 1: "frequency capped", 2: "throttled", 3: "sof
 _SINCE_START = 16
 _INSTALL_PICAMERA2 = "sudo apt install python3-picamera2"
 _CONVERT_AGAIN = "convert the model again with this version of dermedge"
-# Only `dermedge convert` writes a golden test, and it cannot convert every .tflite file of other makers.
+# A .tflite file of another maker has no golden test, because only `dermedge convert` writes one. `dermedge convert`
+# cannot convert every such file.
 _EVALUATE = "check its answers on labelled photos: dermedge evaluate {} --data FOLDER"
 
 _Load = Callable[[str], Any]

@@ -96,9 +96,8 @@ def _none_threshold(p_none: _Floats) -> float:
 
     ``p_none`` holds the probability of "none of these" for each photo of a named class.
     """
-    # `_reached` finds a probability that at most 4 % of the photos exceed. A threshold that equals this probability
-    # would also decline the photos that have exactly this probability, and then more than 4 % would be declined. So the
-    # threshold is the next number with six decimals above this probability.
+    # `_reached` finds a probability that at most 4 % of the photos exceed. Other photos may have exactly this
+    # probability. They must not be declined, so the threshold is the next greater number with six decimals.
     return min(_above(-_reached(-p_none, np.ones(len(p_none)), _DECLINED_AT_MOST)), 1.0)
 
 
@@ -119,7 +118,7 @@ def uncertain_threshold(
 ) -> float | None:
     """Return the threshold ``uncertain`` of `fit_thresholds`. This threshold depends on the other thresholds.
 
-    The result is None if the answer to all photos of named classes is "none of these".
+    The result is None if the model answers "none of these" to each photo of a named class.
     """
     decisions = _decisions(probabilities, labels, none_label, thresholds)
     answered = _named(truth, labels, none_label) & ~np.array([one.declined for one in decisions])

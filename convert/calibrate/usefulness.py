@@ -28,8 +28,8 @@ _Integers = NDArray[np.integer]
 def useful_temperature(logits: _Floats, truth: _Integers) -> tuple[float, list[str]]:
     """Fit the temperature. Return the temperature, and a list of the reasons why the fitted temperature is not used.
 
-    The fitted temperature does harm if it raises the calibration error or the cross-entropy. In this case, the result
-    is 1 and a list with one reason. Otherwise, the list is empty.
+    The fitted temperature is not used if it raises the calibration error or the cross-entropy. The temperature is then
+    1, and the list has one reason. Otherwise, the list is empty.
 
     Args:
         logits: the logits for the photos, float [n, K].

@@ -49,7 +49,7 @@ def onnx_logits(
     images: NDArray[np.uint8],
     show: Callable[[int, int], None] = lambda done, total: None,
 ) -> OnnxAnswers:
-    """Run an ONNX file on RGB images of the size of its input, uint8 [n, h, w, 3]. The input is float32 [1, C, h, w].
+    """Run an ONNX file on RGB images. The images are uint8 [n, h, w, 3], and the file's input is float32 [1, C, h, w].
 
     Raises:
         ModelError: ONNX Runtime refuses the file.

@@ -31,7 +31,7 @@ _HASTE = 0.75
 # After a stall, a buffer holds at most the frames that the source has made since the stall began. If more frames than
 # these and _SURPLUS arrive, they do not come from a buffer: the frame rate of the source has risen.
 _SURPLUS = 3
-# The exit waits in steps of this many seconds. On Windows, a signal is handled only after a step.
+# At the exit, the program waits in steps of this many seconds. On Windows, it can handle a signal only between steps.
 _SIGNAL_S = 0.5
 
 

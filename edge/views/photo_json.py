@@ -9,7 +9,8 @@ from dermedge.edge.results import Classification
 
 __all__ = ["PHOTO_KEYS", "model_to_json", "photo_to_json"]
 
-# These are keys of an answer. An answer also has ``path``, the keys of `model_to_json`, and sometimes ``set``.
+# The keys of each answer. An answer also has the key ``path`` and the keys of `model_to_json`. With prediction sets, it
+# has the key ``set`` too.
 PHOTO_KEYS = ("headline", "label", "probability", "uncertain", "alert", "view", "probabilities")
 
 

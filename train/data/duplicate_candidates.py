@@ -65,8 +65,8 @@ PHOTOS_A_BLOCK = 64
 # lies between the two features in the other photo.
 TOLERANCE = 1.5
 TOLERANCE_BY_DISTANCE = 0.12
-# The maps of two matches that agree must also be similar: the natural logarithms of the two scales differ by less than
-# SCALE_TOLERANCE, and the two rotations by less than ANGLE_TOLERANCE degrees.
+# Two matches agree only if their scales and rotations are similar: the natural logarithms of the two scales differ by
+# less than SCALE_TOLERANCE, and the two rotations by less than ANGLE_TOLERANCE degrees.
 SCALE_TOLERANCE = 0.5
 ANGLE_TOLERANCE = 30
 # Two features count as one feature if their distance is less than about this many pixels of the small image.

@@ -32,10 +32,10 @@ PROBABILITIES = "the table holds probabilities, not labels; write one label for 
 # counts as a column of diagnoses if at least this fraction of its cells are diagnoses.
 _NEARLY_ALL = 0.9
 # A column whose name means "label" counts as a column of diagnoses if at least this fraction of its cells are known
-# diagnoses. A column of file names counts as a column of further photos if at least this fraction of them are there.
+# diagnoses. A column of file names counts as a column of further photos if at least this fraction of the files exist.
 _HALF = 0.5
-# The numbers of lesions count as unique only within a person if one number occurs in at least this fraction of the
-# persons.
+# If at least this fraction of the persons have a lesion of the same number, the numbers of lesions begin anew for each
+# person.
 _MANY = 0.25
 _ZERO_OR_ONE = frozenset({"0", "1", "0.0", "1.0", "true", "false"})
 

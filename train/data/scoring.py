@@ -70,8 +70,8 @@ def check_unlearned(data: Path, split: str | None, classifiers: Sequence[Classif
         if classifier.manifest and classifier.manifest.data_digest == learned:
             raise DataError(
                 f"'{classifier.path}' was trained on the validation photos of '{data}' (train --refit). With "
-                "--split val, score the run that it was refitted from. When all choices are made, score it with "
-                "--split test"
+                "--split val, score the earlier run from which --refit started. When all choices are made, score "
+                "this file with --split test"
             )
 
 

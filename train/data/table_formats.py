@@ -339,7 +339,7 @@ OWN_COLUMNS = {
     "fitzpatrick": "fitzpatrick fitspatrick fitzpatrick_skin_type fitzpatrick_scale skin_type",
     "view": "view image_type modality",
 }
-# The format of a user's own table, without columns. `dermedge.train.data.own_columns` finds the columns.
+# The format of a user's own table. Its columns are not known in advance: `dermedge.train.data.own_columns` finds them.
 OWN = TableFormat("your own table", frozenset(), rank=0)
 # The table that `dermedge.train.data.catalogue` writes. A corrected table of the user is preferred to a catalogue.
 CATALOGUE = TableFormat(

@@ -617,7 +617,7 @@ def _labels_of(row: Mapping[str, str], known: TableFormat) -> list[str]:
 
 
 def _exclude_one_another(labels: Sequence[str], known: TableFormat) -> bool:
-    """Tells whether the labels of a row cannot all be true for one lesion.
+    """Tells whether the labels of a row contradict each other.
 
     The label columns of a publisher's table are not compared, because they hold general and specific names of one
     diagnosis.

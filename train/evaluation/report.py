@@ -44,7 +44,8 @@ _CLASS_FIGURES = ("precision", "recall", "f1", "auroc", "coverage", "set_size")
 # The terminal shows at most this many models side by side.
 _COLUMNS = 3
 _SCORE_WIDTH = 20
-# A confusion matrix with more classes than this is written only to the JSON. More ROC curves than this are not drawn.
+# If there are more classes than this, the confusion matrix is written only to the JSON, and the plot has the ROC curve
+# of the critical class alone.
 _MOST_CLASSES_SHOWN = 20
 # If a class has fewer lesions than this, Wilson's interval of the recall is at least 0.35 wide, even if all answers are
 # right.

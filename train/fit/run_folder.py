@@ -215,7 +215,7 @@ class RunFolder:
         path beside the run folder, because both have probably moved together. Otherwise, the result is ``path``.
         """
         beside = self._parent / Path(path).name
-        # The config never names the run itself. If this run has the same name, ``path`` means a run in another folder.
+        # The settings never name this run itself. So if ``path`` ends in the name of this run, it means another run.
         is_this_run = beside == Path(os.path.abspath(self.path))
         return str(beside) if not Path(path).exists() and beside.exists() and not is_this_run else path
 

@@ -183,9 +183,8 @@ def _mediapipe(model: str, threads: int) -> _Answer:
         # the frame is cropped to a square, because MediaPipe would distort a frame that is not square
         rgb = np.ascontiguousarray(cv2.cvtColor(_largest_square(frame_bgr), cv2.COLOR_BGR2RGB))
         found = classifier.classify(mp.Image(image_format=mp.ImageFormat.SRGB, data=rgb))
-        # MediaPipe returns a list of categories for each output. The output with the probability of a close-up has one
-        # category. The heat map has more categories than there are classes. So of the outputs with several categories,
-        # the one with the fewest categories holds the class scores.
+        # MediaPipe returns a list of categories for each output. The probability of a close-up has one category, and
+        # the heat map has more than there are classes. The output between them has the class scores.
         heads = [one for one in found.classifications if len(one.categories) > 1]
         head = min(heads, key=lambda one: len(one.categories))
         return int(head.categories[0].index), head.categories
