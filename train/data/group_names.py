@@ -37,8 +37,11 @@ _PERSON = re.compile(
 )
 _PART_OF_PERSON = re.compile(f"{_LESION.pattern}|mole|specimen|biopsy")
 _VISIT = re.compile("(visit|session|day|week|exam)s?|study|series")
-# Matches what may stand in front of the id in the name of a folder. A folder such as group_1 may be a class.
-_BEFORE_ID = re.compile(rf"(?!groups?)({_GROUP.pattern})|{_VISIT.pattern}|subj|volunteer|les|id|p|s")
+# Match what may stand in front of a letter or a number that is an id, in the name of a folder. A folder such as group_1
+# may be a class, study_a may be a dataset, and s_n may be a class.
+_BEFORE_LETTER = re.compile(rf"(?!groups?)({_GROUP.pattern})")
+_BEFORE_NUMBER = re.compile(rf"{_BEFORE_LETTER.pattern}|{_VISIT.pattern}|subj|volunteer|les|id|p|s")
+_NUMBER, _LETTER = r"\d.*", r"[\W_][a-z]"
 # Matches the ids that the ISIC archive gives. Such an id has seven digits; ISIC_2019 and HAM_10000 name datasets.
 _ARCHIVE_ID = re.compile(r"(il|ham|isic)[\W_]+\d{7}(?!\d)")
 
@@ -71,20 +74,25 @@ def names_part_of_person(column: str) -> bool:
 def is_group_folder(name: str) -> bool:
     """Tells whether the name of a folder is the id of a lesion, a person or a visit.
 
-    The id is a number, as in patient_07 and MRN 4711, or a single letter after a space or sign, as in Patient A.
+    The id is a number, as in patient_07 and MRN 4711. The id of a lesion or person may also be a single letter after a
+    space or sign, as in Patient A.
     """
-    return _ARCHIVE_ID.match(name.lower()) is not None or _BEFORE_ID.fullmatch(_before_id(name)) is not None
+    return (
+        _ARCHIVE_ID.match(name.lower()) is not None
+        or _BEFORE_NUMBER.fullmatch(_before(_NUMBER, name)) is not None
+        or _BEFORE_LETTER.fullmatch(_before(_LETTER, name)) is not None
+    )
 
 
 def is_visit_folder(name: str) -> bool:
     """Tells whether the name of a folder is the id of a visit, as visit_1 is."""
-    return _VISIT.fullmatch(_before_id(name)) is not None
+    return _VISIT.fullmatch(_before(_NUMBER, name)) is not None
 
 
-def _before_id(name: str) -> str:
+def _before(id_form: str, name: str) -> str:
     """Returns the `compact_name` of what stands in front of the id in the name of a folder; empty if there is no id."""
-    found = re.fullmatch(r"(\D+)\d.*|(.+)[\W_][a-z]", name.lower(), re.DOTALL)
-    return compact_name(found[1] or found[2]) if found else ""
+    found = re.fullmatch(f"(.*?){id_form}", name.lower(), re.DOTALL)
+    return compact_name(found[1]) if found else ""
 
 
 def matching_id(written: str) -> str:

@@ -31,7 +31,7 @@ from dermedge.train.data.folder_names import FolderKind, folder_kind, part_of, s
         (
             FolderKind.NAME,
             "cat|0|1|grade_1|level2|not_a_lesion|kaggle9|ham10000|isic2019_84px|skin|acne|ISIC_2019|HAM_10000|group_1|"
-            "group A|patients|type A|fall 3|anna|0012",
+            "group A|patients|type A|fall 3|anna|0012|study A|series_b|visit A|s_n|P-x|id_a",
         ),
     ],
 )
