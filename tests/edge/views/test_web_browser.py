@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 import shutil
 import subprocess
@@ -18,6 +19,7 @@ pytest.importorskip("uvicorn", reason="the extra serve is not installed")
 
 from dermedge.edge.results import Classification, FrameResult
 from dermedge.edge.states import State
+from dermedge.edge.views import web as web_package
 from dermedge.edge.views.web.server import WebView
 
 pytestmark = pytest.mark.slow
@@ -27,6 +29,12 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 PATIENCE_MS = 5000
 # The page is open for this time, which is enough for several requests of the state.
 VIRTUAL_MS = 3000
+BAR = '<div class="bar"><span>{}</span><progress></progress><span>100 %</span></div>'
+# Stores by how many pixels each frame of a page is too wide.
+MEASURE = (
+    "document.body.dataset.overflow = [...document.querySelectorAll(`iframe`)].map((frame) => "
+    "frame.contentDocument.documentElement).map((page) => page.scrollWidth - page.clientWidth)"
+)
 
 
 @pytest.fixture
@@ -73,6 +81,26 @@ def test_the_page_tells_the_answer_its_bars_and_its_history(web: WebView, tmp_pa
     assert re.search(r"<td>nevus</td><td>70 %</td>", page)
     assert "Content Security Policy" not in done.stderr, "the page keeps its own policy"
     assert "Uncaught" not in done.stderr
+
+
+def test_the_page_fits_into_narrow_screens_and_phones_held_sideways(tmp_path: Path) -> None:
+    label, folder = "dermatofibroma", Path(web_package.__file__).parent / "page"
+    page = (folder / "index.html").read_text()
+    for old, new in (
+        ('<link rel="stylesheet" href="page.css">', f"<style>{(folder / 'page.css').read_text()}</style>"),
+        ('<script src="page.js" defer></script>', ""),
+        ('<div id="bars"></div>', BAR.format(label)),
+        ('<tbody id="history"></tbody>', f"<tr><td>23:11:34</td><td>{label}</td><td>100 %</td></tr>"),
+    ):
+        assert old in page
+        page = page.replace(old, new)
+    frames = (
+        f'<iframe width="{width}" height="{height}" srcdoc="{html.escape(page)}"></iframe>'
+        for width, height in ((320, 568), (568, 320), (656, 375), (700, 500), (896, 600))
+    )
+    (tmp_path / "all.html").write_text(f"<body onload='{MEASURE}'>{''.join(frames)}</body>")
+    done = browse_address((tmp_path / "all.html").as_uri(), tmp_path, "--dump-dom")
+    assert 'data-overflow="0,0,0,0,0"' in done.stdout
 
 
 def test_a_close_up_is_noted_and_only_the_headline_and_its_notes_are_announced(
