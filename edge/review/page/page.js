@@ -187,7 +187,10 @@ addEventListener("keydown", (event) => {
 });
 
 // Ignores the second click of a double click, because it would decide on the next photo, which nobody has looked at yet.
-addEventListener("click", (event) => { if (event.detail > 1) event.stopPropagation(); }, true);
+// Several quick clicks on Undo take back several decisions.
+addEventListener("click", (event) => {
+  if (event.detail > 1 && !event.target.closest("#undo, #undo-end")) event.stopPropagation();
+}, true);
 
 element("confirm").addEventListener("click", confirm);
 element("discard").addEventListener("click", () => decide(""));

@@ -86,23 +86,32 @@ def test_photos_are_confirmed_corrected_discarded_and_taken_back_by_keys_alone(
     assert browser.errors == []
 
 
-def test_a_double_click_decides_on_one_photo_only(
+def click(browser: Any, selector: str, count: int) -> None:
+    """Clicks on an element. ``count`` is the number of quick clicks at this place so far, including this one."""
+    place = f"(({{x, y}}) => [x + 9, y + 9])(document.querySelector('{selector}').getBoundingClientRect())"
+    x, y = browser.evaluate(place)
+    for kind in ("mousePressed", "mouseReleased"):
+        browser.call(
+            "Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", buttons=1, clickCount=count
+        )
+
+
+def test_a_double_click_decides_on_one_photo_only_and_quick_clicks_take_back_several_decisions(
     browser: Any, serve: Callable[[Path], WebServer], make_recording: Callable[..., Path]
 ) -> None:
     folder = make_recording(3)
     browser.open(serve(folder).url)
     wait_for(browser, 0, 3)
-    place = "(({x, y}) => [x + 9, y + 9])(document.querySelector('#classes button').getBoundingClientRect())"
-    x, y = browser.evaluate(place)
     for count in (1, 2):
-        for kind in ("mousePressed", "mouseReleased"):
-            browser.call(
-                "Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", buttons=1, clickCount=count
-            )
+        click(browser, "#classes button", count)
         wait_for(browser, 1, 3)
     assert [row["label"] for row in rows(folder)] == ["melanoma"]
     browser.press("x")
     wait_for(browser, 2, 3)
+    for count in (1, 2):
+        click(browser, "#undo", count)
+        wait_for(browser, 2 - count, 3)
+    assert rows(folder) == []
 
 
 def test_a_second_start_goes_on_where_the_first_one_stopped(
