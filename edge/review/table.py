@@ -118,7 +118,7 @@ class ReviewTable:
 
     def count_groups(self) -> int:
         """Counts the groups of photos that `dermedge train` never splits. Discarded photos do not count."""
-        # each session and each lesion is linked to another one of its group; the last link leads to itself
+        # each name is linked to another name of its group; the last link leads to itself
         links: dict[str, str] = {}
 
         def last(name: str) -> str:
@@ -128,6 +128,8 @@ class ReviewTable:
 
         for row, (group, lesion) in zip(self._rows, _groups(self._rows), strict=True):
             names = [f"session {group}"] * bool(group) + [f"lesion {lesion}"] * bool(lesion)
+            # in a table that somebody edited, a photo may have neither, and is a group of its own
+            names = names or [f"photo {row.path}"]
             if row.label:
                 links[last(names[0])] = last(names[-1])
         return sum(name == link for name, link in links.items())
