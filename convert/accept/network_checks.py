@@ -15,12 +15,11 @@ from numpy.typing import NDArray
 from dermedge.convert.load.conversion_input import ProofSet
 from dermedge.train.data.counts import plural, some_of
 from dermedge.train.evaluation.class_order import find_better_order
-from dermedge.train.evaluation.intervals import mean_score, share_score
-from dermedge.train.evaluation.metrics import Floats, Integers, Score
+from dermedge.train.evaluation.intervals import balanced_score
+from dermedge.train.evaluation.metrics import Floats, Integers
 
 __all__ = [
     "NetworkCheck",
-    "balanced_score",
     "chance_check",
     "check_network",
     "compare_with_chance",
@@ -111,12 +110,6 @@ def compare_with_chance(truth: Integers, answers: Integers, groups: Sequence[str
         f"the balanced accuracy is {found.value:.3f}; its 95 % confidence interval, {found.low:.3f} to "
         f"{found.high:.3f}, {comparison} {chance:.3f}, the result of guessing among {len(classes)} classes"
     )
-
-
-def balanced_score(truth: Integers, answers: Integers, groups: Sequence[str]) -> Score:
-    """Return the balanced accuracy with its 95 % confidence interval; `compare_with_chance` explains the arguments."""
-    lesions = np.unique(np.asarray(groups), return_inverse=True)[1]
-    return mean_score([share_score(answers == truth, truth == one, lesions) for one in np.unique(truth)])
 
 
 def missed_class(proof: ProofSet, device: NDArray[np.floating]) -> str | None:

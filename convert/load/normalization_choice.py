@@ -7,12 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from dermedge.convert.accept.network_checks import balanced_score, compare_with_chance, order_check
+from dermedge.convert.accept.network_checks import compare_with_chance, order_check
 from dermedge.convert.load.conversion_input import ForeignClassifier
 from dermedge.edge.cli.arguments import AUTO_NORMALIZATION
 from dermedge.edge.errors import DataError, ModelError, OptionError
 from dermedge.edge.model.normalization import FOREIGN, NORMALIZATIONS, Normalization
-from dermedge.train.evaluation.class_order import find_better_order
+from dermedge.train.evaluation.class_order import check_other_orders
 from dermedge.train.evaluation.metrics import balanced_accuracy, confusion_matrix, lesion_draws
 
 __all__ = ["choose_normalization"]
@@ -56,7 +56,7 @@ def choose_normalization(
         for name, of_name in answers.items()
     }
     best = max(figures, key=figures.__getitem__)
-    _check_other_orders(file, truth, answers, labels, groups, best)
+    check_other_orders(file.path, truth, answers, best, labels, groups)
     passed, comparison = compare_with_chance(truth, answers[best], groups)
     in_order = order_check(truth, answers[best], labels, lesion_draws(groups)).passed
     # A wrong order of the labels is not an error here, because the acceptance test reports it.
@@ -68,29 +68,6 @@ def choose_normalization(
             "the right order with --labels, or more photos"
         )
     return tried[best]
-
-
-def _check_other_orders(
-    file: ForeignClassifier,
-    truth: NDArray[np.int64],
-    answers: dict[str, NDArray[np.int64]],
-    labels: tuple[str, ...],
-    groups: Sequence[str],
-    best: str,
-) -> None:
-    """Raise OptionError if another normalization fits clearly better, but with the labels in another order.
-
-    With labels in a wrong order, a wrong normalization can have the most right answers.
-    """
-    draws, here = lesion_draws(groups), balanced_score(truth, answers[best], groups)
-    orders = {name: find_better_order(truth, of_name, labels, draws) for name, of_name in answers.items()}
-    name, found = max(orders.items(), key=lambda one: one[1].other if one[1] else 0.0)
-    if found and name != best and found.other > here.high:
-        raise OptionError(
-            f"the labels of '{file.path}' seem to be in a wrong order: with the normalization {name}, "
-            f"{found.describe()}; in the given order, {best} is best, with {here.value:.3f}; give the labels in "
-            "the order of the outputs with --labels FILE, or choose the normalization with --normalization"
-        )
 
 
 def _candidates(file: ForeignClassifier, asked: str) -> list[Normalization]:

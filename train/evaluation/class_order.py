@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
+from dermedge.edge.errors import OptionError
 from dermedge.train.data.counts import some_of
-from dermedge.train.evaluation.metrics import Floats, Integers, confusion_matrix, count, score_of
+from dermedge.train.evaluation.intervals import balanced_score
+from dermedge.train.evaluation.metrics import (
+    Floats,
+    Integers,
+    confusion_matrix,
+    count,
+    lesion_draws,
+    score_of,
+)
 
-__all__ = ["BetterOrder", "find_better_order"]
+__all__ = ["BetterOrder", "check_other_orders", "find_better_order"]
 
 # A small bonus for the given order of the classes. If another order explains the photos equally well, the given order
 # wins.
@@ -72,6 +82,47 @@ def find_better_order(
         if index != output and (answers == output).any()
     )
     return BetterOrder(float(here[0]), float(other[0]), swaps)
+
+
+def check_other_orders(
+    path: Path,
+    truth: Integers,
+    answers: Mapping[str, Integers],
+    best: str,
+    labels: Sequence[str],
+    groups: Sequence[str],
+) -> None:
+    """Raises OptionError if the photos fit another normalization clearly better, with the labels in another order.
+
+    With labels in a wrong order, a wrong normalization can have the most right answers. By chance, some order of the
+    labels fits a few photos well. Therefore, ``best`` is compared in the order that fits it best, too. If several
+    normalizations fit equally well, the one with the most right answers in the given order is named.
+
+    Args:
+        path: the path of the model.
+        truth: int [n], the true class of each photo.
+        answers: for the name of each normalization, the most probable class of each photo, int [n].
+        best: the normalization with the most right answers in the given order.
+        labels: the K classes, in the given order.
+        groups: the lesion of each photo.
+    """
+    draws = lesion_draws(groups)
+    orders = {
+        name: order
+        for name, of_name in answers.items()
+        if name != best and (order := find_better_order(truth, of_name, labels, draws))
+    }
+    if not orders:
+        return
+    name = max(orders, key=lambda one: (orders[one].other, orders[one].here))
+    reordered = _best_order(truth, answers[best], len(labels))[answers[best]]
+    if orders[name].other > balanced_score(truth, reordered, groups).high:
+        here = balanced_score(truth, answers[best], groups).value
+        raise OptionError(
+            f"the labels of '{path}' seem to be in a wrong order: with the normalization {name}, "
+            f"{orders[name].describe()}; in the given order, {best} is best, with {here:.3f}; give the labels in "
+            "the order of the outputs with --labels FILE, or choose the normalization with --normalization"
+        )
 
 
 def _best_order(truth: Integers, answers: Integers, classes: int) -> NDArray[np.int64]:

@@ -34,6 +34,7 @@ __all__ = [
     "Z",
     "area_interval",
     "area_score",
+    "balanced_score",
     "effective_size",
     "f1_score",
     "mean_score",
@@ -106,6 +107,18 @@ def mean_score(scores: Sequence[Score]) -> Score:
     below = np.sqrt(((values - lows) ** 2).sum()) / len(measured)
     above = np.sqrt(((highs - values) ** 2).sum()) / len(measured)
     return Score(float(mean), float(max(mean - below, 0.0)), float(min(mean + above, 1.0)))
+
+
+def balanced_score(truth: Integers, answers: Integers, groups: Sequence[str]) -> Score:
+    """Returns the balanced accuracy, the mean of the recalls of the classes that have photos.
+
+    Args:
+        truth: int [N], the true class of each photo.
+        answers: int [N], the most probable class of each photo.
+        groups: the lesion of each photo.
+    """
+    lesions = np.unique(np.asarray(groups), return_inverse=True)[1]
+    return mean_score([share_score(answers == truth, truth == one, lesions) for one in np.unique(truth)])
 
 
 def f1_score(truths: Bools, answers: Bools, lesions: Integers) -> Score:

@@ -16,7 +16,8 @@ from dermedge.edge.photos import read_picture
 from dermedge.edge.text_table import TextTable
 from dermedge.train.data.sampling import sample_evenly
 from dermedge.train.data.scoring import LabelledPhoto
-from dermedge.train.evaluation.intervals import mean_score, share_score
+from dermedge.train.evaluation.class_order import check_other_orders
+from dermedge.train.evaluation.intervals import balanced_score
 from dermedge.train.evaluation.metrics import Score
 
 __all__ = ["NormalizationTrial", "find_normalization"]
@@ -31,11 +32,13 @@ class NormalizationTrial:
 
     Attributes:
         name: name of the normalization.
+        answers: the most probable class of each photo, as an index into the labels, int [n].
         balanced_accuracy: mean of the recalls of the classes that have photos.
         probability: mean probability of the true class, 0 to 1.
     """
 
     name: str
+    answers: NDArray[np.int64]
     balanced_accuracy: Score
     probability: float
 
@@ -60,7 +63,8 @@ def find_normalization(
     Raises:
         DataError: no normalization is better than chance on these photos, or none of the photos can be decoded.
         ModelError: the file cannot be run.
-        OptionError: the file cannot be opened with the options of the user, such as the labels.
+        OptionError: the file cannot be opened with the options of the user, such as the labels. Or the labels seem to
+            be in a wrong order (`check_other_orders`).
     """
     with open_with(FOREIGN[0]) as classifier:
         labels = classifier.labels
@@ -69,17 +73,21 @@ def find_normalization(
         raise DataError(
             f"none of the labelled photos for '{path}' can be decoded; give other photos with --data"
         )
+    truth, groups = (
+        np.array([photo.label_index for photo, _ in photos]),
+        [photo.entry.group for photo, _ in photos],
+    )
     trials = []
     for name in FOREIGN:
         with open_with(name) as classifier:
-            trials.append(_try(name, classifier, photos))
+            trials.append(_try(name, classifier, [pixels for _, pixels in photos], truth, groups))
     best = max(trials, key=lambda one: (one.balanced_accuracy.value, one.probability))
+    check_other_orders(path, truth, {one.name: one.answers for one in trials}, best.name, labels, groups)
     title = (
         f"normalizations of '{path}', tried on {len(photos)} photos; the best is --normalization {best.name}"
     )
     say(_table(title, trials).to_text())
-    classes = len({photo.label_index for photo, _ in photos})
-    if not best.balanced_accuracy.low > 1 / classes:
+    if not best.balanced_accuracy.low > 1 / len(set(truth)):
         raise DataError(
             f"'{path}' is no better than chance on these {len(photos)} photos with any normalization; give "
             f"--labels with the classes in the order of the outputs, or more photos with --data"
@@ -99,16 +107,17 @@ def _decoded(photos: Sequence[LabelledPhoto]) -> list[tuple[LabelledPhoto, NDArr
 
 
 def _try(
-    name: str, classifier: Classifier, photos: Sequence[tuple[LabelledPhoto, NDArray[np.uint8]]]
+    name: str,
+    classifier: Classifier,
+    images: Sequence[NDArray[np.uint8]],
+    truth: NDArray[np.int64],
+    groups: Sequence[str],
 ) -> NormalizationTrial:
     """Returns the scores on all photos with one normalization."""
-    truth = np.array([photo.label_index for photo, _ in photos])
-    lesions = np.unique([photo.entry.group for photo, _ in photos], return_inverse=True)[1]
-    probabilities = np.array([classifier.predict(image).probabilities for _, image in photos])
-    right = probabilities.argmax(axis=1) == truth
-    recalls = [share_score(right, truth == index, lesions) for index in np.unique(truth)]
+    probabilities = np.array([classifier.predict(image).probabilities for image in images])
+    answers = probabilities.argmax(axis=1)
     of_truth = probabilities[np.arange(len(truth)), truth]
-    return NormalizationTrial(name, mean_score(recalls), float(of_truth.mean()))
+    return NormalizationTrial(name, answers, balanced_score(truth, answers, groups), float(of_truth.mean()))
 
 
 def _table(title: str, trials: Sequence[NormalizationTrial]) -> TextTable:

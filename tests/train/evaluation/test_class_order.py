@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 
-from dermedge.train.evaluation.class_order import BetterOrder, find_better_order
+from dermedge.edge.errors import OptionError
+from dermedge.train.evaluation.class_order import BetterOrder, check_other_orders, find_better_order
 from dermedge.train.evaluation.metrics import lesion_draws
 
 LABELS = ("a", "b", "c")
@@ -37,3 +40,19 @@ def test_a_right_or_a_weak_network_has_no_better_order() -> None:
     # The network tells b and c apart only by chance.
     assert found([0, 1, 2, 0, 1, 2] * 5, [0, 1, 2, 0, 2, 1] * 5) is None
     assert found([0, 1, 2] * 10, [0] * 30) is None
+
+
+def test_an_order_that_fits_a_few_photos_by_chance_is_no_wrong_order() -> None:
+    rng = np.random.default_rng(0)
+    truth, labels = np.repeat(np.arange(7), 3), tuple("abcdefg")
+    lesions = [str(photo) for photo in range(len(truth))]
+    refused = 0
+    for _ in range(40):
+        # A weak network has a third of the answers right with the right normalization, and guesses with the others.
+        answers = {name: rng.integers(0, 7, len(truth)) for name in ("unit", "caffe", "pixels", "imagenet")}
+        answers["unit"][::5] = truth[::5]
+        try:
+            check_other_orders(Path("a.tflite"), truth, answers, "unit", labels, lesions)
+        except OptionError:
+            refused += 1
+    assert refused <= 3

@@ -15,7 +15,7 @@ import pytest
 from numpy.typing import NDArray
 
 from dermedge import cli
-from dermedge.edge.errors import DataError
+from dermedge.edge.errors import DataError, OptionError
 from dermedge.edge.model.decision import softmax
 from dermedge.edge.model.normalization import FOREIGN, NORMALIZATIONS
 from dermedge.train.data.catalogue import Photo
@@ -81,6 +81,35 @@ def test_labels_that_no_normalization_explains_are_refused(tmp_path: Path) -> No
         DataError, match="no better than chance on these 24 photos with any normalization; give --labels"
     ):
         find(partial(photos, tmp_path, swapped=True))
+
+
+class RedOrNot(ChannelMeans):
+    """The same network, but it only tells red from the other colours if the pixels are not normalized."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self._merges = name == "pixels"
+
+    def predict(self, image_bgr: NDArray[np.uint8]) -> Any:
+        if not self._merges:
+            return super().predict(image_bgr)
+        return SimpleNamespace(probabilities=(0, 0, 1) if image_bgr[0, 0, 2] > 128 else (1, 0, 0))
+
+
+def test_a_wrong_normalization_that_fits_labels_in_a_wrong_order_is_not_chosen(tmp_path: Path) -> None:
+    def with_two_swapped(labels: Sequence[str]) -> list[LabelledPhoto]:
+        made = photos(tmp_path, labels)
+        return [replace(one, label_index=(1, 0, 2)[one.label_index]) for one in made]
+
+    open_with: Any = RedOrNot
+    with pytest.raises(
+        OptionError,
+        match=r"^the labels of 'foreign\.tflite' seem to be in a wrong order: with the normalization caffe, .* of "
+        r"1\.000 instead of 0\.333: 'blue' should be 'green', .*; in the given order, pixels is best, with 0\.667",
+    ):
+        find_normalization(Path("foreign.tflite"), with_two_swapped, open_with, print)
+    right = partial(photos, tmp_path)
+    assert find_normalization(Path("foreign.tflite"), right, open_with, print) == "caffe"
 
 
 def test_many_photos_of_two_lesions_do_not_tell_the_normalization(tmp_path: Path) -> None:
