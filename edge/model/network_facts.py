@@ -121,9 +121,7 @@ def _heads(graph: Table, numbers: Sequence[int]) -> tuple[Head, ...]:
 
 
 def _head_of(number: int, inputs: Sequence[Head]) -> Head:
-    """Returns the kind of an operator's output. ``inputs`` are the kinds of the inputs that are not constant, at least
-    one.
-    """
+    """Returns the kind of an operator's output. ``inputs`` has the kind of each input that is not constant."""
     if number == _SOFTMAX:
         return Head.SOFTMAX
     if number == _LOGISTIC:
