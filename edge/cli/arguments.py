@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from dermedge.edge.errors import OptionError
+from dermedge.edge.model.label_lines import numbers_in_front, without_numbers
 from dermedge.edge.model.runtime import RUNTIMES
 from dermedge.edge.model.shipped import DEFAULT_MODEL, SHIPPED, model_argument, model_path
 from dermedge.edge.sources.redact import without_secrets
@@ -263,13 +264,15 @@ def add_runtime_options(parser: OptionGroup, finds: bool = False) -> None:
 def read_labels(path: Path | None) -> list[str] | None:
     """Returns the lines of a labels file, without empty ones. Returns None if ``path`` is None.
 
+    If each line begins with its own index, as in ``0 nevus``, the numbers are left out.
+
     Raises:
-        OptionError: the file cannot be read, or is not UTF-8.
+        OptionError: the file cannot be read, is not UTF-8, or numbers its lines in another order.
     """
     if path is None:
         return None
     try:
-        return [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+        text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise OptionError(
             f"cannot read the labels '{path}': {error.strerror or error}; check the path and its permissions"
@@ -278,3 +281,11 @@ def read_labels(path: Path | None) -> list[str] | None:
         raise OptionError(
             f"cannot read the labels '{path}': the file is not UTF-8; save it as UTF-8"
         ) from error
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    numbers, indices = numbers_in_front(lines) or [], [*range(len(lines))]
+    if numbers != indices and sorted(numbers) == indices:
+        raise OptionError(
+            f"the labels '{path}' are numbered in another order than their lines; sort the lines by their numbers, or "
+            "delete the numbers if the lines are in the order of the outputs"
+        )
+    return list(without_numbers(lines))

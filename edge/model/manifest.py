@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from dermedge.edge.errors import ModelError
+from dermedge.edge.model.label_lines import without_numbers
 from dermedge.edge.model.tensors import describe_inputs_and_outputs
 from dermedge.edge.model.unpacking import ZIP_ERRORS, unpack
 from dermedge.edge.preprocess import PREPROCESSING
@@ -376,7 +377,7 @@ def read_associated_labels(path: Path | str) -> tuple[str, ...] | None:
 
     The label file is ``labels.txt``, or else the first file whose name ends in ``.txt``. A byte order mark and empty
     lines at the end are left out. The encoding is UTF-8, or UTF-16 with a byte order mark. Other bytes become
-    replacement characters.
+    replacement characters. If each line begins with its own index, as in ``0 nevus``, the numbers are left out.
 
     Raises:
         ModelError: the label file is too large, or is compressed with a method that dermedge does not read.
@@ -392,7 +393,7 @@ def read_associated_labels(path: Path | str) -> tuple[str, ...] | None:
         return None
     is_utf_16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     text = content.decode("utf-16" if is_utf_16 else "utf-8-sig", errors="replace")
-    return tuple(text.rstrip().splitlines())
+    return without_numbers(text.rstrip().splitlines())
 
 
 def digest(path: Path | str) -> str:

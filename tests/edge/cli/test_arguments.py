@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from dermedge import cli
-from dermedge.edge.cli.arguments import add_runtime_options, make_parser
-from dermedge.edge.errors import ModelWarning
+from dermedge.edge.cli.arguments import add_runtime_options, make_parser, read_labels
+from dermedge.edge.errors import ModelWarning, OptionError
 
 
 @pytest.mark.parametrize(
@@ -110,3 +110,32 @@ def test_a_warning_about_a_model_is_one_line(capsys: pytest.CaptureFixture[str])
     first, second, *_ = capsys.readouterr().err.splitlines()
     assert first == r"dermedge: warning: the input of '\x1b[2J.tflite' is odd"
     assert second.endswith("UserWarning: of a library")
+
+
+@pytest.mark.parametrize(
+    ("lines", "labels"),
+    [
+        (["0 nevus", "1 basal cell carcinoma"], ["nevus", "basal cell carcinoma"]),
+        (["0  crane", "1\tcrane", "2 : heron"], ["crane", "crane", "heron"]),
+        (["0:nevus", "01: melanoma"], ["nevus", "melanoma"]),
+        (["7 point lesion", "nevus"], ["7 point lesion", "nevus"]),
+        (["1 nevus", "2 melanoma"], ["1 nevus", "2 melanoma"]),
+        (["0", "1", "2"], ["0", "1", "2"]),
+        (["0 spots", "1 spot", "2 spots", "3 spots"], ["0 spots", "1 spot", "2 spots", "3 spots"]),
+        (["1 spot", "0 spot"], ["1 spot", "0 spot"]),
+        ([], []),
+    ],
+)
+def test_numbers_in_front_of_labels_are_left_out_if_they_are_the_indices_of_the_lines(
+    tmp_path: Path, lines: list[str], labels: list[str]
+) -> None:
+    (tmp_path / "labels.txt").write_text("\n".join(lines))
+    assert read_labels(tmp_path / "labels.txt") == labels
+
+
+def test_labels_that_are_numbered_in_another_order_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "labels.txt").write_text("1 melanoma\n0 nevus\n")
+    with pytest.raises(
+        OptionError, match=r"labels\.txt' are numbered in another order than their lines; sort the"
+    ):
+        read_labels(tmp_path / "labels.txt")

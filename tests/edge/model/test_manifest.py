@@ -73,10 +73,20 @@ def test_a_file_without_a_manifest_has_none(tmp_path: Path) -> None:
         (b"nevus\nmelanoma\n\n \n", ("nevus", "melanoma")),
         (b"\xef\xbb\xbfnevus\r\nmelanoma\r\n", ("nevus", "melanoma")),
         (b"nevus\n\nmelanoma", ("nevus", "", "melanoma")),
+        (b"0 nevus\n1 melanoma\n", ("nevus", "melanoma")),
+        (b"1 nevus\n0 melanoma\n", ("1 nevus", "0 melanoma")),
         ("nevus\nmélanome\n".encode("latin-1"), ("nevus", "m\ufffdlanome")),
         ("nevus\nmélanome\n".encode("utf-16"), ("nevus", "mélanome")),
     ],
-    ids=["empty lines at the end", "byte order mark", "an empty line between", "Latin-1", "UTF-16"],
+    ids=[
+        "empty lines at the end",
+        "byte order mark",
+        "an empty line between",
+        "numbers",
+        "numbers in another order",
+        "Latin-1",
+        "UTF-16",
+    ],
 )
 def test_a_label_file_of_another_maker_is_read(
     tmp_path: Path, content: bytes, labels: tuple[str, ...]
