@@ -10,7 +10,7 @@ result per machine. To add a machine:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +67,7 @@ def models_table(machines: Path = _MACHINES) -> str:
     """
     five, nine, common = map(read_evaluation, (FIVE_CLASSES, KEY_CLASSES, COMMON_LESIONS))
     own, elsewhere = _figures_by_model(five, nine), _figures_by_model(common)
-    latencies, machine = _newest_latencies(machines)
+    times, machine = _quoted_run(machines)
     rows = tuple(
         (
             name,
@@ -76,7 +76,7 @@ def models_table(machines: Path = _MACHINES) -> str:
             *(_share(own[name][figure]) for figure in _FIGURES.values()),
             _share(elsewhere[name]["balanced_accuracy_named"]),
             f"{path.stat().st_size / _BYTES_PER_MB:.2f} MB",
-            _time(latencies.get(name)),
+            times.get(name, NOT_MEASURED),
             manifest_of(path).licence or NOT_MEASURED,
         )
         for name, path in SHIPPED.items()
@@ -85,7 +85,7 @@ def models_table(machines: Path = _MACHINES) -> str:
         "Measured on photos of lesions that were not used for training, with 95 % confidence intervals. The models of "
         f"five classes have a test split of {five['photos']:,} photos, and those of nine classes have one of "
         f"{nine['photos']:,}. The {common['photos']:,} photos of MILK10k and PAD-UFES-20 are the same for all models. "
-        f"The time is the latency from frame to decision on one thread of {machine}."
+        f"The time is the median latency from frame to decision on one thread of {machine}."
     )
     return TextTable(title, _MODELS_HEAD, rows).to_markdown()
 
@@ -140,28 +140,37 @@ def how_good(document: str) -> str:
     return document
 
 
-def _newest_latencies(folder: Path) -> tuple[dict[str, float], str]:
-    """Returns the latencies of the newest result that has a row with the mark ``good``.
+def _quoted_run(folder: Path) -> tuple[dict[str, str], str]:
+    """Returns the times of the newest run that measured all shipped models on one thread. A good run is preferred.
 
     Returns:
-        The median latency of each model in milliseconds; and the name of the machine.
+        The median latency of each shipped model with its interval; and a text that names the machine.
     """
-    found = [
-        (results["created"], results["machine"], dict(_undisturbed(results["rows"])))
+    runs = [
+        (
+            all(row["mark"] == _GOOD for row in rows.values()),
+            str(results["created"]),
+            results["machine"],
+            rows,
+        )
         for results in map(read_results, sorted(folder.glob("*.json")))
+        if SHIPPED.keys() <= (rows := _on_one_thread(results["rows"])).keys()
     ]
-    newest = max((one for one in found if one[2]), key=lambda one: str(one[0]), default=None)
-    return (newest[2], _machine_name(newest[1])) if newest else ({}, "a machine; no run was marked good yet")
+    if not runs:
+        return {}, "a machine; no run has measured all models yet"
+    is_good, _, machine, rows = max(runs, key=lambda one: one[:2])
+    note = "" if is_good else ", in a run that is marked noisy"
+    return {
+        name: _time(rows[name]["latency"]["total"]) for name in SHIPPED
+    }, f"{_machine_name(machine)}{note}"
 
 
-def _undisturbed(rows: Sequence[dict[str, Any]]) -> Iterator[tuple[str, float]]:
-    for row in rows:
-        if row["mark"] == _GOOD and row["num_threads"] == 1:
-            yield row["model"], row["latency"]["total"]["median"]
+def _on_one_thread(rows: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    return {row["model"]: row for row in rows if row["num_threads"] == 1}
 
 
-def _time(ms: float | None) -> str:
-    return NOT_MEASURED if ms is None else f"{ms:.1f} ms"
+def _time(total: dict[str, float]) -> str:
+    return f"{total['median']:.1f} [{total['low']:.1f}, {total['high']:.1f}] ms"
 
 
 def _share(score: dict[str, float] | None) -> str:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
+from dermedge.benchmarks.compare import read_results
 from dermedge.benchmarks.lab import card, quoted_results, readme
 from dermedge.benchmarks.lab.generated_sections import END, begin, replace_section
 from dermedge.benchmarks.lab.peers import PeerResult
@@ -60,15 +63,42 @@ def test_peers_are_quoted_with_what_they_ran(tmp_path: Path) -> None:
     )
 
 
-def test_each_shipped_model_has_its_licence_its_figures_and_the_newest_undisturbed_time() -> None:
+def test_each_shipped_model_has_its_licence_its_figures_and_its_time() -> None:
     lines = readme.models_table().splitlines()
-    latencies, _ = readme._newest_latencies(readme._MACHINES)
-    assert latencies
     for name in SHIPPED:
         [line] = [line for line in lines if line.startswith(f"| {name} |")]
-        time = f"{latencies[name]:.1f} ms" if name in latencies else "not measured"
-        assert line.endswith(f" MB | {time} | CC BY-NC 4.0 |")
-        assert line.count("not measured") == (name not in latencies)
+        assert re.search(r" MB \| \d+\.\d \[\d+\.\d, \d+\.\d\] ms \| CC BY-NC 4\.0 \|$", line)
+        assert "not measured" not in line
+
+
+def test_the_times_are_of_one_run_of_all_models_and_a_good_one_goes_first(tmp_path: Path) -> None:
+    def add(name: str, day: int, median: float, mark: str, models: Iterable[str] = SHIPPED) -> None:
+        total = {
+            **newest["rows"][0]["latency"]["total"],
+            "median": median,
+            "low": median - 0.2,
+            "high": median + 0.2,
+        }
+        latency = {**newest["rows"][0]["latency"], "total": total}
+        changed = {"num_threads": 1, "mark": mark, "latency": latency}
+        content = {
+            **newest,
+            "created": f"2026-11-{day:02}T00:00:00+00:00",
+            "machine": {**newest["machine"], "cpu": name},
+            "rows": [{**newest["rows"][0], **changed, "model": one} for one in models],
+        }
+        (tmp_path / f"{name}.json").write_text(json.dumps(content), encoding="utf-8")
+
+    newest = read_results(next(iter(readme._MACHINES.glob("*.json"))))
+    assert "no run has measured all models yet" in readme.models_table(tmp_path)
+    add("some", 9, 9, "good", list(SHIPPED)[:2])
+    add("old", 1, 4, "noisy")
+    add("new", 2, 3, "noisy")
+    assert readme.models_table(tmp_path).count("| 3.0 [2.8, 3.2] ms |") == len(SHIPPED)
+    assert "one thread of new, in a run that is marked noisy." in readme.models_table(tmp_path)
+    add("good", 1, 2, "good")
+    assert readme.models_table(tmp_path).count("| 2.0 [1.8, 2.2] ms |") == len(SHIPPED)
+    assert "one thread of good." in readme.models_table(tmp_path)
 
 
 def test_the_tables_of_the_model_card_are_those_of_the_results() -> None:
