@@ -361,8 +361,10 @@ _WORD_BEHIND = re.compile(
 _AMBIGUOUS_CODE = "akiec"
 # Matches a name with its abbreviation, as in "basal cell carcinoma (bcc)".
 _ABBREVIATED = re.compile(r"(.+?) ?\(([^()]+)\)")
-# Matches what stands between the diagnoses in a label such as "melanoma, nevus" or "melanoma or nevus".
-_BETWEEN = re.compile(r"[,;|/+&\n]| and | or ")
+# A label such as "melanoma, nevus" or "melanoma or nevus", in which `_LISTING` is found, may list diagnoses. `_BETWEEN`
+# matches what stands between them. "BCC/SCC" and "BCC & SCC" may be the names of a user's own class.
+_LISTING = re.compile(r"[,;|+\n]| or ")
+_BETWEEN = re.compile(rf"{_LISTING.pattern}|[/&]| and ")
 _WHOLE_NUMBER = re.compile(r"\d+\.0+")
 # A name counts as a misspelling of a known name if the similarity of the two names, from 0 to 1, is at least _LIKENESS,
 # and their lengths differ by at most _LETTERS_TOO_MANY letters.
@@ -452,8 +454,9 @@ def _of_finer_name(name: str) -> str | None:
 
 def lists_several(name: str) -> bool:
     """Tells whether a label lists diagnoses that exclude each other, as "melanoma, nevus" does."""
-    parts = _BETWEEN.split(normal_name(name))
-    if len(parts) < 2 or not all(map(is_known, parts)):
+    normal = normal_name(name)
+    parts = _BETWEEN.split(normal)
+    if not _LISTING.search(normal) or not all(map(is_known, parts)):
         return False
     diagnoses = [diagnosis for part in parts if (diagnosis := diagnosis_of(part))]
     return any(not compatible(diagnoses[0], other) for other in diagnoses[1:])

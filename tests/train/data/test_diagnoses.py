@@ -431,11 +431,20 @@ def test_the_ambiguous_names_of_the_page_are_ambiguous() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["melanoma, nevus", "Nevus, Melanoma", "MEL|NV", "bcc/nevus", "melanoma or nevus"]
+    "name", ["melanoma, nevus", "Nevus, Melanoma", "MEL|NV", "bcc, nevus and mel", "melanoma or nevus"]
 )
 def test_a_label_that_lists_diagnoses_is_none_of_them(name: str) -> None:
     """Earlier, "melanoma, nevus" was a melanoma, as "melanoma, nodular" is."""
     assert lists_several(name)
+    assert not is_known(name)
+
+
+@pytest.mark.parametrize(
+    "name", ["BCC/SCC", "Actinic keratosis / Bowen's disease", "SK & nevus", "AK and SCC"]
+)
+def test_a_class_of_several_diagnoses_is_a_class_of_the_users_own(name: str) -> None:
+    """Earlier, a table could not state such a class. A folder could."""
+    assert not lists_several(name)
     assert not is_known(name)
 
 
