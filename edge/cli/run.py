@@ -345,8 +345,13 @@ def _open(options: argparse.Namespace) -> FrameSource:
 
 
 def _is_part_of(path: Path, source: str) -> bool:
-    """Tells whether a file exists and is the photo that a source names, or lies in the folder that a source names."""
-    return path.exists() and Path(os.path.realpath(path)).is_relative_to(os.path.realpath(source))
+    """Tells whether a file exists and is the photo that a source names, or lies in the folder that a source names.
+
+    The paths are compared both as they are given and with their links followed, because a photo of the folder may be a
+    link to a file elsewhere.
+    """
+    resolvers = (os.path.abspath, os.path.realpath)
+    return path.exists() and any(Path(one(path)).is_relative_to(one(source)) for one in resolvers)
 
 
 def _conclude(session: Session, save: Path | None, stream: TextIO) -> None:

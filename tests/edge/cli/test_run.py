@@ -114,6 +114,22 @@ def test_a_photo_of_the_source_is_not_replaced_by_the_saved_frame(
     assert new.is_file()
 
 
+def test_a_photo_that_is_a_link_in_the_folder_of_the_source_is_not_replaced_by_the_saved_frame(
+    model_path: Path,
+    make_lesion: Callable[..., NDArray[np.uint8]],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    photo, link = tmp_path / "a.png", tmp_path / "photos" / "link.png"
+    photo.write_bytes(encode_image(make_lesion(), ".png"))
+    before = photo.read_bytes()
+    link.parent.mkdir()
+    link.symlink_to(photo)
+    assert run(model_path, "--source", link.parent, "--save", link) == 2
+    assert f"--save '{link}' is a photo of the source" in only_error(capsys)
+    assert photo.read_bytes() == before
+
+
 def test_a_folder_with_the_name_of_the_demo_is_not_its_source(
     model_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
