@@ -190,7 +190,7 @@ def test_your_own_table_with_all_its_columns(tmp_path: Path) -> None:
         "IMG 1.jpg",
     )
     assert (facts.original_label, facts.diagnosis, facts.part) == ("Odd Mole", "Odd Mole", "val")
-    assert set(facts.groups) == {"mine group g1"}
+    assert set(facts.groups) == {"mine group g1", "mine group g 1"}
     assert facts.people == {
         "source": "my clinic",
         "age": "33",
@@ -247,8 +247,8 @@ def test_lesions_and_persons_of_your_own_table_have_names_of_their_own(tmp_path:
     facts = facts_of(tmp_path, "path,label,lesion_id,patient_id", "IMG_1.jpg,ring,7,p1", "IMG_1.jpg")
     assert facts.lesion_id == "mine lesion_id 7"
     assert facts.patient_id == "mine patient_id p1"
-    # another table may call these columns LesionID and PatientID
-    links = {"mine lesion_id 7", "mine lesionid 7", "mine patient_id p1", "mine patientid p1"}
+    # another table may call these columns LesionID and PatientID, and write P-1 for p1
+    links = {"mine lesion_id 7", "mine lesionid 7", "mine patient_id p1", "mine patientid p 1"}
     assert set(facts.groups) == links
     shared = facts_of(
         tmp_path, "path,label,lesion_id,patient_id", "IMG_1.jpg,ring,HAM_0000118,IP_7279968", "IMG_1.jpg"
