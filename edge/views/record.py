@@ -159,9 +159,12 @@ class RecordView:
     def _write_last(self) -> None:
         """Adds the comparison of the latest hour with the first hour to session.json, under the key ``drift``.
 
-        If the file cannot be written, it stays unchanged. If the session was deleted or moved, no file is written.
+        If the file cannot be written, it stays unchanged. If the session was deleted or moved, or cannot be reached,
+        no file is written.
         """
-        if not (self.path / LINES_NAME).exists():
+        if not os.path.exists(
+            self.path / LINES_NAME
+        ):  # Path.exists raises an error if a network drive is gone
             return
         with suppress(StorageError):
             self._write_session({"drift": drift_to_json(self._drift)})

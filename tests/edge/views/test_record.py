@@ -262,6 +262,19 @@ def test_a_session_that_is_deleted_or_moved_stops_the_recording_and_is_not_made_
     assert [len(path.read_bytes().splitlines()) for path in moved] == [1] * is_moved
 
 
+def test_a_network_drive_that_is_gone_at_the_exit_is_no_error(
+    tmp_path: Path, make_result: Callable[..., FrameResult], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(path: str | os.PathLike[str], *args: object, **kwargs: object) -> None:
+        raise OSError(errno.ESTALE, os.strerror(errno.ESTALE), str(path))
+
+    with RecordView(tmp_path, SESSION, 100) as view:
+        view.show(make_result())
+        monkeypatch.setattr(os, "stat", gone)
+    monkeypatch.undo()
+    assert len(list(tmp_path.glob(f"*/{LINES_NAME}"))) == 1
+
+
 def test_half_photos_of_a_killed_run_are_removed_and_those_of_a_running_one_stay(tmp_path: Path) -> None:
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
