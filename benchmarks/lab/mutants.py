@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import ast
 import random
+import re
 import shutil
 import sys
 from collections import defaultdict
@@ -298,7 +299,8 @@ def choose_tests(
     """Returns the tests that execute the statement of a mutant, ordered by rising duration.
 
     A statement outside of functions runs when the module is imported, so almost every test executes it. For such a
-    statement, the returned tests are those that execute a line which uses a name that the statement defines.
+    statement, the returned tests are those that execute a line which uses a name that the statement defines, and all
+    tests of a file which contains such a name.
 
     Tests of other files than ``files`` are returned only if no test of ``files`` executes these lines. If no test
     executes these lines, all tests of ``files`` are returned.
@@ -312,11 +314,18 @@ def choose_tests(
     """
     belonging = {test for test in recording.tests if Path(test.partition("::")[0]) in files}
     lines: Mapping[Path, Collection[int]] = {path: mutant.statement}
+    naming: set[Path] = set()
     if mutant.defines is not None:
         lines = users_of(mutant.defines, sources)
+        naming = {file for file in files if _has_word(recording.tree / file, mutant.defines)}
     executing = {test for user, used in lines.items() for test in recording.that_execute(user, used)}
+    executing |= {test for test in belonging if Path(test.partition("::")[0]) in naming}
     chosen = executing & belonging or executing or belonging
     return sorted(chosen, key=lambda test: (recording.secs([test]), test))
+
+
+def _has_word(path: Path, words: Collection[str]) -> bool:
+    return not set(re.findall(r"\w+", path.read_text(encoding="utf-8"))).isdisjoint(words)
 
 
 def _at_most(recording: ExecutedLines, tests: Sequence[str], limit_s: float) -> tuple[str, ...]:

@@ -106,6 +106,9 @@ def test_the_area_is_of_lesions_and_missing_without_both_kinds() -> None:
     doubled = intervals.area_score(np.repeat(positive, 9), np.repeat(evidence, 9), np.repeat(alone(4), 9))
     assert (doubled.low, doubled.high) == pytest.approx((found.low, found.high))
     assert intervals.area_score(np.ones(4, bool), evidence, alone(4)) is NOT_MEASURED
+    few = intervals.area_score(np.arange(10) < 2, np.linspace(1, 0, 10), alone(10))
+    assert (few.low, few.high) == pytest.approx(intervals.area_interval(1.0, 2, 8))
+    assert (few.low, few.high) != pytest.approx(intervals.area_interval(1.0, 2, 2))
 
 
 def test_a_sensitivity_of_one_is_not_certain() -> None:
