@@ -170,7 +170,7 @@ def _on_one_thread(rows: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
 
 
 def _time(total: dict[str, float]) -> str:
-    return f"{total['median']:.1f} [{total['low']:.1f}, {total['high']:.1f}] ms"
+    return f"{total['median']:.2f} [{total['low']:.2f}, {total['high']:.2f}] ms"
 
 
 def _share(score: dict[str, float] | None) -> str:

@@ -67,7 +67,7 @@ def test_each_shipped_model_has_its_licence_its_figures_and_its_time() -> None:
     lines = readme.models_table().splitlines()
     for name in SHIPPED:
         [line] = [line for line in lines if line.startswith(f"| {name} |")]
-        assert re.search(r" MB \| \d+\.\d \[\d+\.\d, \d+\.\d\] ms \| CC BY-NC 4\.0 \|$", line)
+        assert re.search(r" MB \| \d+\.\d\d \[\d+\.\d\d, \d+\.\d\d\] ms \| CC BY-NC 4\.0 \|$", line)
         assert "not measured" not in line
 
 
@@ -94,10 +94,10 @@ def test_the_times_are_of_one_run_of_all_models_and_a_good_one_goes_first(tmp_pa
     add("some", 9, 9, "good", list(SHIPPED)[:2])
     add("old", 1, 4, "noisy")
     add("new", 2, 3, "noisy")
-    assert readme.models_table(tmp_path).count("| 3.0 [2.8, 3.2] ms |") == len(SHIPPED)
+    assert readme.models_table(tmp_path).count("| 3.00 [2.80, 3.20] ms |") == len(SHIPPED)
     assert "one thread of new, in a run that is marked noisy." in readme.models_table(tmp_path)
     add("good", 1, 2, "good")
-    assert readme.models_table(tmp_path).count("| 2.0 [1.8, 2.2] ms |") == len(SHIPPED)
+    assert readme.models_table(tmp_path).count("| 2.00 [1.80, 2.20] ms |") == len(SHIPPED)
     assert "one thread of good." in readme.models_table(tmp_path)
 
 
