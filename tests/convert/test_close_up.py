@@ -104,6 +104,17 @@ def test_both_views_weigh_the_same_however_many_photos_they_have() -> None:
     assert probe.bias == again.bias
 
 
+def test_the_mean_and_the_unit_of_the_features_do_not_matter() -> None:
+    rng = np.random.default_rng(1)
+    is_close_up = np.arange(200) >= 100
+    features = rng.normal(0, 0.2, (200, 5))
+    features[:, 0] += 0.3 * is_close_up
+    probe = fit_on_features(features.astype(np.float32), is_close_up)
+    moved = fit_on_features((2 * features + np.arange(5)).astype(np.float32), is_close_up)
+    assert moved.weights == pytest.approx(probe.weights / 2, abs=2e-3)
+    assert moved.bias == pytest.approx(probe.bias - moved.weights @ np.arange(5), abs=0.02)
+
+
 def bright_images(count: int = 120) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
     """Images of noise, uint8 [n, 32, 32, 3], and whether each is bright. Bright images stand for close-ups."""
     rng = np.random.default_rng(0)
