@@ -85,7 +85,7 @@ def models_table(machines: Path = _MACHINES) -> str:
         "Measured on photos of lesions that were not used for training, with 95 % confidence intervals. The models of "
         f"five classes have a test split of {five['photos']:,} photos, and those of nine classes have one of "
         f"{nine['photos']:,}. The {common['photos']:,} photos of MILK10k and PAD-UFES-20 are the same for all models. "
-        f"The time is the median latency from frame to decision on one thread of {machine}."
+        f"The time is the median latency from frame to decision on one thread ({machine})."
     )
     return TextTable(title, _MODELS_HEAD, rows).to_markdown()
 
@@ -157,9 +157,9 @@ def _quoted_run(folder: Path) -> tuple[dict[str, str], str]:
         if SHIPPED.keys() <= (rows := _on_one_thread(results["rows"])).keys()
     ]
     if not runs:
-        return {}, "a machine; no run has measured all models yet"
+        return {}, "no run has measured all models yet"
     is_good, _, machine, rows = max(runs, key=lambda one: one[:2])
-    note = "" if is_good else ", in a run that is marked noisy"
+    note = "" if is_good else "; the run is marked noisy"
     return {
         name: _time(rows[name]["latency"]["total"]) for name in SHIPPED
     }, f"{_machine_name(machine)}{note}"
