@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from dermedge.train.data.catalogue import (
     SPLITS,
     Catalogue,
     Photo,
+    check_photos,
     is_catalogue,
     read_catalogue,
 )
@@ -96,12 +98,15 @@ def labelled_photos(
         moved_to: folders where the photos of a catalogue are now, if the photos have moved; see `read_catalogue`.
 
     Raises:
-        DataError: there is no photo to score, a photo has a class that the classifier does not know, or a label is a
-            misspelled diagnosis.
+        DataError: there is no photo to score, a photo has been replaced since it was catalogued, a photo has a class
+            that the classifier does not know, or a label is a misspelled diagnosis.
         OptionError: the split of a catalogue is unknown, or a split is given for other data.
     """
     if is_catalogue(data):
-        photos = _of_classes(_of_split(data, split, moved_to), labels, say)
+        chosen = _of_split(data, split, moved_to)
+        # photos that are missing are reported later, with the photos that cannot be decoded
+        check_photos(photo for photo in chosen if os.access(photo.path, os.R_OK))
+        photos = _of_classes(chosen, labels, say)
     else:
         if split is not None:
             raise OptionError(

@@ -75,6 +75,21 @@ def test_a_split_without_photos_is_named(photos: list[Photo], tmp_path: Path) ->
         labelled_photos(table, ["melanoma", "nevus"], "test")
 
 
+def test_a_photo_that_was_replaced_since_it_was_catalogued_is_not_scored(
+    photos: list[Photo], tmp_path: Path
+) -> None:
+    table, scored = tmp_path / "catalogue.csv", Path(photos[4].path)
+    known = tuple(replace(one, digest=content_digest(Path(one.path))) for one in photos)
+    Catalogue(known, ("melanoma", "nevus"), {}).save(table)
+    assert len(labelled_photos(table, ["melanoma", "nevus"], "test")) == 2
+    assert cv2.imwrite(str(scored), np.full((8, 8, 3), 200, np.uint8))
+    with pytest.raises(DataError, match=r"changed since the catalogue was made: 1 photo, such as '.*4\.png'"):
+        labelled_photos(table, ["melanoma", "nevus"], "test")
+    assert len(labelled_photos(table, ["melanoma", "nevus"], "val")) == 2
+    scored.unlink()  # a missing photo is counted as unreadable
+    assert len(labelled_photos(table, ["melanoma", "nevus"], "test")) == 2
+
+
 def test_only_a_table_with_the_columns_of_a_catalogue_is_one(photos: list[Photo], tmp_path: Path) -> None:
     table = tmp_path / "catalogue.csv"
     Catalogue(tuple(photos), ("melanoma", "nevus"), {}).save(table)
