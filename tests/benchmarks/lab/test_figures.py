@@ -22,7 +22,7 @@ class Recorded:
         self.ran: list[str] = []
         first = report.rows[0]
         total = first.latency.total
-        steady = replace(total, low=total.median, high=total.median, p90=total.median)
+        steady = replace(total, low=total.median, high=total.median, p90=total.median, n=1024)
         row = replace(first, latency=replace(first.latency, total=steady, drift=0.0))
         self.text = to_json(replace(report, rows=(row,), faults=faults))
 
