@@ -103,10 +103,7 @@ def labelled_photos(
         OptionError: the split of a catalogue is unknown, or a split is given for other data.
     """
     if is_catalogue(data):
-        chosen = _of_split(data, split, moved_to)
-        # photos that are missing are reported later, with the photos that cannot be decoded
-        check_photos(photo for photo in chosen if os.access(photo.path, os.R_OK))
-        photos = _of_classes(chosen, labels, say)
+        photos = _of_classes(_of_split(data, split, moved_to), labels, say)
     else:
         if split is not None:
             raise OptionError(
@@ -142,7 +139,10 @@ def _of_split(catalogue: Path, split: str | None, moved_to: Sequence[Path]) -> l
         raise OptionError(
             f"the catalogue '{catalogue}' {stated}; give --split with one of: {', '.join(SPLITS)}"
         )
-    return [photo for photo in read_catalogue(catalogue, moved_to) if photo.split == split]
+    photos = [photo for photo in read_catalogue(catalogue, moved_to) if photo.split == split]
+    # photos that are missing are reported later, with the photos that cannot be decoded
+    check_photos(photo for photo in photos if os.access(photo.path, os.R_OK))
+    return photos
 
 
 def _of_classes(photos: Sequence[Photo], labels: Sequence[str], say: Callable[[str], object]) -> list[Photo]:
