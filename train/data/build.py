@@ -11,7 +11,7 @@ lesions.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
@@ -21,15 +21,19 @@ from dermedge.edge.errors import DataError, OptionError
 from dermedge.edge.printable import printable
 from dermedge.train.data.catalogue import (
     DIGEST_LENGTH,
-    LESION_CLASSES,
     MIN_GROUPS,
-    NONE_OF_THESE,
     Catalogue,
     Photo,
     is_catalogue,
     read_catalogue,
 )
-from dermedge.train.data.classes import choose_classes, label_under, mapping_lines, with_corrections
+from dermedge.train.data.classes import (
+    choose_classes,
+    classes_in_order,
+    label_under,
+    mapping_lines,
+    with_corrections,
+)
 from dermedge.train.data.counts import plural, some_of
 from dermedge.train.data.diagnoses import compatible
 from dermedge.train.data.groups import sets_of_equal, with_groups
@@ -185,18 +189,6 @@ def _lopsided_lines(photos: Sequence[Photo], classes: Sequence[str]) -> tuple[st
     return tuple(map(printable, lines))
 
 
-def _in_order(names: Iterable[str]) -> tuple[str, ...]:
-    """Returns the classes of a catalogue in the order that `choose_classes` gives the same classes.
-
-    The four `LESION_CLASSES` come first if all of them are there. Names are in the order of the alphabet otherwise, and
-    "none of these" is the last.
-    """
-    there = set(names)
-    first = LESION_CLASSES if set(LESION_CLASSES) <= there else ()
-    last = [NONE_OF_THESE] if NONE_OF_THESE in there else []
-    return (*first, *sorted(there.difference(first, last)), *last)
-
-
 def _as_catalogued(
     catalogues: Sequence[Sequence[Photo]], classes: Sequence[str] | None, seed: int
 ) -> Catalogue:
@@ -226,7 +218,7 @@ def _as_catalogued(
         draft, order = _with_classes(draft, classes, left_out)
         photos = draft.photos
     else:
-        order = _in_order(there)
+        order = classes_in_order(there)
         _check_same_classes(catalogues, order)
     photos = _once(photos)
     _check_sizes(photos, order)

@@ -26,6 +26,7 @@ __all__ = [
     "ClassesChosen",
     "check_spelling",
     "choose_classes",
+    "classes_in_order",
     "label_under",
     "mapping_lines",
     "with_corrections",
@@ -85,6 +86,18 @@ def choose_classes(photos: Sequence[Photo], requested: Sequence[str] | None) -> 
     return ClassesChosen(tuple(labels), names)
 
 
+def classes_in_order(names: Iterable[str]) -> tuple[str, ...]:
+    """Returns classes in the order of the network's outputs, if the user has not given an order.
+
+    The four `LESION_CLASSES` come first if all of them are there. The others are in the order of the alphabet, and
+    "none of these" is the last.
+    """
+    there = set(names)
+    first = LESION_CLASSES if set(LESION_CLASSES) <= there else ()
+    last = [NONE_OF_THESE] if NONE_OF_THESE in there else []
+    return (*first, *sorted(there.difference(first, last)), *last)
+
+
 def check_spelling(photos: Sequence[Photo], keep: str = "") -> None:
     """Checks that no label is a misspelled diagnosis. The photos of such a label would be put into a wrong class.
 
@@ -126,9 +139,9 @@ def mapping_lines(photos: Iterable[Photo], names: Sequence[str]) -> list[str]:
 def _names(photos: Sequence[Photo], requested: Sequence[str] | None) -> tuple[str, ...]:
     if requested is None:
         there = {class_of(photo.diagnosis) for photo in photos}
-        return LESION_CLASSES if set(LESION_CLASSES) <= there else tuple(sorted(there))
+        return LESION_CLASSES if set(LESION_CLASSES) <= there else classes_in_order(there)
     if list(requested) == [ALL]:
-        return tuple(sorted({own_name(photo.original_label) for photo in photos}))
+        return classes_in_order(own_name(photo.original_label) for photo in photos)
     return tuple(dict.fromkeys(requested))
 
 

@@ -489,6 +489,7 @@ def test_a_catalogue_alone_keeps_its_labels_under_its_own_classes_in_any_order(t
     ("names", "order"),
     [
         (["nevus", "melanoma", "basal cell carcinoma"], ["basal cell carcinoma", "melanoma", "nevus"]),
+        (["vascular lesion", "melanoma", "none of these"], ["melanoma", "vascular lesion", NONE_OF_THESE]),
         (
             ["nevus", "melanoma", "dermatofibroma", "squamous cell carcinoma", "cat"],
             ["melanoma", "dermatofibroma", "nevus", "squamous cell carcinoma", NONE_OF_THESE],
