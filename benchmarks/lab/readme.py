@@ -21,6 +21,7 @@ from dermedge.benchmarks.lab.cli import command_line, experiment_parser
 from dermedge.benchmarks.lab.evaluation_tables import read_evaluation
 from dermedge.benchmarks.lab.generated_sections import replace_section
 from dermedge.benchmarks.lab.quoted_results import estimates_table, manifest_of, runtimes_section
+from dermedge.benchmarks.verdict import GOOD
 from dermedge.edge.errors import DataError
 from dermedge.edge.files import write_text
 from dermedge.edge.model.shipped import SHIPPED
@@ -32,7 +33,6 @@ README = ROOT / "README.md"
 HOW_GOOD = ROOT / "docs" / "how-good.md"
 COMMAND = command_line("readme", [])
 _MACHINES = ROOT / "benchmarks" / "results" / "machines"
-_GOOD = "good"  # the mark of a run that nothing disturbed
 _BYTES_PER_MB = 1e6
 # The key is the title of a column. The value is the name of the metric in `dermedge.train.evaluation.figures.FIGURES`.
 _FIGURES = {
@@ -146,23 +146,18 @@ def _quoted_run(folder: Path) -> tuple[dict[str, str], str]:
     Returns:
         The median latency of each shipped model with its interval; and a text that names the machine.
     """
-    runs = [
-        (
-            all(row["mark"] == _GOOD for row in rows.values()),
-            str(results["created"]),
-            results["machine"],
-            rows,
-        )
-        for results in map(read_results, sorted(folder.glob("*.json")))
-        if SHIPPED.keys() <= (rows := _on_one_thread(results["rows"])).keys()
-    ]
+    runs = []
+    for results in map(read_results, sorted(folder.glob("*.json"))):
+        rows = _on_one_thread(results["rows"])
+        if SHIPPED.keys() <= rows.keys():
+            marks = sorted({rows[name]["mark"] for name in SHIPPED} - {GOOD})
+            runs.append((not marks, str(results["created"]), marks, results["machine"], rows))
     if not runs:
         return {}, "no run has measured all models yet"
-    is_good, _, machine, rows = max(runs, key=lambda one: one[:2])
-    note = "" if is_good else "; the run is marked noisy"
-    return {
-        name: _time(rows[name]["latency"]["total"]) for name in SHIPPED
-    }, f"{_machine_name(machine)}{note}"
+    _, _, marks, machine, rows = max(runs, key=lambda one: one[:2])
+    note = f"; the run is marked {' and '.join(marks)}" if marks else ""
+    times = {name: _time(rows[name]["latency"]["total"]) for name in SHIPPED}
+    return times, f"{_machine_name(machine)}{note}"
 
 
 def _on_one_thread(rows: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:

@@ -96,6 +96,8 @@ def test_the_times_are_of_one_run_of_all_models_and_a_good_one_goes_first(tmp_pa
     add("new", 2, 3, "noisy")
     assert readme.models_table(tmp_path).count("| 3.00 [2.80, 3.20] ms |") == len(SHIPPED)
     assert "one thread (new; the run is marked noisy)." in readme.models_table(tmp_path)
+    add("hot", 3, 3, "throttled")
+    assert "one thread (hot; the run is marked throttled)." in readme.models_table(tmp_path)
     add("good", 1, 2, "good")
     assert readme.models_table(tmp_path).count("| 2.00 [1.80, 2.20] ms |") == len(SHIPPED)
     assert "one thread (good)." in readme.models_table(tmp_path)
