@@ -46,8 +46,9 @@ _TURNED = re.compile(rb"\0\0\0\x09irot(.)", re.DOTALL)
 _MIRRORED = re.compile(rb"\0\0\0\x09imir(.)", re.DOTALL)
 # A TIFF file begins with one of these, which states its byte order.
 _TIFF_ORDERS = {b"II*\0": "<", b"MM\0*": ">"}
-# The tag NewSubfileType of TIFF, whose lowest bit marks a smaller copy of another image, and the tag SubIFDs, which
-# holds the addresses of further images. A program that copies one image out of a file leaves the bit as it is.
+# Two tags of TIFF. The lowest bit of NewSubfileType marks an image as a smaller copy of another image in the file. The
+# bit can also be set if the file has no other image, because some programs copy a single image out of a larger file
+# and do not clear the bit. SubIFDs holds the addresses of further images.
 _SUBFILE_TYPE = 254
 _SUB_IMAGES = 330
 # A pixel has at most four channels of 16 bits. A file with more bytes for each pixel, such as a scan of a whole slide,

@@ -347,8 +347,8 @@ def _open(options: argparse.Namespace) -> FrameSource:
 def _is_part_of(path: Path, source: str) -> bool:
     """Tells whether a file exists and is the photo that a source names, or lies in the folder that a source names.
 
-    The paths are compared both as they are given and with their links followed, because a photo of the folder may be a
-    link to a file elsewhere.
+    A photo in the folder may be a link to a file elsewhere. Therefore, two comparisons are made: one of the paths as
+    they are given, and one of the paths with all links resolved.
     """
     resolvers = (os.path.abspath, os.path.realpath)
     return path.exists() and any(Path(one(path)).is_relative_to(one(source)) for one in resolvers)

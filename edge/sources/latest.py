@@ -224,8 +224,8 @@ class LatestFrame:
         """Returns how many seconds a frame waits for a newer frame.
 
         Usually, the result is 0. After a stall, the result is `_HASTE` times the usual interval between frames, until
-        frames arrive at the usual interval again, or until more frames have arrived than the
-        stall can have held back. In that case, the camera has become faster.
+        frames arrive at the usual interval again, or until more frames have arrived than the stall can have held back.
+        In that case, the camera has become faster.
         """
         if self._arrived_s is None:
             return 0.0

@@ -162,9 +162,8 @@ class RecordView:
         If the file cannot be written, it stays unchanged. If the session was deleted or moved, or cannot be reached,
         no file is written.
         """
-        if not os.path.exists(
-            self.path / LINES_NAME
-        ):  # Path.exists raises an error if a network drive is gone
+        # Path.exists raises an error if a network drive is gone
+        if not os.path.exists(self.path / LINES_NAME):
             return
         with suppress(StorageError):
             self._write_session({"drift": drift_to_json(self._drift)})

@@ -207,7 +207,7 @@ def test_a_tiff_that_begins_with_a_thumbnail_is_an_error(order: str, others: dic
 
 @pytest.mark.parametrize("order", ["<", ">"])
 def test_the_only_image_of_a_tiff_is_its_photo(order: str) -> None:
-    """A program that copies one image out of a file leaves the mark of a thumbnail as it is."""
+    """If a program copies a thumbnail into a file of its own, the image can still be marked as a thumbnail."""
     assert decode_photo(tiff(order, tag_254=1), "a.tif").tolist() == [[[200] * 3] * 8] * 8
 
 

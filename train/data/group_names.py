@@ -47,7 +47,7 @@ _ARCHIVE_ID = re.compile(r"(il|ham|isic)[\W_]+\d{7}(?!\d)")
 
 
 def compact_name(name: str) -> str:
-    """Returns the name of a column as it is compared: in lower case, without accents, spaces and signs."""
+    """Returns the form of a name that is used to compare names. It has lower case, and no accents, spaces or signs."""
     return re.sub(r"[\W_]", "", unicodedata.normalize("NFKD", name.lower()))
 
 
