@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -33,6 +34,9 @@ __all__ = [
 # Both runtimes raise one of these exceptions for a file that they refuse.
 _REFUSALS = (ValueError, RuntimeError)
 _STDERR = 2
+# Held while standard error is redirected. If two threads redirected it at once, the second thread would take the
+# redirection of the first one for the original, and keep it for ever.
+_stderr_lock = threading.RLock()
 # More threads are refused. The runtimes raise a TypeError if the number of threads needs more than 31 bits.
 _MOST_THREADS = 1024
 
@@ -191,19 +195,20 @@ def without_native_log() -> Iterator[None]:
     Neither runtime has a setting that turns off the messages of its C++ code. If a runtime fails, the reason is not
     lost, because the exception contains the reason too.
     """
-    try:
-        kept = os.dup(_STDERR)
-    except OSError:  # standard error has no file descriptor, so there is nothing to hide
-        yield
-        return
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, _STDERR)
-        yield
-    finally:
-        os.dup2(kept, _STDERR)
-        os.close(kept)
-        os.close(nowhere)
+    with _stderr_lock:
+        try:
+            kept = os.dup(_STDERR)
+        except OSError:  # standard error has no file descriptor, so there is nothing to hide
+            yield
+            return
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        try:
+            os.dup2(nowhere, _STDERR)
+            yield
+        finally:
+            os.dup2(kept, _STDERR)
+            os.close(kept)
+            os.close(nowhere)
 
 
 _TRIAL_S = 60

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
-from dermedge.edge.model.runtime import open_interpreter
+from dermedge.edge.model.runtime import open_interpreter, without_native_log
 
 TIMEOUT_S = 60
 
@@ -18,6 +19,26 @@ def test_the_native_log_is_dropped_and_standard_error_is_there_again(
     model_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     open_interpreter(model_path)
+    os.write(2, b"after\n")
+    assert capfd.readouterr().err == "after\n"
+
+
+def test_standard_error_is_there_again_after_two_threads_have_opened_models(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    is_inside, may_leave = threading.Event(), threading.Event()
+
+    def redirect() -> None:
+        with without_native_log():
+            is_inside.set()
+            may_leave.wait()
+
+    other = threading.Thread(target=redirect)
+    with without_native_log():
+        other.start()
+        is_inside.wait(timeout=0.2)  # the other thread must not come in now
+    may_leave.set()
+    other.join()
     os.write(2, b"after\n")
     assert capfd.readouterr().err == "after\n"
 
