@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -35,6 +36,8 @@ from dermedge.edge.preprocess import Preprocessor
 __all__ = ["Classifier", "common_labels"]
 
 _NS_PER_MS = 1e6
+# A frame may be gray, in colour, or in colour with an alpha channel, which is ignored.
+_CHANNELS = (1, 3, 4)
 # A quantized probability may lie this far below 0 or above 1, because its scale is rounded.
 _ROUNDING = 0.01
 # Test-time augmentation needs three changed copies of an image: the mirror image, the image rotated by 180 degrees, and
@@ -44,7 +47,7 @@ _TURNS = ((1, -1), (-1, -1), (-1, 1))
 
 
 class Classifier:
-    """A .tflite model with the interpreter that runs it. Use a classifier from one thread at a time.
+    """A .tflite model with the interpreter that runs it. Threads may share a classifier: it runs one frame at a time.
 
     `predict` classifies one frame: it calls `crop`, `infer` and `decide`. You can also call these methods one by one.
 
@@ -98,6 +101,7 @@ class Classifier:
         self.runtime = choose_runtime(runtime)
         self.num_threads = num_threads
         self.tta = tta
+        self._lock = threading.Lock()  # held while the buffers of the preprocessor or the tensors are in use
         started = perf_counter_ns()
         self.interpreter: Interpreter = open_interpreter(self.path, num_threads, self.runtime, xnnpack)
         self.load_ms = (perf_counter_ns() - started) / _NS_PER_MS
@@ -197,20 +201,21 @@ class Classifier:
             frame_bgr: uint8 [h, w, 3], 0 to 255, blue first.
 
         Raises:
-            PictureError: the frame is not uint8.
+            PictureError: the frame is not an image, or is not uint8.
         """
         started = perf_counter_ns()
-        if frame_bgr.dtype != np.uint8:
-            raise PictureError(
-                f"the frame is {frame_bgr.dtype}, and its values would be misread; scale them to 0 to 255, and convert "
-                "the frame to uint8"
-            )
-        region = self._preprocess.region(frame_bgr.shape[0], frame_bgr.shape[1])
-        image = self._preprocess(frame_bgr)
+        _check_frame(frame_bgr)
+        with self._lock:
+            region = self._preprocess.region(frame_bgr.shape[0], frame_bgr.shape[1])
+            image = self._preprocess(frame_bgr)
         return Crop(image, region, (perf_counter_ns() - started) / _NS_PER_MS)
 
     def infer(self, crop: Crop) -> Outputs:
         """Runs the network on a crop."""
+        with self._lock:
+            return self._infer(crop)
+
+    def _infer(self, crop: Crop) -> Outputs:
         started = perf_counter_ns()
         self._write(crop.image_rgb)
         written = perf_counter_ns()
@@ -281,14 +286,16 @@ class Classifier:
             A dict from the name of an output to a copy of the tensor. The names are ``probabilities`` and, if the
             model has these outputs, ``evidence`` and ``close_up``.
         """
-        self._write(self.crop(frame_bgr).image_rgb)
-        invoke(self.interpreter, self.path)
         details = {
             "probabilities": self._probabilities,
             "evidence": self._evidence,
             "close_up": self._close_up,
         }
-        return {name: self._read(one) for name, one in details.items() if one is not None}
+        crop = self.crop(frame_bgr)
+        with self._lock:
+            self._write(crop.image_rgb)
+            invoke(self.interpreter, self.path)
+            return {name: self._read(one) for name, one in details.items() if one is not None}
 
     def require_prediction_sets(self) -> None:
         """Raises OptionError if the model has no thresholds for prediction sets."""
@@ -417,6 +424,25 @@ def common_labels(classifiers: Sequence[Classifier]) -> tuple[str, ...]:
                 "score each one in a command of its own"
             )
     return first.labels
+
+
+def _check_frame(frame_bgr: Any) -> None:
+    """Raises PictureError if a frame is not a uint8 array of an image, for example a path, None or a batch."""
+    if not isinstance(frame_bgr, np.ndarray):
+        raise PictureError(
+            f"the frame is of the type {type(frame_bgr).__name__}, and not an array of pixels; read a file with "
+            "dermedge.read_picture"
+        )
+    if frame_bgr.dtype != np.uint8:
+        raise PictureError(
+            f"the frame is {frame_bgr.dtype}, and its values would be misread; scale them to 0 to 255, and convert "
+            "the frame to uint8"
+        )
+    has_channels = frame_bgr.ndim == 2 or (frame_bgr.ndim == 3 and frame_bgr.shape[2] in _CHANNELS)
+    if not frame_bgr.size or not has_channels:
+        raise PictureError(
+            f"the frame has the shape {frame_bgr.shape}; give one image of the shape (height, width, 3), blue first"
+        )
 
 
 def _some(labels: Sequence[str]) -> str:

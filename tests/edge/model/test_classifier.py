@@ -3,8 +3,10 @@
 import copy
 import itertools
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -245,6 +247,32 @@ def test_a_frame_of_another_type_is_an_error_and_never_misread(model_path: Path,
         pytest.raises(PictureError, match=f"the frame is {dtype}, and"),
     ):
         classifier.predict(FRAME.astype(dtype))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("frame", "fault"),
+    [
+        ("photo.jpg", "of the type str"),
+        (None, "of the type NoneType"),
+        (FRAME.tolist(), "of the type list"),
+        (FRAME[None], r"the shape \(1, 120, 160, 3\)"),
+        (FRAME.transpose(2, 0, 1), r"the shape \(3, 120, 160\)"),
+        (FRAME[:0], r"the shape \(0, 160, 3\)"),
+    ],
+)
+def test_what_is_no_image_is_an_error_that_says_so(model_path: Path, frame: Any, fault: str) -> None:
+    with Classifier(model_path) as classifier, pytest.raises(PictureError, match=fault):
+        classifier.predict(frame)
+
+
+def test_threads_that_share_a_classifier_get_the_answers_of_their_own_frames(model_path: Path) -> None:
+    frames = [FRAME, 255 - FRAME, FRAME[:90], 255 - FRAME[:, :100]] * 50
+    with Classifier(model_path) as classifier, ThreadPoolExecutor(4) as pool:
+        alone = [classifier.predict(frame).logits for frame in frames[:4]]
+        together = [prediction.logits for prediction in pool.map(classifier.predict, frames)]
+        raw = [one["evidence"].values.tobytes() for one in pool.map(classifier.raw_outputs, frames)]
+    assert together == alone * 50
+    assert len(set(raw)) == 4
 
 
 @pytest.mark.parametrize("broken", [float("nan"), float("inf"), 38.9, -0.2])
