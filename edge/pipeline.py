@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Self
 
 from dermedge.edge.drift import DriftMeter
+from dermedge.edge.errors import OptionError
 from dermedge.edge.model.classifier import Classifier
 from dermedge.edge.model.prediction import Crop, Prediction
 from dermedge.edge.preprocess import Preprocessor, Region
@@ -45,7 +46,7 @@ class Pipeline:
     source with a low frame rate, this limit is longer, but at most 10 s.
 
     Args:
-        source: a name or path that `dermedge.open_source` accepts, or an open source.
+        source: a name, path or number that `dermedge.open_source` accepts, or an open source.
         classifier: a name or path that `dermedge.Classifier` accepts, or an open classifier. None means the default
             model.
         confidence: the probability, 0 to 1, below which the label of a classification is ``uncertain``.
@@ -55,7 +56,8 @@ class Pipeline:
         sets: whether each classification has a prediction set.
 
     Raises:
-        OptionError: ``sets`` is True, but the model has no thresholds for prediction sets.
+        OptionError: ``confidence`` is not from 0 to 1, or ``sets`` is True, but the model has no thresholds for
+            prediction sets.
         SourceError: the source cannot be opened, or stopped delivering frames during the iteration.
         PictureError: a photo cannot be decoded during the iteration.
         ModelError: the model cannot be run.
@@ -63,21 +65,23 @@ class Pipeline:
 
     def __init__(
         self,
-        source: FrameSource | Path | str,
+        source: FrameSource | Path | str | int,
         classifier: Classifier | Path | str | None = None,
         confidence: float = 0.0,
         max_fps: float | None = None,
         gated: bool = True,
         sets: bool = False,
     ) -> None:
+        if not 0 <= confidence <= 1:
+            raise OptionError(f"the confidence is {confidence}; it must be a probability from 0 to 1")
         self._opened = ExitStack()
         with ExitStack() as opening:
             if classifier is None or isinstance(classifier, Path | str):
                 classifier = opening.enter_context(Classifier(classifier) if classifier else Classifier())
             if sets:
                 classifier.require_prediction_sets()
-            if isinstance(source, Path | str):
-                source = opening.enter_context(open_source(str(source)))
+            if isinstance(source, Path | str | int):
+                source = opening.enter_context(open_source(source))
             self._opened = opening.pop_all()
         self._latest = LatestFrame(source)
         self._classifier = classifier

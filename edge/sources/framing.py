@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -9,6 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from dermedge.edge.errors import OptionError
 from dermedge.edge.sources.frame import Delivery, Frame, FrameSource
 
 __all__ = ["FLIPS", "Flip", "FramedSource", "Framing", "frame_image"]
@@ -27,10 +29,19 @@ class Framing:
             the frame by 180 degrees. None leaves the frame as it is.
         zoom: a factor of 1 or more. The frame is cropped to its middle, to 1/zoom of the height and 1/zoom of the
             width. The result is not resized.
+
+    Raises:
+        OptionError: there is no such flip, or the zoom is not a finite number of 1 or more.
     """
 
     flip: Flip | None = None
     zoom: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.flip is not None and self.flip not in FLIPS:
+            raise OptionError(f"unknown flip '{self.flip}'. Known: {', '.join(FLIPS)}")
+        if not 1 <= self.zoom < math.inf:
+            raise OptionError(f"the zoom is {self.zoom}; it must be a finite number of 1 or more")
 
 
 def frame_image(image_bgr: NDArray[np.uint8], framing: Framing) -> NDArray[np.uint8]:

@@ -46,7 +46,7 @@ class _Kind:
 
 
 def open_source(
-    spec: str,
+    spec: Path | str | int,
     width: int | None = None,
     height: int | None = None,
     fps: float | None = None,
@@ -62,8 +62,8 @@ def open_source(
     """Opens a source. Use the source in a ``with`` statement, which closes it. A live source reconnects by itself.
 
     Args:
-        spec: ``0`` (a camera's index), ``/dev/video0`` or a link to it, ``picamera2``, ``rtsp://…``, ``http://…``, a
-            GStreamer pipeline, a video, a photo, a folder of photos, or ``demo``.
+        spec: ``0`` (a camera's index, as text or as a number), ``/dev/video0`` or a link to it, ``picamera2``,
+            ``rtsp://…``, ``http://…``, a GStreamer pipeline, a video, a photo, a folder of photos, or ``demo``.
         width: the width in pixels that a camera is asked for.
         height: the height in pixels that a camera is asked for.
         fps: the number of frames a second that a camera is asked for.
@@ -79,10 +79,11 @@ def open_source(
 
     Raises:
         SourceError: no source has this name, or the source cannot be opened, or the camera refuses a setting.
-        OptionError: a setting for cameras was given for a source that is not a camera, or ``realtime`` was given for a
-            source that is not a video.
+        OptionError: a setting for cameras was given for a source that is not a camera, ``realtime`` was given for a
+            source that is not a video, or there is no such flip or zoom.
         MissingExtra: picamera2 is not installed.
     """
+    spec = str(spec)
     mode = CameraMode(width, height, fps, focus, lock_exposure, lock_white_balance, pixel_format)
     framing = Framing(flip, zoom)
     open_again = _opener(spec, mode)

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from dermedge.edge.errors import SourceError
+from dermedge.edge.errors import OptionError, SourceError
 from dermedge.edge.model.classifier import Classifier
 from dermedge.edge.model.decision import softmax
 from dermedge.edge.model.photo_view import view_by_probability
@@ -43,6 +43,17 @@ def test_below_the_asked_confidence_the_label_is_uncertain(video: Path, classifi
     assert classification.label == UNCERTAIN
     assert classification.prediction.label == "nevus", "the prediction itself stays"
     assert classification.is_uncertain
+
+
+@pytest.mark.parametrize("confidence", [70, -0.1, float("nan")])
+def test_a_confidence_that_is_no_probability_is_an_error(confidence: float, classifier: type) -> None:
+    with pytest.raises(OptionError, match=f"confidence is {confidence}; .* from 0 to 1"):
+        Pipeline("demo", classifier(), confidence)
+
+
+def test_the_number_of_a_camera_is_a_source(classifier: type) -> None:
+    with pytest.raises(SourceError, match="cannot open '63'"):
+        Pipeline(63, classifier())
 
 
 def test_an_answer_that_its_model_calls_uncertain_keeps_its_label(

@@ -43,8 +43,8 @@ def test_a_path_that_does_not_exist_is_said_to_be_missing(tmp_path: Path) -> Non
         open_source(str(tmp_path / "lesion.jpg"))
 
 
-@pytest.mark.parametrize("spec", ["63", "/dev/video63"])
-def test_a_missing_camera_is_one_clear_error(spec: str, capfd: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("spec", ["63", 63, "/dev/video63"])
+def test_a_missing_camera_is_one_clear_error(spec: str | int, capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SourceError, match=f"cannot open '{spec}'"):
         open_source(spec)
     assert capfd.readouterr().err == "", "OpenCV's own warnings must not clutter the screen"
@@ -63,6 +63,16 @@ def test_a_picture_is_one_frame_and_then_the_end(pictures: Path) -> None:
     [frame] = read_all(open_source(str(pictures / "b.png")))
     assert frame.name == str(pictures / "b.png")
     assert (frame.number, frame.image_bgr.shape, frame.image_bgr.dtype) == (0, (48, 64, 3), np.uint8)
+
+
+def test_a_path_need_not_be_text(pictures: Path) -> None:
+    assert len(read_all(open_source(pictures))) == 2
+
+
+@pytest.mark.parametrize("framing", [{"zoom": 0.5}, {"zoom": 0}, {"zoom": float("nan")}, {"flip": "left"}])
+def test_a_framing_that_does_not_exist_is_an_error(framing: dict[str, Any]) -> None:
+    with pytest.raises(OptionError, match=r"zoom is .* 1 or more|unknown flip 'left'. Known: horizontal,"):
+        open_source("demo", **framing)
 
 
 def test_a_folder_delivers_its_pictures_in_order_at_any_depth(pictures: Path) -> None:
