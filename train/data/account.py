@@ -16,8 +16,8 @@ from dermedge.train.data.tables import TableAccount
 __all__ = ["account_lines"]
 
 _SHOWN_COLUMNS = 12
-# Matches a file name such as lesion7_2, lesion7_clinic or lesion7b. The beginning of the name contains a digit. A
-# separator with a number or a word follows, or a single letter. Photos of one lesion often have names with the same
+# Matches a file name such as lesion7_2, lesion7_clinic or lesion7b: a beginning that contains a digit, and an end. The
+# end is a single letter, or a number or word after a separator. Photos of one lesion often have names with the same
 # beginning. IMG_0012 does not match, because IMG contains no digit.
 _SERIES = re.compile(r"(.*\d.*?)(?:[ _.-]+\(?(?:\d{1,4}|[^\W\d_]+)\)?|(?<=\d)[^\W\d_])")
 _MIN_SERIES = 5
@@ -173,8 +173,8 @@ def _recurring_lines(files: Sequence[LabelledFile]) -> list[str]:
     if not recurring:
         return []
     return [
-        f"below several classes there are folders of one name ({some_of(recurring)}). They are a group in each class. "
-        "If such a name means one person, add a table with the columns path and patient_id"
+        f"below several classes there are folders of one name ({some_of(recurring)}). The photos of each such folder "
+        "are a separate group. If the name means one person, add a table with the columns path and patient_id"
     ]
 
 

@@ -218,7 +218,7 @@ def content_digest(path: Path) -> str:
 def check_photos(photos: Iterable[Photo]) -> None:
     """Checks that the photos of a catalogue exist and have not been replaced.
 
-    Every file is read once. If the catalogue has no digest of a photo, the only check is whether the file exists.
+    A file is compared with the digest of the photo. If the catalogue has no digest, the file only has to exist.
 
     Raises:
         DataError: a photo is missing, or its bytes differ from those that were catalogued.

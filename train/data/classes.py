@@ -170,7 +170,7 @@ def label_under(photo: Photo, names: Sequence[str]) -> str | None:
 
 
 def with_corrections(photos: Sequence[Photo]) -> list[Photo]:
-    """Returns the photos of one catalogue. If the user has corrected a label, the label also becomes the diagnosis.
+    """Returns the photos of one catalogue. A label that the user has corrected also becomes the diagnosis of the photo.
 
     A label counts as corrected if the diagnosis of the photo leads to another class of the catalogue.
     """

@@ -1,9 +1,10 @@
 """Maps the names in publishers' tables and the names of folders to diagnoses.
 
-Eight diagnoses are classes of the shipped models. More specific names, such as melanoma in situ or Reed nevus, belong
-to one of the eight. A keratoacanthoma belongs to the class squamous cell carcinoma, as in MILK10k's own classes, but
-keeps the diagnosis keratoacanthoma, so that keratoacanthomas can be scored separately. Some names are ambiguous, such
-as HAM10000's akiec or "malignant". `possible_diagnoses` lists the diagnoses that an ambiguous name can mean.
+The main diagnoses are the eight of the challenge ISIC 2019. More specific names, such as melanoma in situ or Reed
+nevus, belong to one of the eight. A keratoacanthoma belongs to the class squamous cell carcinoma, as in MILK10k's own
+classes, but keeps the diagnosis keratoacanthoma, so that keratoacanthomas can be scored separately. Some names are
+ambiguous, such as HAM10000's akiec or "malignant". `possible_diagnoses` lists the diagnoses that an ambiguous name can
+mean.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ __all__ = [
 _MELANOMA, _NEVUS, _FIBROMA = "melanoma", "nevus", "dermatofibroma"
 _SQUAMOUS, _BASAL, _ACTINIC = "squamous cell carcinoma", "basal cell carcinoma", "actinic keratosis"
 _KERATOSIS, _VASCULAR, _ACANTHOMA = "benign keratosis", "vascular lesion", "keratoacanthoma"
-# The lesion classes of the shipped models, in the order of the model cards.
+# The eight diagnoses of the challenge ISIC 2019.
 NAMED_CLASSES = (_MELANOMA, _FIBROMA, _NEVUS, _SQUAMOUS, _BASAL, _ACTINIC, _KERATOSIS, _VASCULAR)
 
 # For each diagnosis, the names that mean this diagnosis, as `normal_name` returns them. A more specific name need not
@@ -231,7 +232,7 @@ _OPEN = {
     "lentigo": (_KERATOSIS, _NEVUS),
     "lentigo nos": (_KERATOSIS, _NEVUS),
 }
-# Names of skin lesions that are in none of the eight classes, as `normal_name` returns them.
+# Names of skin lesions that are none of the diagnoses in `_NAMES`, as `normal_name` returns them.
 _OTHER_LESIONS = (
     "angiofibroma or fibrous papule",
     "benign - other",
@@ -353,7 +354,7 @@ _FINER_PATTERNS = {
 }
 # Match the parts of a folder's name that do not belong to the diagnosis: a number in front, as in "1. Melanoma", and a
 # word or count at the end, as in "nevus images", "nevus (120)", "nevus - 7970", "nevus 3323" and "nevus 1.8k". A count
-# behind a space alone has four digits or more, because "nevus 002" and "nevus 120" may be numbers of lesions.
+# with nothing but a space before it must have four digits, because "nevus 002" and "nevus 120" may be single lesions.
 _NUMBER_IN_FRONT = re.compile(r"^\d{1,2}[.):]? ")
 _WORD_BEHIND = re.compile(
     r" (images?|photos?|pictures?|cases?|class|\(\d+\)|- \d{3,}|[1-9]\d{3,}|(- )?\d+(\.\d+)?k)"
@@ -361,8 +362,9 @@ _WORD_BEHIND = re.compile(
 _AMBIGUOUS_CODE = "akiec"
 # Matches a name with its abbreviation, as in "basal cell carcinoma (bcc)".
 _ABBREVIATED = re.compile(r"(.+?) ?\(([^()]+)\)")
-# A label such as "melanoma, nevus" or "melanoma or nevus", in which `_LISTING` is found, may list diagnoses. `_BETWEEN`
-# matches what stands between them. "BCC/SCC" and "BCC & SCC" may be the names of a user's own class.
+# A label in which `_LISTING` is found, such as "melanoma, nevus" or "melanoma or nevus", may be a list of diagnoses.
+# `_BETWEEN` splits such a list. `_LISTING` has no "/" and no "&", because "BCC/SCC" and "BCC & SCC" may be classes of a
+# user.
 _LISTING = re.compile(r"[,;|+\n]| or ")
 _BETWEEN = re.compile(rf"{_LISTING.pattern}|[/&]| and ")
 _WHOLE_NUMBER = re.compile(r"\d+\.0+")

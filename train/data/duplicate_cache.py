@@ -76,8 +76,8 @@ def find_duplicates(
 def _unreadable(paths: Sequence[Path], found: Duplicates, scratch: Path) -> dict[int, str]:
     """Returns the files of a stored result that still cannot be read or decoded, with the reasons.
 
-    The user may have corrected the permissions of a file, or installed the package that decodes HEIC photos. Neither
-    changes the file.
+    Such a file may become readable without a change of its bytes: the user may have corrected its permissions, or
+    installed the package that decodes HEIC photos.
     """
     indices = sorted(found.unreadable)
     again = read_prints([paths[index] for index in indices], scratch=scratch).unreadable

@@ -45,8 +45,8 @@ PROBES = 2
 MAX_IN_CELL = 32
 # Two features that were found by their codes match if their signatures differ in at most this many signs.
 MAX_SIGNS = 12
-# A match of two features is used only if at least this many matches of the same two photos, including this match, have
-# about the same rotation.
+# A match of two features is used only if at least this many matches of the same two photos, itself included, have about
+# the same rotation.
 MIN_VOTES = 2
 # The weight of a match of two features is MAX_SIGNS + 1, minus the number of signs in which the two signatures differ.
 # The weight of a pair of photos is the total weight of the matches that agree. A pair with a weight of at least

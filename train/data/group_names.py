@@ -29,16 +29,18 @@ _GROUP = re.compile(
     r"(n|no|num|numero)((de|del|du|della)?(patient|paciente|paziente)|(de|del|du|della)(lesion|subject|person|case))|"
     r"(naevus|nevus|tumou?r|record)id|pid|fall(id|nr|nummer)|mrn|medicalrecord(no|number)|accession(no|number)?"
 )
-# A name that `_GROUP` matches stands for lesions or for persons if one of these patterns is found in it. It may stand
-# for things that a person can have several of, such as lesions, if the third pattern is found.
+# These patterns tell what a name that `_GROUP` matches stands for. The first pattern is found in names for lesions, and
+# the second in names for persons. The third is found in names for things of which a person can have several, such as
+# moles.
 _LESION = re.compile("l(ae?|e)sion|nevus|naevus|tumou?r")
 _PERSON = re.compile(
     "pat|subject|person|participant|individual|proband|paciente|paziente|pseudonym|^pid|mrn|medicalrecord"
 )
 _PART_OF_PERSON = re.compile(f"{_LESION.pattern}|mole|specimen|biopsy")
 _VISIT = re.compile("(visit|session|day|week|exam)s?|study|series")
-# Match what may stand in front of a letter or a number that is an id, in the name of a folder. A folder such as group_1
-# may be a class, study_a may be a dataset, and s_n may be a class.
+# If the name of a folder ends in an id, these patterns match what stands before the id: before a letter, or before a
+# number. Neither matches "group", because group_1 may be a class. Only the second matches "study" and "s", because
+# study_a may be a dataset, and s_n may be a class.
 _BEFORE_LETTER = re.compile(rf"(?!groups?)({_GROUP.pattern})")
 _BEFORE_NUMBER = re.compile(rf"{_BEFORE_LETTER.pattern}|{_VISIT.pattern}|subj|volunteer|les|id|p|s")
 _NUMBER, _LETTER = r"\d.*", r"[\W_][a-z]"
@@ -67,7 +69,7 @@ def names_person(column: str) -> bool:
 
 
 def names_part_of_person(column: str) -> bool:
-    """Tells whether a column for which `is_group_name` is true may name things that a person can have several of."""
+    """Tells whether a column for which `is_group_name` is true names things of which a person can have several."""
     return _PART_OF_PERSON.search(compact_name(column)) is not None
 
 
@@ -99,7 +101,7 @@ def matching_id(written: str) -> str:
     """Returns the text that all spellings of an id have in common, such as P07, p-7 and "P 7".
 
     Capitals, spaces, signs and zeros in front of a number make no difference. The vowel signs of a script such as Thai
-    do, although they are no letters.
+    make a difference, although Unicode does not count them as letters.
     """
     plain = unicodedata.normalize("NFC", written).casefold()
     spaced = re.sub(r"[\W_]", lambda sign: sign[0] if unicodedata.category(sign[0])[0] == "M" else " ", plain)

@@ -126,8 +126,8 @@ def _with_labelled(tables: Tables, files: Sequence[LabelledFile]) -> list[TableA
 def _with_folders_of_tables(paths: Sequence[Path], labels_from: str) -> tuple[Sequence[Path], str]:
     """Returns the paths to search and the value of ``labels_from`` to use.
 
-    If only tables are given, the folders that contain the tables are added to the paths. If ``labels_from`` is auto,
-    table is returned instead, so that the names of folders are not used as labels.
+    If only tables are given, the folders that contain the tables are added to the paths. The value ``auto`` of
+    ``labels_from`` is then replaced by ``table``, so that the names of folders are not used as labels.
     """
     if not all(path.is_file() for path in paths):
         return paths, labels_from

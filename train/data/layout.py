@@ -136,7 +136,7 @@ def _classes_given(photos: Sequence[FoundPhoto]) -> frozenset[Path]:
 
 
 def _given_beside(photos: Sequence[FoundPhoto], kind: FolderKind, least: int) -> frozenset[Path]:
-    """Returns the given folders of a kind, if at least ``least`` of them lie in one dataset."""
+    """Returns the given folders of a kind. Datasets with fewer than ``least`` such folders are left out."""
     beside: dict[Path, list[Path]] = defaultdict(list)
     for root in dict.fromkeys(photo.root for photo in photos):
         if folder_kind(root.name) is kind:
@@ -147,7 +147,8 @@ def _given_beside(photos: Sequence[FoundPhoto], kind: FolderKind, least: int) ->
 def _place(photo: FoundPhoto, given: Collection[Path]) -> tuple[Path, tuple[str, ...]]:
     """Returns the root of the dataset, and the folders between the root and the photo.
 
-    The root of the dataset is the given folder or, if this is one of ``given``, the folder above.
+    The root of the dataset is the folder that the user gave. If this folder is in ``given``, it is the folder of a
+    class, person or lesion, and the root is the folder above.
     """
     if photo.root in given:
         return photo.root.parent, (photo.root.name, *photo.folders)
@@ -188,7 +189,7 @@ def _class_depths(
 ) -> list[int]:
     """Returns, for each photo, the index of the class folder in `_Chain.names`.
 
-    The index may be beyond the end of the names. In this case, none of the names is the class.
+    If none of the names is the class, the index is beyond the end of the names.
     """
     if labels_from == PARENT:
         return [max(0, len(chain.names) - 1) for chain in chains]
@@ -223,9 +224,8 @@ def _persons_above(chains: Sequence[_Chain], depths: Sequence[int], stated: Sequ
     """Returns the folders above the class folders if these folders count as persons or lesions, or else an empty set.
 
     The folders count as persons or lesions if there are many of them, and the median number of photos in them is low.
-    A folder whose photos are labelled by a table, and which has no class folders below it, counts in the same way. If
-    the tables state at least as many diagnoses as there are folders, the set is empty, because each folder may then
-    hold one class.
+    Folders without class folders below them are included if a table labels their photos. If the tables state at least
+    as many diagnoses as there are folders, the set is empty, because each folder may then hold one class.
     """
     above = Counter(
         chain.names[depth - 1]
@@ -373,8 +373,8 @@ def _group(root: Path, folders: Sequence[str], class_name: str) -> str:
     """Returns the name of the folder whose photos form a group; empty if there is none.
 
     The group is the folder of a person or lesion at any level. If there is no such folder, the group is the first
-    folder below the class folder that is neither a part (train, val, test) nor a container. A visit, such as visit_1,
-    is a group only if neither of them is there, because each person may have a visit_1.
+    folder below the class folder that is neither a part (train, val, test) nor a container. The folder of a visit, such
+    as visit_1, is a group only if there is no other such folder, because each person may have a visit_1.
     """
     groups = [name for name in folders if name != class_name and folder_kind(name) is FolderKind.GROUP]
     visits = list(filter(is_visit_folder, groups))
@@ -392,5 +392,5 @@ def _set_name(root: Path) -> str:
 
 
 def dataset_root(root: Path) -> Path:
-    """Returns the folder of the dataset: the given folder, or, if this is a part (train, val, test), the one above."""
+    """Returns the folder of the dataset: ``root`` or, if ``root`` is a part (train, val, test), the folder above."""
     return root.parent if part_of(root.name) else root

@@ -127,8 +127,8 @@ def _columns_of_person(groups: Sequence[str], rows: _Rows) -> tuple[str, ...]:
     """Returns the columns of lesions whose ids are unique only within a person.
 
     In such a column, most rows have an id that also occurs for other persons, and one id, such as 1, occurs for many
-    persons. If ids occur for only two or three persons, each id is one lesion. The column of persons is then wrong or
-    means something else.
+    persons. If no id occurs for more than two or three persons, each id is one lesion, and the column of persons is
+    wrong or means something else.
     """
     persons = [column for column in groups if names_person(column)]
     found = []
@@ -161,10 +161,10 @@ def _image_column(
 ) -> tuple[str, ...]:
     """Returns a tuple with the column that names the photos; an empty tuple if there is no such column.
 
-    A column with a usual name is preferred, unless its name is id and it holds numbers. Such a column may count the
-    rows. Then, the column that names the most photos is preferred. If several columns name as many, a column of file
-    names is preferred to a column of numbers. Raises ValueError if two columns of numbers name different photos, and
-    none of them has a usual name.
+    Columns with a usual name are preferred, except a column of numbers that is called id, because its numbers may count
+    the rows. Of the preferred columns, the one that names the most photos is chosen. If several columns name equally
+    many photos, a column of file names is preferred to a column of numbers. Raises ValueError if two columns of numbers
+    name different photos, and neither has a usual name.
     """
     usual = _usual("image", columns)
     named = {column: sum(bool(find(row[column])) for row in rows if row[column]) for column in columns}
@@ -188,7 +188,7 @@ def _image_column(
 
 
 def _check_one_column_of_numbers(columns: Sequence[str], rows: _Rows) -> None:
-    """Raises ValueError if columns of numbers name different photos in a row."""
+    """Raises ValueError if two columns hold different numbers in the same row."""
     for other in columns[1:]:
         if any(number_in(row[columns[0]]) != number_in(row[other]) for row in rows):
             raise ValueError(

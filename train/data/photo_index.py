@@ -59,9 +59,10 @@ class PhotoIndex:
         return beside or best
 
     def agreement(self, index: int, cell: str) -> float:
-        """Returns how many folders of the path in a cell are folders of a photo, counted from the file upwards.
+        """Returns how many folders of the path in a cell agree with the folders of a photo, from the file upwards.
 
-        The result is infinite if all of them are, and if the cell holds a published id or no folder.
+        The result is infinite if all folders in the cell agree, if the cell holds no folder, or if the cell holds a
+        published id.
         """
         folders = self._parts(cell)[:-1]
         count = self._folders_in_common(index, folders)
@@ -107,7 +108,7 @@ class PhotoIndex:
     def _parts(self, cell: str) -> list[str]:
         """Returns the parts of the path in a cell.
 
-        If no file has the name in the cell, percent escapes such as "%20" are decoded first.
+        Percent escapes such as "%20" are decoded, but only if no file has the name as the cell writes it.
         """
         parts = _path_parts(cell)
         return parts if not parts or self._files_called(parts[-1]) else _path_parts(unquote(cell))

@@ -148,9 +148,9 @@ def _of_split(catalogue: Path, split: str | None, moved_to: Sequence[Path]) -> l
 def _of_classes(photos: Sequence[Photo], labels: Sequence[str], say: Callable[[str], object]) -> list[Photo]:
     """Returns the photos of a catalogue with classes of the model as labels.
 
-    A photo whose label is a class of the model keeps this label. If the catalogue was made for other classes, all other
-    photos are labelled by their diagnoses, because "none of these" means other lesions there. If the label contradicts
-    the diagnosis, the user has corrected the label, and the diagnosis is not used.
+    A photo whose label is a class of the model keeps this label. If the classes of the catalogue are not those of the
+    model, "none of these" means other lesions in the catalogue. All other photos are then labelled by their diagnoses.
+    If a label contradicts the diagnosis, the user has corrected the label, and the diagnosis is not used.
     """
     named = set(labels) - {NONE_OF_THESE}
     if {photo.label for photo in photos} - {NONE_OF_THESE} == named:
@@ -173,9 +173,10 @@ def _check_labels(photos: Sequence[Photo], labels: Sequence[str]) -> None:
 
 
 def _check_names(photos: Sequence[Photo], labels: Sequence[str]) -> None:
-    """Raises DataError if a label of ``photos``, which are of no named class, is a number and ``labels`` has no number.
+    """Raises DataError if the label of a photo is a number, but no class of the model is called by a number.
 
-    Which class the number means is not known. The photos would count as "none of these".
+    It is not known which class the number means, and the photo would count as "none of these". ``photos`` are the
+    photos that show none of the named classes.
     """
     numbers = sorted({photo.original_label for photo in photos if _is_number(photo.original_label)})
     if numbers and not any(map(_is_number, labels)):

@@ -165,8 +165,8 @@ def read_tables(
         paths: files that may be tables.
         photos: photos, as `find_files` finds them.
         named: files that the user named. A table among these files must be understood.
-        unread_allowed: whether a table that is not understood is ignored, although it names a photo that has no label
-            from another table. If false, such a table is an error.
+        unread_allowed: what happens if a table is not understood, and names a photo to which no other table gives a
+            label. If true, the table is ignored. If false, the table is an error.
 
     Raises:
         DataError: a row cannot be read; a row names several photos; or ``unread_allowed`` is false, and a table that is
@@ -259,8 +259,9 @@ def _is_isic_2016(text: TableText) -> bool:
 def _is_one_hot(text: TableText) -> bool:
     """Tells whether the columns beside the file name are classes. All their cells must hold 0 or 1.
 
-    Columns of zeros and ones may also state symptoms. A photo can have several symptoms, and most photos may have none.
-    So, unless all columns are named after diagnoses, few rows may hold several 1s or none.
+    Columns of zeros and ones may also state symptoms: a photo can have several symptoms, and most photos may have none.
+    Therefore, if not all columns are named after diagnoses, nearly all rows with a 1 must have only one 1, and at least
+    half of the rows must have a 1.
     """
     try:
         rows = [
@@ -317,7 +318,8 @@ class _Joined:
         self.facts: dict[int, PhotoFacts] = defaultdict(PhotoFacts)
         self.accounts: list[TableAccount] = []
         self._ranks: dict[int, tuple[bool, int]] = {}
-        # stated diagnoses of each photo, and the ranks of their tables; None: the labels of a row exclude each other
+        # for each photo, the stated diagnoses with the ranks of their tables; None stands for a row with labels that
+        # exclude each other
         self._stated: dict[int, set[tuple[str | None, int]]] = defaultdict(set)
 
     def has_label(self, index: int) -> bool:
@@ -512,9 +514,10 @@ def _datasets(tables: Iterable[Path]) -> dict[Path, str]:
     """Returns, for each table, the name of the dataset that it belongs to. This is the name of the table's folder.
 
     The tables in the folders ``clinic/train`` and ``clinic/test`` belong to one dataset, which is called clinic. The
-    tables in the folders ``a/meta`` and ``b/meta`` belong to two datasets. But ``d/nevus/meta`` and ``d/melanoma/meta``
-    belong to one, because a class, a fold or a container between them is no dataset. The tables in ``d/nevus`` and
-    ``d/melanoma``, or in ``d/part_1`` and ``d/part_2``, belong to one dataset, too, which is called d.
+    tables in the folders ``a/meta`` and ``b/meta`` belong to two datasets. But the tables in ``d/nevus/meta`` and
+    ``d/melanoma/meta`` belong to one dataset, because ``nevus`` and ``melanoma`` name classes and not datasets. Folds
+    and containers do not name datasets either. The tables in ``d/nevus`` and ``d/melanoma``, or in ``d/part_1`` and
+    ``d/part_2``, belong to one dataset, too, which is called d.
     """
     folders = {table: _dataset_folder(table.parent) for table in tables}
     within: dict[Path, set[Path]] = defaultdict(set)
@@ -526,7 +529,7 @@ def _datasets(tables: Iterable[Path]) -> dict[Path, str]:
 
 
 def _dataset_folder(folder: Path) -> Path:
-    """Returns the folder of a table without words for parts, and without classes, folds and containers above it."""
+    """Returns a path without words for parts, and without the classes, folds and containers above the last folder."""
     whole = Path(*map(without_part, folder.parts))
     return Path(*(name for name in whole.parts[:-1] if not _is_within_a_dataset(name)), whole.name)
 
@@ -568,7 +571,7 @@ def _take_further_groups(
         shared = _SHARED_ID.fullmatch(value)
         name = value if shared else f"{dataset} {column} {value}"
         facts.groups.setdefault(name)
-        if not shared:  # another row or table may write PatientID for patient_id, and p07 for P-7
+        if not shared:  # the common name of all spellings, such as patient_id P-7 and PatientID p07
             facts.groups.setdefault(f"{dataset} {compact_name(column)} {matching_id(value)}")
         stating.append(column)
         if names_lesion(column):

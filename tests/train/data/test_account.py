@@ -185,8 +185,8 @@ def test_folders_of_one_name_below_several_classes_are_told_because_they_may_be_
     files = [file(group_folder=folder) for folder in folders]
     [line] = [line for line in lines(*files) if line.startswith("below several classes")]
     assert line == (
-        "below several classes there are folders of one name (anna). They are a group in each class. If such a name "
-        "means one person, add a table with the columns path and patient_id"
+        "below several classes there are folders of one name (anna). The photos of each such folder are a separate "
+        "group. If the name means one person, add a table with the columns path and patient_id"
     )
     assert not any("several classes" in line for line in lines(*files, group_folders_count=False))
     known = [file(group_folder=folder, photo={"patient_id": "p1"}) for folder in folders]

@@ -59,7 +59,7 @@ class AuditedPhoto:
 
     @property
     def label(self) -> str:
-        """The class that the folder states, or, if it states none, the table's diagnosis; empty if there is neither."""
+        """The class that the folder states or, if it states none, the diagnosis of the table; empty without both."""
         return self.folder or self.reference
 
     @property
@@ -202,10 +202,10 @@ def contradict(one: str, other: str) -> bool:
 
 
 def with_equal_bytes(material: AuditMaterial, cases: list[DefectCase]) -> Callable[[str], str]:
-    """Returns a function that gets the ``where`` of some cases, and returns a line of the report about these cases.
+    """Returns a function from a `DefectCase.where` to the line of the report about all cases with this ``where``.
 
-    The line begins with ``where``. If the files of some of the cases have equal bytes, the line also gives the number
-    of these cases, as in "test and train of clinic (2 with equal bytes)".
+    The line begins with ``where``. If the files of some of these cases have equal bytes, the line also gives the number
+    of cases with equal bytes, as in "test and train of clinic (2 with equal bytes)".
     """
     equal = Counter(case.where for case in cases if material.equal(*case.files))
     return lambda where: f"{where} ({equal[where]:,} with equal bytes)" if equal[where] else where
