@@ -98,7 +98,7 @@ def test_a_class_is_of_one_set_above_nine_tenths() -> None:
     assert told(check_one_source(material(nevi))) == (
         "class from one set",
         "warning",
-        "1 class with more than 90% of the files from one of 2 datasets",
+        "1 class mostly from one of 2 datasets (more than 90% of the files)",
         (("nevus: 10 of 11 files from a", 1),),
     )
     # With one dataset, the check has no meaning. Photos without a label belong to no class.
@@ -118,7 +118,7 @@ def test_a_set_is_of_one_class_above_nine_tenths() -> None:
     assert told(check_set_of_one_class(material(known))) == (
         "set of one class",
         "warning",
-        "1 dataset with more than 90% of the files in one class",
+        "1 dataset mostly of one class (more than 90% of the files)",
         (("a: 10 of 11 files are nevus", 1),),
     )
     assert check_set_of_one_class(material(many(5, source="a", reference="nevus"))) is None
@@ -169,7 +169,7 @@ def test_a_class_is_rare_below_a_tenth_of_the_largest() -> None:
     assert told(check_imbalance(material([*many(11, reference="nevus"), *rare]))) == (
         "imbalance",
         "note",
-        "1 class with less than 1/10 of the files of 'nevus'",
+        "1 class with less than 1/10 as many files as 'nevus'",
         (("melanoma: 1 file, against 11", 1),),
     )
     assert check_imbalance(material(many(3))) is None
@@ -317,7 +317,7 @@ def test_photos_and_lesions_in_two_places() -> None:
     assert told(check_duplicates_in_one_place(tested)) == (
         "copies",
         "warning",
-        "1 file with the photo of another file of the same dataset and class",
+        "1 file showing the same photo as another file of the same dataset and class",
         (("nevus in set", 1),),
     )
     assert check_photo_across_splits(tested) is None

@@ -53,7 +53,7 @@ def check_one_source(material: AuditMaterial) -> AuditFinding | None:
     return finding_of(
         "class from one set",
         WARNING,
-        f"with more than {_MAX_FROM_ONE_SOURCE:.0%} of the files from one of {len(sources)} datasets",
+        f"mostly from one of {len(sources)} datasets (more than {_MAX_FROM_ONE_SOURCE:.0%} of the files)",
         (DefectCase(label, (), "", label) for label in mostly),
         "A network can learn the crop and the colours of the dataset instead of the class. Add photos from other "
         "datasets, and compare the scores of the datasets.",
@@ -76,7 +76,7 @@ def check_set_of_one_class(material: AuditMaterial) -> AuditFinding | None:
     return finding_of(
         "set of one class",
         WARNING,
-        f"with more than {_MAX_OF_ONE_CLASS:.0%} of the files in one class",
+        f"mostly of one class (more than {_MAX_OF_ONE_CLASS:.0%} of the files)",
         (DefectCase(source, (), "", source) for source in mostly),
         "The dataset reveals the class: a network that recognizes the camera knows the answer. Sample the photos "
         "by class and dataset, and score the classes within each dataset.",
@@ -135,7 +135,7 @@ def check_imbalance(material: AuditMaterial) -> AuditFinding | None:
     return finding_of(
         "imbalance",
         NOTE,
-        f"with less than 1/{_MAX_IMBALANCE} of the files of '{most}'",
+        f"with less than 1/{_MAX_IMBALANCE} as many files as '{most}'",
         (
             DefectCase(label, (), "", label)
             for label, count in totals.items()

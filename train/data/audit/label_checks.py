@@ -54,7 +54,7 @@ def check_two_labels(material: AuditMaterial) -> AuditFinding | None:
         cases,
         "At least one label of each photo is wrong. Look the photos up in the publisher's table (--reference), or "
         "leave the photos out. 'dermedge data catalogue' uses the label of a table that names the photo, and leaves "
-        "out the photos that still contradict each other.",
+        "out the photos whose labels still contradict each other.",
         "photo",
         line,
     )

@@ -146,7 +146,7 @@ def check_duplicates_in_one_place(material: AuditMaterial) -> AuditFinding | Non
     return finding_of(
         "copies",
         WARNING,
-        "with the photo of another file of the same dataset and class",
+        "showing the same photo as another file of the same dataset and class",
         cases,
         "A photo with duplicates counts several times in training and in every score. Delete the duplicates, or keep "
         "them in one split, as 'dermedge data catalogue' does.",
