@@ -94,15 +94,16 @@ def check_other_orders(
 ) -> None:
     """Raises OptionError if the photos fit another normalization clearly better, with the labels in another order.
 
-    With labels in a wrong order, a wrong normalization can have the most right answers. By chance, some order of the
-    labels fits a few photos well. Therefore, ``best`` is compared in the order that fits it best, too. If several
-    normalizations fit equally well, the one with the most right answers in the given order is named.
+    With labels in a wrong order, a wrong normalization can have the highest score. So every other normalization is
+    scored with the order of the labels that fits it best. If there are few photos, some order fits well by chance. For
+    a fair comparison, ``best`` is therefore scored with the order that fits it best, too. If several normalizations
+    have the same score, the error names the one that is best in the given order.
 
     Args:
         path: the path of the model.
         truth: int [n], the true class of each photo.
         answers: for the name of each normalization, the most probable class of each photo, int [n].
-        best: the normalization with the most right answers in the given order.
+        best: the normalization with the highest balanced accuracy in the given order.
         labels: the K classes, in the given order.
         groups: the lesion of each photo.
     """

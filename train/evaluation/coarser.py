@@ -66,8 +66,8 @@ def reorder_classes(model: EvaluatedModel, labels: Sequence[str]) -> EvaluatedMo
 def merge_classes_of_all(models: Sequence[EvaluatedModel], classes: Sequence[str]) -> list[EvaluatedModel]:
     """Merges the classes of several models as `merge_classes` does, and gives all models the same labels.
 
-    If one model needs the class "none of these", each other model gets this class too. A model without other classes
-    never gives this answer.
+    If at least one model has the class "none of these" after the merge, the other models get this class too. Their
+    probability of this class is always 0.
     """
     merged = [merge_classes(model, classes) for model in models]
     if not any(one.none_label for one in merged):
@@ -125,7 +125,7 @@ def merge_logits(logits: Floats, kept: Sequence[int], others: Sequence[int], tem
 
 
 def _with_alert_alone(model: EvaluatedModel, named: Sequence[str]) -> EvaluatedModel:
-    """Returns the model without thresholds, except that of the alert if ``named`` contains its class."""
+    """Returns the model without thresholds. Only an alert is kept, provided that ``named`` contains its class."""
     of_close_ups = model.of_close_ups
     if of_close_ups is not None:
         of_close_ups = replace(of_close_ups, thresholds=_alert_alone(of_close_ups.thresholds, named))

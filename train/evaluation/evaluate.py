@@ -211,7 +211,7 @@ class Evaluation:
 def models_of_files(
     classifiers: Sequence[Classifier], classes: Sequence[str] | None = None
 ) -> list[EvaluatedModel]:
-    """Returns an `EvaluatedModel` for each classifier. The classifier computes the outputs of the `EvaluatedModel`.
+    """Returns an `EvaluatedModel` for each classifier. The classifier must stay open, because it computes the outputs.
 
     Args:
         classifiers: open classifiers, each of a different file.
@@ -348,7 +348,7 @@ def evaluate(
     critical: str | None = None,
     progress: _MakeShow = lambda what: lambda done, total: None,
 ) -> Evaluation:
-    """Scores models on the same photos. Every photo is decoded once and passed to all models.
+    """Scores models on the same photos. For the scores, every photo is decoded once and passed to all models.
 
     Args:
         evaluated: one or more models with the same labels.

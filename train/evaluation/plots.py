@@ -245,7 +245,7 @@ def _draw_curves(axes: Axes, curves: Sequence[Curve]) -> None:
 
 
 def _legend_name(name: str) -> str:
-    """Returns a name that Matplotlib shows in a legend. It would leave out a name that starts with an underscore."""
+    """Returns a name that a legend shows. Matplotlib leaves out a name that starts with an underscore."""
     return f"\u200b{printable(name)}" if name.startswith("_") else printable(name)
 
 

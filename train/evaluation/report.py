@@ -58,8 +58,8 @@ _SUMMARY = (
     "alert_specificity",
     "calibration_error",
 )
-# The report leaves out a metric on the left if its value equals the value of the metric on the right. This happens for
-# models without "none of these", and for models with a temperature of 1.
+# The report leaves out a metric on the left if its value equals the value of the metric on the right. This happens if
+# the models have no "none of these" or a temperature of 1, or if there are photos of all classes.
 _REPEATS = {
     "balanced_accuracy_named": "balanced_accuracy",
     "balanced_accuracy_end_to_end": "balanced_accuracy",
@@ -275,7 +275,7 @@ def cautions(evaluation: Evaluation) -> list[str]:
         if model.learned:
             found.append(
                 f"{model.name} was trained on {model.learned} of these {len(evaluation.photos)} photos; on new photos, "
-                f"this model would be worse"
+                "its scores are likely to be lower"
             )
         sets = model.answers.sets
         if sets is not None and sets.all(axis=1).mean() > _MOST_FULL_SETS:

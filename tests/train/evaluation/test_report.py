@@ -101,7 +101,7 @@ def test_learned_and_undecodable_photos_are_named_first() -> None:
     found = cautions(evaluation((9, 9), learned=5, unreadable=(PictureError("a"), PictureError("b"))))
     assert found == [
         "photos that could not be decoded and are not scored: 2",
-        "pets was trained on 5 of these 18 photos; on new photos, this model would be worse",
+        "pets was trained on 5 of these 18 photos; on new photos, its scores are likely to be lower",
     ]
     assert cautions(evaluation((9, 9), learned=0)) == []
 
