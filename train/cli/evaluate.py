@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 __all__ = ["main", "parser"]
 
 _STRESS_PHOTOS = 200
-# These options would have no effect on a run, whose catalogue holds the labels, and whose network TensorFlow runs.
+# Options that only apply to .tflite files. A run has its labels in its catalogue, and its network runs in TensorFlow.
 _FILE_OPTIONS = ("labels", "labels_from", "normalization", "num_threads", "runtime")
 # Example commands that are shown at the end of the help.
 _EXAMPLES = (
@@ -221,8 +221,7 @@ def _only_run(options: argparse.Namespace) -> RunFolder:
     if unused:
         name = f"--{unused[0].replace('_', '-')}"
         raise OptionError(
-            f"{name} is for .tflite files; leave {name} out, because a run is scored by TensorFlow, "
-            "and on the labels in its own catalogue"
+            f"{name} is for .tflite files; leave {name} out, because a run has its own labels and runs in TensorFlow"
         )
     return RunFolder(options.models[0])
 

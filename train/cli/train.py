@@ -89,8 +89,8 @@ def _add_run_options(made: Parser) -> None:
         type=Path,
         metavar="RUN",
         help="Train a new run with the settings of RUN, on the training and validation photos of RUN. The new run has "
-        "no validation photos left to fit thresholds on. Therefore, `dermedge convert` fits the thresholds on RUN, and "
-        "uses them for the new run.",
+        "no validation photos left. Therefore, `dermedge convert` fits the thresholds with the network and the "
+        "validation photos of RUN, and uses them for the new run.",
     )
     group.add_argument(
         "--output",
@@ -138,7 +138,7 @@ def _add_stage_options(made: Parser) -> None:
         metavar="N",
         help="Train the float stage for N epochs. With 0, the stage is skipped, and the weights of the finished runs "
         "in --weights are used unchanged. Default: enough epochs to sample each training photo 14 times on average, "
-        "but about 6,400 samples in total at least, and about 200,000 at most.",
+        "but at least about 6,400 and at most about 200,000 samples in total.",
     )
     group.add_argument(
         "--photos-per-epoch",
@@ -453,7 +453,7 @@ def _check_batch_norms(weights: str, recipe: Recipe) -> None:
 
 
 def _come_from_tflite(weights: str) -> bool:
-    """Returns whether a value of --weights is a .tflite, or a run that started from one, directly or through runs."""
+    """Returns whether a value of --weights is a .tflite, or a run that started from one, perhaps through other runs."""
     from dermedge.train.fit.tflite_weights import is_tflite
 
     return is_tflite(weights) or (
@@ -511,13 +511,13 @@ def _catalogue(options: argparse.Namespace, path: Path) -> Catalogue:
 
 
 def _with_source_tested(catalogue: Catalogue, source: str) -> Catalogue:
-    """Returns the catalogue with one source as the test split. Photos that are left out for this are counted."""
+    """Returns the catalogue with one source as the test split, and with the photos counted that are left out."""
     photos = with_source_tested(catalogue.photos, source)
     kept = {photo.path for photo in photos}
     lost = Counter(
         "in the original test split, which --test-source does not use"
         if photo.split == "test"
-        else f"of lesions or persons that '{source}' has photos of, too"
+        else f"of lesions or persons that are also in '{source}'"
         for photo in catalogue.photos
         if photo.path not in kept
     )

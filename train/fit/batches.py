@@ -71,8 +71,8 @@ class TrainingBatches:
         """Returns the images, float32 [n, s, s, 3] normalized RGB, and the targets, float32 [n, K].
 
         Each image is blended with another image of the batch. The targets of the two images are blended with the same
-        weights. Source: Zhang et al., "mixup: Beyond Empirical Risk Minimization", 2018. If there is a
-        teacher, its targets are those for the class frequencies of the sampled photos.
+        weights. Source: Zhang et al., "mixup: Beyond Empirical Risk Minimization", 2018. If there is a teacher, its
+        probabilities for the blended image become a part of the target, as `teacher_targets` returns them.
         """
         rng = np.random.default_rng([self.seed, self.epoch, batch])
         indices = self.order[batch * self.batch_size : (batch + 1) * self.batch_size]

@@ -306,7 +306,7 @@ def end_stalled_training(
 def _abort_collectives(message: str) -> None:
     """Ends all operations of this process that wait for other workers. These operations then raise UnavailableError.
 
-    TensorFlow ends operations with the same call when its own check finds that a worker is lost.
+    TensorFlow itself makes the same call when it finds that a worker is lost.
     """
     from tensorflow.python.eager import context
 

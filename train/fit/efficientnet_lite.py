@@ -110,8 +110,8 @@ def freeze_blocks(network: keras.Model, blocks: int) -> None:
     ends = [place for place, name in enumerate(names) if name.startswith(last)]
     if not ends:
         raise OptionError(
-            f"'frozen_blocks' of the recipe is {blocks}, but this architecture has fewer blocks; give a smaller "
-            "number, or 0 to freeze none"
+            f"'frozen_blocks' of the recipe is {blocks}, but this architecture has fewer blocks or is no "
+            "EfficientNet-Lite; give a smaller number, or 0 to freeze none"
         )
     for layer in network.layers[: ends[-1] + 1]:
         layer.trainable = False

@@ -125,7 +125,7 @@ def _check(path: str, role: str, config: Config, photos: Sequence[Photo]) -> Non
 def _has_trained(run: RunFolder) -> bool:
     """Returns whether the float stage of a run is finished.
 
-    The weights exist since the first epoch, but they change until the end of the stage.
+    The file with the weights alone does not show this, because the first epoch already writes it.
     """
     progress = run.progress()
     return run.weights_path("float").is_file() and (progress.finished or progress.stage != STAGES[0])

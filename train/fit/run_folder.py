@@ -124,7 +124,7 @@ class RunProgress:
 
 
 def is_run(weights: str) -> bool:
-    """Returns whether a value of --weights is the folder of a run. The name of a shipped model is not a folder."""
+    """Returns whether a value of --weights is the folder of a run. A value in `_NAMES` is a name, and no folder."""
     return weights not in _NAMES and Path(weights).is_dir()
 
 
@@ -161,7 +161,7 @@ class RunFolder:
 
     @property
     def _parent(self) -> Path:
-        """The folder that contains the run folder. It is also right for a path such as ``.``, which has no parent."""
+        """The folder that contains the run folder, even if the path of the run folder is relative, such as ``.``."""
         return Path(os.path.abspath(self.path)).parent
 
     def weights_path(self, stage: str) -> Path:
@@ -252,8 +252,8 @@ class RunFolder:
     def photos(self, data: Sequence[Path] = ()) -> tuple[Photo, ...]:
         """Returns the photos of the run.
 
-        If the photos have moved, ``data`` are the folders where the photos are now.
-        `dermedge.train.data.catalogue.read_catalogue` uses these folders.
+        If the photos have moved, ``data`` holds the folders where they are now, as
+        `dermedge.train.data.catalogue.read_catalogue` explains.
         """
         return read_catalogue(self.catalogue_path, data)
 
@@ -386,7 +386,7 @@ class RunFolder:
     def keep_checkpoint(self, name: str) -> None:
         """Deletes all checkpoints except the one in the folder ``name``. If ``name`` is empty, deletes all of them."""
         for folder in (self.path / "checkpoints").glob("*"):
-            # A file browser may have left a file of its own here.
+            # A file browser may have left a file such as .DS_Store here.
             if folder.is_dir() and folder != self.path / name:
                 shutil.rmtree(folder)
 

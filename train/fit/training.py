@@ -66,7 +66,8 @@ class Trainer:
         strategy: strategy that a function of `dermedge.train.fit.distribution.STRATEGIES` returned. With None, one
             device is used.
         say: function that is called with each line of progress.
-        guard: guard that remembers Ctrl-C. With None, an interrupt that a library loses is not raised again.
+        guard: guard that remembers Ctrl-C, and raises KeyboardInterrupt again if a library swallowed it. With None, a
+            swallowed interrupt is lost.
 
     Raises:
         DataError: photos are missing or were replaced; or a lesion is in two splits; or a parent was trained on photos
@@ -215,7 +216,7 @@ class Trainer:
 
     def _compile(self, model: keras.Model, stage: str) -> None:
         config = self.config
-        # The number of batches varies between the epochs, because the number of sampled photos does.
+        # Not all epochs have equally many batches, because the number of sampled photos varies.
         epochs = range(config.stage_epochs(stage))
         steps = sum(len(self._batches(self._sample(stage, epoch))) for epoch in epochs)
         peak = config.learning_rate if stage == "float" else config.qat_learning_rate
