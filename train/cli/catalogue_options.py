@@ -59,7 +59,7 @@ def add_labels_option(parser: OptionGroup) -> None:
         choices=LABEL_SOURCES,
         default="auto",
         help="Choose where labels come from. auto: from tables, and from folders for photos without a label in a "
-        "table; table: only from tables; folder: from the first folder below the folder of the data set; parent: from "
+        "table; table: only from tables; folder: from the first folder below the folder of the dataset; parent: from "
         "the folder that directly contains the photo. Default: auto.",
     )
 

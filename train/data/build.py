@@ -3,9 +3,9 @@
 The label of a photo comes from a table that names the photo, or else from the name of the photo's folder. Photos of
 one lesion or person form a group, and so do duplicates of one photo. Duplicates are found by their content, even if
 their file names differ. If two duplicates have different labels, both photos are left out, and the other photos of
-their group are kept. If photos of one lesion have different labels, all photos of the lesion are left out. If two
-photos of different lesions are mistaken for duplicates, at most these two photos are lost, and not all photos of both
-lesions.
+their group are kept. If two photos of different lesions are mistaken for duplicates, only these two photos are
+therefore lost, and not all photos of both lesions. If photos of one lesion have different labels, all photos of the
+lesion are left out.
 """
 
 from __future__ import annotations

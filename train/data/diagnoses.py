@@ -318,8 +318,8 @@ _UNSORTED = frozenset(
 # the name. Together, the two patterns match "nodular melanoma" and "seborrheic keratosis irritated". They do not match
 # "non melanoma", and they do not match "sebaceous nevus", because a sebaceous nevus is not a mole. A comma may stand
 # before the words that follow the name, as in "basal cell carcinoma, nodular". After a comma or in parentheses, nearly
-# any words may follow the names melanoma and nevus, as in "nevus, reed". The forms match keys of `_key`, in which the ä
-# of "nävus" is an a.
+# any words may follow the names melanoma and nevus, as in "nevus, reed". The patterns are applied to results of `_key`,
+# in which the ä of "nävus" is an a.
 _FINER_FORMS = {
     _MELANOMA: (
         r"melanomas?|melanoma( invasive| in situ)?(,| \().*|melanoma metastasis",

@@ -93,7 +93,7 @@ def _search(paths: Sequence[Path], scratch: Path | None, progress: Callable[[int
 def _method() -> tuple[str, ...]:
     """Returns the source code of the search for duplicates, and the versions of the libraries that it uses.
 
-    If one of these texts changes, the search may find other duplicates. A stored result is then not used any more.
+    If the code or a version changes, the search may find other duplicates. A stored result is then not used any more.
     """
     modules = (duplicates, duplicate_candidates, photo_prints)
     code = [Path(module.__file__ or "").read_text(encoding="utf-8") for module in modules]

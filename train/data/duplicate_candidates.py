@@ -72,8 +72,8 @@ ANGLE_TOLERANCE = 30
 # Two features count as one feature if their distance is less than about this many pixels of the small image.
 APART = 2.0
 
-# ``descriptor[MIRRORED]`` is the descriptor in the mirrored photo. A descriptor has 4x4 cells of 8 directions.
-# Mirroring reverses the rows and the sense of rotation.
+# ``descriptor[MIRRORED]`` describes the same feature in the mirrored photo. A descriptor has 4x4 cells, each with the
+# weights of 8 directions. Mirroring reverses the rows of cells, and the order of the directions.
 MIRRORED = np.arange(DIMENSIONS).reshape(4, 4, 8)[::-1, :, -np.arange(8)].ravel()
 LOW = np.uint64(0xFFFFFFFF)
 SHIFT = np.uint64(32)

@@ -49,7 +49,8 @@ from dermedge.train.data.pixels import release_pages
 __all__ = ["Match", "Prints", "equal_files", "near_duplicates", "read_prints"]
 
 PAIRS_AT_ONCE = 128
-# The largest ratio of the distances to the nearest and the second nearest descriptor (Lowe's ratio test).
+# The distance to the nearest descriptor, divided by the distance to the second nearest descriptor, must be below this
+# value (Lowe's ratio test).
 MAX_RATIO = 0.85
 # Two photos count as copies only if at least this many features at different places match.
 MIN_FEATURES = 4

@@ -277,10 +277,10 @@ def _one_spelling(names: Iterable[str]) -> dict[str, str]:
 
 
 def _with_one_spelling(files: Sequence[LabelledFile]) -> tuple[tuple[LabelledFile, ...], dict[str, str]]:
-    """Returns the files with one spelling of each label that is not a known diagnosis, and the spelling of each label.
+    """Gives all spellings of a label the same spelling. Returns the files, and a dict: label -> its new spelling.
 
-    Labels that are names of known diagnoses are not changed here. Several such names can mean one diagnosis, and a
-    later step merges them.
+    Names of known diagnoses are not changed here. Several such names can mean one diagnosis, and a later step merges
+    them.
     """
     labels = (file.photo.original_label for file in files)
     spellings = _one_spelling(label for label in labels if label and not is_known(label))

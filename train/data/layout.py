@@ -122,7 +122,7 @@ def read_layout(
 def _persons_given(photos: Sequence[FoundPhoto]) -> frozenset[Path]:
     """Returns the given folders that are folders of persons or lesions, as after ``--data patients/*``.
 
-    A few such names, such as study1 and study2, may be names of datasets.
+    If there are only a few such folders, such as study1 and study2, none is returned, because they may be datasets.
     """
     return _given_beside(photos, FolderKind.GROUP, MIN_GROUPS)
 

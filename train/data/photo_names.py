@@ -8,9 +8,9 @@ from dermedge.edge.photos import SUFFIXES
 
 __all__ = ["PUBLISHED_ID", "bare_id", "base_stem", "is_photo_name", "published_id"]
 
-# Ids of the ISIC archive and of PAD-UFES-20. Such an id names the same photo in any folder. Ids of
-# ISIC may be in lower case, because some programs change the names of files. A name such as pat_1_2_3 is no id of
-# PAD-UFES-20, because other people also use such names.
+# Ids of the ISIC archive and of PAD-UFES-20. Such an id names the same photo in any folder. Ids of ISIC may be in lower
+# case, because some programs change the names of files. Ids of PAD-UFES-20 must be in upper case, because other people
+# also use names such as pat_1_2_3.
 PUBLISHED_ID = re.compile(r"(?i:ISIC)_\d{7}(?!\d)|PAT_\d+_\d+_\d+(?!\d)")
 _PHOTO_SUFFIX = re.compile(f"({'|'.join(map(re.escape, sorted(SUFFIXES)))})$", re.IGNORECASE)
 # Match the names that tools give to a changed photo or to a frame of a video. NAME is the name of the original file.

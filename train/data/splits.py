@@ -43,8 +43,8 @@ def split_by_group(
         photos: photos with their groups.
         seed: seed of the random order.
         earlier: photos that have splits.
-        names: for the path of each photo, further names of the photo's lesion or person. ``earlier`` may use these
-            names.
+        names: for the path of each photo, further names of the photo's lesion or person. They are also looked up in
+            ``earlier``.
     """
     photos = sorted(photos, key=lambda photo: photo.path)
     kept = _kept_splits(photos, earlier, names or {})

@@ -121,7 +121,7 @@ class Mistake:
     Attributes:
         kind: why the photo is shown: "most confident mistakes" or "missed photos of the critical class".
         image_id: identifier of the photo.
-        source: data set that the photo comes from.
+        source: dataset that the photo comes from.
         truth: diagnosis of the photo.
         answer: answer of the model.
         probability: probability of the answer, 0 to 1.

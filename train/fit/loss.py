@@ -13,7 +13,7 @@ __all__ = ["adjusted_loss"]
 
 
 def adjusted_loss(shares: NDArray[np.float32]) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
-    """Returns the cross-entropy with logit adjustment. It makes the network learn logits for equally frequent classes.
+    """Returns the cross-entropy with logit adjustment. The network then learns logits for equally frequent classes.
 
     The share of a class is the fraction of the sampled photos that belong to the class. The loss adds the logarithm of
     this share to the logit of the class. Source: Menon et al., "Long-Tail Learning via Logit Adjustment", 2021,

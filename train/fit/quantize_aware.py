@@ -2,16 +2,16 @@
 
 This module corrects two weaknesses of tensorflow-model-optimization.
 
-First, tensorflow-model-optimization starts every activation range at -6 to 6. It updates the range with a moving
-average of decay 0.999 without bias correction. After 340 steps, the start value still has a weight of 71 %. This module
-sets each range from the activations of the float network before the fine-tuning. The moving average then has little
-left to correct.
+The first weakness is the start of the activation ranges. tensorflow-model-optimization starts every range at -6 to 6,
+and updates it with a moving average of decay 0.999 without bias correction. After 340 steps, the start value still has
+a weight of 71 %. This module sets each range from the activations of the float network before the fine-tuning. The
+moving average then has little left to correct.
 
-Second, tensorflow-model-optimization uses one scale for all channels of a depthwise kernel, whereas the converter and
-the device use one scale for each channel. If the weights of one channel are hundreds of times larger than the weights
-of another channel, the smaller weights are rounded to zero. This module divides the weights of each channel by their
-largest magnitude, and changes the batch norm after the kernel to compensate for the division. The network computes the
-same function as before, and one scale fits all channels.
+The second weakness is the scale of depthwise kernels. tensorflow-model-optimization uses one scale for all channels of
+such a kernel, whereas the converter and the device use one scale for each channel. If the weights of one channel are
+hundreds of times larger than the weights of another channel, the smaller weights are rounded to zero. This module
+divides the weights of each channel by their largest magnitude, and changes the batch norm after the kernel to
+compensate for the division. The network computes the same function as before, and one scale fits all channels.
 """
 
 from __future__ import annotations

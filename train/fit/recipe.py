@@ -51,8 +51,8 @@ class Augmentation:
         shift: largest shift along each axis, as a fraction of the width of the image.
         mirror_share: share of images that are mirrored left to right.
         exposure: range of the factor by which all channels are multiplied.
-        gain: largest deviation from 1 of the channel factors. Each colour channel is multiplied by a channel factor of
-            its own.
+        gain: each colour channel is multiplied by a factor of its own. This is the largest difference between such a
+            factor and 1.
         contrast: range of the factor by which the distance of each value from mid-gray is multiplied.
         saturation: range of the factor by which the saturation is multiplied.
         hue_degrees: largest turn of the hue in either direction, in degrees.

@@ -175,7 +175,7 @@ def test_a_source_that_is_tested_is_the_test_split(
         "a 2 0 2",
         "b 3 0 1",
         "left out: 3 (why)",
-        "left out: 2 (of lesions or persons that 'two' has photos of, too)",
+        "left out: 2 (of lesions or persons that are also in 'two')",
         "left out: 2 (in the original test split, which --test-source does not use)",
     ]
 

@@ -35,7 +35,8 @@ _TEXT_EXAMPLES = 2
 _PAGE_LINES = 30
 _PAGE_EXAMPLES = 9
 _THUMBNAIL_HEIGHT = 150
-# A photo that is wider than this at the usual height is shown less high, because a JPEG cannot be much wider.
+# A very wide photo is shown at less than the usual height, so that its width does not exceed this number of pixels. No
+# JPEG can be wider than 65,535 pixels.
 _THUMBNAIL_WIDTH = 6000
 _MOST_SIZES = 3
 
