@@ -511,7 +511,7 @@ def _catalogue(options: argparse.Namespace, path: Path) -> Catalogue:
 
 
 def _with_source_tested(catalogue: Catalogue, source: str) -> Catalogue:
-    """Returns the catalogue with one source as the test split, and with the photos counted that are left out."""
+    """Returns the catalogue with one source as the test split. ``left_out`` counts the photos that are lost by this."""
     photos = with_source_tested(catalogue.photos, source)
     kept = {photo.path for photo in photos}
     lost = Counter(

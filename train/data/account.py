@@ -1,4 +1,4 @@
-"""Describes how folders and tables were understood. The lines are printed before the photos are read."""
+"""Writes lines that describe how folders and tables were understood. They are printed before the photos are read."""
 
 from __future__ import annotations
 
@@ -162,7 +162,7 @@ def _column_text(column: str, account: TableAccount) -> str:
 
 
 def _recurring_lines(files: Sequence[LabelledFile]) -> list[str]:
-    """Returns a line if folders of one name lie below several classes, because such folders may be one person."""
+    """Returns a line if folders of one name lie below several classes, because they may belong to one person."""
     classes: dict[tuple[str, str], set[str]] = defaultdict(set)
     for folder in {file.group_folder for file in files if not file.photo.patient_id}:
         dataset, _, below = folder.partition("/")

@@ -39,7 +39,7 @@ __all__ = [
 NONE_OF_THESE = "none of these"
 LESION_CLASSES = ("melanoma", "dermatofibroma", "nevus", "squamous cell carcinoma")
 SPLITS = ("train", "val", "test")
-# A class needs at least this many groups, so that each of the three splits gets at least one group of the class.
+# A class needs at least this many groups, so that train gets three of them, and val and test get one each.
 MIN_GROUPS = 5
 # Columns that every catalogue has.
 REQUIRED_COLUMNS = frozenset({"path", "image_id", "group", "diagnosis", "label", "source", "split"})

@@ -490,7 +490,7 @@ def own_name(original: str) -> str:
 
 
 def is_open(diagnosis: str) -> bool:
-    """Tells whether a diagnosis is an ambiguous name, such as akiec or "malignant". Its class is then not certain."""
+    """Tells whether a diagnosis is an ambiguous name, such as akiec or "malignant", which can mean several classes."""
     return diagnosis in _OPEN
 
 

@@ -113,7 +113,7 @@ def says_mask(name: str) -> bool:
 
 
 def _words_of_part(name: str) -> list[str]:
-    """Returns the words of a name. "Hold-out" counts as one word. A year at the end of a word is removed: train2017."""
+    """Returns the words of a name. "Hold-out" counts as one word, and a year as in train2017 is removed."""
     text = re.sub(r"\b(hold|held)[ _-]out\b", r"\1out", name.lower())
     return [re.sub(r"(?<=[a-z])\d{4}$", "", word) for word in _words(text)]
 

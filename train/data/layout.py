@@ -7,8 +7,8 @@
 3. The root of the dataset is the given folder, with two exceptions. If one folder in the given folder holds all
    photos, that folder is the root. If the given folder is a collection of datasets, each dataset has a root of its own.
    The given folder is a collection if a folder in it holds parts (``kaggle9/Train/nevus``), or holds only photos that a
-   table labels (``ham10000/images``). If no table states the name of the folder as a label, it is enough that
-   tables label half of the photos.
+   table labels (``ham10000/images``). If no table states the name of the folder as a label, the folder need only hold
+   photos of which a table labels half.
 4. If there are many folders above the class folders, and each has few photos, each of these folders is a person or a
    lesion. The photos of such a folder form a group. If tables label the photos, folders that stand where the class
    folders would be can also be persons or lesions.
@@ -170,7 +170,8 @@ def _chain(root: Path, folders: Sequence[str]) -> _Chain:
 def _without_repeats(chains: Sequence[_Chain]) -> list[_Chain]:
     """Removes each folder that has the name of the folder above and is the only one there, as nevus in nevus/nevus.
 
-    Archives are often unpacked into such folders. In acne/acne beside acne/rosacea, the second acne is a class.
+    Archives are often unpacked into such folders. If there is also acne/rosacea, the second folder of acne/acne is not
+    removed, because it is a class.
     """
     below: dict[tuple[str, ...], set[str]] = defaultdict(set)
     for names in {chain.names for chain in chains}:

@@ -26,7 +26,7 @@ LEARNED_NAME = "learned-photos.bin"
 
 _KEY = np.dtype(">u4")
 _KEYS = 2**32
-# Matches are attributed to chance if the probability of at least as many matches by chance is this value or more.
+# If the probability that chance gives at least as many matches is this value or more, the matches count as chance.
 _CHANCE = 0.01
 
 

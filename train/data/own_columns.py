@@ -1,4 +1,4 @@
-"""Finds the columns of a user's own table by their names. If no name is known, the cells decide.
+"""Finds the columns of a user's own table by their names or, if no name is known, by their cells.
 
 A catalogue that dermedge wrote has known columns, to which the user may have added further ones.
 """

@@ -222,7 +222,7 @@ def with_parts_kept(
     Args:
         photos: photos with their groups.
         parts: the split of each photo, as a folder or a table states it: train, val or test.
-        seed: seed of the random cut.
+        seed: seed of the random choice of the groups that are moved.
 
     Raises:
         DataError: the split of a photo is empty or unknown, or no photo is left in train.

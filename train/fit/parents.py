@@ -118,7 +118,8 @@ def _check(path: str, role: str, config: Config, photos: Sequence[Photo]) -> Non
         raise DataError(
             f"the {role} '{path}' has learned from another model, which was trained on {len(shared)} of the photos in "
             f"the validation or test split of this run, such as '{shared[0].path}'; give --data the new photos and "
-            "also the catalogue that this model was trained on, so that the photos of the catalogue keep their splits"
+            "also the catalogue that the other model was trained on, so that the photos of the catalogue keep their "
+            "splits"
         )
 
 

@@ -124,7 +124,7 @@ class RunProgress:
 
 
 def is_run(weights: str) -> bool:
-    """Returns whether a value of --weights is the folder of a run. A value in `_NAMES` is a name, and no folder."""
+    """Returns whether a value of --weights is the folder of a run. A value in `_NAMES` never means a folder."""
     return weights not in _NAMES and Path(weights).is_dir()
 
 

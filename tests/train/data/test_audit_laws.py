@@ -135,7 +135,7 @@ def test_a_set_is_small_by_the_shorter_side_of_what_can_be_decoded() -> None:
         expected = (
             "small set",
             "warning",
-            "1 dataset of small photos, with less than 50% of the median side length of all datasets",
+            "1 dataset of small photos (side length below 50% of the median of all datasets)",
             (("c: 99 pixels; the median of all datasets is 200", 1),),
         )
         assert told(check_small_set(tested)) == (expected if is_small else None)

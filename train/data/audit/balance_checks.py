@@ -98,7 +98,7 @@ def check_small_set(material: AuditMaterial) -> AuditFinding | None:
     return finding_of(
         "small set",
         WARNING,
-        f"of small photos, with less than {_SMALL_SHARE:.0%} of the median side length of all datasets",
+        f"of small photos (side length below {_SMALL_SHARE:.0%} of the median of all datasets)",
         (DefectCase(source, (), "", source) for source in small),
         "Small photos look blurred beside the others, so that the blur reveals the dataset. Resize all photos at "
         "random in training, and do not take all photos of a class from such a dataset.",
