@@ -146,7 +146,7 @@ def check_input(classifier: Classifier, size: tuple[int, int], input_ends: tuple
 def _written(model: bytes) -> Iterator[Path]:
     """Yield the path of a temporary file that contains the bytes ``model``.
 
-    A ModelError that is raised meanwhile names the converted file instead of this path.
+    If the ``with`` block raises a ModelError, its message says "the converted file" in place of the path.
     """
     with tempfile.TemporaryDirectory(prefix="dermedge-") as folder:
         path = Path(folder) / "converted.tflite"

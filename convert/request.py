@@ -101,7 +101,7 @@ class ConversionRequest:
         return self.named_model.with_name(f"{self.named_model.stem}-{ending}")
 
     def target_of(self, kind: str) -> Path:
-        """Return the path of the file to write for a kind of form: `target`, or a path beside it for int8 ONNX."""
+        """Return the path of the file to write: `target`, or a path beside `target` if ``kind`` is int8 ONNX."""
         if kind != ONNX_INT8:
             return self.target
         stem = self.target.stem.removesuffix("-float32")
@@ -150,7 +150,7 @@ def _check_apart(files: Sequence[Path], report: Path) -> None:
 
 
 def _identity(path: Path) -> Path:
-    """Return a path that is equal for two paths of the same file, even if the file system ignores case."""
+    """Return a path for comparisons. It has no links and no capital letters, because some file systems ignore case."""
     return Path(str(path.resolve()).casefold())
 
 

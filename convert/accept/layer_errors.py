@@ -428,9 +428,10 @@ def _widened(ends: NDArray[np.float64], values: NDArray[Any]) -> NDArray[np.floa
 
 
 def _finite(values: NDArray[Any], y: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return values in float64, with numbers far outside the range of ``y`` in place of those that are not finite.
+    """Return values in float64. Those that are not finite are replaced by numbers far outside the range of ``y``.
 
-    An operator that stays in float may divide by a value that was rounded to 0, or take its logarithm.
+    Values are not finite if an operator that stays in float divides by a value that was rounded to 0, or computes the
+    logarithm of such a value.
     """
     far = _FAR * max(float(np.abs(y).max()), 1.0)
     return np.nan_to_num(values.astype(np.float64), nan=far, posinf=far, neginf=-far)

@@ -130,7 +130,7 @@ def missed_class(proof: ProofSet, device: NDArray[np.floating]) -> str | None:
 def untested_classes(proof: ProofSet) -> str | None:
     """Return a warning if some classes have no photos in the proof set. Otherwise, return None.
 
-    For such a class, no check can tell whether the file recognizes the photos.
+    If a class has no photos, no check can tell whether the file recognizes the class.
     """
     absent = [label for index, label in enumerate(proof.labels) if not (proof.truth == index).any()]
     if not absent:

@@ -70,7 +70,7 @@ def load_foreign(
         OptionError: an option does not fit the network.
         PictureError: a photo cannot be decoded.
     """
-    assert request.data is not None, "check_request has already refused this"
+    assert request.data is not None, "check_request refuses a foreign classifier without photos"
     if file.note:
         log(file.note)
     labels, folders = _labels(file, request.data, request.labels, log)

@@ -45,7 +45,7 @@ _COMPUTING_MODULES = frozenset(
         "regularizers",
     }
 )
-# Only these layers of the module "applications" are allowed. Some functions of this module download files.
+# Only these layers of the module "applications" are allowed, because some functions of the module download files.
 _LAYERS_OF_APPLICATIONS = frozenset({"CustomScaleLayer", "LayerScale", "StochasticDepth"})
 # Layers of Keras 2 that call a function of TensorFlow by its name.
 _CALLING_LAYERS = frozenset({"TFOpLambda", "SlicingOpLambda"})
@@ -77,9 +77,9 @@ _COMPUTING_TF_MODULES = frozenset(
         "tensor_conversion",
     }
 )
-# Functions in these namespaces that read a file that an argument names.
+# These functions are in `_COMPUTING_NAMESPACES`, but read a file, whose path is an argument.
 _READING_FUNCTIONS = frozenset({"fixed_unigram_candidate_sampler"})
-# Layers that read files, with a description of what they read. The network that is read is not inspected here.
+# Layers that read files, with a description of what they read. This module does not inspect the files that are read.
 _READING_LAYERS = {
     "DenseFeatures": "can read files",
     "SequenceFeatures": "can read files",

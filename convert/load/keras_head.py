@@ -34,8 +34,8 @@ _TOLERANCE = 1e-3
 # Rounding in float32 may lift a weighted mean of probabilities above 1 by at most this much.
 _ROUNDING = 1e-5
 # The largest accepted differences, relative to the largest output. _REPEATED: between two answers to the same images.
-# _ALONE: between the answers to an image alone and together with other images. A sum whose terms are added in another
-# order differs by less.
+# _ALONE: between the answers to an image alone and together with other images. If only the order in which terms are
+# added changes, the difference is smaller.
 _REPEATED, _ALONE = 1e-5, 1e-2
 
 

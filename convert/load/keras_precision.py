@@ -32,7 +32,7 @@ _OTHER_DTYPES = (tf.float16, tf.bfloat16, tf.float64)
 def file_in_float32(path: Path) -> Iterator[Path]:
     """Yield the path of a .keras or .h5 file whose layers all compute in float32.
 
-    This is the file itself if its layers do so already, and otherwise a temporary copy.
+    If some layers of ``path`` compute in another dtype, the yielded path is that of a temporary copy.
     """
     config = read_config(path)
     changed = config_in_float32(config)

@@ -38,8 +38,8 @@ def choose_normalization(
         labels: the labels of the classes, in the given order.
 
     Raises:
-        OptionError: the name is unknown, or stands for a normalization of colours although the network is gray. Or the
-            photos fit the labels in another order and with another normalization clearly better.
+        OptionError: the name is unknown, or stands for a normalization of colours although the network is gray. Or
+            another order of the labels, together with another normalization, fits the photos clearly better.
         ModelError: the answers of the network are not finite.
         DataError: the network is no better than chance (`compare_with_chance`), so no converted file could be better.
     """
@@ -59,7 +59,7 @@ def choose_normalization(
     check_other_orders(file.path, truth, answers, best, labels, groups)
     passed, comparison = compare_with_chance(truth, answers[best], groups)
     in_order = order_check(truth, answers[best], labels, lesion_draws(groups)).passed
-    # A wrong order of the labels is not an error here, because the acceptance test reports it.
+    # If only the order of the labels is wrong, no error is raised here, because the acceptance test reports the order.
     if in_order and not passed:
         found = ", ".join(f"{name} {value:.2f}" for name, value in figures.items())
         raise DataError(

@@ -137,7 +137,7 @@ def _leaving(meta: Any, restores: bool) -> Iterator[Any]:
     restore, path = meta.saver_def.restore_op_name, meta.saver_def.filename_tensor_name.removesuffix(":0")
     in_graph = len(list(_behind({node.name: node for node in graph.node}, [restore])))
     for index, node in enumerate(_used(graph, [restore], ())):
-        # In a function, the name of an input means something else, so the path is not known there.
+        # An operator inside a function names its inputs in another way, so its path cannot be compared with ``path``.
         is_own = index < in_graph and [one.removesuffix(":0") for one in node.input[:1]] == [path]
         if node.op in _WRITING_OPERATORS or (restores and node.op in _RESTORING_OPERATORS and not is_own):
             yield node
@@ -167,7 +167,7 @@ def _fetched(meta: Any) -> Iterator[str]:
 def _used(graph: Any, fetched: Iterable[str], functions: Iterable[str]) -> Iterator[Any]:
     """Yield the operators of a graph (GraphDef) that run if tensors are fetched and functions are called.
 
-    These are also the operators in each function that one of these operators calls.
+    If such an operator calls a function, the operators in the function are yielded, too.
     """
     library = {one.signature.name: one.node_def for one in graph.library.function}
     nodes = list(_behind({node.name: node for node in graph.node}, fetched))

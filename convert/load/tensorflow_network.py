@@ -100,7 +100,7 @@ def _logits(outputs: list[tf.Tensor]) -> NDArray[np.float32]:
 
 
 def _with_named_view(model: bytes) -> bytes:
-    """Name the output for the view ``close_up``, if the .tflite has this output, and return the .tflite."""
+    """Return a .tflite in which the output for the view, if there is one, has the name ``close_up``."""
     editor = GraphEditor(model)
     close_up = [int(one) for one in editor.graph.outputs if editor.shape(int(one)) == (1, 1)]
     if not close_up:

@@ -150,8 +150,8 @@ def _normal_form(path: Path, model: bytes, layout: Layout, head: Head, output: i
 def _take_off_activation(editor: GraphEditor, output: int) -> int | None:
     """Remove the softmax or sigmoid that computes an output, and return the index of its input tensor.
 
-    If no softmax or sigmoid computes the output, nothing is removed, and the result is None. The same holds for a
-    softmax that another softmax cannot replace.
+    If no softmax or sigmoid computes the output, nothing is removed, and the result is None. A softmax is removed only
+    if it runs over all classes at once, and does not scale its input.
     """
     operators, tensor = editor.graph.operators, output
     behind = []

@@ -109,7 +109,7 @@ def _range_faults(quantized: Sequence[LayerError], cures: Cures) -> list[_Fault]
     return [
         _Fault(
             [layer for layer in quantized if layer.collapsed],
-            "have a scale that rounds most of their values away",
+            "have a scale that does not fit their values",
             _RANGES if cures.ranges else "",
         ),
         _Fault(

@@ -38,8 +38,8 @@ def summary(result: SearchResult) -> str:
         f"{parity.mean_logit_difference:.3f} on average and {parity.max_logit_difference:.3f} at most",
         *decision_lines(best.manifest),
         *(f"  {check.status:<{_STATUS_WIDTH}} {check.line}" for check in best.acceptance.network_checks),
-        f"compared with the float network; losses are in percentage points, and the smallest detectable loss is found "
-        f"on {POWER:.0%} of such proof sets:",
+        f"compared with the float network; losses are in percentage points; {POWER:.0%} of all proof sets of this size "
+        f"would reveal a true loss as large as the smallest detectable loss:",
         *(f"  {check.status:<{_STATUS_WIDTH}} {check.line}" for check in best.acceptance.checks),
     ]
     return "\n".join(lines)

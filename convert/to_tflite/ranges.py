@@ -31,8 +31,8 @@ Range = tuple[float, float]
 
 # The number of bins of a histogram on each side of 0. The bin width doubles when a value lies outside all bins. So the
 # value with the largest magnitude lies in bin 4,096 of its side or higher. A range is only tried if it has at least 256
-# bins, one for each level. 256 is a sixteenth of 4,096. So each range that ends at a sixteenth of this magnitude, or
-# above it, can be tried.
+# bins, one for each level. 256 is a sixteenth of 4,096. So every range that ends at a sixteenth of the largest
+# magnitude, or above, has enough bins.
 BINS = 8192
 _LEAST_WIDTH = 2.0**-60
 _LEVELS = 256

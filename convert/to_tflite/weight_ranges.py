@@ -73,7 +73,7 @@ def widened_weights(
 def _widened(
     weights: NDArray[np.float32], bias: NDArray[np.float32], axis: int, step: float
 ) -> NDArray[np.float32] | None:
-    """Return the end of the symmetric range of the weights of each channel. Return None if every bias fits anyway.
+    """Return the end of the symmetric range of the weights of each channel, or None if no range has to be widened.
 
     The range of a channel normally ends at the largest magnitude of the weights of the channel. If the integer that
     stands for the bias would exceed `_LARGEST_BIAS` with this range, the range ends at a larger value. A wider range

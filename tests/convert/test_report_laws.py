@@ -126,7 +126,7 @@ def test_of_the_layers_the_five_worst_are_told_with_their_shares() -> None:
     [
         (
             {"collapsed": True},
-            f"1 of 2 operators have a scale that rounds most of their values away (conv): {RANGES}",
+            f"1 of 2 operators have a scale that does not fit their values (conv): {RANGES}",
         ),
         (
             {"saturated": 0.02},
@@ -157,7 +157,7 @@ def test_borders_of_faults_and_more_than_five_layers() -> None:
     assert len(advice([replace(LAYER, saturated=0.01, lost_channels=5, dead_channels=5)])) == 1
     assert len(advice([replace(LAYER, kind="SOFTMAX", delegated=False)])) == 1
     six = [named(f"l{number}", collapsed=True) for number in range(6)]
-    assert "6 of 6 operators have a scale that rounds most of their values away" in advice(six)[5]
+    assert "6 of 6 operators have a scale that does not fit their values" in advice(six)[5]
     assert "(l0, l1, l2, l3, l4 and 1 more)" in advice(six)[5]
     assert "(l0, l1, l2, l3, l4)" in advice(six[:5])[5]
 
@@ -324,8 +324,8 @@ def test_the_summary_tells_size_parity_and_each_check() -> None:
     ]
     assert lines[-4:] == [
         "  passed       a line",
-        "compared with the float network; losses are in percentage points, and the smallest detectable loss is found "
-        "on 80% of such proof sets:",
+        "compared with the float network; losses are in percentage points; 80% of all proof sets of this size would "
+        "reveal a true loss as large as the smallest detectable loss:",
         "  passed       balanced accuracy: 0.900 -> 0.900, lost 0.0 points (95 % confidence interval 0.0 to 0.0); "
         "allowed: 1.0, smallest detectable loss: 5.0",
         f"  refused      {LOST_LINE}",
