@@ -38,6 +38,8 @@ _GAP_SHARE = 0.8
 _LONGEST_SLEEP_S, _PAUSE_TICK_S = 10.0, 1.0
 # Reading ends with an error if this many frames in a row equal the first frame.
 _MOST_SAME_AT_START = 500
+# Some programs state pixels that are not quite square, because they rounded the size of the frame.
+_SQUARE_TOLERANCE = 0.02
 
 
 class VideoFile(FrameSource):
@@ -82,12 +84,25 @@ class VideoFile(FrameSource):
         return waiting or self._next()
 
     def notice(self) -> str:
-        if not is_hdr(self._path):
-            return ""
-        return (
-            f"'{self._name}' is an HDR video: it is read with duller colours than it was recorded with, so that "
-            "answers can differ; record without HDR, or convert the video to SDR"
-        )
+        notices = []
+        if is_hdr(self._path):
+            notices.append(
+                f"'{self._name}' is an HDR video: it is read with duller colours than it was recorded with, so that "
+                "answers can differ; record without HDR, or convert the video to SDR"
+            )
+        if not math.isclose(self._pixel_aspect(), 1, rel_tol=_SQUARE_TOLERANCE):
+            target = shlex.quote(str(self._path.with_name(f"{self._path.stem}-square.mp4")))
+            notices.append(
+                f"'{self._name}' has pixels that are not square: lesions look squashed, so that answers can differ; "
+                f"convert the video with: ffmpeg -i {shlex.quote(self._name)} -vf "
+                f"'scale=trunc(iw*sar/2)*2:ih,setsar=1' {target}"
+            )
+        return "; ".join(notices)
+
+    def _pixel_aspect(self) -> float:
+        """Returns the width of a pixel divided by its height, or 1 if the video does not state this ratio."""
+        width, height = map(self._capture.get, (cv2.CAP_PROP_SAR_NUM, cv2.CAP_PROP_SAR_DEN))
+        return width / height if width > 0 and height > 0 else 1.0
 
     def repeated(self) -> int:
         return self._repeated
@@ -98,8 +113,8 @@ class VideoFile(FrameSource):
     def _first(self) -> Frame | None:
         """Returns the first frame if the second frame differs from it, or if there is no second frame.
 
-        If the second frame equals the first frame, this method skips both and all that equal them, and returns the next
-        frame.
+        If the second frame equals the first frame, this method skips both frames and all further frames that equal
+        them. It then returns the next frame.
         """
         first = self._decode()
         if first is None:

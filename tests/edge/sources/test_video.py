@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
+import subprocess
 import sys
 import threading
 import time
@@ -152,6 +154,27 @@ def test_hdr_video_is_read_and_its_colours_are_doubted(
 def test_run_notes_hdr_video_in_a_line(model_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["run", "--model", str(model_path), "--source", str(HDR), "--json"]) == 0
     assert capsys.readouterr().err.startswith(f"dermedge: '{HDR}' is an HDR video: ")
+
+
+@pytest.mark.parametrize(("aspect", "is_noted"), [("16:15", True), ("0:0", False), ("1216:1215", False)])
+def test_video_whose_pixels_are_not_square_is_noted_with_a_command_that_converts_it(
+    aspect: str, is_noted: bool, tmp_path: Path
+) -> None:
+    path = tmp_path / "grabbed video.y4m"
+    frames = b"".join(b"FRAME\n" + bytes([level]) * (64 * 48 * 3 // 2) for level in (80, 120, 160))
+    path.write_bytes(f"YUV4MPEG2 W64 H48 F25:1 Ip A{aspect} C420jpeg\n".encode() + frames)
+    with open_source(str(path)) as source:
+        notice = source.notice()
+        assert source.read() is not None
+    assert ("has pixels that are not square: " in notice) == is_noted
+    if is_noted and shutil.which("ffmpeg"):
+        command = notice.split("with: ")[1]
+        subprocess.run(shlex.split(command), check=True, capture_output=True)
+        with open_source(str(tmp_path / "grabbed video-square.mp4")) as source:
+            assert source.notice() == ""
+            frame = source.read()
+        assert frame is not None
+        assert frame.image_bgr.shape == (48, 68, 3)
 
 
 def test_a_codec_that_cannot_be_decoded_is_named_with_a_command_that_converts_it() -> None:
