@@ -84,7 +84,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         _refuse(_UNUSED_BY_ESTIMATE, given, "--estimate measures nothing")
         return _estimate(arguments)
     if arguments.soak:
-        _refuse(_RUN_LENGTH, given, "--soak runs for its own number of minutes")
+        _refuse(_RUN_LENGTH, given, "--soak MINUTES sets the duration")
     _check_before_running(arguments)
     command = _command(given, arguments.source)
     if arguments.soak:
@@ -121,7 +121,7 @@ def _tell_written(paths: Sequence[Path]) -> None:
 
 
 def _refuse(unused: Sequence[str], given: Sequence[str], why: str) -> None:
-    """Raises OptionError if one of the options ``unused`` is given, because it would have no effect."""
+    """Raises OptionError if an option in ``unused`` is given, because such an option would have no effect."""
     for option in (word.partition("=")[0] for word in given):
         if option in unused:
             raise OptionError(f"{why}; leave out {option}")

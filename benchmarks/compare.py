@@ -31,7 +31,7 @@ _OF_SCORED_ROW = {
     **dict.fromkeys(_SCORES, _NUMBER),
 }
 _FASTER, _SLOWER, _SAME = "faster", "slower", "no difference beyond noise"
-# Names of counts in an accuracy. Both counts are equal if two models were scored on the same photos.
+# The counts in an accuracy that must be equal. If they differ, the two models were scored on different photos.
 _PHOTOS = ("photos", "lesions")
 
 

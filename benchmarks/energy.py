@@ -169,10 +169,7 @@ def _block(
     place: int,
     counts: NDArray[np.int_],
 ) -> Callable[[], None]:
-    """Returns a function that predicts for ``block_s`` seconds, and counts the frames in ``counts``.
-
-    ``place`` is the index of the predictor in ``counts``.
-    """
+    """Returns a function that predicts for ``block_s`` seconds, and adds the number of frames to ``counts[place]``."""
 
     def work() -> None:
         ends = perf_counter() + block_s

@@ -63,7 +63,7 @@ def frames_of_source(
         )
     size = f"{FRAME_WIDTH}x{FRAME_HEIGHT}"
     with open_source(spec) as source:
-        # if a folder has the name of another source, such as demo or 0, open_source opens the other source
+        # a folder may be called demo or 0, which are names of other sources; open_source then opens the other source
         if isinstance(source, PhotoFiles) and os.path.isdir(spec):
             paths = find_photo_files(Path(spec))
             frames = frames_of_photos(paths, say)

@@ -154,8 +154,8 @@ class Measurement:
         is_steady: whether the models had become steady when the warm-up ended.
         secs: seconds from the start of the first measured round to the end of the last one.
         harness: time of a round outside its predictions, as a fraction of the time of the predictions; median over all
-            rounds. The benchmark itself takes this time, and other programs do if the machine is busy. The latencies do
-            not include it.
+            rounds. The benchmark itself spends this time and, on a busy machine, other programs. The latencies do not
+            include this time.
         others_cores: mean number of cores that other processes kept busy; None if the system does not report it.
         conditions: state of the machine before the warm-up, during the measurement and after the measurement.
     """

@@ -101,7 +101,7 @@ class BenchmarkReport:
         warmup_runs: number of warm-up rounds.
         secs: duration of the measured rounds in seconds.
         harness: time of a round outside its predictions, as a fraction of the time of the predictions. The benchmark
-            itself takes this time, and other programs do if the machine is busy. The latencies do not include it.
+            itself spends this time and, on a busy machine, other programs. The latencies do not include this time.
         others_cores: mean number of cores that other processes kept busy; None if the system does not report it.
         meter: name of the energy meter; None if the machine has no meter.
         conditions: state of the machine before, during and after the measurement.
@@ -210,7 +210,7 @@ def notes(report: BenchmarkReport) -> list[str]:
         f"photos: {report.data or NOT_MEASURED}",
         *_unreadable(report),
         f"protocol: {report.warmup_runs} warm-up runs, then {report.rows[0].latency.total.n} measured runs in "
-        f"{report.secs:.1f} s; a round took {report.harness:.1%} longer than its predictions",
+        f"{report.secs:.1f} s; a round took {report.harness:.1%} longer than the predictions in it",
         f"energy: {report.meter or NOT_MEASURED}; 1 MB is 10^6 bytes",
         *(f"do not rely on these results: {fault}" for fault in _faults(report)),
         DISCLAIMER,

@@ -368,7 +368,7 @@ def _notes(found: SoakRun) -> list[str]:
 def _minutes(found: SoakRun) -> float:
     """Returns the minutes to the end of the last window.
 
-    A window ends with a frame, so with a slow source it takes longer than ``window_s``.
+    A window ends with a frame. So if frames arrive slowly, a window is longer than ``window_s``.
     """
     end_s = 0.0
     for one in found.windows:

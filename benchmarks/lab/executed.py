@@ -177,12 +177,12 @@ def _environment(tree: Path) -> dict[str, str]:
 
     One variable keeps Python from storing bytecode, because mutants change the source.
     """
-    # the import of dermedge.train has set environment variables that TensorFlow and OpenCV read when they are imported
+    # the import of dermedge.train has set variables that TensorFlow and OpenCV read; the process of the tests gets them
     assert dermedge.train
     return {
         "PYTHONPATH": str(tree),
         "PYTHONDONTWRITEBYTECODE": "1",
-        # the copied tree has no photos, so the tests are told where the photos of the checkout are
+        # the copied tree has no photos; this variable tells the tests where the photos of the checkout are
         "DERMEDGE_DATA": os.environ.get("DERMEDGE_DATA", str(ROOT.parent / "shared" / "data")),
         "PYTEST_CURRENT_TEST": "",
     }

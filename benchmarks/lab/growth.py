@@ -145,8 +145,9 @@ def latency(options: argparse.Namespace) -> GrowthResult:
     points, x_names = _series_of(varied, times, bytes_of)
     runs = times[base, 1].total.n
     notes = (
-        f"{options.arch} in int8 with random weights. Unless the quantity varies: one thread, inputs of {SIZE} pixels, "
-        f"width multiplier 1. The width multiplier varies at inputs of {SMALL_SIZE} pixels.",
+        f"{options.arch} in int8 with random weights. Each series varies one quantity. The others are one thread, "
+        f"inputs of {SIZE} pixels and the width multiplier 1. If the width multiplier varies, the inputs have "
+        f"{SMALL_SIZE} pixels.",
         f"Medians of {runs} runs on {origin}. The networks were measured alternately.",
     )
     title = "Latency and file size against input size, width multiplier and threads"
@@ -248,7 +249,8 @@ def training(options: argparse.Namespace) -> GrowthResult:
         points.append(GrowthPoint("an epoch by photos", len(batches) * BATCH, secs, secs, secs, "s"))
     notes = (
         f"{ARCHITECTURE} at {TRAINING_SIZE} pixels, batches of {BATCH} photos, float stage, with augmentation. One "
-        "epoch for each number of photos, in one process, without decoding, first step and validation.",
+        "process trains one epoch for each number of photos. The time does not include the decoding, the very first "
+        "step or a validation.",
     )
     title = "Time of an epoch of training against the number of photos"
     return GrowthResult("training", title, tuple(points[1:]), {"an epoch by photos": "photos"}, notes)
@@ -284,7 +286,7 @@ def audit(options: argparse.Namespace) -> GrowthResult:
         points.append(GrowthPoint("audit by photos", count, secs, secs, secs, "s"))
     notes = (
         f"`run_audit` on photos that are sampled from the {len(paths)} photos of the folder, once for each number of "
-        "photos. Files may be in the page cache. A power law does not show a constant cost of the start.",
+        "photos. Files may be in the page cache. A power law has no term for the constant cost of the start.",
     )
     title = "Time of `dermedge data audit` against the number of photos"
     return GrowthResult("audit", title, tuple(points), {"audit by photos": "photos"}, notes)
@@ -311,12 +313,13 @@ def photos(options: argparse.Namespace) -> GrowthResult:
         size_kb = sum(path.stat().st_size for path in paths) / len(paths) / _BYTES_PER_KB
     notes = (
         f"JPEG photos of {WIDTH}x{HEIGHT} pixels and {size_kb:.0f} kB, synthesized from {len(originals)} real photos "
-        "by `synthetic_photos`. Each photo is a lesion of its own. A smaller number of photos is the beginning of a "
-        "larger one.",
+        "by `synthetic_photos`. Each photo is a lesion of its own. A smaller set of photos is the first part of a "
+        "larger set.",
         f"{ARCHITECTURE} at {TRAINING_SIZE} pixels with random weights, batches of {BATCH} photos. Of two epochs of "
         f"{options.photos_per_epoch} photos, the second is timed. Each start is a new process. Its memory includes "
         "TensorFlow and memory-mapped files.",
-        "second start: another training on the same photos up to its first step. resumed: the same training again.",
+        "second start: the time before the first step of another training on the same photos. resumed: the time before "
+        "the first step when the other training is resumed.",
     )
     ordered = tuple(sorted(points, key=lambda point: list(PHOTO_SERIES).index(point.series)))
     title = "Training on few and on many photos"

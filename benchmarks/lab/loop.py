@@ -460,7 +460,7 @@ def _add_length_options(parser: argparse.ArgumentParser) -> None:
         type=positive_int,
         default=10,
         help="measure the age of the frames for this many seconds at each speed of the network. Each period without "
-        "or with viewers takes as long",
+        "or with viewers has the same duration",
     )
     parser.add_argument(
         "--periods",

@@ -298,12 +298,12 @@ def choose_tests(
 ) -> list[str]:
     """Returns the tests that execute the statement of a mutant, ordered by rising duration.
 
-    A statement outside of functions runs when the module is imported, so almost every test executes it. For such a
-    statement, the returned tests are those that execute a line which uses a name that the statement defines, and all
-    tests of a file which contains such a name.
+    A statement outside of functions runs when the module is imported, so almost every test executes it. Instead, the
+    names that the statement defines decide: the result is the tests that execute a line with one of the names, and all
+    tests in those of ``files`` that contain one of the names.
 
-    Tests of other files than ``files`` are returned only if no test of ``files`` executes these lines. If no test
-    executes these lines, all tests of ``files`` are returned.
+    If the result has tests of ``files``, its other tests are left out. If the result is empty, all tests of ``files``
+    are returned.
 
     Args:
         recording: the lines that the tests execute.

@@ -37,7 +37,9 @@ class RatioInterval:
         """
         if least <= self.low and self.high <= most:
             return "met"
-        return "missed" if self.high < least or self.low > most else "undecided: the interval crosses it"
+        if self.high < least or self.low > most:
+            return "missed"
+        return "undecided: only a part of the interval meets the limit"
 
     def against(self, most: float) -> str:
         """Returns a text that states the upper bound ``most``, and the `verdict` for this bound."""

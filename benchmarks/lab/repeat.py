@@ -87,10 +87,7 @@ class RunAgreement:
 
 
 def agreement(runs: Sequence[RepeatedRun]) -> RunAgreement:
-    """Counts the pairs of runs, and the pairs whose 95 % confidence intervals overlap.
-
-    Both numbers are counted for all runs, and for the good runs alone.
-    """
+    """Counts pairs of runs, and pairs whose 95 % confidence intervals overlap, for all runs and for the good runs."""
     pairs = list(combinations(runs, 2))
     good = [pair for pair in pairs if all(one.mark == GOOD for one in pair)]
     return RunAgreement(len(pairs), len(good), sum(map(_agree, good)), sum(map(_agree, pairs)))

@@ -98,8 +98,8 @@ def mahalanobis(photos: Answered, known: Reference) -> _Floats:
 def relative_mahalanobis(photos: Answered, known: Reference) -> _Floats:
     """Returns the difference of two squared Mahalanobis distances (Ren et al., 2021).
 
-    The first distance is `mahalanobis`. The distance to the mean of all photos in ``known`` is subtracted from it. This
-    second distance uses the covariance of all photos in ``known``, without regard to their classes.
+    The first distance is `mahalanobis`. The second distance is subtracted from it: the distance to the mean of all
+    photos in ``known``. The second distance uses the covariance of all these photos, without regard to their classes.
     """
     centre = known.features.mean(axis=0)
     precision = _precision(known.features - centre)

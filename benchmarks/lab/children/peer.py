@@ -184,7 +184,7 @@ def _mediapipe(model: str, threads: int) -> _Answer:
         rgb = np.ascontiguousarray(cv2.cvtColor(_largest_square(frame_bgr), cv2.COLOR_BGR2RGB))
         found = classifier.classify(mp.Image(image_format=mp.ImageFormat.SRGB, data=rgb))
         # MediaPipe returns a list of categories for each output. The probability of a close-up has one category, and
-        # the heat map has more than there are classes. The output between them has the class scores.
+        # the heat map has more categories than there are classes. So the shortest of the other lists has the scores.
         heads = [one for one in found.classifications if len(one.categories) > 1]
         head = min(heads, key=lambda one: len(one.categories))
         return int(head.categories[0].index), head.categories
