@@ -448,7 +448,7 @@ def _check_batch_norms(weights: str, recipe: Recipe) -> None:
     if recipe.train_batch_norms and _come_from_tflite(weights):
         raise OptionError(
             f"'train_batch_norms' of the recipe is true, but the batch norms of '{weights}' cannot be trained, because "
-            "they are folded into the weights of a .tflite; set it to false, or start from other weights"
+            "they are folded into the weights of a .tflite; set the field to false, or start from other weights"
         )
 
 

@@ -253,7 +253,7 @@ def _once(photos: Sequence[Photo]) -> list[Photo]:
         shown = " and ".join(f"'{name}'" for name in sorted(labels[several[0]]))
         raise DataError(
             f"the catalogues give {plural(len(several), 'photo')} different classes, such as '{several[0]}': {shown}; "
-            "correct the label in one of them, or give only one of them"
+            "correct the label in one of the catalogues, or give only one catalogue"
         )
     return list({photo.path: photo for photo in photos}.values())
 

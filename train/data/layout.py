@@ -7,8 +7,8 @@
 3. The root of the dataset is the given folder, with two exceptions. If one folder in the given folder holds all
    photos, that folder is the root. If the given folder is a collection of datasets, each dataset has a root of its own.
    The given folder is a collection if a folder in it holds parts (``kaggle9/Train/nevus``), or holds only photos that a
-   table labels (``ham10000/images``). If no table states the name of the folder as a label, the folder need only hold
-   photos of which a table labels half.
+   table labels (``ham10000/images``). If no table states the name of the folder as a label, half of its photos are
+   enough.
 4. If there are many folders above the class folders, and each has few photos, each of these folders is a person or a
    lesion. The photos of such a folder form a group. If tables label the photos, folders that stand where the class
    folders would be can also be persons or lesions.

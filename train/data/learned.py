@@ -26,7 +26,7 @@ LEARNED_NAME = "learned-photos.bin"
 
 _KEY = np.dtype(">u4")
 _KEYS = 2**32
-# If the probability that chance gives at least as many matches is this value or more, the matches count as chance.
+# Matches are attributed to chance if chance would give at least as many with a probability of this value or more.
 _CHANCE = 0.01
 
 

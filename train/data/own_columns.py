@@ -37,7 +37,6 @@ _HALF = 0.5
 # If at least this fraction of the persons have a lesion of the same number, the numbers of lesions begin anew for each
 # person.
 _MANY = 0.25
-_ZERO_OR_ONE = frozenset({"0", "1", "0.0", "1.0", "true", "false"})
 
 _Rows = Sequence[Mapping[str, str]]
 
@@ -60,8 +59,8 @@ def own_format(text: TableText, find: Callable[[str], Sequence[int]]) -> TableFo
         return None
     if not _usual("image", image) and find(first := _written(text)[image[0]]):
         raise ValueError(
-            f"its first line names the photo '{first}' and not the columns. Write the names of the columns above it, "
-            "such as path,label"
+            f"its first line names the photo '{first}' and not the columns. Add a line above the first line with the "
+            "names of the columns, such as path,label"
         )
     rest = [column for column in columns if column not in image]
     labels = _label_columns(rest, rows)
@@ -291,19 +290,33 @@ def _one_hot(columns: Sequence[str], rows: _Rows, text: TableText) -> dict[str, 
     """Returns, for each one-hot column, the name of the class as the header writes it.
 
     Columns of zeros and ones are one-hot columns if, in nearly every row, exactly one of these columns is 1. Raises
-    ValueError if the columns of diagnoses hold probabilities.
+    ValueError if the columns of diagnoses hold probabilities, or mark the diagnosis with another text than 1.
     """
     written = _written(text)
-    found = [
-        column for column in columns if rows and all(row[column].lower() in _ZERO_OR_ONE for row in rows)
-    ]
+    diagnoses = [column for column in columns if is_known(written[column])]
+    _check_marks(diagnoses, rows)
+    found = [column for column in columns if rows and all(number_in(row[column]) in (0, 1) for row in rows)]
     hot = [sum(number_in(row[column]) == 1 for column in found) for row in rows]
     if len(found) > 1 and hot.count(1) >= _NEARLY_ALL * len(rows):
         return {column: written[column] for column in found}
-    diagnoses = [column for column in columns if is_known(written[column])]
     if len(diagnoses) > 1 and holds_probabilities(text, diagnoses):
         raise ValueError(PROBABILITIES)
     return {}
+
+
+def _check_marks(columns: Sequence[str], rows: _Rows) -> None:
+    """Raises ValueError if the columns of diagnoses mark the diagnosis of a photo, but not with 1, as with x."""
+    texts = sorted({row[column].lower() for row in rows for column in columns})
+    if len(columns) < 2 or len(texts) != 2 or all(number_in(text) in (0, 1) for text in texts):
+        return
+    for mark in texts:
+        marks = [sum(row[column].lower() == mark for column in columns) for row in rows]
+        if marks.count(1) >= _NEARLY_ALL * len(rows):
+            shown = ", ".join(f"'{column}'" for column in columns)
+            raise ValueError(
+                f"the cells of the columns {shown} hold '{texts[0]}' or '{texts[1]}'. In the column of each class, "
+                "write 1 for the photos of the class, and 0 for all other photos"
+            )
 
 
 def _columns_used(known: TableFormat) -> frozenset[str]:

@@ -173,7 +173,7 @@ def _check_labels(photos: Sequence[Photo], labels: Sequence[str]) -> None:
 
 
 def _check_names(photos: Sequence[Photo], labels: Sequence[str]) -> None:
-    """Raises DataError if the label of a photo is a number, but no class of the model is called by a number.
+    """Raises DataError if the label of a photo is a number, but no class of the model has a number as its name.
 
     It is not known which class the number means, and the photo would count as "none of these". ``photos`` are the
     photos that show none of the named classes.

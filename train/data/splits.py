@@ -217,7 +217,7 @@ def with_parts_kept(
 
     A group may have photos in several splits. The group then keeps only its test photos or, if it has no test photo,
     only its validation photos. The other photos of the group are left out. If val or test is empty after that, some
-    groups of train are moved to the empty split. These groups are chosen stratified by class and source.
+    groups of train are moved to the empty split. The choice of these groups is stratified by class and source.
 
     Args:
         photos: photos with their groups.

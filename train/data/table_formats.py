@@ -328,7 +328,8 @@ OWN_COLUMNS = {
     ),
     "label": (
         "label labels class class_name classname class_label category diagnosis dx diagnostic histology pathology "
-        "disease target benign_malignant label_name label_text category_name target_name"
+        "disease target benign_malignant label_name label_text category_name target_name diagnose diagnos diagnosi "
+        "diagnostico"
     ),
     "split": "split set part partition subset phase",
     "source": "source dataset origin collection",

@@ -414,7 +414,7 @@ class _Joined:
             shown = ", ".join(f"'{self.photos[index].name}'" for index in found[:2])
             raise ValueError(
                 f"'{cell}' names {len(found)} photos, such as {shown}; write the photo's folder before the name, and "
-                "the suffix behind it"
+                "its suffix after the name"
             )
         return found
 

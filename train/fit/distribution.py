@@ -391,7 +391,7 @@ def share_batches(batches: TrainingBatches, strategy: tf.distribute.Strategy) ->
 
 
 class _SharedGenerator:
-    """A random generator that makes the numbers for a whole batch, and gives each replica the rows for its share.
+    """A random generator that makes numbers for a whole batch, and gives each replica those for its share of the batch.
 
     A single replica gets the same numbers as from ``generator`` itself.
 
