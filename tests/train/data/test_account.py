@@ -72,6 +72,11 @@ def test_series_of_names_are_told_unless_something_groups_the_photos() -> None:
         "the names of 10 photos differ only in the number at the end, or in the last word" in line
         for line in told
     )
+    for date in ("20{}-03-01", "20{}0301", "1-3-20{}"):
+        dated = [f"set/nevus/P{p}_L1_{date.format(year)}.jpg" for p in range(5) for year in (19, 21)]
+        assert any(
+            "the names of 10 photos differ only" in line for line in lines(*(file(name=n) for n in dated))
+        )
     grouped = lines(*(file(name=name, links=("a lesion",)) for name in names))
     assert not any("differ only in the number" in line for line in grouped)
 
