@@ -313,8 +313,9 @@ def _check_marks(columns: Sequence[str], rows: _Rows) -> None:
         marks = [sum(row[column].lower() == mark for column in columns) for row in rows]
         if marks.count(1) >= _NEARLY_ALL * len(rows):
             shown = ", ".join(f"'{column}'" for column in columns)
+            held = " or ".join(f"'{text}'" if text else "nothing" for text in texts)
             raise ValueError(
-                f"the cells of the columns {shown} hold '{texts[0]}' or '{texts[1]}'. In the column of each class, "
+                f"the cells of the columns {shown} hold {held}. In the column of each class, "
                 "write 1 for the photos of the class, and 0 for all other photos"
             )
 

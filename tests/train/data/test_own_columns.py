@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -189,6 +190,7 @@ def test_two_columns_of_one_name_stop(tmp_path: Path) -> None:
     [
         ("{},1,0,44", "{},0,1,44"),
         ("{},1.0,0.0,44", "{},0.0,1.0,44"),
+        ('{},"1,0","0,0",44', '{},"0,0","1,0",44'),
         ("{},True,False,44", "{},false,true,44"),
     ],
 )
@@ -228,6 +230,38 @@ def test_a_table_that_contradicts_itself_is_not_believed(
 ) -> None:
     facts, _ = read(tmp_path, header, *rows)
     assert all(one.undecided for one in facts)
+
+
+@pytest.mark.parametrize(("mark", "other"), [("x", ""), ("1", ""), ("ja", "nein"), ("+", "-")])
+def test_columns_of_diagnoses_with_other_marks_than_1_stop(tmp_path: Path, mark: str, other: str) -> None:
+    """The columns were not read, and folders such as those of two clinics became the classes. Two columns of zeros and
+    ones about something else became the classes, too.
+    """
+    header = "image,patient,Melanom,Atypical Nevus,bcc,asymmetric,round"
+    rows = [
+        f"{{}},p1,{mark},{other},{other},0,1",
+        f"{{}},p2,{other},{mark},{other},1,0",
+        f"{{}},p3,{other},{other},{mark},0,1",
+    ]
+    with pytest.raises(
+        DataError, match=f"'melanom', 'atypical_nevus', 'bcc' hold .*'{re.escape(mark)}'.*write 1"
+    ):
+        read(tmp_path, header, *rows)
+    # columns about the history of the person are no classes
+    header = "image,patient,Melanom,BCC,label"
+    facts, _ = read(tmp_path / "history", header, "{},p1,ja,nein,ring", "{},p2,nein,nein,scar")
+    assert diagnoses(facts) == ["ring", "scar"] * 4
+    facts, account = read(tmp_path / "no_label", header[:-6], "{},p1,ja,nein", "{},p2,nein,nein")
+    assert diagnoses(facts) == [None] * 8
+    assert account.unused == ("Melanom", "BCC")
+
+
+@pytest.mark.parametrize("column", ["Diagnose", "Diagnosi", "Diagn\u00f3stico", "Diagnos"])
+def test_the_label_of_another_language_is_read_whatever_its_cells(tmp_path: Path, column: str) -> None:
+    """Where a third of the cells were no known diagnoses, the column was not read, and clinics became the classes."""
+    facts, account = read(tmp_path, f"image,{column},patient", "{},Melanom,7", "{},Narbe,8", "{},Ekzem,9")
+    assert diagnoses(facts)[:3] == ["melanoma", "Narbe", "Ekzem"]
+    assert account.unused == ()
 
 
 def test_columns_of_zeros_and_ones_are_classes_only_if_nearly_each_row_has_one_1(tmp_path: Path) -> None:
