@@ -3,9 +3,10 @@
 The architecture is that of Tan and Le, "EfficientNet", 2019, with the changes of Google's EfficientNet-Lite, 2020:
 there is no squeeze-and-excitation, ReLU6 replaces swish, and the stem and the head have a fixed size.
 
-The last stage of the published network holds a third of all weights. With ``trunk_only``, the network ends within this
-stage, after the convolution that increases the number of channels. The int8 file then stays below 3 MB. All
-remaining layers are also layers of the published network, so there are pretrained weights for all of them.
+The last stage and the head after it hold 30 % of the weights of Lite0 without its classifier. With ``trunk_only``, the
+network ends within this stage, after the convolution that increases the number of channels. The int8 file then stays
+below 3 MB. All remaining layers are also layers of the published network, so there are pretrained weights for all of
+them.
 """
 
 from __future__ import annotations
