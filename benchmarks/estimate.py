@@ -186,7 +186,7 @@ def _far_from_anchors(board: CalibratedBoard, instructions: float) -> str | None
     return (
         f"the network executes {instructions / _MILLION:.3g} million instructions, but the networks with a published "
         f"latency execute {min(counts) / _MILLION:.3g} to {max(counts) / _MILLION:.3g} million; outside this range, "
-        f"only networks within a factor of {MAX_BEYOND:g} are estimated"
+        f"a network is estimated only if it is within a factor of {MAX_BEYOND:g} of the range"
     )
 
 

@@ -194,7 +194,7 @@ def spread_out(heights: Sequence[float], spacing: float) -> list[float]:
     """Spreads the labels of a plot vertically, so that they do not overlap. Returns the new heights of the labels.
 
     A label is moved up until it is at least ``spacing`` above the label below it. If the highest label then lies above
-    1, all labels are moved down by the same distance.
+    the plot, all labels are moved down by the same distance.
 
     Args:
         heights: heights of the labels, in increasing order. 0 is the bottom and 1 is the top of the plot.

@@ -188,8 +188,8 @@ def _to_report(
 ) -> LabReport:
     """Returns the report, which compares two ratios with their limits.
 
-    The ratios are the time of dermedge to that of LiteRT's tool, and the time of the measuring loop to that of the bare
-    loop.
+    The first ratio is the time of dermedge divided by the time of LiteRT's tool. The second ratio is the time of the
+    measuring loop divided by the time of a bare loop.
     """
     beside = ratio_of([pair.ours_ms / pair.tool_ms for pair in pairs])
     apart, over = beside.verdict(1 - _MAX_APART, 1 + _MAX_APART), added.verdict(0, 1 + _MAX_ADDED)

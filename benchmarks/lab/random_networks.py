@@ -40,7 +40,7 @@ class NetworkShape:
 
     @property
     def name(self) -> str:
-        """A name that differs from the names of all other shapes with the same number of classes."""
+        """The name of the shape. Shapes that differ only in the number of classes have the same name."""
         return f"{self.architecture}-{self.size}px-x{self.width:g}-{self.kind}"
 
 

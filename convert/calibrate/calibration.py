@@ -143,8 +143,8 @@ def _view_accuracy(proof: ProofSet, told: NDArray[np.str_]) -> dict[str, float]:
 def _without_views(one: Calibration, accuracy: dict[str, float], photos: int, view: str) -> Calibration:
     """Return the calibration on all photos, with a warning that the file assigns too few photos to one view."""
     warning = (
-        f"both views have the same temperature and thresholds, because the file takes only {photos} of the validation "
-        f"photos for {view}; at least {_LEAST_PHOTOS_OF_A_VIEW} are needed"
+        f"both views have the same temperature and thresholds, because the file classifies only {photos} of the "
+        f"validation photos as {view}; at least {_LEAST_PHOTOS_OF_A_VIEW} are needed"
     )
     return replace(one, metrics=one.metrics | accuracy, warnings=(warning, *one.warnings))
 

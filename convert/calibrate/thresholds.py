@@ -3,10 +3,10 @@
 `dermedge.edge.model.decision` defines what each threshold does. A named class is any class other than "none of these".
 A photo is declined if its answer is "none of these".
 
-Most fractions that are computed here give every class the same total weight. The reason is that a class is not as
-frequent on a device as among the validation photos. There is one exception: the fraction of the photos of named classes
-that are declined. In this fraction, every photo has the same weight. Otherwise, the fraction would depend too much on
-the few photos of a rare class.
+Most fractions that are computed here give every class the same total weight, because the frequency of a class on a
+device differs from its frequency in the validation photos. There is one exception: the fraction of the photos of named
+classes that are declined. In this fraction, every photo has the same weight. Otherwise, the fraction would depend too
+much on the few photos of a rare class.
 
 The effect of a threshold is measured on the photos that it was fitted on. So expect slightly worse metrics on new
 photos.

@@ -8,8 +8,8 @@ from typing import Any
 
 __all__ = ["LEAVING_OPERATORS", "SAVING_OPERATORS", "leaving_operator"]
 
-# Operators that act outside the graph: they read or write files, use the network, print, end the process, or run code
-# that is not in the graph.
+# Operators that act outside the graph: they read or write files, communicate with other machines, print, end the
+# process, or run code that is not in the graph.
 LEAVING_OPERATORS = frozenset(
     [
         "Abort",

@@ -153,8 +153,8 @@ def _threshold_lines(manifest: Manifest) -> list[str]:
         )
     if "uncertain" in thresholds:
         lines.append(
-            f"uncertain below {thresholds['uncertain']:.4f}: {metrics['val_uncertain']:.1%} of the answered "
-            f"photos; the balanced error is {metrics['val_risk']:.3f} for all answers and "
-            f"{metrics['val_risk_certain']:.3f} for the certain ones"
+            f"uncertain below {thresholds['uncertain']:.4f}: {metrics['val_uncertain']:.1%} of the answers; the "
+            f"balanced error is {metrics['val_risk']:.3f} for all answers and {metrics['val_risk_certain']:.3f} "
+            f"for the certain ones"
         )
     return lines

@@ -127,7 +127,7 @@ def _pixels(builder: flatbuffers.Builder, tensor: Any) -> int:
         builder,
         {
             0: _text(builder, "pixels"),
-            1: _text(builder, "The centre of a photo: real pixels, 0 to 255, red first or gray."),
+            1: _text(builder, "The centre square of a photo: RGB or gray pixel values of 0 to 255."),
             3: content,
             4: _vector(builder, [unit]),
             5: range_of_pixels,
@@ -142,7 +142,9 @@ def _probabilities(builder: flatbuffers.Builder, labels: int, manifest: Manifest
         builder,
         {
             0: _text(builder, "probabilities"),
-            1: _text(builder, f"Before temperature and thresholds, of: {classes}."),
+            1: _text(
+                builder, f"Probabilities before temperature and thresholds. The classes are: {classes}."
+            ),
             3: _feature(builder),
             6: _vector(builder, [labels]),
         },
@@ -154,7 +156,10 @@ def _evidence(builder: flatbuffers.Builder) -> int:
         builder,
         {
             0: _text(builder, "evidence"),
-            1: _text(builder, "Where each class is seen; the mean over rows and columns is the logits."),
+            1: _text(
+                builder,
+                "The logits at each position. Their mean over all rows and columns is the logits of the photo.",
+            ),
             3: _feature(builder),
         },
     )

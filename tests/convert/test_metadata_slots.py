@@ -51,7 +51,7 @@ def test_the_model_its_outputs_and_its_labels_are_described() -> None:
     assert (model.text(2), model.text(4), model.text(5), model.text(7)) == ("", "", "a licence", "1.0.0")
     outputs = only(model, 3).tables(3)
     assert [one.text(0) for one in outputs] == ["probabilities", "evidence", "close_up"]
-    assert outputs[0].text(1).endswith("of: melanoma, nevus.")
+    assert outputs[0].text(1).endswith(": melanoma, nevus.")
     assert all(one.text(1) for one in outputs)
     # the values are features: they are neither images nor bounding boxes
     assert [part(one, 3).number(0, "<B") for one in outputs] == [1, 1, 1]

@@ -284,7 +284,7 @@ def test_the_decisions_are_told_with_what_they_achieve() -> None:
         "temperature 1.26: calibration error 0.021 with the temperature, 0.091 without it",
         "declined if p(none of these) >= 0.4322: 4.6% of the photos of named classes, 78.9% of the other photos",
         "alert if p(melanoma) >= 0.1235: sensitivity 95.1%, specificity 60.2%",
-        "uncertain below 0.5000: 12.3% of the answered photos; the balanced error is 0.200 for all answers and 0.151 "
+        "uncertain below 0.5000: 12.3% of the answers; the balanced error is 0.200 for all answers and 0.151 "
         "for the certain ones",
         "prediction sets with a coverage of 90%: 90.1% hold the true class, and a set has 1.23 classes on average",
     ]
