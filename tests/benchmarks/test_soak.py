@@ -184,7 +184,7 @@ def test_a_soak_that_is_over_ends_with_status_0(
         (["--soak", "1", "--num-threads", "1,2", "--source", "demo"], "one model with one number"),
         (["--soak", "1", "--data", "photos"], "--data"),
         (["--soak", "0", "--source", "demo"], "'0' is not a number above 0"),
-        (["--soak", "1", "--source", "demo", "--max-secs=60"], "minutes; leave out --max-secs"),
+        (["--soak", "1", "--source", "demo", "--max-secs=60"], "sets the duration; leave out --max-secs"),
         (["--soak", "inf", "--source", "demo"], "'inf' is not a number above 0"),
         (["--soak", "1"], "--source demo"),
         (["--soak", "1", "--source", "gone.mp4"], "there is no file or folder 'gone.mp4'"),
