@@ -33,9 +33,9 @@ class Timing:
         return self.preprocess_ms + self.invoke_ms + self.postprocess_ms
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Tensor:
-    """An output tensor with its quantization.
+    """An output tensor with its quantization. A tensor equals only itself, because ``values`` is an array.
 
     Attributes:
         values: the values without the batch dimension: uint8, int8, int16 or float32.
@@ -64,9 +64,11 @@ class Tensor:
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Crop:
     """The region of a frame that the network sees, resized to the size of the network's input.
+
+    A crop equals only itself, because ``image_rgb`` is an array.
 
     Attributes:
         image_rgb: uint8 [H, W, 3], 0 to 255, red first.

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 __all__ = ["Delivery", "Frame", "FrameSource", "live_frame"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Frame:
-    """One image of a source.
+    """One image of a source. A frame equals only itself, because ``image_bgr`` is an array.
 
     Attributes:
         image_bgr: uint8 [height, width, 3], 0 to 255, blue first.

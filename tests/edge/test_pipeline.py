@@ -51,6 +51,16 @@ def test_a_confidence_that_is_no_probability_is_an_error(confidence: float, clas
         Pipeline("demo", classifier(), confidence)
 
 
+def test_answers_can_be_compared_and_kept_in_a_set(model_path: Path) -> None:
+    with Classifier(model_path) as model, open_source("demo") as source:
+        first, second = itertools.islice(classify_frames(source, model), 2)
+        crops = [model.crop(one.frame.image_bgr) for one in (first, second)]
+    assert first != second
+    assert len({first, second, first}) == 2
+    assert first.prediction != second.prediction
+    assert crops[0] != crops[1]
+
+
 def test_the_number_of_a_camera_is_a_source(classifier: type) -> None:
     with pytest.raises(SourceError, match="cannot open '63'"):
         Pipeline(63, classifier())
