@@ -341,7 +341,8 @@ def warm_up(
 def one_opencv_thread() -> Iterator[None]:
     """Limits OpenCV to one thread.
 
-    With more threads, the preprocessing would use all cores, and OpenCV's threads would sleep and wake for each frame.
+    If OpenCV used several threads, the preprocessing would use all cores, and the threads would sleep and wake for each
+    frame.
     """
     threads = cv2.getNumThreads()
     cv2.setNumThreads(1)

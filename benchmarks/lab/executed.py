@@ -86,7 +86,7 @@ class ExecutedLines:
 def _test_of(context: str) -> str:
     """Returns the name of the test or fixture that executed a line.
 
-    The package ``coverage`` stores this name as the context of the line. If a test started another process, the
+    The package ``coverage`` stores the name as the context of the line. If a test started another process, the
     contexts of that process end with the phase of the test, such as " (call)". The phase is removed.
     """
     for phase in (" (setup)", " (call)", " (teardown)"):

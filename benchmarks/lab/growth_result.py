@@ -176,8 +176,8 @@ def _scale_axes(axes: Any, found: GrowthResult, points: list[GrowthPoint]) -> No
         axes.yaxis.set_major_locator(MaxNLocator(5))
         axes.yaxis.set_minor_locator(NullLocator())
         axes.yaxis.set_major_formatter(FuncFormatter(lambda cost, _: f"{cost:.3g}"))
-        # The y axis begins just below the lowest point and ends just above the highest point. With matplotlib's default
-        # limits, a nearly constant cost would not look flat.
+        # The y axis extends beyond the points by the factor _MARGIN. With matplotlib's default limits, a nearly
+        # constant cost would fill the whole height, and would not look flat.
         axes.set_ylim(min(one.low for one in points) / _MARGIN, highest)
     elif found.from_zero:
         axes.set_ylim(0, highest)

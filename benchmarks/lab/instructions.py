@@ -181,7 +181,7 @@ def _shipped(folder: Path) -> list[CountedModel]:
 
 
 def _shape_of(path: Path, kind: str = "float32") -> NetworkShape:
-    """Returns the shape of the network in a .tflite file of dermedge, but with the quantization ``kind``.
+    """Returns the shape of the network in a .tflite file of dermedge, with ``kind`` in place of its quantization.
 
     Raises:
         ModelError: the file has no manifest.

@@ -31,7 +31,8 @@ __all__ = ["SIZES", "THEMES", "main", "pages", "photograph"]
 SIZES = {"1280": (1280, 1600), "768": (768, 1600), "390": (390, 1600)}
 # For each theme, the value of Chromium's setting preferredColorScheme.
 THEMES = {"light": 1, "dark": 0}
-# Chromium stops waiting for the page after this many milliseconds. Without a limit, the live video would never end.
+# Chromium stops waiting for the page after this many milliseconds. Without a limit, it would wait forever for the end
+# of the live video.
 _PATIENCE_MS = 8000
 # The scripts of a page may use this many milliseconds of Chromium's virtual time.
 _SCRIPTS_MS = 4000

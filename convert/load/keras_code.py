@@ -149,10 +149,10 @@ def read_config(path: Path) -> Any:
 def is_keras_zip(path: Path) -> bool:
     """Tell whether Keras opens a file as a zip archive.
 
-    Keras does so if the name ends in ``.keras``, in lowercase, and the file is a zip archive. Keras opens any other
-    file as HDF5. TensorFlow 2.11 and earlier wrote HDF5 files with names that end in ``.keras``, too. A file can be a
-    valid zip archive and a valid HDF5 file at the same time. So the file must be inspected in the format in which Keras
-    opens it.
+    Keras opens a file as a zip archive if it is one and its name ends in ``.keras``, in lowercase. Keras opens any
+    other file as HDF5. TensorFlow 2.11 and earlier wrote HDF5 files with names that end in ``.keras``, too. A file can
+    be a valid zip archive and a valid HDF5 file at the same time. So the file must be inspected in the format in which
+    Keras opens it.
     """
     return path.name.endswith(".keras") and zipfile.is_zipfile(path)
 

@@ -25,7 +25,7 @@ _ACTIVATIONS: dict[str, Callable[[Any], Any]] = {Head.SOFTMAX: tf.nn.softmax, He
 _OPERATORS = {"Softmax": Head.SOFTMAX, "Sigmoid": Head.SIGMOID}
 # The ranges of input values under the usual normalizations.
 _NOISE_RANGES = ((0.0, 1.0), (-1.0, 1.0), (0.0, 255.0))
-# For such input values, logits leave the range from 0 to 1. Probabilities never leave this range.
+# For input values in these ranges, logits leave the range from 0 to 1. Probabilities never do.
 _WIDE_RANGES = ((-1e3, 1e3), (-1e4, 1e4), (0.0, 1e4), (-1e4, 0.0))
 _NOISE_IMAGES = 3
 # The log odds of the probabilities 0 and 1 are infinite. So probabilities are clipped to this distance from 0 and 1.

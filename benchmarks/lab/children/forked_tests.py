@@ -204,7 +204,7 @@ class _Recorder:
 def _clear_caches() -> None:
     """Empties the caches of all functions of dermedge.
 
-    Otherwise only the first test that calls a cached function would execute the lines of this function.
+    If the caches were kept, only the first test that calls a cached function would execute the lines of the function.
     """
     for name, module in list(sys.modules.items()):
         if name.partition(".")[0] == "dermedge":
