@@ -143,7 +143,7 @@ def read_cluster(text: str) -> Cluster:
             )
         return Cluster(addresses, places.index((task["type"], task["index"])))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        given = f"'{text}'" if text else "not set"
+        given = f"'{text}' and does not describe a cluster" if text else "not set"
         raise OptionError(
             f"--strategy multi-worker needs the environment variable TF_CONFIG, which is {given}. "
             f"Example: {_EXAMPLE}"
