@@ -95,7 +95,8 @@ def to_text(estimates: Sequence[Estimate]) -> str:
     rows = tuple(_cells(one) for one in estimates)
     title = (
         "Estimates of the network alone (invoke), without camera and preprocessing. Nothing here was measured. ±: the "
-        "median error of the estimates for networks with a published latency. largest error: the largest such error."
+        "median error of the estimates for networks with a published latency. largest error: the largest of these "
+        "errors."
     )
     boards = {one.board: one for one in estimates}.values()
     notes = [

@@ -416,8 +416,8 @@ def _accuracy_table(report: BenchmarkReport) -> TextTable | None:
         return None
     title = (
         f"Accuracy on {scored.photos} photos of {scored.lesions} lesions, with 95 % confidence intervals that count "
-        "lesions. melanoma: sensitivity for melanoma at 90 % specificity. The threshold for this was chosen on the "
-        "same photos."
+        "lesions. melanoma: sensitivity for melanoma at 90 % specificity. The threshold was chosen on the same "
+        "photos."
     )
     rows = tuple(
         (
