@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Self
 
 from dermedge.edge.drift import DriftMeter
-from dermedge.edge.errors import OptionError
+from dermedge.edge.errors import OptionError, SourceError
 from dermedge.edge.model.classifier import Classifier
 from dermedge.edge.model.prediction import Crop, Prediction
 from dermedge.edge.preprocess import Preprocessor, Region
@@ -58,7 +58,8 @@ class Pipeline:
     Raises:
         OptionError: ``confidence`` is not from 0 to 1, or ``sets`` is True, but the model has no thresholds for
             prediction sets.
-        SourceError: the source cannot be opened, or stopped delivering frames during the iteration.
+        SourceError: the source cannot be opened, or stopped delivering frames during the iteration, or the pipeline is
+            used in a second ``with`` block.
         PictureError: a photo cannot be decoded during the iteration.
         ModelError: the model cannot be run.
     """
@@ -100,12 +101,17 @@ class Pipeline:
         self._thermometer = Thermometer()
         self._frame: Frame | None = None
         self._region: Region | None = None
-        self._is_lost = False
+        self._is_lost = self._is_entered = False
         self._classified = self._dropped = self._repeated = self._outages = 0
         self._rejected: dict[Defect, int] = {}
         self._meter = DriftMeter()
 
     def __enter__(self) -> Self:
+        if self._is_entered:
+            raise SourceError(
+                "a pipeline can be used in one `with` block only; make a new Pipeline for each block"
+            )
+        self._is_entered = True
         self._opened.enter_context(self._latest)
         return self
 

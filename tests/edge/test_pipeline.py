@@ -61,6 +61,17 @@ def test_answers_can_be_compared_and_kept_in_a_set(model_path: Path) -> None:
     assert crops[0] != crops[1]
 
 
+@pytest.mark.parametrize("is_live", [False, True])
+def test_a_second_block_is_an_error_and_no_empty_result(
+    is_live: bool, pictures: Path, classifier: type
+) -> None:
+    pipeline = Pipeline("demo" if is_live else pictures, classifier())
+    with pipeline as results:
+        next(results)
+    with pytest.raises(SourceError, match="make a new Pipeline for each block"), pipeline:
+        pass
+
+
 def test_the_number_of_a_camera_is_a_source(classifier: type) -> None:
     with pytest.raises(SourceError, match="cannot open '63'"):
         Pipeline(63, classifier())
