@@ -298,9 +298,9 @@ def choose_tests(
 ) -> list[str]:
     """Returns the tests that execute the statement of a mutant, ordered by rising duration.
 
-    A statement outside of functions runs when the module is imported, so almost every test executes it. Instead, the
-    names that the statement defines decide: the result is the tests that execute a line with one of the names, and all
-    tests in those of ``files`` that contain one of the names.
+    A statement outside of functions runs when the module is imported, so almost every test executes it. For such a
+    statement, the result is the tests that execute a line with a name that the statement defines, and all tests of each
+    of ``files`` that contains such a name.
 
     If the result has tests of ``files``, its other tests are left out. If the result is empty, all tests of ``files``
     are returned.
