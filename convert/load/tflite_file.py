@@ -125,6 +125,7 @@ def _normal_form(path: Path, model: bytes, layout: Layout, head: Head, output: i
     The ranges for a quantization are stored by the names of the tensors.
     """
     editor = GraphEditor(model)
+    editor.remove_unused_graphs()
     editor.make_names_unique()
     if layout.channels_first:
         (replaced,) = (int(one) for one in editor.graph.inputs)

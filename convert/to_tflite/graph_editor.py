@@ -103,6 +103,17 @@ class GraphEditor:
             tensor.name = _numbered(name, taken).encode()
             taken.add(tensor.name.decode())
 
+    def remove_unused_graphs(self) -> None:
+        """Remove all graphs but the first, unless an operator of the first graph uses another graph."""
+        options = [
+            one
+            for operator in self.graph.operators
+            for one in (operator.builtinOptions, operator.builtinOptions2)
+        ]
+        # The options of a loop, a branch or a call have a field such as "bodySubgraphIndex" or "subgraph".
+        if not any("subgraph" in field.lower() for one in options if one for field in vars(one)):
+            self.root.subgraphs = [self.graph]
+
     def shape(self, tensor: int) -> tuple[int, ...]:
         """Return the shape of a tensor."""
         return tuple(int(side) for side in self.graph.tensors[tensor].shape)

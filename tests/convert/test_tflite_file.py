@@ -169,6 +169,23 @@ def test_tensors_need_no_names_of_their_own(
     np.testing.assert_array_equal(named, unnamed)
 
 
+def test_a_file_with_a_second_signature_is_quantized_without_its_graph(
+    float_file: Callable[[Any], bytes], images: np.ndarray, tmp_path: Path
+) -> None:
+    root, path = read_model(float_file(network())), tmp_path / "two_signatures.tflite"
+    (second,) = read_model(float_file(network())).subgraphs
+    for tensor in second.tensors:
+        tensor.name = b"second_" + (tensor.name or b"")
+        tensor.buffer += len(root.buffers)
+    root.buffers += read_model(float_file(network())).buffers
+    root.subgraphs.append(second)
+    path.write_bytes(pack(root))
+    source = open_tflite(path).network(LABELS, NORMALIZATIONS["unit"])
+    square = np.ascontiguousarray(images[:, :, :SIZE])
+    model = to_tflite(source, Form(INT8_PTQ), list(square))
+    assert len(read_model(model).subgraphs) == 1
+
+
 def test_a_converted_file_that_the_runtime_refuses_is_not_named_by_a_temporary_path() -> None:
     with (
         pytest.raises(ModelError, match=r"^the converted file is not a \.tflite"),
