@@ -21,5 +21,6 @@ def load_tensorflow() -> None:
         # This call only lists the devices. It must not initialize the devices, because the multi-worker strategy must
         # do that itself.
         tf.config.list_physical_devices()
-    # Hides warnings about deprecated functions that TensorFlow's own converter calls.
+    # Hides warnings about deprecated functions that TensorFlow's own converter calls, and advice on tf.function.
     absl.logging.set_verbosity(absl.logging.ERROR)
+    tf.get_logger().setLevel("ERROR")

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import softmax
 
 from dermedge.convert.accept.network_checks import compare_with_chance, order_check
 from dermedge.convert.load.conversion_input import ForeignClassifier
 from dermedge.edge.cli.arguments import AUTO_NORMALIZATION
-from dermedge.edge.errors import DataError, ModelError, OptionError
+from dermedge.edge.errors import DataError, ModelError, ModelWarning, OptionError
 from dermedge.edge.model.normalization import FOREIGN, NORMALIZATIONS, Normalization
 from dermedge.train.evaluation.class_order import check_other_orders
 from dermedge.train.evaluation.metrics import balanced_accuracy, confusion_matrix, lesion_draws
 
 __all__ = ["choose_normalization"]
+
+# Two normalizations count as one if, on average over the photos, no probability of a photo changes by more than this.
+_SAME_PROBABILITIES = 0.02
 
 
 def choose_normalization(
@@ -31,7 +36,8 @@ def choose_normalization(
     Args:
         file: the classifier.
         asked: a name in `NORMALIZATIONS`, or ``auto``. With ``auto``, the normalization that the file states is used.
-            If the file states none, the normalization with the highest balanced accuracy on the photos is used.
+            If the file states none, the normalization with the highest balanced accuracy on the photos is used. If
+            several have the highest, the first of them is used, and a `ModelWarning` names the others.
         pixels: RGB images of photos that are not in the proof set, uint8 [n, h, w, 3].
         truth: the classes of the photos, int [n].
         groups: the lesion of each photo.
@@ -57,17 +63,51 @@ def choose_normalization(
     }
     best = max(figures, key=figures.__getitem__)
     check_other_orders(file.path, truth, answers, best, labels, groups)
-    passed, comparison = compare_with_chance(truth, answers[best], groups)
-    in_order = order_check(truth, answers[best], labels, lesion_draws(groups)).passed
-    # If only the order of the labels is wrong, no error is raised here, because the acceptance test reports the order.
-    if in_order and not passed:
-        found = ", ".join(f"{name} {value:.2f}" for name, value in figures.items())
-        raise DataError(
-            f"'{file.path}' is hardly better than chance on {len(truth)} calibration photos ({comparison}); "
-            f"the balanced accuracy of each normalization is: {found}; give the right --normalization, the classes in "
-            "the right order with --labels, or more photos"
-        )
+    _check_better_than_chance(file, truth, answers[best], groups, labels, figures)
+    _warn_of_ties(file, {name: logits[name] for name, value in figures.items() if value == figures[best]})
     return tried[best]
+
+
+def _check_better_than_chance(
+    file: ForeignClassifier,
+    truth: NDArray[np.int64],
+    answers: NDArray[np.int64],
+    groups: Sequence[str],
+    labels: tuple[str, ...],
+    figures: Mapping[str, float],
+) -> None:
+    """Raise DataError if the answers with the best normalization are no better than chance.
+
+    If only the order of the labels is wrong, no error is raised, because the acceptance test reports the order.
+    ``figures`` has the balanced accuracy with each normalization.
+    """
+    passed, comparison = compare_with_chance(truth, answers, groups)
+    if passed or not order_check(truth, answers, labels, lesion_draws(groups)).passed:
+        return
+    found = ", ".join(f"{name} {value:.2f}" for name, value in figures.items())
+    raise DataError(
+        f"'{file.path}' is hardly better than chance on {len(truth)} calibration photos ({comparison}); "
+        f"the balanced accuracy of each normalization is: {found}; give the right --normalization, the classes in "
+        "the right order with --labels, or more photos"
+    )
+
+
+def _warn_of_ties(file: ForeignClassifier, logits: Mapping[str, NDArray[np.floating]]) -> None:
+    """Issue a `ModelWarning` if normalizations that fit the photos equally well lead to different probabilities.
+
+    For example, a network with small biases gives the same classes for pixels from 0 to 255 as for pixels from 0 to 1.
+    Its logits, however, are 255 times as large.
+    """
+    first, *others = (softmax(rows, axis=1) for rows in logits.values())
+    if any(np.abs(rows - first).max(axis=1).mean() > _SAME_PROBABILITIES for rows in others):
+        chosen, *equal = logits
+        warnings.warn(
+            f"the calibration photos do not tell which normalization '{file.path}' expects: {chosen} is used, but with "
+            f"{', '.join(equal)}, the balanced accuracy is the same, and the probabilities differ; if {chosen} is not "
+            "the normalization of the training, repeat the command with the right --normalization",
+            ModelWarning,
+            stacklevel=2,
+        )
 
 
 def _candidates(file: ForeignClassifier, asked: str) -> list[Normalization]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -30,7 +31,7 @@ from dermedge.convert.request import ConversionRequest
 from dermedge.convert.to_tflite.converter import to_tflite
 from dermedge.convert.to_tflite.form import FLOAT32, INT8_PTQ, Form
 from dermedge.convert.to_tflite.pixel_input import input_ends
-from dermedge.edge.errors import DataError, ModelError, OptionError
+from dermedge.edge.errors import DataError, ModelError, ModelWarning, OptionError
 from dermedge.edge.model.classifier import Classifier
 from dermedge.edge.model.input_tensor import Layout
 from dermedge.edge.model.manifest import Manifest, attach
@@ -149,6 +150,25 @@ def test_what_it_wants_of_pixels_is_found_by_trying(
 ) -> None:
     file = open_keras(saved(trained(keras3, normalization=normalization), tmp_path / "model.keras"))
     assert choose_normalization(file, "auto", *blobs, lesions(blobs), LABELS).name == normalization
+
+
+def test_a_normalization_that_photos_do_not_tell_from_others_is_used_with_a_warning(
+    tmp_path: Path,
+) -> None:
+    red, green, blue = (np.full((4, 32, 32, 3), colour, np.uint8) for colour in np.eye(3) * 255)
+    # the logits are the means of the channels: the same classes for all affine normalizations
+    model = keras3.Sequential(
+        [keras3.Input((32, 32, 3)), keras3.layers.GlobalAveragePooling2D(), keras3.layers.Dense(3)]
+    )
+    model.layers[-1].set_weights([np.eye(3), np.zeros(3)])
+    file = open_keras(saved(model, tmp_path / "model.keras"))
+    plain = np.concatenate([red, green, blue]), np.repeat(np.arange(3), 4)
+    groups = [str(number) for number in range(12)]
+    with pytest.warns(ModelWarning, match="pixels is used, but with unit, symmetric, imagenet, the balanced"):
+        assert choose_normalization(file, "auto", *plain, groups, LABELS).name == "pixels"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ModelWarning)
+        choose_normalization(file, "unit", *plain, groups, LABELS)
 
 
 def test_one_that_is_right_under_no_normalization_is_refused(

@@ -86,7 +86,7 @@ def find_normalization(
     title = (
         f"normalizations of '{path}', tried on {len(photos)} photos; the best is --normalization {best.name}"
     )
-    say(_table(title, trials).to_text())
+    say(f"{_table(title, trials).to_text()}{_note_of_ties(trials, best)}")
     if not best.balanced_accuracy.low > 1 / len(set(truth)):
         raise DataError(
             f"'{path}' is no better than chance on these {len(photos)} photos with any normalization; give "
@@ -118,6 +118,17 @@ def _try(
     answers = probabilities.argmax(axis=1)
     of_truth = probabilities[np.arange(len(truth)), truth]
     return NormalizationTrial(name, answers, balanced_score(truth, answers, groups), float(of_truth.mean()))
+
+
+def _note_of_ties(trials: Sequence[NormalizationTrial], best: NormalizationTrial) -> str:
+    """Returns a line that names the best normalizations if there are several of them, or an empty text."""
+    equal = [one.name for one in trials if one.balanced_accuracy.value == best.balanced_accuracy.value]
+    if len(equal) == 1:
+        return ""
+    return (
+        f"\n{', '.join(equal)} have the same balanced accuracy; if you know the normalization of the training, give it "
+        "with --normalization"
+    )
 
 
 def _table(title: str, trials: Sequence[NormalizationTrial]) -> TextTable:

@@ -74,6 +74,27 @@ def test_the_one_that_explains_the_labels_is_chosen_and_shown(tmp_path: Path) ->
     # The title is wrapped at a place that depends on the length of the path.
     assert "24 photos; the best is --normalization caffe" in " ".join(table.split())
     assert all(name in table for name in FOREIGN)
+    assert "the same balanced accuracy" not in table
+
+
+class Invariant(ChannelMeans):
+    """A network that takes red first, so that all normalizations but caffe lead to the same classes."""
+
+    labels = ("red", "green", "blue")
+
+
+def test_several_that_explain_the_labels_equally_well_are_named(tmp_path: Path) -> None:
+    said: list[str] = []
+    open_with: Any = Invariant
+
+    def renamed(labels: Sequence[str]) -> list[LabelledPhoto]:
+        return [replace(one, label_index=2 - one.label_index) for one in photos(tmp_path, LABELS)]
+
+    assert find_normalization(Path("foreign.tflite"), renamed, open_with, said.append) == "pixels"
+    assert said[0].splitlines()[-1] == (
+        "pixels, unit, symmetric, imagenet have the same balanced accuracy; if you know the normalization of the "
+        "training, give it with --normalization"
+    )
 
 
 def test_labels_that_no_normalization_explains_are_refused(tmp_path: Path) -> None:
