@@ -118,6 +118,15 @@ def _check_float(path: Path, dtype: type, model: bytes) -> None:
         )
 
 
+def _check_dense(path: Path, editor: GraphEditor) -> None:
+    """Raise ModelError if weights are stored without their zeros, because the quantizer needs all values."""
+    if any(tensor.sparsity is not None for tensor in editor.graph.tensors):
+        raise ModelError(
+            f"'{path}' has weights in TFLite's sparse format, which cannot be quantized here; export the network again "
+            "without EXPERIMENTAL_SPARSITY"
+        )
+
+
 def _normal_form(path: Path, model: bytes, layout: Layout, head: Head, output: int) -> bytes:
     """Return the file with the input and the outputs that `TfliteNetwork` requires, and a unique name for each tensor.
 
@@ -126,6 +135,7 @@ def _normal_form(path: Path, model: bytes, layout: Layout, head: Head, output: i
     """
     editor = GraphEditor(model)
     editor.remove_unused_graphs()
+    _check_dense(path, editor)
     editor.make_names_unique()
     if layout.channels_first:
         (replaced,) = (int(one) for one in editor.graph.inputs)

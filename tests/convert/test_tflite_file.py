@@ -16,6 +16,7 @@ import pytest
 
 pytest.importorskip("tensorflow")
 
+import tensorflow as tf
 import tf_keras as keras
 
 from dermedge import cli
@@ -67,6 +68,25 @@ def images() -> np.ndarray:
     for image in noise:
         cv2.circle(image, (12, 8), 5, rng.integers(0, 256, 3).tolist(), -1)
     return noise
+
+
+def test_sparse_weights_are_refused_with_the_option_that_made_them(tmp_path: Path) -> None:
+    pixels = keras.Input((SIZE, SIZE, 3))
+    dense = keras.layers.Dense(3, activation="softmax")(keras.layers.Flatten()(pixels))
+    model = keras.Model(pixels, dense)
+    kernel, bias = model.layers[-1].get_weights()
+    kernel[16:] = 0
+    model.layers[-1].set_weights([kernel, bias])
+    converter = tf.lite.TFLiteConverter.from_keras_model(model)
+    converter.optimizations = [tf.lite.Optimize.EXPERIMENTAL_SPARSITY]
+    path = tmp_path / "sparse.tflite"
+    path.write_bytes(converter.convert())
+    assert any(tensor.sparsity for tensor in read_model(path.read_bytes()).subgraphs[0].tensors)
+    with pytest.raises(ModelError, match=r"sparse format, .* without EXPERIMENTAL_SPARSITY"):
+        open_tflite(path)
+    converter.optimizations = []
+    path.write_bytes(converter.convert())
+    assert open_tflite(path).classes == 3
 
 
 @pytest.mark.parametrize(
@@ -284,7 +304,6 @@ def test_a_mobilenet_v2_of_keras_is_delivered_as_int8(
     labelled_set: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """ImageNet's features, with a last layer that is fitted to the photos."""
-    import tensorflow as tf
     from sklearn.linear_model import LogisticRegression
 
     from dermedge.edge.photos import read_picture
