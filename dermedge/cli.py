@@ -51,9 +51,9 @@ VERBS = {
 }
 
 # Maps an imported module to the package that contains it, and to the extra that installs the package. The extra is
-# None if the message should name the package alone.
+# None if the error message about a missing package should name only the package.
 _PACKAGES = {
-    "absl": ("tensorflow", "train"),  # TensorFlow needs it, and it is imported before TensorFlow
+    "absl": ("tensorflow", "train"),  # a dependency of TensorFlow that is imported before it
     "ai_edge_litert": ("ai-edge-litert", None),
     "cv2": ("opencv-python-headless", None),
     "numpy": ("numpy", None),
@@ -71,7 +71,7 @@ _PACKAGES = {
     "tf2onnx": ("tf2onnx", "onnx"),
     "tf_keras": ("tf-keras", "train"),
     "threadpoolctl": ("threadpoolctl", "train"),
-    "matplotlib": ("matplotlib", "train"),  # `benchmark` itself checks for it before a plot
+    "matplotlib": ("matplotlib", "train"),  # `benchmark` itself checks for matplotlib
     "shtab": ("shtab", None),
     "segno": ("segno", "phone"),
     "cryptography": ("cryptography", "phone"),
@@ -196,7 +196,7 @@ def _show_warning(
     file: TextIO | None = None,
     line: str | None = None,
 ) -> None:
-    """Prints a warning on standard error: one of dermedge in one line, any other as Python does."""
+    """Prints a warning on standard error. A warning of dermedge has one line. Any other warning looks as in Python."""
     from dermedge.edge.errors import ModelWarning
     from dermedge.edge.printable import printable
 

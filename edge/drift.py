@@ -1,10 +1,11 @@
 """Detects changes over a long run by comparing the latest hour with the first hour.
 
 This module compares the share of rejected frames, the share of each answer and the mean probability. A change can mean
-that the camera loses its focus, that a lamp ages, or that the lesions are of a different kind than at the start. Frames
-are counted by the minute. Memory does not grow during the run: the counts of the first hour are added up, and of the
-later minutes, only the last 60 that had frames are kept. So after a pause, the latest hour also holds minutes from
-before the pause.
+that the camera loses its focus, that a lamp ages, or that the lesions are of a different kind than at the start.
+
+Frames are counted by the minute. The counts of the first hour are added up. After that, only the counts of the last 60
+minutes with frames are kept, so that memory does not grow during the run. So after a pause, the latest hour also holds
+minutes from before the pause.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ class SessionDrift:
     latest: Shares | None = None
 
 
-# A run has this drift until the first minute is over.
+# The value of `DriftMeter.drift` until the first minute of a run is over.
 NO_DRIFT = SessionDrift()
 
 

@@ -26,8 +26,8 @@ __all__ = ["PYTHONS", "Installation", "install_hint", "pip_command", "this_insta
 # `uvx` makes environments in a folder of uv's cache. The folder's name begins like this, and a version number follows.
 _UV_CACHE = "archive-v"
 
-# Maps a package to the Python versions for which the package has wheels. A package that has wheels for all Python
-# versions that dermedge supports on devices is not listed.
+# Maps a package to the Python versions for which the package has wheels. A package is listed only if it lacks a wheel
+# for at least one of the Python versions that dermedge supports on devices.
 PYTHONS = {
     "tensorflow": ((3, 11), (3, 12), (3, 13)),
     "tf-keras": ((3, 11), (3, 12), (3, 13)),

@@ -38,7 +38,8 @@ SUFFIXES = WRITTEN_SUFFIXES | _HEIF_SUFFIXES | {".jfif", ".jpe", ".mpo", ".avif"
 EXPLAINED_SUFFIX = ".explained.png"
 # A HEIC photo is an ISO media file. One of these brands follows the first eight bytes of the file.
 _HEIF_BRANDS = frozenset({b"heic", b"heix", b"hevc", b"mif1", b"msf1"})
-# An AVIF photo may also begin with the brand mif1 or msf1. One of these brands is then in the list of further brands.
+# An AVIF photo begins with one of these brands, or with mif1 or msf1. After mif1 or msf1, the list of further brands
+# contains one of these brands.
 _AVIF_BRANDS = frozenset({b"avif", b"avis"})
 # An AVIF photo states its orientation in these boxes. The last byte is the number of quarter turns anticlockwise, or
 # the axis of the mirror.
@@ -51,8 +52,8 @@ _TIFF_ORDERS = {b"II*\0": "<", b"MM\0*": ">"}
 # and do not clear the bit. SubIFDs holds the addresses of further images.
 _SUBFILE_TYPE = 254
 _SUB_IMAGES = 330
-# A pixel has at most four channels of 16 bits. A file with more bytes for each pixel, such as a scan of a whole slide,
-# could fill the memory.
+# A pixel has at most four channels of 16 bits. A file is not read if it is larger than the largest photo with this many
+# bytes for each pixel. Such a file, for example a scan of a whole slide, could fill the memory.
 _MOST_PIXEL_BYTES = 8
 # Operating systems, storage servers and programs create folders with these names, which are in lower case here. Hidden
 # folders, whose names begin with a dot, need no entry.
@@ -90,8 +91,8 @@ def is_system_folder(name: str) -> bool:
 def find_photo_files(folder: Path) -> list[Path]:
     """Returns the paths of all photos at any depth below ``folder``, sorted.
 
-    Links are followed, except a link to a folder that contains the link. Hidden photos, hidden folders, system folders
-    and the copies of `is_explained_copy` are left out.
+    Links are followed, except a link to a folder that contains the link. Hidden photos, hidden folders and system
+    folders are left out, and so are the copies that `is_explained_copy` recognizes.
 
     Raises:
         SourceError: a folder cannot be read.

@@ -187,7 +187,7 @@ def _is_absent(measures: Measures) -> bool:
 class QualityGate:
     """Measures crops one after the other, and keeps the last crop to measure motion.
 
-    Use it from one thread at a time.
+    Use a QualityGate from one thread at a time.
     """
 
     def __init__(self) -> None:

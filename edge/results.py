@@ -160,8 +160,7 @@ class FrameResult:
     def shown(self) -> Classification | None:
         """The classification whose numbers are shown.
 
-        While an answer is shown, this is the answer. Otherwise, it is the classification of the newest frame, or None
-        if ``classification`` is None.
+        While an answer is shown, it is ``answer``. In all other states, it is ``classification``, which may be None.
         """
         return self.answer or self.classification
 

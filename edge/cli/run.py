@@ -236,8 +236,8 @@ def _print_delivery(delivery: Delivery | None, options: argparse.Namespace) -> N
 def _is_refused(asked: float | str | None, got: float | str | None) -> bool:
     """Tells whether a camera reports another value than the value that it was asked for.
 
-    Rates count as equal if they differ only by rounding, as 29.97 and 30000/1001. If ``got`` is None or an empty text,
-    the camera reports no value.
+    Rates count as equal if they differ only by rounding, as 29.97 and 30000/1001. The result is False if the camera
+    reports no value, so that ``got`` is None or an empty text.
     """
     if asked is None or got in (None, ""):
         return False

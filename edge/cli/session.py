@@ -57,7 +57,7 @@ class Session:
             self._add(result.classification)
 
     def finish(self, source: FrameSource) -> None:
-        """Adds what the source says at the end of the run: its delivery, and the frames that it skipped at the end."""
+        """Adds what the source reports at the end: size, rate and format of the frames, and how many were skipped."""
         self.delivery = source.delivery()
         if self.counts != FrameCounts():
             self.counts = replace(self.counts, repeated=source.repeated())

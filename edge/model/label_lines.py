@@ -22,10 +22,10 @@ def without_numbers(lines: Sequence[str]) -> tuple[str, ...]:
 
 
 def numbers_in_front(lines: Sequence[str]) -> list[int] | None:
-    """Returns the number that each line begins with. Returns None if the lines are not numbered.
+    """Returns the numbers with which the lines begin. Returns None if the lines are not numbered.
 
-    Lines are also not numbered if at most half of them differ without the numbers. Such lines state amounts, as in
-    "0 spots", "1 spot" and "2 spots".
+    A number can also state an amount, as in "0 spots", "1 spot" and "2 spots". Therefore, lines count as numbered only
+    if the texts after the numbers differ: the number of different texts must be more than half of the number of lines.
     """
     found = [_NUMBERED.fullmatch(line) for line in lines]
     matches = [match for match in found if match]

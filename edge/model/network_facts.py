@@ -111,7 +111,7 @@ def _heads(graph: Table, numbers: Sequence[int]) -> tuple[Head, ...]:
         )
         for output in map(int, operator.numbers(2)):
             made_by[output] = number
-            if known:  # otherwise, the output is constant, as that of a DEQUANTIZE of float16 weights
+            if known:  # otherwise, the output is constant, for example dequantized float16 weights
                 held[output] = Head.SOFTMAX if is_softmax else _head_of(number, known)
     tensors = graph.tables(_TENSORS)
     return tuple(

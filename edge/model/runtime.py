@@ -34,8 +34,8 @@ __all__ = [
 # Both runtimes raise one of these exceptions for a file that they refuse.
 _REFUSALS = (ValueError, RuntimeError)
 _STDERR = 2
-# Held while standard error is redirected. If two threads redirected it at once, the second thread would take the
-# redirection of the first one for the original, and keep it for ever.
+# Held while standard error is redirected. If two threads redirected it at the same time, the second thread would find
+# the null device in its place, and at the end restore the null device instead of the original.
 _stderr_lock = threading.RLock()
 # More threads are refused. The runtimes raise a TypeError if the number of threads needs more than 31 bits.
 _MOST_THREADS = 1024

@@ -32,8 +32,8 @@ __all__ = [
 _INPUT_DTYPES = (np.uint8, np.int8, np.int16, np.float32)
 _OUTPUT_DTYPES = (*_INPUT_DTYPES, np.float16, np.float64)
 
-# A zero point counts as a usual one if it is at most this many levels away from it. The range of the calibration photos
-# shifts it a little.
+# A zero point counts as usual if it differs by at most this many levels from a usual one. The range of the calibration
+# photos shifts a zero point a little.
 _ZERO_POINT_TOLERANCE = 4
 _TWO_CLASSES = ("negative", "positive")
 

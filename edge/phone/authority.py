@@ -76,7 +76,7 @@ def open_authority(folder: Path, host: str) -> Authority:
     _need_cryptography()
     names = _names(host)
     stem = re.sub(r"[^a-z0-9.-]", "_", host.lower())
-    # ca.pem and ca.key are files of earlier versions, which are deleted below
+    # the names ca.pem and ca.key are not used, because the files of earlier versions with these names are deleted below
     stem = "ca_" if stem == "ca" else stem
     certificate, key = folder / f"{stem}.pem", folder / f"{stem}.key"
     try:

@@ -118,7 +118,7 @@ class ReviewTable:
 
     def count_groups(self) -> int:
         """Counts the groups of photos that `dermedge train` never splits. Discarded photos do not count."""
-        # each name is linked to another name of its group; the last link leads to itself
+        # each name links to another name of its group, and the last name of the group links to itself (union-find)
         links: dict[str, str] = {}
 
         def last(name: str) -> str:
@@ -128,7 +128,7 @@ class ReviewTable:
 
         for row, (group, lesion) in zip(self._rows, _groups(self._rows), strict=True):
             names = [f"session {group}"] * bool(group) + [f"lesion {lesion}"] * bool(lesion)
-            # in a table that somebody edited, a photo may have neither, and is a group of its own
+            # in a table that somebody edited, a photo may have neither group nor lesion; it then forms its own group
             names = names or [f"photo {row.path}"]
             if row.label:
                 links[last(names[0])] = last(names[-1])
@@ -194,7 +194,8 @@ def _parsed(path: Path, content: bytes) -> list[ReviewRow]:
         rows = list(reader)
     except (UnicodeDecodeError, csv.Error) as error:
         raise _foreign(path) from error
-    # csv stores the cells that a row has beyond the header under the key None, and stores None for missing cells
+    # csv stores None for a missing cell. If a row has more cells than the header, csv stores the rest under the key
+    # None.
     if any(None in row or None in row.values() or row["decision"] not in _DECISIONS for row in rows):
         raise _foreign(path)
     return [ReviewRow(**{key: row[key] for key in _COLUMNS}) for row in rows]

@@ -47,7 +47,7 @@ class Framing:
 def frame_image(image_bgr: NDArray[np.uint8], framing: Framing) -> NDArray[np.uint8]:
     """Returns the middle of an image, flipped if asked for.
 
-    Without a flip, the result is a view of the image.
+    Without a flip, the result shares its memory with ``image_bgr``.
 
     Args:
         image_bgr: uint8 [height, width, 3], 0 to 255, blue first.

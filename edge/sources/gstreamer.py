@@ -66,8 +66,8 @@ class AbandonableCapture:
     def release(self) -> None:
         self._asked.put(False)
         if not self._hangs:
-            # This method waits until the thread has ended. If the thread returned from OpenCV after the end of Python,
-            # the process would abort.
+            # This method waits until the thread has ended. If the thread returned from OpenCV after the interpreter has
+            # shut down, the process would abort.
             self._thread.join(READ_TIMEOUT_S)
 
     def _answer(self, timeout_s: float) -> tuple[bool, Any]:

@@ -57,9 +57,9 @@ def _request(parts: SplitResult, with_password: bool) -> Request:
 def _refused_user(parts: SplitResult, error: HTTPError, was_with_password: bool) -> str | None:
     """Returns advice for a URL with a user name, to which the server has answered 401 (Unauthorized).
 
-    Basic authentication does not protect the password. So the password is sent only if the server accepts nothing but
-    Basic authentication. If the server accepts another method, such as Digest, FFmpeg has used that method. Its result
-    is not known here, and the advice is None.
+    Basic authentication does not protect the password. So this function sends the password only if the server accepts
+    no other method. If the server accepts another method, such as Digest, FFmpeg has already used that method. Then
+    this function cannot tell why the server refused the request, and returns None.
     """
     if was_with_password:
         return "the server rejects the user name or the password; check both"

@@ -28,8 +28,9 @@ _INTERVALS = 4
 # quickly: the interval between two old frames is less than `_HASTE` times the usual frame interval.
 _STALL_S, _STALL_INTERVALS = 0.3, 3
 _HASTE = 0.75
-# After a stall, a buffer holds at most the frames that the source has made since the stall began. If more frames than
-# these and _SURPLUS arrive, they do not come from a buffer: the frame rate of the source has risen.
+# After a stall, a buffer holds at most the frames that the source has made since the stall began. If the number of
+# arriving frames exceeds this number by more than _SURPLUS, the frames do not come from a buffer: the frame rate of the
+# source has risen.
 _SURPLUS = 3
 # At the exit, the program waits in steps of this many seconds. On Windows, it can handle a signal only between steps.
 _SIGNAL_S = 0.5
@@ -163,9 +164,9 @@ class LatestFrame:
                 self._news.get(timeout=wake_s - now)
 
     def _take(self) -> Arrival | Outage | None:
-        """Returns an outage if there is one, else the waiting frame, else None.
+        """Returns the waiting outage or, if there is none, the waiting frame. Returns None if nothing is waiting.
 
-        If neither an outage nor a frame is waiting, and an error has ended the capture, this method raises the error.
+        If an error has ended the capture, this method raises the error after the last outage and the last frame.
         """
         if self._outage is not None:
             outage, self._outage = self._outage, None

@@ -56,7 +56,7 @@ def _without_user(found: re.Match[str]) -> str:
     """Returns the part of a URL after the scheme, without user names and passwords.
 
     The user name and the password before the host end at the last @. Before an @, ``name:123`` may be a host and its
-    port, or a user name and the first digits of a password. Therefore it is removed.
+    port, or a user name and the first digits of a password. Therefore all text before the last @ is removed.
     """
     slashes, rest = found[1], found[2]
     host = _host_of(rest)

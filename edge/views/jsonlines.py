@@ -29,8 +29,8 @@ class JsonLinesView:
         may_drop: whether to skip results while the reader is too slow. If true, the loop does not wait for the reader.
             On Linux, a result is skipped if the pipe still holds a line that the reader has not taken, so that the
             reader gets recent results. If the last result of a run is skipped, it is printed at the exit, unless its
-            line is longer than 4 kB. Only a line that is longer than the pipe, which usually holds 64 kB, is waited
-            for. If false, every result is printed, and the loop waits for the reader.
+            line is longer than 4 kB. The loop waits only if a line is longer than the pipe, which usually holds 64 kB.
+            If false, every result is printed, and the loop waits for the reader.
     """
 
     def __init__(self, may_drop: bool = False) -> None:
@@ -46,7 +46,7 @@ class JsonLinesView:
     ) -> None:
         if kind is None and self._skipped is not None and _can_take_a_line():
             line = _line(self._skipped)
-            if len(line.encode()) <= select.PIPE_BUF:  # a longer line might be waited for
+            if len(line.encode()) <= select.PIPE_BUF:  # printing a longer line might take a wait
                 print(line, end="", flush=True)
 
     def show(self, result: FrameResult) -> bool:
@@ -72,7 +72,8 @@ def _line(result: FrameResult) -> str:
 def _is_unread() -> bool:
     """Tells whether standard output is a pipe that holds bytes which the reader has not taken.
 
-    Only Linux tells this to the writer. On other systems, and if the reader has closed the pipe, the result is False.
+    Only on Linux, the writer can find this out. On other systems, the result is False. It is also False if the reader
+    has closed the pipe.
     """
     # ImportError: Windows has no module fcntl. ValueError: standard output has no file descriptor
     with suppress(ImportError, OSError, ValueError):
@@ -82,7 +83,7 @@ def _is_unread() -> bool:
         output = sys.stdout.fileno()
         if stat.S_ISFIFO(os.fstat(output).st_mode) and any(fcntl.ioctl(output, termios.FIONREAD, bytes(4))):
             poller = select.poll()
-            poller.register(output, 0)  # asks for no event, so that only a closed pipe is reported
+            poller.register(output, 0)  # 0 selects no event; a closed pipe is reported in any case
             return not poller.poll(0)
     return False
 

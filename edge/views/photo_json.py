@@ -9,8 +9,8 @@ from dermedge.edge.results import Classification
 
 __all__ = ["PHOTO_KEYS", "model_to_json", "photo_to_json"]
 
-# The keys of each answer. An answer also has the key ``path`` and the keys of `model_to_json`. With prediction sets, it
-# has the key ``set`` too.
+# These keys, the key ``path`` and the keys of `model_to_json` are in each answer. If prediction sets were requested,
+# the key ``set`` is in each answer too.
 PHOTO_KEYS = ("headline", "label", "probability", "uncertain", "alert", "view", "probabilities")
 
 
@@ -22,8 +22,8 @@ def model_to_json(classifier: Classifier) -> dict[str, str]:
 def photo_to_json(classification: Classification, classifier: Classifier) -> dict[str, Any]:
     """Returns the answer for one photo as a JSON-serializable dict.
 
-    The keys are ``path``, `PHOTO_KEYS` and those of `model_to_json`. If prediction sets were requested, the dict also
-    has the key ``set``.
+    The dict has the key ``path``, all keys in `PHOTO_KEYS`, and the keys that `model_to_json` returns. If prediction
+    sets were requested, the dict also has the key ``set``.
     """
     prediction = classification.prediction
     values: dict[str, Any] = {

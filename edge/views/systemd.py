@@ -64,6 +64,6 @@ class ServiceView:
 
     def _notify(self, message: str) -> None:
         # The live loop goes on if the message cannot be sent. systemd restarts a service that sends no messages. A
-        # process that has inherited the variable from a service may not reach the socket.
+        # process that has inherited NOTIFY_SOCKET from a service may have no access to the socket.
         with suppress(OSError):
             self._socket.sendto(message.encode(), self._address)

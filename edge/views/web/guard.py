@@ -111,9 +111,9 @@ class Guard:
             return None
         kept = urlencode([pair for pair in request.query_params.multi_items() if pair[0] != "token"])
         response = RedirectResponse(request.scope["path"] + (f"?{kept}" if kept else ""), 303)
-        # The address may be opened from a page of another site, such as a mail or a terminal in the browser. The
-        # browser would then follow the redirection without a strict cookie. A lax cookie is safe, because other sites
-        # can use it only to open pages, and no GET request changes anything.
+        # The user may follow a link to this URL on a page of another site, such as web mail. The browser would then
+        # not send a strict cookie when it follows the redirection. A lax cookie is safe, because other sites can use it
+        # only to open pages, and no GET request changes anything.
         response.set_cookie(_cookie_name(request), given, httponly=True, samesite="lax")
         return response
 

@@ -6,8 +6,8 @@ accepts only requests with the token.
 A client must send each request within `HEAD_TIMEOUT_S` seconds. Otherwise, the connection is closed. There is one
 exception: on a proved connection, if the head of a request arrives in this time, the client may take `BODY_TIMEOUT_S`
 seconds for the whole request. A body may hold a photo, which takes longer to send. The server accepts or refuses a
-request as soon as it has the head, so it does not wait for the body. Therefore, the same request may prove the
-connection.
+request as soon as it has the head, without waiting for the body. So the first request of a connection can prove the
+connection, and then has more time for its own body.
 
 A client must also receive what the server sends. If data for a client has waited for `SEND_TIMEOUT_S` seconds, the
 connection is closed. Otherwise, a phone that has left the network would keep its place among the viewers for a quarter
@@ -154,8 +154,8 @@ class PlacedProtocol(H11Protocol):
         """Closes the connection after the time limit, or gives the client more time.
 
         The client gets more time if the server has accepted a request on this connection, and the client is still
-        sending the body of a request. Both may be the same request: the server accepts a request as soon as it has the
-        head.
+        sending the body of a request. This may be the body of the accepted request, because the server accepts a
+        request as soon as it has the head.
         """
         is_sending = self.conn.their_state is h11.SEND_BODY
         if is_sending and self.client is not None and self._places.has_proved(self.client):

@@ -43,8 +43,8 @@ _ELSEWHERE = {socket.AF_INET: ("192.0.2.1", 9), socket.AF_INET6: ("2001:db8::1",
 # connections, because `MOST_UNPROVED`, the limit on connections without an accepted request, is lower.
 _MAX_CONNECTIONS = 128
 # The server stops as soon as all requests have ended. If a request has not ended after this time in seconds, uvicorn
-# cancels it and prints a traceback. This never happens without a fault, because `STOP_TIMEOUT_S` ends each connection
-# earlier.
+# cancels it and prints a traceback. This happens only if dermedge has a fault, because each connection should end
+# earlier, after `STOP_TIMEOUT_S`.
 _STOP_S = 30
 
 
