@@ -254,7 +254,7 @@ def add_runtime_options(parser: OptionGroup, finds: bool = False) -> None:
         default="auto",
         help="run the network with this TFLite runtime; auto: litert if it is installed, otherwise tflite-runtime"
         + (
-            ". If --num-threads is auto too, auto measures once which of the installed runtimes is fastest, and uses it"
+            ". With --num-threads auto, the installed runtimes are measured once, and the fastest one is used"
             if finds
             else ""
         ),

@@ -16,7 +16,7 @@ __all__ = ["main", "parser"]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Prints the result of each check. The exit status is 1 if a check found a fault, and else 0."""
+    """Prints the result of each check. The exit status is 1 if a check found a fault, and 0 otherwise."""
     options = parser().parse_args(argv)
     require_model_file(options.model)
     findings = examine(options.model, options.runtime)

@@ -43,7 +43,7 @@ _EXAMPLES = (
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Classifies the photos that can be read. The exit status is 2 if a photo could not be read, and else 0."""
+    """Classifies the photos that can be read. The exit status is 2 if a photo could not be read, and 0 otherwise."""
     options = parser().parse_args(argv)
     if options.all and options.format != "table":
         raise OptionError(

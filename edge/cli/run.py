@@ -474,7 +474,7 @@ def _add_output_options(parser: OptionGroup) -> None:
         "--view",
         choices=tuple(VIEWS),
         default="auto",
-        help="show the results in a window or in the terminal; auto: use a window if one can be opened, and else the "
+        help="show the results in a window or in the terminal; auto: use a window if one can be opened, otherwise the "
         "terminal",
     )
     shown.add_argument(

@@ -35,7 +35,7 @@ class ViewCalibration:
 
 
 def view_by_probability(close_up: float | None) -> str | None:
-    """Returns `CLOSE_UP` if the probability is 0.5 or more, and else `DERMOSCOPIC`.
+    """Returns `CLOSE_UP` if the probability is 0.5 or more, and `DERMOSCOPIC` otherwise.
 
     Returns None if ``close_up`` is None, because the model does not tell close-ups from dermoscopic photos.
     """

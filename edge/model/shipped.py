@@ -30,7 +30,7 @@ SHIPPED = {
 
 
 def model_path(text: str) -> Path:
-    """Returns the path of a model that ships with dermedge if ``text`` is its name, and else ``text`` as a path."""
+    """Returns the path of the shipped model with the name ``text``. Any other text is returned as a path."""
     return SHIPPED.get(text, Path(text))
 
 

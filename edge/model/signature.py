@@ -134,7 +134,9 @@ def output_places(shapes: Sequence[Sequence[int]]) -> dict[str, int] | None:
 def find_normalization(
     path: Path, pixels: dict[str, Any], layout: Layout, given: str | None
 ) -> Normalization | None:
-    """Returns the normalization for a file without a manifest: ``given``, or else the one in the file's metadata.
+    """Returns the normalization for a file without a manifest.
+
+    It is ``given`` or, if ``given`` is None, the normalization in the file's metadata.
 
     Returns None if the network expects pixel values that are not normalized. There are three such cases:
 

@@ -46,7 +46,7 @@ class JsonLinesView:
     ) -> None:
         if kind is None and self._skipped is not None and _can_take_a_line():
             line = _line(self._skipped)
-            if len(line.encode()) <= select.PIPE_BUF:  # printing a longer line might take a wait
+            if len(line.encode()) <= select.PIPE_BUF:  # printing a longer line might block
                 print(line, end="", flush=True)
 
     def show(self, result: FrameResult) -> bool:
