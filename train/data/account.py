@@ -16,7 +16,7 @@ from dermedge.train.data.tables import TableAccount
 __all__ = ["account_lines"]
 
 _SHOWN_COLUMNS = 12
-_DATE = r"\d{4}([_-]?\d\d){2}|\d{1,2}[_-]\d{1,2}[_-]\d{4}"
+_DATE = r"(19|20)\d\d([_-]?\d\d){2}|\d{1,2}[_-]\d{1,2}[_-](19|20)\d\d"
 # Matches a file name such as lesion7_2, lesion7_2021-05-30, lesion7_clinic or lesion7b: a beginning that contains a
 # digit, and an end. The end is a single letter, or a number, date or word after a separator. Photos of one lesion often
 # have names with the same beginning. IMG_0012 does not match, because IMG contains no digit.
