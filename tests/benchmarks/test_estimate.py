@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -221,4 +222,14 @@ def test_the_laboratory_counts_the_named_processor(monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(estimate, "run_program", run)
     assert estimate.count_here(Path("other.tflite"), "cortex-a76") == 9
-    assert commands[0][-3:] == ["anchors", "--model", str(Path("other.tflite").resolve())]
+    [command] = commands
+    # -P keeps Python from importing modules in the current folder in place of installed ones
+    assert command == [
+        sys.executable,
+        "-P",
+        "-m",
+        "dermedge.benchmarks.lab",
+        "anchors",
+        "--model",
+        str(Path("other.tflite").resolve()),
+    ]

@@ -357,3 +357,9 @@ def test_the_machine_is_looked_at_every_two_seconds_and_each_look_is_kept_in_ord
 
 def test_a_measurement_without_options_is_as_long_as_the_documents_say() -> None:
     assert RunLength() == RunLength(warmup_runs=50, num_runs=1024, min_secs=10, max_secs=150)
+
+
+def test_the_progress_is_told_every_ten_rounds() -> None:
+    said: list[str] = []
+    take_rounds([FakePredictor("A", [])], numbered_frames(1), rounds(25), said.append)
+    assert said == ["latency: run 10 of 25 or more", "latency: run 20 of 25 or more"]

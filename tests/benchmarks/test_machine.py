@@ -57,6 +57,12 @@ def test_an_x86_processor_is_named_with_the_instructions_that_matter(tmp_path: P
     assert machine.features == ("avx2", "avx512_vnni")
 
 
+def test_the_instruction_sets_of_both_architectures_are_told_in_one_order(tmp_path: Path) -> None:
+    told = "avx2 fma avx512f avx512_vnni avx_vnni amx_int8 neon asimd asimdhp asimddp i8mm sve"
+    write(tmp_path, {"proc/cpuinfo": f"flags\t: fpu sse2 {' '.join(reversed(told.split()))} aes\n"})
+    assert describe_machine("litert", tmp_path).features == tuple(told.split())
+
+
 def test_what_a_system_does_not_tell_is_none(tmp_path: Path) -> None:
     machine = describe_machine("litert", tmp_path)
     unknown = (machine.model, machine.memory_mb, machine.governor, machine.clock_mhz, machine.temperature_c)

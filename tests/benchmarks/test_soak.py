@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import signal
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -236,6 +238,8 @@ def test_windows_begin_after_the_warm_up_and_each_has_its_own_frames(
         lambda run: kept.append(len(run.windows)),
         said.append,
     )
+    assert datetime.fromisoformat(found.created).utcoffset() == timedelta(0)
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00", found.created)
     # The run takes three seconds. They end during the third window, which ends after 3.6 s.
     assert (kept, found.stopped, found.window_s) == ([1, 2, 3], False, 1.0)
     assert said == [f"soak: {minutes} of 0.05 minutes" for minutes in ("0.0", "0.0", "0.1")]

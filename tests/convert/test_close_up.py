@@ -452,3 +452,13 @@ def test_a_probe_says_what_its_formula_says() -> None:
     for rounds, tolerance in ((False, 1e-6), (True, 0.01)):
         found = float(close_up_probability(probe, features, rounds)[0, 0])
         assert found == pytest.approx(1 / (1 + np.exp(-3.5)), abs=tolerance)
+
+
+def test_the_progress_of_a_probe_counts_the_photos_of_the_sample() -> None:
+    images, is_close_up = bright_images()
+    network = build_network("cnn", SIZE, len(LABELS), width=0.25)
+    shown: list[tuple[int, int]] = []
+    sample = ViewSample(images, np.arange(len(images)), is_close_up)
+    fit_probe(network, sample, lambda done, total: shown.append((done, total)))
+    assert shown[-1] == (len(images), len(images))
+    assert shown == sorted(set(shown))

@@ -213,6 +213,7 @@ def test_functions_of_tensorflow_that_do_more_than_compute_are_refused(prefix: s
         ),
         *(
             "compat.v1.transpose",
+            "compat.v1.to_float",  # there is no tf.to_float
             "compat.v1.space_to_batch_nd",
             "compat.v1.nn.relu",
             "math.add",

@@ -119,7 +119,9 @@ def test_an_error_is_charged_to_the_op_that_makes_it_and_not_to_those_behind_it(
     told = advice(found)
     assert short_name(name) in told[0]
     assert "the scale does not fit the values" in told[0]
-    assert any("have a scale that does not fit their values" in line and short_name(name) in line for line in told)
+    assert any(
+        "have a scale that does not fit their values" in line and short_name(name) in line for line in told
+    )
 
 
 @pytest.mark.parametrize("cures", [Cures(qat=False), Cures(ranges=False), Cures(float_layers=False)])

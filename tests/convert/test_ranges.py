@@ -155,6 +155,16 @@ def test_percentile_leaves_one_in_ten_thousand_beyond_each_end_and_counts_no_zer
     assert high == pytest.approx(9.998, abs=0.003)
 
 
+def test_percentile_clips_as_many_values_at_both_ends() -> None:
+    # Of 10,000 nonzero values, one may be clipped at each end: the single values in the outermost bins.
+    half = np.full(4_999, 1.0)
+    low, high = percentile(histogram_of(np.concatenate([-half, half, [-8.0, 8.0]])))
+    assert (low, high) == pytest.approx((-1, 1), abs=0.01)
+    # If the outermost bins hold two values each, neither is clipped.
+    low, high = percentile(histogram_of(np.concatenate([-half[2:], half[2:], [-8.0, 8.0] * 2])))
+    assert (low, high) == pytest.approx((-8, 8), abs=0.01)
+
+
 def test_mse_finds_the_range_whose_rounding_measures_least() -> None:
     values = np.random.default_rng(0).laplace(0, 1, 100_000)
 

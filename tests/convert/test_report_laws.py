@@ -20,6 +20,7 @@ from dermedge.convert.accept.network_checks import NetworkCheck
 from dermedge.convert.accept.parity import Parity
 from dermedge.convert.conversion import Conversion
 from dermedge.convert.load.conversion_input import sigmoids_note
+from dermedge.convert.report import layer_plot
 from dermedge.convert.report.layer_advice import Cures, advice, short_name
 from dermedge.convert.report.layer_plot import layers_svg
 from dermedge.convert.report.report import _cures, _facts, save_report, to_html, to_json
@@ -514,3 +515,27 @@ def test_each_view_has_its_own_lines() -> None:
     assert "close-up: alert if p(melanoma) >= 0.2500: sensitivity 70.0%, specificity 60.2%" in lines
     starts = [line for line in lines if ": temperature " in line]
     assert [line.split(":")[1] for line in starts] == [" temperature 1.26", " temperature 3.00"]
+
+
+def test_the_axes_of_the_layer_plot_have_their_units_and_whole_operators(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    figures: list[Any] = []
+    monkeypatch.setattr(layer_plot, "as_svg", lambda figure: figures.append(figure) or "")
+    ratios = (math.inf, 200.0, 30.0, -200.0)
+    layers_svg([named(f"l{at}", contribution=float(at), sqnr_db=ratio) for at, ratio in enumerate(ratios)])
+    [axes] = figures[0].axes
+    after = next(line for line in axes.lines if line.get_label() == "after the operator")
+    assert list(after.get_ydata()) == [80, 80, 30, -80]
+    assert (axes.get_xlabel(), axes.get_ylabel()) == (
+        "operator, in running order",
+        "signal to quantization noise, dB",
+    )
+    assert all(tick == round(tick) for tick in axes.xaxis.get_major_locator().tick_values(0, 3))
+    assert [line.get_visible() for line in axes.get_ygridlines()[:1] + axes.get_xgridlines()[:1]] == [
+        True,
+        False,
+    ]
+    # the numbers stand 5 points right of their markers, and 3 points lower
+    marks = [(one.get_text(), one.xy[0], one.xyann, one.anncoords) for one in axes.texts]
+    assert marks == [(str(rank), 4 - rank, (5, -3), "offset points") for rank in (1, 2, 3)]

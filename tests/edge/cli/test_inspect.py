@@ -193,3 +193,12 @@ def test_the_normalization_of_a_foreign_file_is_told(
     out = capsys.readouterr().out
     assert said in out
     assert "head           softmax" in out
+
+
+def test_every_line_has_its_name(model_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["inspect", str(model_path)]) == 0
+    first, *lines = capsys.readouterr().out.splitlines()
+    assert model_path.name in first
+    names = [line[2:17].strip() for line in lines if line[2:3].isalpha()]
+    assert names[:9] == ["size", "SHA-256", "input", *["output"] * 3, "view", "normalization", "operators"]
+    assert names[9:12] == ["precision", "metadata", "labels"]

@@ -15,6 +15,9 @@ def test_each_model_has_a_row_that_fits_80_columns(capsys: pytest.CaptureFixture
     assert cli.main(["models"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert max(map(len, lines)) <= 80
+    note = " ".join(lines)
+    assert "The accuracies were measured on the validation photos." in note
+    assert "The licence applies to the weights; the licence of the code is Apache-2.0." in note
     for name, path in SHIPPED.items():
         [row] = [line for line in lines if line.startswith(name)]
         assert f"{path.stat().st_size / 1e6:.2f}" in row

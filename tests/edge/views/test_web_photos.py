@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import socket
+import struct
 import threading
 import time
 from collections.abc import Iterator
@@ -27,6 +28,13 @@ from dermedge.edge.views.web.photos import PhotoClassifier
 from dermedge.edge.views.web.server import WebView
 
 JPEG = {"Content-Type": "image/jpeg"}
+
+
+def png_header(width: int, height: int) -> bytes:
+    """The first bytes of a PNG that claims this size."""
+    return b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + struct.pack(">II", width, height) + bytes(40)
+
+
 BOUNDARY = "b0undary"
 FORM = {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"}
 
@@ -118,6 +126,8 @@ def test_a_photo_of_an_iphone_is_read_where_pi_heif_is_installed(web: WebView) -
     [
         (b"", JPEG, 400, "the body is empty"),
         (b"\xff\xd8\xff\xe0" + bytes(40), JPEG, 400, "header of the photo is damaged"),
+        (png_header(0, 5), {"Content-Type": "image/png"}, 400, "it states no size"),
+        (png_header(5, 0), {"Content-Type": "image/png"}, 400, "it states no size"),
         (b"{}", {"Content-Type": "application/json"}, 415, "the body has the type 'application/json'; send"),
         (b"x=1", {"Content-Type": "application/x-www-form-urlencoded"}, 415, "send the bytes of a photo as image/jpeg"),
         (b"<svg width='9' height='9'/>", {"Content-Type": "image/svg+xml"}, 415, "not a photo; send JPEG, PNG"),

@@ -466,3 +466,9 @@ def test_a_class_of_several_diagnoses_is_a_class_of_the_users_own(name: str) -> 
 def test_a_label_with_a_finer_name_lists_no_diagnoses(name: str) -> None:
     assert not lists_several(name)
     assert is_known(name) or name.startswith("malignant")
+
+
+def test_every_name_that_says_that_nobody_has_diagnosed_the_photos() -> None:
+    told = ["unsorted", "unclassified", "undiagnosed", "unannotated", "uncategorized", "todo", "tbd"]
+    assert all(names_no_diagnosis(name) for name in [*told, "to do", "to_do", "Unclassified"])
+    assert not any(names_no_diagnosis(name) for name in ("none", "nevus", "classified"))

@@ -376,3 +376,26 @@ def test_the_map_between_two_photos_is_refined_where_they_overlap() -> None:
     given = np.array([[1, 0, 31.5], [0, 1, 18.5]], np.float32)
     refined = duplicates._refined(one, scene, given)
     assert np.abs(refined - [[1, 0, 30], [0, 1, 20]]).max() < 0.2
+
+
+def test_a_match_counts_if_another_match_of_the_same_two_photos_turns_alike() -> None:
+    # Windows of 15 degrees: a match needs another one of its pair in the same window or in a neighbouring one.
+    pairs = np.array([7, 7, 7, 8, 8, 9, 9, 10, 11], np.uint64)
+    turned = np.array([1, 359, 100, 20, 40, 20, 50, 200, 200], np.float32)
+    alike = duplicate_candidates._turned_alike(pairs, turned)
+    assert alike.tolist() == [True, True, False, True, True, False, False, False, False]
+
+
+@pytest.mark.parametrize(("scale", "sigma"), [(0.5, 0.8660254), (0.8, 0.375), (0.25, 1.9364917)])
+def test_the_finer_photo_is_blurred_to_the_resolution_of_the_other(
+    scale: float, sigma: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A blur of 0.5 pixels is assumed in the small photo; the finer one gets what it lacks: 0.5 sqrt(1 / s^2 - 1)."""
+    blurs: list[float] = []
+    monkeypatch.setattr(
+        duplicates.cv2, "GaussianBlur", lambda image, size, sigma: blurs.append(float(sigma)) or image
+    )
+    monkeypatch.setattr(duplicates, "_similarity", lambda one, other, affine: (1.0, 100))
+    photo = np.zeros((64, 64), np.uint8), np.ones((64, 64), np.uint8)
+    duplicates._compared(photo, photo, np.array([[scale, 0, 0], [0, scale, 0]], np.float32))
+    assert blurs == pytest.approx([sigma])

@@ -12,6 +12,7 @@ import pytest
 from dermedge.edge.errors import DataError
 from dermedge.train.data.catalogue import Catalogue, Photo
 from dermedge.train.data.splits import (
+    _fill_empty_splits,
     find_leaks,
     split_by_group,
     with_fold,
@@ -241,3 +242,16 @@ def test_the_description_of_a_catalogue_counts_groups_and_photos_of_each_split()
         "a": {"train": 2, "val": 0, "test": 0},
     }
     assert (told["left_out"], told["understood"]) == ({"why": 2}, ["a line"])
+
+
+def test_a_split_without_a_class_takes_what_the_others_have_beyond_their_share() -> None:
+    # Of 20 groups, 13 belong to train, 3 to val and 4 to test. Train has one too many, and val has three too many.
+    names = [f"group {at}" for at in range(20)]
+    for seed in range(20):
+        split_of = dict.fromkeys(names[:14], "train") | dict.fromkeys(names[14:], "val")
+        _fill_empty_splits(split_of, {("a", "s"): set(names)}, (), seed)
+        assert Counter(split_of.values()) == {"train": 13, "val": 3, "test": 4}
+    # groups that are kept do not move
+    split_of = dict.fromkeys(names, "train")
+    _fill_empty_splits(split_of, {("a", "s"): set(names)}, names[2:], 0)
+    assert [name for name in names if split_of[name] != "train"] == names[:2]
