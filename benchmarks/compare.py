@@ -20,7 +20,8 @@ from dermedge.edge.text_table import NOT_MEASURED, TextTable
 __all__ = ["ModelChange", "compare", "main", "parser", "read_results"]
 
 _NUMBER = int | float
-# The values that a comparison reads from a result, from each of its rows, and from each row with an accuracy.
+# The values that a comparison reads, with their types. _OF_RESULT: from the whole result. _OF_ROW: from a row without
+# an accuracy. _OF_SCORED_ROW: from a row with an accuracy.
 _OF_RESULT = {"created": str, "frames": str, "faults": list, "machine.cpu": str, "machine.runtime": str}
 _TIMES = ("latency.total.median", "latency.total.low", "latency.total.high")
 _OF_ROW = {"model": str, "sha256": str, "mark": str, "num_threads": int, **dict.fromkeys(_TIMES, _NUMBER)}

@@ -99,7 +99,7 @@ def _figures_by_model(*evaluations: dict[str, Any]) -> dict[str, dict[str, Any]]
     figures = {model["name"]: model["figures"] for one in evaluations for model in one["models"]}
     if unknown := [name for name in SHIPPED if name not in figures]:
         raise DataError(
-            f"the evaluations of the model card lack {', '.join(unknown)}; evaluate these models with "
+            f"no evaluation of the model card contains {', '.join(unknown)}; evaluate these models with "
             "`dermedge evaluate --output`"
         )
     return figures
