@@ -122,7 +122,8 @@ def read_layout(
 def _persons_given(photos: Sequence[FoundPhoto]) -> frozenset[Path]:
     """Returns the given folders that are folders of persons or lesions.
 
-    A shell gives such folders if the user writes ``--data patients/*``. If there are only a few such folders, such as study1 and study2, none is returned, because they may be datasets.
+    A shell gives such folders if the user writes ``--data patients/*``. If there are only a few such folders, such as
+    study1 and study2, none is returned, because they may be datasets.
     """
     return _given_beside(photos, FolderKind.GROUP, MIN_GROUPS)
 

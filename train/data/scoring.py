@@ -148,10 +148,10 @@ def _of_split(catalogue: Path, split: str | None, moved_to: Sequence[Path]) -> l
 def _of_classes(photos: Sequence[Photo], labels: Sequence[str], say: Callable[[str], object]) -> list[Photo]:
     """Returns the photos of a catalogue with classes of the model as labels.
 
-    If the catalogue and the model have the same classes, all photos keep their labels. Otherwise, "none of these" of the
-    catalogue is not "none of these" of the model. Then a photo keeps its label only if the label is a named class of
-    the model, and each other photo is labelled by its diagnosis. If the label of a photo contradicts its diagnosis, the
-    user has corrected the label, and the diagnosis is not used.
+    If the catalogue and the model have the same classes, all photos keep their labels. Otherwise, "none of these" of
+    the catalogue is not "none of these" of the model. Then a photo keeps its label only if the label is a named class
+    of the model, and each other photo is labelled by its diagnosis. If the label of a photo contradicts its diagnosis,
+    the user has corrected the label, and the diagnosis is not used.
     """
     named = set(labels) - {NONE_OF_THESE}
     if {photo.label for photo in photos} - {NONE_OF_THESE} == named:
