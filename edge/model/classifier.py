@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -10,6 +11,7 @@ from pathlib import Path
 from time import perf_counter_ns
 from types import TracebackType
 from typing import Any, Self
+from weakref import WeakSet
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,6 +46,18 @@ _ROUNDING = 0.01
 # the mirror image rotated by 180 degrees. Each pair makes one copy: the first number is the step by which the rows are
 # sliced, the second number the step by which the columns are sliced. The step -1 reverses the order.
 _TURNS = ((1, -1), (-1, -1), (-1, 1))
+
+_classifiers: WeakSet[Classifier] = WeakSet()
+
+
+def _renew_locks() -> None:
+    for classifier in _classifiers:
+        classifier._lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    # A forked process has no thread that would release a lock that another thread held during the fork.
+    os.register_at_fork(after_in_child=_renew_locks)
 
 
 class Classifier:
@@ -102,6 +116,7 @@ class Classifier:
         self.num_threads = num_threads
         self.tta = tta
         self._lock = threading.Lock()  # held while the buffers of the preprocessor or the tensors are in use
+        _classifiers.add(self)
         started = perf_counter_ns()
         self.interpreter: Interpreter = open_interpreter(self.path, num_threads, self.runtime, xnnpack)
         self.load_ms = (perf_counter_ns() - started) / _NS_PER_MS
@@ -203,12 +218,12 @@ class Classifier:
         Raises:
             PictureError: the frame is not an image, or is not uint8.
         """
-        started = perf_counter_ns()
         _check_frame(frame_bgr)
         with self._lock:
+            started = perf_counter_ns()
             region = self._preprocess.region(frame_bgr.shape[0], frame_bgr.shape[1])
             image = self._preprocess(frame_bgr)
-        return Crop(image, region, (perf_counter_ns() - started) / _NS_PER_MS)
+            return Crop(image, region, (perf_counter_ns() - started) / _NS_PER_MS)
 
     def infer(self, crop: Crop) -> Outputs:
         """Runs the network on a crop."""

@@ -41,6 +41,16 @@ _stderr_lock = threading.RLock()
 _MOST_THREADS = 1024
 
 
+def _renew_stderr_lock() -> None:
+    global _stderr_lock
+    _stderr_lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    # A forked process has no thread that would release a lock that another thread held during the fork.
+    os.register_at_fork(after_in_child=_renew_stderr_lock)
+
+
 class Interpreter(Protocol):
     """The methods of a TFLite interpreter that dermedge uses. The interpreters of both runtimes have them."""
 

@@ -2,6 +2,8 @@
 
 import copy
 import itertools
+import multiprocessing
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -273,6 +275,33 @@ def test_threads_that_share_a_classifier_get_the_answers_of_their_own_frames(mod
         raw = [one["evidence"].values.tobytes() for one in pool.map(classifier.raw_outputs, frames)]
     assert together == alone * 50
     assert len(set(raw)) == 4
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+def test_a_process_that_was_forked_during_an_inference_does_not_wait_for_it(model_path: Path) -> None:
+    with Classifier(model_path) as classifier:
+        child = multiprocessing.get_context("fork").Process(target=classifier.predict, args=(FRAME,))
+        with classifier._lock:
+            child.start()
+        child.join(20)
+        child.kill()
+        assert child.exitcode == 0
+
+
+def test_the_time_of_a_frame_does_not_hold_the_wait_for_another_thread(
+    model_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held: list[bool] = []
+    with Classifier(model_path) as classifier:
+        monkeypatch.setattr(
+            "dermedge.edge.model.classifier.perf_counter_ns",
+            lambda: held.append(classifier._lock.locked()) or len(held) * 10**6,
+        )
+        crop = classifier.crop(FRAME)
+        classifier.infer(crop)
+    assert crop.took_ms == 1
+    assert held[:2] == [True, True]
+    assert all(held)
 
 
 @pytest.mark.parametrize("broken", [float("nan"), float("inf"), 38.9, -0.2])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import subprocess
 import sys
@@ -41,6 +42,27 @@ def test_standard_error_is_there_again_after_two_threads_have_opened_models(
     other.join()
     os.write(2, b"after\n")
     assert capfd.readouterr().err == "after\n"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+def test_a_process_that_was_forked_during_a_redirection_can_open_models(model_path: Path) -> None:
+    is_inside, may_leave = threading.Event(), threading.Event()
+
+    def redirect() -> None:
+        with without_native_log():
+            is_inside.set()
+            may_leave.wait()
+
+    other = threading.Thread(target=redirect)
+    other.start()
+    is_inside.wait()
+    child = multiprocessing.get_context("fork").Process(target=open_interpreter, args=(model_path,))
+    child.start()
+    child.join(TIMEOUT_S)
+    child.kill()
+    may_leave.set()
+    other.join()
+    assert child.exitcode == 0
 
 
 def test_a_model_opens_where_standard_error_is_closed(model_path: Path) -> None:
