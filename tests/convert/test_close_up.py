@@ -335,7 +335,7 @@ def test_a_file_that_says_of_hardly_any_photo_that_it_is_a_close_up_has_one_set_
     made, plain = calibrate(proof, logits, said), calibrate(proof, logits)
     assert made.views == {}
     assert (made.temperature, made.thresholds) == (plain.temperature, plain.thresholds)
-    assert "only 19 of the validation photos for close-up" in made.warnings[0]
+    assert "only 19 of the validation photos as close-up" in made.warnings[0]
     said[:20] = 0.9
     assert calibrate(proof, logits, said).views.keys() == {"close-up"}
 
