@@ -339,3 +339,23 @@ def test_a_finished_run_is_not_trained_again_and_a_worker_assists(
     monkeypatch.setattr(distribution, "is_chief", lambda strategy: True)
     train._train_all(runs[1].path, guard, guard)
     assert steps == ["train fold-2"]
+
+
+def test_a_start_that_the_network_refuses_leaves_no_run_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Otherwise, the next try with the same --output would be refused, because its folder exists."""
+    pytest.importorskip("tf_keras")
+    monkeypatch.setattr(train, "_catalogue", lambda options, path: CATALOGUE)
+    recipe = tmp_path / "recipe.json"
+    recipe.write_text('{"frozen_blocks": 17}')
+    refused = replace(settings("--data one --arch cnn"), weights="none", recipe=Recipe(frozen_blocks=17))
+    RunFolder(tmp_path / "run").create(refused, CATALOGUE)
+    new = tmp_path / "new"
+    for words in (
+        ["--data", str(tmp_path), "--arch", "cnn", "--imgsz", "64", "--recipe", str(recipe)],
+        ["--refit", str(tmp_path / "run")],
+    ):
+        assert cli.main(["train", *words, "--output", str(new)]) == 2
+        assert "'frozen_blocks' of the recipe is 17" in capsys.readouterr().err
+        assert not new.exists()

@@ -399,3 +399,41 @@ def test_the_finer_photo_is_blurred_to_the_resolution_of_the_other(
     photo = np.zeros((64, 64), np.uint8), np.ones((64, 64), np.uint8)
     duplicates._compared(photo, photo, np.array([[scale, 0, 0], [0, scale, 0]], np.float32))
     assert blurs == pytest.approx([sigma])
+
+
+def test_two_matches_agree_within_a_distance_a_scale_and_a_rotation() -> None:
+    # The second photo shows the first one at the same place, so the map of the first match is 1.
+    def agreeing(at: complex, factor: complex) -> bool:
+        first, second = np.array([0, 0, 1]), np.array([10, 10 + at, factor])
+        return bool(duplicate_candidates.agree(first[:, None], second[:, None])[0])
+
+    # The place may be 1.5 pixels off, and further 0.12 pixels for each pixel between the two features in the other
+    # photo: 2.88 for the distance 11.5 and 3.12 for the distance 13.5.
+    assert [agreeing(at, 1) for at in (2.9, 3.1)] == [True, False]
+    # The scales may differ by a factor below e^0.5 = 1.6487, and the rotations by less than 30 degrees.
+    assert [agreeing(0, factor) for factor in (1.64, 1.66, 1 / 1.64, 1 / 1.66)] == [True, False, True, False]
+    turns = np.exp(1j * np.deg2rad([29.5, 30.5, -29.5, -30.5, 180]))
+    assert [agreeing(0, turn) for turn in turns] == [True, False, True, False, False]
+
+
+def test_a_code_is_also_looked_up_with_one_of_its_two_least_certain_signs_flipped() -> None:
+    projected = np.full((2, 24), 5.0)
+    projected[0, [3, 20]] = 0.5, -0.25
+    projected[1] *= -1
+    projected[1, [0, 23]] = 1, -2
+    codes = duplicate_candidates._codes_nearby(projected)
+    # bit n of a code is 1 if the projection n is positive
+    every = 2**24 - 1
+    own = every - 2**20
+    assert codes[:, 0].tolist() == [own, 1]
+    assert [set(row[1:].tolist()) for row in codes] == [{own - 2**3, every}, {0, 1 + 2**23}]
+
+
+def test_the_border_of_a_photo_is_its_black_rim_and_four_pixels_more() -> None:
+    rng = np.random.default_rng(0)
+    photo = rng.integers(150, 250, (72, 96), dtype=np.uint8)
+    assert photo_prints._inside_frame(photo).all()
+    photo[:, :10] = photo[:, -7:] = 0
+    expected = np.ones((72, 96), np.uint8)
+    expected[:, :14] = expected[:, -11:] = 0
+    assert photo_prints._inside_frame(photo).tolist() == expected.tolist()

@@ -12,6 +12,8 @@ from dermedge.train.data.catalogue import Catalogue, Photo
 from dermedge.train.data.folders import FoundPhoto
 from dermedge.train.data.group_names import compact_name
 from dermedge.train.data.labelling import LabelledFiles, label_files
+from dermedge.train.data.own_columns import own_format
+from dermedge.train.data.table_files import TableText
 from dermedge.train.data.tables import PhotoFacts, TableAccount, read_tables
 
 NAMES = [f"mole {number}" for number in range(1, 9)]
@@ -577,3 +579,41 @@ def test_a_lesion_that_two_persons_have_is_one_lesion(tmp_path: Path) -> None:
 def test_ids_of_lesions_that_are_unique_stay_as_they_are(tmp_path: Path) -> None:
     facts, _ = read(tmp_path, "image,label,patient,lesion", "{},nevus,P1,L1", "{},nevus,P2,L2")
     assert {one.lesion_id for one in facts} == {f"{tmp_path.name} lesion L1", f"{tmp_path.name} lesion L2"}
+
+
+@pytest.mark.parametrize(("strangers", "found"), [(0, True), (1, True), (2, False)])
+def test_a_column_of_any_name_states_the_diagnosis_if_nine_of_ten_cells_are_diagnoses(
+    tmp_path: Path, strangers: int, found: bool
+) -> None:
+    names = [f"mole {number}" for number in range(10)]
+    cells = ["ring"] * strangers + ["nevus"] * (10 - strangers)
+    facts, account = read(
+        tmp_path, "image,patient,told,camera", *(f"{{}},p1,{cell},X1" for cell in cells), names=names
+    )
+    assert diagnoses(facts) == (cells if found else [None] * 10)
+    # The columns that are not read are told.
+    assert account.unused == (("camera",) if found else ("told", "camera"))
+
+
+@pytest.mark.parametrize(("without", "found"), [(1, True), (2, False)])
+def test_columns_of_zeros_and_ones_are_classes_if_nine_of_ten_rows_have_one_1(
+    tmp_path: Path, without: int, found: bool
+) -> None:
+    names = [f"mole {number}" for number in range(10)]
+    cells = ["0,0"] * without + ["1,0"] * (10 - without)
+    facts, _ = read(tmp_path, "image,patient,ring,scar", *(f"{{}},p1,{one}" for one in cells), names=names)
+    assert (diagnoses(facts)[without:] == ["ring"] * (10 - without)) == found
+    assert diagnoses(facts)[:without] == [None] * without
+
+
+def test_a_single_column_of_ones_is_no_class(tmp_path: Path) -> None:
+    facts, account = read(tmp_path, "image,patient,consent", "{},p1,1")
+    assert diagnoses(facts) == [None] * 8
+    assert account.unused == ("consent",)
+
+
+def test_the_columns_that_are_not_read_can_be_listed_more_than_once() -> None:
+    text = TableText(Path("t.csv"), ("image", "label", "camera", "empty"), "a.jpg,nevus,X1,\n", 2, ",")
+    found = own_format(text, lambda cell: [0] if cell == "a.jpg" else [])
+    assert found
+    assert [tuple(found.unused) for _ in range(2)] == [("camera",)] * 2

@@ -160,3 +160,13 @@ def test_a_damaged_spreadsheet_has_no_text(tmp_path: Path) -> None:
     for damaged in (content[:60] + b"\xff" * 10 + content[70:], content[:at] + b"\x01" + content[at + 1 :]):
         path.write_bytes(damaged)
         assert spreadsheet_text(path) == ""
+
+
+@pytest.mark.parametrize(("named", "found"), [(1, 0), (2, 2), (20, 20)])
+def test_a_spreadsheet_is_about_the_photos_if_it_names_a_tenth_of_them(
+    tmp_path: Path, named: int, found: int
+) -> None:
+    photos = [FoundPhoto(tmp_path / f"mole{at}.jpg", tmp_path, ()) for at in range(20)]
+    with zipfile.ZipFile(tmp_path / "t.xlsx", "w") as package:
+        package.writestr("xl/sharedStrings.xml", "".join(f"<t>mole{at}.jpg</t>" for at in range(named)))
+    assert PhotoIndex(photos).named_in_spreadsheet(tmp_path / "t.xlsx") == set(range(found))

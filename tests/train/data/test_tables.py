@@ -405,3 +405,20 @@ def test_the_ground_truths_of_isic_2016_have_the_same_classes(tmp_path: Path) ->
     assert [facts.diagnosis for facts in joined(tmp_path, tables).facts.values()] == ["malignant"] * 2
     own = joined(tmp_path / "own", {"mine.csv": f"{ID},1.0\n{OTHER},0.0\n"}).facts.values()
     assert [facts.diagnosis for facts in own] == ["1.0", "0.0"]
+
+
+def test_a_number_of_a_lesion_that_begins_anew_for_each_person_counts_with_the_person(tmp_path: Path) -> None:
+    # The photos are those of person A's lesion 1 (two photos), B's lesion 1, B's lesion 2, C's lesion 1, and the
+    # lesion 1 of two persons who are not known.
+    rows = ["A,1", "A,1", "B,1", "B,2", "C,1", ",1", ",1"]
+    names = tuple(f"p{at}.jpg" for at in range(len(rows)))
+    table = "image,label,patient,lesion\n" + "".join(
+        f"{name},nevus,{row}\n" for name, row in zip(names, rows, strict=True)
+    )
+    facts = joined(tmp_path, {"t.csv": table}, names).facts
+    lesions = [facts[at].lesion_id for at in range(len(rows))]
+    assert lesions[0] == lesions[1] != ""
+    assert len(set(lesions[1:5])) == 4
+    assert lesions[5:] == ["", ""]
+    assert not facts[5].groups
+    assert not set(facts[0].groups) & set(facts[2].groups)

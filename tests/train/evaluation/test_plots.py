@@ -138,3 +138,13 @@ def test_a_plot_is_written_as_an_image(tmp_path: Path) -> None:
     assert content[:8] == b"\x89PNG\r\n\x1a\n"
     assert (int.from_bytes(content[16:20], "big"), int.from_bytes(content[20:24], "big")) == (1100, 440)
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_epochs_of_a_short_history_are_whole_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    figures: list[Figure] = []
+    monkeypatch.setattr(plots, "_save", lambda figure, path: figures.append(figure))
+    plot_history(HISTORY[:3], Path("history.png"))
+    for axes in figures[0].axes:
+        ticks = np.array(axes.get_xticks())
+        assert {1, 2, 3} <= set(ticks.tolist())
+        assert (ticks == ticks.round()).all()

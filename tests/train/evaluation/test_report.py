@@ -18,6 +18,7 @@ pytest.importorskip("jinja2")
 from dermedge.edge.errors import PictureError
 from dermedge.train.data.catalogue import Photo
 from dermedge.train.data.scoring import LabelledPhoto
+from dermedge.train.evaluation import report
 from dermedge.train.evaluation.evaluate import Evaluation, Mistake, Scored
 from dermedge.train.evaluation.figures import FIGURES, GROUPS, SLICE_FIGURES, applicable
 from dermedge.train.evaluation.metrics import Score
@@ -418,3 +419,17 @@ def test_the_page_tells_thresholds_temperatures_and_probabilities(lesions: Evalu
     assert "temperature 1<" in page
     assert "data:image/jpeg;base64,anBlZw==" in page
     assert "p = 0.5000" in page
+
+
+def test_a_figure_is_left_out_only_beside_the_figure_that_it_can_repeat() -> None:
+    assert report._REPEATS == {
+        "balanced_accuracy_named": "balanced_accuracy",
+        "balanced_accuracy_end_to_end": "balanced_accuracy",
+        "macro_recall": "balanced_accuracy",
+        "critical_auroc_all": "critical_auroc_named",
+        "critical_sensitivity_all": "critical_sensitivity_named",
+        "calibration_error_before": "calibration_error",
+        "calibration_error_balanced_before": "calibration_error_balanced",
+        "brier_before": "brier",
+    }
+    assert {*report._REPEATS, *report._REPEATS.values(), *report._SUMMARY} <= set(FIGURES)

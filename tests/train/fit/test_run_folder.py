@@ -3,6 +3,7 @@
 import errno
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -10,7 +11,7 @@ from dermedge.edge.errors import DataError, StorageError
 from dermedge.edge.model.shipped import SHIPPED
 from dermedge.train.data.catalogue import Catalogue
 from dermedge.train.fit import run_folder
-from dermedge.train.fit.run_folder import IMAGENET, NO_WEIGHTS, Config, RunFolder, is_run
+from dermedge.train.fit.run_folder import IMAGENET, NO_WEIGHTS, Config, RunFolder, RunProgress, is_run
 
 
 @pytest.mark.parametrize("name", [*SHIPPED, IMAGENET, NO_WEIGHTS])
@@ -129,3 +130,18 @@ def test_a_cross_validation_in_place_of_a_run_is_told_with_one_of_its_runs(tmp_p
         DataError, match=r"'.*cv' is a cross-validation.*; give one of these runs, such as '.*fold-1'"
     ):
         RunFolder(tmp_path / "cv").config()
+
+
+def test_a_checkpoint_replaces_what_an_interrupted_epoch_left_in_its_folder(tmp_path: Path) -> None:
+    """The run was stopped after its checkpoint, and before the progress named it. The epoch is trained again."""
+    pytest.importorskip("tensorflow")
+    run = RunFolder(tmp_path / "run")
+    old, left = (run.path / "checkpoints" / name for name in ("float-001", "float-002"))
+    for folder in (old, left):
+        folder.mkdir(parents=True)
+        (folder / "state").write_text("old")
+    checkpoint = SimpleNamespace(write=lambda path: Path(path).write_text("new"))
+    saved = run.save_checkpoint(checkpoint, RunProgress(stage="float", epoch=2))
+    assert saved.checkpoint == run.progress().checkpoint == "checkpoints/float-002"
+    assert (left / "state").read_text() == "new"
+    assert not old.exists()
