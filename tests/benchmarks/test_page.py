@@ -102,6 +102,8 @@ def test_a_point_of_the_plot_lies_at_its_figures(report: BenchmarkReport) -> Non
     intervals = [one for one in svg.iter("line") if one.attrib["class"] == "interval"]
     lengths = [float(one.attrib["y1"]) - float(one.attrib["y2"]) for one in intervals]
     assert lengths == pytest.approx([196 * 0.15 / 0.29] * 2, abs=0.2)
+    across = [float(one.attrib[end]) for one in intervals for end in ("x1", "x2")]
+    assert across == pytest.approx([x1, x1, x2, x2], abs=0.06)
 
 
 def test_a_model_that_is_slower_and_worse_is_an_open_point(report: BenchmarkReport) -> None:
@@ -147,6 +149,14 @@ def test_the_axes_have_round_numbers_at_their_places_and_each_point_is_named(rep
     # The points and intervals cover 0.578 to 0.862. A quarter of this range is 0.07, and the next round number is 0.1.
     up = {text: 226 - 196 * (float(text) - 0.58) / 0.29 + 4 for text in ("0.6", "0.7", "0.8")}
     assert {text: float(texts[text]["y"]) for text in up} == pytest.approx(up, abs=0.3)
+    assert [texts[text]["text-anchor"] for text in (*across, *up)] == ["middle"] * 4 + ["end"] * 3
+    grid = [one.attrib for one in svg.iter("line") if one.attrib["class"] == "grid"]
+    lines = [tuple(float(one[end]) for end in ("x1", "x2", "y1", "y2")) for one in grid]
+    # a line crosses the whole plot at each number of an axis
+    assert lines == [
+        *(pytest.approx((48, 346, y - 4, y - 4), abs=0.3) for y in up.values()),
+        *(pytest.approx((x, x, 30, 226), abs=0.06) for x in across.values()),
+    ]
     assert set(texts) - {"1", "2", "median ms, frame to decision", "balanced accuracy"} == {*across, *up}
     last = report.rows[1].model
     assert names == f"<li>alpha, 1 thread: 0.700, 4.50 ms</li><li>{last}, 1 thread: 0.800, 8.50 ms</li></ol>"
@@ -167,3 +177,23 @@ def test_the_axis_of_accuracy_ends_at_one(report: BenchmarkReport) -> None:
     svg = ElementTree.fromstring(accuracy_plot(with_scores(report, 0.95, 0.95)).partition("<ol>")[0])
     intervals = [one for one in svg.iter("line") if one.attrib["class"] == "interval"]
     assert [float(one.attrib["y2"]) for one in intervals] == [30, 30]
+
+
+def test_the_axis_of_accuracy_begins_at_zero_and_needs_no_range(report: BenchmarkReport) -> None:
+    def intervals(score: Score) -> list[list[float]]:
+        rows = [
+            replace(row, accuracy=replace(row.accuracy, balanced_accuracy=score))
+            for row in report.rows
+            if row.accuracy
+        ]
+        plot = accuracy_plot(replace(report, rows=tuple(rows))).partition("<ol>")[0]
+        svg = ElementTree.fromstring(plot)
+        ends = [one for one in svg.iter("line") if one.attrib["class"] == "interval"]
+        return [[float(one.attrib[end]) for one in ends] for end in ("y1", "y2")]
+
+    # the axis goes from 0 at y = 226, and not from -0.04, to 0.54 at y = 30
+    lows, highs = intervals(Score(0.2, 0.0, 0.5))
+    assert lows == [226, 226]
+    assert highs == pytest.approx([226 - 196 * 0.5 / 0.54] * 2, abs=0.06)
+    # if all scores are equal, their points lie in the middle of the axis
+    assert intervals(Score(0.7, 0.7, 0.7)) == [[128, 128], [128, 128]]

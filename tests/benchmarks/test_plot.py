@@ -102,6 +102,9 @@ def test_each_model_has_its_colour_and_its_interval(
         "melanoma sensitivity at 90 % specificity,\nwith 95 % interval",
     ]
     assert below.get_xlabel() == "median latency from a 640x480 frame to the decision, ms"
+    # the melanoma sensitivity of both models is 0.65, with an interval from 0.5 to 0.8
+    assert [list(line.get_ydata()) for line in below.lines[:2]] == [[0.5, 0.8]] * 2
+    assert [one.get_offsets().tolist() for one in below.collections[:2]] == [[[4.5, 0.65]], [[8.5, 0.65]]]
     intervals = [(line.get_color(), *line.get_data()) for line in above.lines[:2]]
     # The medians are 4.5 and 8.5 ms. Both models have the accuracy 0.75, with an interval from 0.6 to 0.85.
     assert [(colour, list(x), list(y)) for colour, x, y in intervals] == [
@@ -153,6 +156,35 @@ def test_the_front_is_a_step_and_a_marker_is_as_large_as_its_file(
     save_plot(replace(report, rows=tuple(rows[1:])), tmp_path / "plot.png")
     above = saved_figures[1].axes[0]
     assert (above.get_xscale(), above.get_xlim()) == ("linear", pytest.approx((0, 1.15 * 9)))
+
+
+def test_a_logarithmic_axis_has_plain_numbers_and_a_name_stands_at_the_height_of_its_point(
+    report: BenchmarkReport, tmp_path: Path, saved_figures: list[Any]
+) -> None:
+    rows = []
+    for row, ms, score in zip(
+        report.rows, (4, 40), (Score(0.75, 0.6, 0.85), Score(0.5, 0.45, 0.6)), strict=True
+    ):
+        assert row.accuracy
+        scored = replace(row.accuracy, balanced_accuracy=score)
+        rows.append(replace(row, latency=latency([Timing(0, ms, 0)] * 9, cpu_ms=1), accuracy=scored))
+    save_plot(replace(report, rows=tuple(rows)), tmp_path / "plot.png")
+    [figure] = saved_figures
+    above = figure.axes[0]
+    low, high = above.get_xlim()
+    shown = [at for at in above.xaxis.get_majorticklocs() if low <= at <= high]
+    assert shown == pytest.approx([5, 10, 20, 50])
+    assert [above.xaxis.get_major_formatter()(at, 0) for at in shown] == ["5", "10", "20", "50"]
+    assert above.xaxis.get_minor_formatter()(30, 0) == ""
+    assert above.get_xgridlines()[0].get_visible()
+    assert above.get_ygridlines()[0].get_visible()
+    # The intervals reach from 0.45 to 0.85. The axis has a margin of 12 % of this range, 0.048, at both ends.
+    assert above.get_ylim() == pytest.approx((0.402, 0.898))
+    heights = [one.get_position()[1] for one in above.texts]
+    assert heights == pytest.approx([(0.5 - 0.402) / 0.496, (0.75 - 0.402) / 0.496])
+    assert figure.get_suptitle() == (
+        "Score against latency. Dashed line and filled markers: Pareto front. Area of a marker: file size"
+    )
 
 
 def test_names_at_the_upper_edge_are_moved_down_together() -> None:

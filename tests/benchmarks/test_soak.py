@@ -124,7 +124,11 @@ def test_each_panel_names_its_unit_although_one_before_it_was_not_measured(
     [figure] = saved_figures
     assert [axes.get_ylabel() for axes in figure.axes] == [unit for _, unit in SERIES.values()]
     panels = dict(zip(SERIES, figure.axes, strict=True))
-    assert not panels["latency_ms"].lines
+    empty = panels["latency_ms"]
+    assert not empty.lines
+    assert empty.get_title(loc="left") == f"{SERIES['latency_ms'][0]}: not measured"
+    assert list(empty.get_yticks()) == []
+    assert all(figure.axes[0].get_shared_x_axes().joined(figure.axes[0], axes) for axes in figure.axes[1:])
     minutes, memory = panels["memory_mb"].lines[0].get_data()
     # each window takes half a minute, and its point is drawn at its middle
     assert list(minutes) == [0.25 + 0.5 * n for n in range(20)]

@@ -16,9 +16,11 @@ import tf_keras as keras2
 
 from dermedge.convert.device import device_logits, open_on_device
 from dermedge.convert.load.keras_file import open_keras
+from dermedge.convert.load.keras_head import find_head
 from dermedge.convert.to_tflite.converter import to_tflite
 from dermedge.convert.to_tflite.form import FLOAT32, Form
 from dermedge.edge.errors import ModelError
+from dermedge.edge.model.input_tensor import Layout
 from dermedge.edge.model.manifest import Manifest, attach
 from dermedge.edge.model.normalization import NORMALIZATIONS
 
@@ -154,3 +156,17 @@ def test_probabilities_near_0_are_limited_in_the_float_network_as_on_the_device(
         device, _ = device_logits(classifier, PIXELS)
     assert np.ptp(device) > 5
     assert read.logits(PIXELS) == pytest.approx(device, abs=1e-3)
+
+
+def test_the_outputs_are_inspected_for_noise_in_the_range_of_each_usual_normalization() -> None:
+    asked: list[Any] = []
+
+    def answer(images: Any) -> Any:
+        asked.extend(images.numpy())
+        return tf.zeros((len(images), 3))
+
+    find_head(Path("a.keras"), answer, Layout(SIZE, SIZE, 3, channels_first=False))
+    ends = [(image.min(), image.max()) for image in asked]
+    for low, high in ((0, 1), (-1, 1), (0, 255)):
+        near = pytest.approx((low, high), abs=0.02 * (high - low))
+        assert sum(end == near for end in ends) == 3, (low, high)

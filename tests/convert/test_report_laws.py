@@ -536,6 +536,29 @@ def test_the_axes_of_the_layer_plot_have_their_units_and_whole_operators(
         True,
         False,
     ]
-    # the numbers stand 5 points right of their markers, and 3 points lower
+    # the numbers stand 5 points to the right of their markers, and 3 points lower
     marks = [(one.get_text(), one.xy[0], one.xyann, one.anncoords) for one in axes.texts]
     assert marks == [(str(rank), 4 - rank, (5, -3), "offset points") for rank in (1, 2, 3)]
+
+
+def test_the_layer_plot_separates_the_error_of_an_operator_from_the_error_after_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    figures: list[Any] = []
+    monkeypatch.setattr(layer_plot, "as_svg", lambda figure: figures.append(figure) or "")
+    layers = [
+        named("a", sqnr_db=20.0, introduced=1e-3, contribution=0.1),
+        named("b", sqnr_db=15.0, introduced=1e-4, contribution=0.2),
+        named("c", sqnr_db=12.0, introduced=0.0, contribution=0.0, in_float=True),
+    ]
+    layers_svg(layers)
+    [axes] = figures[0].axes
+    points = {line.get_label(): tuple(map(list, line.get_data())) for line in axes.lines}
+    # An introduced error of 10^-3 is 30 dB, one of 10^-4 is 40 dB, and none is plotted at the end of the axis.
+    assert points == {
+        "own error of the operator": ([0, 1, 2], pytest.approx([30, 40, 80])),
+        "after the operator": ([0, 1, 2], [20, 15, 12]),
+        "left in float": ([2], [12]),
+        "1  CONV_2D  b": ([1], pytest.approx([40])),
+        "2  CONV_2D  a": ([0], pytest.approx([30])),
+    }

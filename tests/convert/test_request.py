@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from dermedge.convert.cli import _request, parser
+from dermedge.convert.cli import _request, main, parser
 from dermedge.convert.request import AIMS, ConversionRequest, check_request
 from dermedge.edge.errors import DataError, OptionError, StorageError
 
@@ -64,6 +65,15 @@ def test_a_folder_is_a_run_unless_it_is_a_saved_model(tmp_path: Path) -> None:
     assert not ConversionRequest(tmp_path / "a.keras", "int8").is_tflite
     (tmp_path / "b.tflite").mkdir()
     assert not ConversionRequest(tmp_path / "b.tflite", "int8").is_tflite
+
+
+def test_a_request_is_refused_before_tensorflow_is_imported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "dermedge.convert.pipeline", None)
+    (tmp_path / "a.keras").touch()
+    with pytest.raises(OptionError, match="needs labelled photos"):
+        main([str(tmp_path / "a.keras"), "--int8"])
 
 
 @pytest.mark.parametrize(
