@@ -39,7 +39,7 @@ class RatioInterval:
             return "met"
         if self.high < least or self.low > most:
             return "missed"
-        return "undecided: only a part of the interval meets the limit"
+        return "undecided: the interval contains the limit"
 
     def against(self, most: float) -> str:
         """Returns a text that states the upper bound ``most``, and the `verdict` for this bound."""
