@@ -16,7 +16,8 @@ from dermedge.edge import errors
 
 __all__ = ["Message", "command_parsers", "messages", "setup"]
 
-# Commands whose parser the parser of their verb does not hold: the modules that make them.
+# For some commands, the parser of the verb does not contain the parser of the command. Their parsers are made by these
+# modules.
 _SEPARATE = (compare,)
 _FOLDERS = {
     "edge": "On the device",

@@ -59,8 +59,8 @@ _FOLD = re.compile(r"fold[ _-]?\d+", re.IGNORECASE)
 _NAMED_AS_DATASET = re.compile(r"data|set", re.IGNORECASE)
 # Ids that publishers give to lesions and persons. Such an id means the same lesion or person in every table.
 _SHARED_ID = re.compile(r"(HAM|IL|IP|MSK\d*|BCN|UDA\d*|PAT)_\d+")
-# The columns of a table of zeros and ones count as classes if at least the fraction _HALF of the rows has a 1, and at
-# least the fraction _NEARLY_ALL of these rows has only one 1.
+# Columns of zeros and ones count as classes under two conditions. _HALF: at least this fraction of the rows contains a
+# 1. _NEARLY_ALL: of the rows that contain a 1, at least this fraction contains exactly one 1.
 _HALF = 0.5
 _NEARLY_ALL = 0.9
 # Columns of the CSV text that `dermedge predict --format csv` writes. Such a table holds predictions, not labels.
