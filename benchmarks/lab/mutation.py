@@ -293,7 +293,7 @@ def _is_left_alone(node: ast.AST) -> bool:
 
 
 def _is_assertion(keyword: ast.keyword) -> bool:
-    """Tells whether an argument is ``strict=True``. In correct code, ``strict=True`` has no effect, like an assertion."""
+    """Tells whether an argument is ``strict=True``. In correct code, ``strict=True`` has no effect."""
     return keyword.arg == "strict" and isinstance(keyword.value, ast.Constant) and keyword.value.value is True
 
 
