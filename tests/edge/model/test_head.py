@@ -153,6 +153,37 @@ def test_an_operator_that_reorders_clips_or_averages_keeps_the_head(
     assert read_facts(path).heads == (expected,)
 
 
+KEEPING = [
+    *("AVERAGE_POOL_2D", "CAST", "DEQUANTIZE", "EXPAND_DIMS", "GATHER", "GATHER_ND", "MAX_POOL_2D"),
+    *("MEAN", "QUANTIZE", "REDUCE_MAX", "REDUCE_MIN", "RELU_0_TO_1", "RESHAPE", "REVERSE_V2", "ROUND"),
+    *("SLICE", "SPLIT", "SPLIT_V", "SQUEEZE", "STRIDED_SLICE", "TRANSPOSE", "UNPACK"),
+]
+COMBINING = ["ADD", "ADD_N", "CONCATENATION", "MAXIMUM", "MINIMUM", "MUL", "PACK", "SUB"]
+
+
+def test_of_all_operators_of_tflite_these_keep_the_head_and_the_first_of_them_the_scale_of_its_logits(
+    make_network: Callable[..., bytes], tmp_path: Path
+) -> None:
+    """The names and numbers are those of the schema that LiteRT ships."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    from dermedge.convert.to_tflite.share_buffers import pack
+
+    network = make_network(dtype="uint8", quantization=(1 / 16, 0), head="LOGISTIC")
+    root = schema.ModelT.InitFromPackedBuf(followed_by(network, "ADD"))
+    path = tmp_path / "tiny.tflite"
+    keeping, combining = [], []
+    for name, number in vars(schema.BuiltinOperator).items():
+        if isinstance(number, int):
+            root.operatorCodes[-1].builtinCode = number
+            path.write_bytes(pack(root))
+            facts = read_facts(path)
+            if facts.heads == (Head.SIGMOID,):
+                (keeping if facts.logit_scales == (1 / 16,) else combining).append(name)
+    assert sorted(keeping) == sorted(KEEPING)
+    assert sorted({*combining} - {"LOGISTIC"}) == sorted(COMBINING)
+
+
 @pytest.mark.parametrize("last", ["ADD", "MUL"])
 def test_a_factor_that_the_file_stores_in_float16_keeps_the_head(
     make_network: Callable[..., bytes], tmp_path: Path, last: str
@@ -179,13 +210,47 @@ def test_a_factor_that_the_file_stores_in_float16_keeps_the_head(
 
 
 @pytest.mark.parametrize(
-    ("head", "expected"), [("LOG_SOFTMAX", Head.SOFTMAX), ("SOFTMAX", Head.LOGITS), (None, Head.LOGITS)]
+    ("head", "last", "expected"),
+    [
+        ("LOG_SOFTMAX", "EXP", Head.SOFTMAX),
+        ("SOFTMAX", "EXP", Head.LOGITS),
+        (None, "EXP", Head.LOGITS),
+        ("SUM", "EXP", Head.LOGITS),
+        ("SUM", "DIV", Head.SOFTMAX),
+        ("MEAN", "DIV", Head.LOGITS),
+        ("LOG_SOFTMAX", "DIV", Head.LOGITS),
+    ],
 )
-def test_the_exponential_of_a_log_softmax_is_a_softmax(
-    make_network: Callable[..., bytes], tmp_path: Path, head: str | None, expected: Head
+def test_the_exponential_of_a_log_softmax_and_a_quotient_by_a_sum_are_a_softmax(
+    make_network: Callable[..., bytes], tmp_path: Path, head: str | None, last: str, expected: Head
 ) -> None:
     path = tmp_path / "tiny.tflite"
-    path.write_bytes(followed_by(make_network(head=head), "EXP"))
+    path.write_bytes(followed_by(make_network(head=head), last))
+    assert read_facts(path).heads == (expected,)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "scale", "zero_point", "expected"),
+    [
+        ("uint8", 1 / 256, 0, Head.SOFTMAX),
+        ("int8", 1 / 256, -128, Head.SOFTMAX),
+        ("uint8", 1 / 256, 1, Head.LOGITS),
+        ("int8", 1 / 256, -127, Head.LOGITS),
+        ("int8", 1 / 256, 0, Head.LOGITS),
+        ("uint8", 1 / 255, 0, Head.LOGITS),
+        ("int16", 1 / 256, -128, Head.LOGITS),
+    ],
+)
+def test_quantized_values_from_0_to_255_256ths_are_probabilities(
+    make_network: Callable[..., bytes],
+    tmp_path: Path,
+    dtype: str,
+    scale: float,
+    zero_point: int,
+    expected: Head,
+) -> None:
+    path = tmp_path / "tiny.tflite"
+    path.write_bytes(make_network(dtype=dtype, quantization=(scale, zero_point), head=None))
     assert read_facts(path).heads == (expected,)
 
 
