@@ -249,7 +249,9 @@ def test_a_picamera2_that_meets_another_numpy_than_it_was_built_for_is_told(rasp
     ("zone", "firmware", "status", "said"),
     [
         ("61234\n", None, OK, "61 °C"),
-        ("85000\n", None, WARNING, "85 °C"),
+        ("79999\n", None, OK, "80 °C"),
+        ("80000\n", None, WARNING, "80 °C"),
+        ("x80000\n", None, OK, "not readable"),
         (None, "temp=48.3'C", OK, "48 °C"),
         (None, None, OK, "not readable"),
         ("nonsense", "", OK, "not readable"),

@@ -72,6 +72,7 @@ def test_a_capture_that_hangs_is_abandoned_and_released_when_it_returns(
     assert AbandonableCapture._abandoned == 1
     capture.release()
     assert not fake.is_released, "it still hangs"
+    assert capture._thread.daemon, "Python would wait at its end for a thread that is no daemon"
     fake.let_go.set()
     capture._thread.join(10)
     assert fake.is_released

@@ -147,6 +147,19 @@ def test_a_signal_at_the_exit_does_not_close_a_source_that_the_thread_still_read
     assert not source.thread.is_alive()
 
 
+def test_leaving_waits_in_silence_for_a_thread_that_takes_longer_than_a_step(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(latest_module, "_SIGNAL_S", 0.01)
+    source = Stuck()
+    with LatestFrame(source):  # type: ignore[arg-type]
+        assert source.is_read.wait(5)
+        source.is_interrupted.set()
+    assert not source.is_read.is_set()
+    assert source.thread is not None
+    assert not source.thread.is_alive()
+
+
 def test_files_are_read_in_order_in_the_consumer_s_own_thread(video: Path) -> None:
     before = threading.active_count()
     with LatestFrame(open_source(str(video))) as latest:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import cv2
@@ -16,6 +16,7 @@ import pytest
 
 from dermedge.edge.errors import OptionError, PictureError, SourceError
 from dermedge.edge.sources import camera
+from dermedge.edge.sources import frame as frame_module
 from dermedge.edge.sources.camera import CameraCapture, CameraMode, CameraOpener, StreamCapture
 from dermedge.edge.sources.capture import as_bgr
 from dermedge.edge.sources.frame import Delivery, FrameSource
@@ -300,6 +301,33 @@ def test_a_stream_is_lost_after_six_bad_parts_in_a_row_or_a_second(
         frame = source.read()
         assert frame is not None
         assert frame.number == 2
+
+
+@pytest.mark.parametrize(
+    ("level", "same", "said"),
+    [(7, 6, None), (7, 7, "the same frame again and again"), (0, 7, "black frames only")],
+)
+def test_a_stream_is_frozen_if_its_first_frame_stays_for_a_second_and_a_half(
+    level: int, same: int, said: str | None, stopped_clock: Callable[[ModuleType], list[float]]
+) -> None:
+    """Four frames arrive in a second. The first frame comes at 50.25 s and the seventh at 51.75 s."""
+    clock = stopped_clock(frame_module)
+
+    class Still(FakeCapture):
+        def read(self) -> tuple[bool, np.ndarray]:
+            self.count += 1
+            clock[0] += 0.25
+            return True, np.full((48, 64, 3), level if self.count <= same else 200, np.uint8)
+
+    source = StreamCapture("a stream", Still(), "")
+    if said:
+        with pytest.raises(SourceError, match=f"'a stream' is frozen: it sends {said}. Either"):
+            source.read()
+        assert clock == [51.75]
+    else:
+        frame = source.read()
+        assert frame is not None
+        assert (frame.number, int(frame.image_bgr[0, 0, 0])) == (6, 200)
 
 
 @pytest.mark.parametrize(("rows", "is_missing"), [(14, False), (15, True), (480, True)])

@@ -96,6 +96,11 @@ def opened(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> list[int | str]
     return asked
 
 
+def test_cameras_are_sought_where_linux_keeps_them() -> None:
+    assert Path("/dev") == video_devices._DEV
+    assert Path("/sys/class/video4linux") == video_devices._SYSFS
+
+
 def test_a_link_to_a_camera_is_a_camera_and_other_links_are_not(machine: Machine, tmp_path: Path) -> None:
     link = machine.dev / "v4l" / "by-id" / "usb-Webcam-video-index0"
     link.symlink_to("../../video2")
