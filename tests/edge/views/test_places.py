@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import http.client
+import socket
+from typing import Any
+
 import pytest
 
 pytest.importorskip("uvicorn")
 
+from dermedge.edge.views.web import places as places_module
 from dermedge.edge.views.web.places import Places
+from dermedge.edge.views.web.server import WebView
 
 
 class Transport:
@@ -56,3 +62,30 @@ def test_a_connection_that_has_proved_itself_or_left_takes_no_place() -> None:
     assert all(one.is_open for one in made)
     enter(places, ("a", 18))
     assert [one.is_open for one in made] == [True, True, False, *[True] * 15]
+
+
+def test_a_client_has_these_times_in_seconds() -> None:
+    """Five for a head, a minute for a photo, half a minute to receive a frame, and two when the server stops."""
+    names = ("HEAD_TIMEOUT_S", "BODY_TIMEOUT_S", "SEND_TIMEOUT_S", "STOP_TIMEOUT_S")
+    assert [getattr(places_module, name) for name in names] == [5, 60, 30, 2]
+
+
+def test_at_most_64_kib_of_video_wait_for_a_viewer_and_all_of_them_in_the_system(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found: list[tuple[tuple[int, int], int]] = []
+
+    def enter(self: Places, client: tuple[str, int], transport: Any) -> None:
+        system = transport.get_extra_info("socket")
+        buffer = system.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF)
+        found.append((transport.get_write_buffer_limits(), buffer))
+
+    monkeypatch.setattr(Places, "enter", enter)
+    with WebView("127.0.0.1:0", {}, True) as web:
+        connection = http.client.HTTPConnection("127.0.0.1", web.port, timeout=20)
+        connection.request("GET", "/state")
+        assert connection.getresponse().status == 200
+        connection.close()
+    [(limits, buffer)] = found
+    assert limits == (0, 0)
+    assert buffer in (65_536, 2 * 65_536), "Linux doubles the size that it is asked for"

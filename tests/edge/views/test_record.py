@@ -476,6 +476,23 @@ def test_on_a_disk_that_is_full_from_the_start_there_is_no_session_and_the_run_g
     assert not list(small_disk.glob("kept/*"))
 
 
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_recording_that_has_not_begun_closes_no_file_at_its_end(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    closed: list[int] = []
+
+    def fail(folder: Path) -> Path:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(record, "_new_folder", fail)
+    view = RecordView(tmp_path, SESSION, 100)
+    with monkeypatch.context() as patch, view:
+        patch.setattr(record.os, "close", closed.append)
+    assert closed == []
+    assert "recording has stopped: cannot write" in capsys.readouterr().err
+
+
 def test_a_folder_that_is_full_from_the_start_is_told(
     tmp_path: Path, make_result: Callable[..., FrameResult], capsys: pytest.CaptureFixture[str]
 ) -> None:
