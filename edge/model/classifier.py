@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -11,12 +9,12 @@ from pathlib import Path
 from time import perf_counter_ns
 from types import TracebackType
 from typing import Any, Self
-from weakref import WeakSet
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dermedge.edge.errors import ModelError, OptionError, PictureError
+from dermedge.edge.fork_lock import ForkLock
 from dermedge.edge.model.decision import Headline, decide, headline, prediction_set, softmax
 from dermedge.edge.model.head import Head, calibrated_logits_of, logits_of, probabilities_of
 from dermedge.edge.model.input_tensor import InputTensor
@@ -46,18 +44,6 @@ _ROUNDING = 0.01
 # the mirror image rotated by 180 degrees. Each pair makes one copy: the first number is the step by which the rows are
 # sliced, the second number the step by which the columns are sliced. The step -1 reverses the order.
 _TURNS = ((1, -1), (-1, -1), (-1, 1))
-
-_classifiers: WeakSet[Classifier] = WeakSet()
-
-
-def _renew_locks() -> None:
-    for classifier in _classifiers:
-        classifier._lock = threading.Lock()
-
-
-if hasattr(os, "register_at_fork"):  # not on Windows
-    # A forked process has no thread that would release a lock that another thread held during the fork.
-    os.register_at_fork(after_in_child=_renew_locks)
 
 
 class Classifier:
@@ -115,8 +101,7 @@ class Classifier:
         self.runtime = choose_runtime(runtime)
         self.num_threads = num_threads
         self.tta = tta
-        self._lock = threading.Lock()  # held while the buffers of the preprocessor or the tensors are in use
-        _classifiers.add(self)
+        self._lock = ForkLock()  # held while the buffers of the preprocessor or the tensors are in use
         started = perf_counter_ns()
         self.interpreter: Interpreter = open_interpreter(self.path, num_threads, self.runtime, xnnpack)
         self.load_ms = (perf_counter_ns() - started) / _NS_PER_MS
@@ -219,7 +204,7 @@ class Classifier:
             PictureError: the frame is not an image, or is not uint8.
         """
         _check_frame(frame_bgr)
-        with self._lock:
+        with self._lock.held():
             started = perf_counter_ns()
             region = self._preprocess.region(frame_bgr.shape[0], frame_bgr.shape[1])
             image = self._preprocess(frame_bgr)
@@ -227,7 +212,7 @@ class Classifier:
 
     def infer(self, crop: Crop) -> Outputs:
         """Runs the network on a crop."""
-        with self._lock:
+        with self._lock.held():
             return self._infer(crop)
 
     def _infer(self, crop: Crop) -> Outputs:
@@ -307,7 +292,7 @@ class Classifier:
             "close_up": self._close_up,
         }
         crop = self.crop(frame_bgr)
-        with self._lock:
+        with self._lock.held():
             self._write(crop.image_rgb)
             invoke(self.interpreter, self.path)
             return {name: self._read(one) for name, one in details.items() if one is not None}

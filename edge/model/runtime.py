@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from dermedge.edge.errors import MissingExtra, OptionError
+from dermedge.edge.fork_lock import ForkLock
 from dermedge.edge.model.network_facts import read_facts
 from dermedge.edge.model.refusal import explain_refusal, repair_dimensions
 from dermedge.edge.model.shipped import require_model_file
@@ -36,19 +37,9 @@ _REFUSALS = (ValueError, RuntimeError)
 _STDERR = 2
 # Held while standard error is redirected. If two threads redirected it at the same time, the second thread would find
 # the null device in its place, and at the end restore the null device instead of the original.
-_stderr_lock = threading.RLock()
+_stderr_lock = ForkLock(threading.RLock)
 # More threads are refused. The runtimes raise a TypeError if the number of threads needs more than 31 bits.
 _MOST_THREADS = 1024
-
-
-def _renew_stderr_lock() -> None:
-    global _stderr_lock
-    _stderr_lock = threading.RLock()
-
-
-if hasattr(os, "register_at_fork"):  # not on Windows
-    # A forked process has no thread that would release a lock that another thread held during the fork.
-    os.register_at_fork(after_in_child=_renew_stderr_lock)
 
 
 class Interpreter(Protocol):
@@ -205,7 +196,7 @@ def without_native_log() -> Iterator[None]:
     Neither runtime has a setting that turns off the messages of its C++ code. If a runtime fails, the reason is not
     lost, because the exception contains the reason too.
     """
-    with _stderr_lock:
+    with _stderr_lock.held():
         try:
             kept = os.dup(_STDERR)
         except OSError:  # standard error has no file descriptor, so there is nothing to hide

@@ -281,7 +281,7 @@ def test_threads_that_share_a_classifier_get_the_answers_of_their_own_frames(mod
 def test_a_process_that_was_forked_during_an_inference_does_not_wait_for_it(model_path: Path) -> None:
     with Classifier(model_path) as classifier:
         child = multiprocessing.get_context("fork").Process(target=classifier.predict, args=(FRAME,))
-        with classifier._lock:
+        with classifier._lock.held():
             child.start()
         child.join(20)
         child.kill()
@@ -295,7 +295,7 @@ def test_the_time_of_a_frame_does_not_hold_the_wait_for_another_thread(
     with Classifier(model_path) as classifier:
         monkeypatch.setattr(
             "dermedge.edge.model.classifier.perf_counter_ns",
-            lambda: held.append(classifier._lock.locked()) or len(held) * 10**6,
+            lambda: held.append(classifier._lock.held().locked()) or len(held) * 10**6,
         )
         crop = classifier.crop(FRAME)
         classifier.infer(crop)

@@ -24,21 +24,27 @@ def test_the_native_log_is_dropped_and_standard_error_is_there_again(
     assert capfd.readouterr().err == "after\n"
 
 
+class RedirectingThread(threading.Thread):
+    """A thread that keeps standard error redirected until it may leave."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_inside, self.may_leave = threading.Event(), threading.Event()
+
+    def run(self) -> None:
+        with without_native_log():
+            self.is_inside.set()
+            self.may_leave.wait()
+
+
 def test_standard_error_is_there_again_after_two_threads_have_opened_models(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    is_inside, may_leave = threading.Event(), threading.Event()
-
-    def redirect() -> None:
-        with without_native_log():
-            is_inside.set()
-            may_leave.wait()
-
-    other = threading.Thread(target=redirect)
+    other = RedirectingThread()
     with without_native_log():
         other.start()
-        is_inside.wait(timeout=0.2)  # the other thread must not come in now
-    may_leave.set()
+        other.is_inside.wait(timeout=0.2)  # the other thread must not come in now
+    other.may_leave.set()
     other.join()
     os.write(2, b"after\n")
     assert capfd.readouterr().err == "after\n"
@@ -46,21 +52,14 @@ def test_standard_error_is_there_again_after_two_threads_have_opened_models(
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
 def test_a_process_that_was_forked_during_a_redirection_can_open_models(model_path: Path) -> None:
-    is_inside, may_leave = threading.Event(), threading.Event()
-
-    def redirect() -> None:
-        with without_native_log():
-            is_inside.set()
-            may_leave.wait()
-
-    other = threading.Thread(target=redirect)
+    other = RedirectingThread()
     other.start()
-    is_inside.wait()
+    other.is_inside.wait()
     child = multiprocessing.get_context("fork").Process(target=open_interpreter, args=(model_path,))
     child.start()
     child.join(TIMEOUT_S)
     child.kill()
-    may_leave.set()
+    other.may_leave.set()
     other.join()
     assert child.exitcode == 0
 
