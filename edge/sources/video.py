@@ -91,11 +91,10 @@ class VideoFile(FrameSource):
                 "answers can differ; record without HDR, or convert the video to SDR"
             )
         if not math.isclose(self._pixel_aspect(), 1, rel_tol=_SQUARE_TOLERANCE):
-            target = shlex.quote(str(self._path.with_name(f"{self._path.stem}-square.mp4")))
+            command = self._conversion("-vf 'scale=trunc(iw*sar/2)*2:ih,setsar=1'", "square")
             notices.append(
                 f"'{self._name}' has pixels that are not square: lesions look squashed, so that answers can differ; "
-                f"convert the video with: ffmpeg -i {shlex.quote(self._name)} -vf "
-                f"'scale=trunc(iw*sar/2)*2:ih,setsar=1' {target}"
+                f"convert the video with: {command}"
             )
         return "; ".join(notices)
 
@@ -215,10 +214,9 @@ class VideoFile(FrameSource):
     def _not_decoded(self) -> SourceError:
         """Returns the error for a video without a frame that can be decoded."""
         codec = text_of_fourcc(int(self._capture.get(cv2.CAP_PROP_FOURCC)))
-        target = shlex.quote(str(self._path.with_name(f"{self._path.stem}-h264.mp4")))
         return SourceError(
             f"'{self._name}' holds no frame that can be decoded{codec and f' (its codec is {codec})'}. If another "
-            f"program plays the video, convert it with: ffmpeg -i {shlex.quote(self._name)} -c:v libx264 {target}"
+            f"program plays the video, convert it with: {self._conversion('-c:v libx264', 'h264')}"
         )
 
     def _frozen(self, which: str) -> SourceError:
@@ -227,12 +225,16 @@ class VideoFile(FrameSource):
         ``which`` is a text that says which frames are the same, such as "all 60" or "the last 31 of 60".
         """
         kind = "black" if self._last is not None and not self._last.any() else "the same"
-        target = shlex.quote(str(self._path.with_name(f"{self._path.stem}-progressive.mp4")))
         return SourceError(
             f"'{self._name}': {which} frames are {kind}. The video is either interlaced, which OpenCV "
-            f"{cv2.__version__} cannot read, or a still image. Convert it with: ffmpeg -i "
-            f"{shlex.quote(self._name)} -vf yadif {target}"
+            f"{cv2.__version__} cannot read, or a still image. Convert it with: "
+            f"{self._conversion('-vf yadif', 'progressive')}"
         )
+
+    def _conversion(self, options: str, ending: str) -> str:
+        """Returns the command that converts the video into a file whose name has ``ending`` added."""
+        target = self._path.with_name(f"{self._path.stem}-{ending}.mp4")
+        return f"ffmpeg -i {shlex.quote(self._name)} {options} {shlex.quote(str(target))}"
 
 
 class PacedVideo(FrameSource):
