@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import softmax
 
 from dermedge.convert.accept.network_checks import compare_with_chance, order_check
+from dermedge.convert.calibrate.temperature import calibrated
 from dermedge.convert.load.conversion_input import ForeignClassifier
 from dermedge.edge.cli.arguments import AUTO_NORMALIZATION
 from dermedge.edge.errors import DataError, ModelError, ModelWarning, OptionError
@@ -98,7 +98,7 @@ def _warn_of_ties(file: ForeignClassifier, logits: Mapping[str, NDArray[np.float
     For example, a network with small biases gives the same classes for pixels from 0 to 255 as for pixels from 0 to 1.
     Its logits, however, are 255 times as large.
     """
-    first, *others = (softmax(rows, axis=1) for rows in logits.values())
+    first, *others = (calibrated(rows, 1.0) for rows in logits.values())
     if any(np.abs(rows - first).max(axis=1).mean() > _SAME_PROBABILITIES for rows in others):
         chosen, *equal = logits
         warnings.warn(

@@ -422,14 +422,5 @@ def test_the_page_tells_thresholds_temperatures_and_probabilities(lesions: Evalu
 
 
 def test_a_figure_is_left_out_only_beside_the_figure_that_it_can_repeat() -> None:
-    assert report._REPEATS == {
-        "balanced_accuracy_named": "balanced_accuracy",
-        "balanced_accuracy_end_to_end": "balanced_accuracy",
-        "macro_recall": "balanced_accuracy",
-        "critical_auroc_all": "critical_auroc_named",
-        "critical_sensitivity_all": "critical_sensitivity_named",
-        "calibration_error_before": "calibration_error",
-        "calibration_error_balanced_before": "calibration_error_balanced",
-        "brier_before": "brier",
-    }
+    assert set(report._REPEATS).isdisjoint(report._REPEATS.values())
     assert {*report._REPEATS, *report._REPEATS.values(), *report._SUMMARY} <= set(FIGURES)
